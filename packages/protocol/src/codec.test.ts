@@ -1,0 +1,332 @@
+import * as fc from 'fast-check';
+import protobuf from 'protobufjs/minimal.js';
+import { describe, expect, it } from 'vitest';
+import {
+  decodeRequest,
+  decodeResponse,
+  type ExecutorInfo,
+  ExecutorState,
+  encodeRequest,
+  encodeResponse,
+  ProtocolViolation,
+  type Request,
+  type Response,
+  SpawnOutcome,
+  StopMode,
+} from './codec.js';
+import { ERRORS, type ErrorCode } from './errors.js';
+import { EXECUTORS_PER_PAGE, KNIME_USERS_PER_ACCOUNT_MAX, MESSAGE_CHARS_MAX, NAME_CHARS_MAX, PACKET_BYTES_MAX } from './limits.js';
+
+const { Writer } = protobuf;
+
+const UINT32_MAX = 0xffff_ffff;
+const VARINT = 0;
+const BYTES = 2;
+const GROUP_START = 3;
+const GROUP_END = 4;
+
+// Fields of Request and Response, as in privhelper.proto.
+const ID = 1;
+const HELLO = 2;
+const PREPARE_USER = 3;
+const SPAWN_EXECUTOR = 4;
+const STOP_EXECUTOR = 5;
+const LIST_EXECUTORS = 6;
+const EXECUTOR_PAGE = 6;
+const ERROR = 7;
+
+type Field = [number: number, value: number | string | Buffer];
+
+const tag = (field: number, wireType: number) => (field << 3) | wireType;
+
+/** A protobuf message of exactly these fields, in this order. */
+function message(...fields: Field[]): Buffer {
+  const writer = Writer.create();
+  for (const [field, value] of fields) {
+    if (typeof value === 'number') writer.uint32(tag(field, VARINT)).uint32(value);
+    else if (typeof value === 'string') writer.uint32(tag(field, BYTES)).string(value);
+    else writer.uint32(tag(field, BYTES)).bytes(value);
+  }
+  return Buffer.from(writer.finish());
+}
+
+const prepareUser = (name: string) => message([ID, 1], [PREPARE_USER, message([1, name])]);
+
+const number = fc.integer({ min: 1, max: UINT32_MAX });
+const name = fc.stringMatching(/^[A-Za-z0-9_@\\][A-Za-z0-9._@\\-]{0,63}$/).filter((text) => /[^0-9]/.test(text));
+const profile = fc.stringMatching(/^[a-z][a-z0-9-]{0,31}$/);
+const description = fc.string({ unit: 'binary', maxLength: MESSAGE_CHARS_MAX / 2 });
+const executor = fc.record({
+  osUser: name,
+  uid: number,
+  knimeUsers: fc.array(name, { maxLength: KNIME_USERS_PER_ACCOUNT_MAX }),
+  state: fc.constantFrom(...Object.values(ExecutorState)),
+  sinceMs: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
+  mainPid: fc.nat(UINT32_MAX),
+  lastExit: description,
+});
+
+const requests: Record<Request['verb'], fc.Arbitrary<unknown>> = {
+  hello: fc.record({ version: number }),
+  prepareUser: fc.record({ knimeUser: name }),
+  spawnExecutor: fc.record({ knimeUser: name, profile }),
+  stopExecutor: fc.record({ knimeUser: name, mode: fc.constantFrom(...Object.values(StopMode)) }),
+  listExecutors: fc.record({ page: number }),
+};
+const responses: Record<Response['kind'], fc.Arbitrary<unknown>> = {
+  hello: fc.record({ version: number, requestsInFlightMax: number, executorsMax: number }),
+  userPrepared: fc.record({ osUser: name, uid: number, created: fc.subarray(['home', 'workspace', 'temp']) }),
+  executorSpawned: fc.record({ outcome: fc.constantFrom(...Object.values(SpawnOutcome)), executor }),
+  executorStopped: fc.record({ osUser: name, uid: number }),
+  executorPage: fc.record({ executors: fc.array(executor, { maxLength: 3 }), more: fc.boolean() }),
+  error: fc.record({ code: fc.constantFrom(...(Object.keys(ERRORS) as ErrorCode[])), message: description }),
+};
+
+const anyRequest = fc.oneof(
+  ...Object.entries(requests).map(([verb, body]) => fc.record({ id: number, verb: fc.constant(verb), body })),
+) as fc.Arbitrary<Request>;
+const anyResponse = fc.oneof(
+  ...Object.entries(responses).map(([kind, body]) => fc.record({ id: number, kind: fc.constant(kind), body })),
+) as fc.Arbitrary<Response>;
+
+/** Any bytes, or the bytes of a good packet with a few of them changed, dropped or added: those get much further. */
+function damaged(packet: fc.Arbitrary<Buffer>): fc.Arbitrary<Buffer> {
+  const byte = fc.integer({ min: 0, max: 255 });
+  const splice = fc.record({ at: fc.nat(), drop: fc.nat({ max: 2 }), insert: fc.array(byte, { maxLength: 3 }) });
+  return fc.oneof(
+    fc.uint8Array({ maxLength: 64 }).map((bytes) => Buffer.from(bytes)),
+    fc.tuple(packet, fc.array(splice, { minLength: 1, maxLength: 3 })).map(([good, splices]) => {
+      const bytes = [...good];
+      for (const { at, drop, insert } of splices) bytes.splice(at % bytes.length, drop, ...insert);
+      return Buffer.from(bytes);
+    }),
+  );
+}
+
+/** Throws unless the bytes are refused as a violation or are what encoding their meaning gives. */
+function expectCanonicalOrRefused<T>(bytes: Buffer, decode: (packet: Buffer) => T, encode: (message: T) => Buffer): void {
+  let meaning: T;
+  try {
+    meaning = decode(bytes);
+  } catch (error) {
+    expect(error).toBeInstanceOf(ProtocolViolation);
+    return;
+  }
+  expect(encode(meaning).equals(bytes)).toBe(true);
+}
+
+describe('a request', () => {
+  it.each(Object.entries(requests))('%s comes back from its packet as it went in', (verb, bodies) => {
+    fc.assert(
+      fc.property(number, bodies, (id, body) => {
+        const request = { id, verb, body } as Request;
+        expect(decodeRequest(encodeRequest(request))).toEqual(request);
+      }),
+    );
+  });
+
+  it('comes from no bytes but those it is encoded to', () => {
+    fc.assert(
+      fc.property(damaged(anyRequest.map(encodeRequest)), (bytes) => expectCanonicalOrRefused(bytes, decodeRequest, encodeRequest)),
+      { numRuns: 5000 },
+    );
+  });
+
+  it.each(['a', 'A1', '1a', '_x', '@x', 'a-', 'DOMAIN\\alice', 'alice.b@example.org', 'a'.repeat(NAME_CHARS_MAX)])(
+    'may carry the name %s',
+    (knimeUser) => {
+      expect(decodeRequest(prepareUser(knimeUser)).body).toEqual({ knimeUser });
+    },
+  );
+
+  it('may carry names that JavaScript has a meaning for: they are text', () => {
+    for (const knimeUser of ['__proto__', 'constructor', 'toString']) {
+      const { body } = decodeRequest(prepareUser(knimeUser));
+      expect(body).toStrictEqual({ knimeUser });
+      expect(Object.getPrototypeOf(body)).toBe(Object.prototype);
+    }
+    const { body } = decodeRequest(message([ID, 1], [SPAWN_EXECUTOR, message([1, '__proto__'], [2, 'constructor'])]));
+    expect(body).toStrictEqual({ knimeUser: '__proto__', profile: 'constructor' });
+  });
+});
+
+describe('a response', () => {
+  it.each(Object.entries(responses))('%s comes back from its packet as it went in', (kind, bodies) => {
+    fc.assert(
+      fc.property(number, bodies, (id, body) => {
+        const response = { id, kind, body } as Response;
+        expect(decodeResponse(encodeResponse(response))).toEqual(response);
+      }),
+    );
+  });
+
+  it('comes from no bytes but those it is encoded to', () => {
+    fc.assert(
+      fc.property(damaged(anyResponse.map(encodeResponse)), (bytes) => expectCanonicalOrRefused(bytes, decodeResponse, encodeResponse)),
+      { numRuns: 5000 },
+    );
+  });
+
+  it('with a full page of the longest entries fits one packet', () => {
+    const longest = 'n'.repeat(NAME_CHARS_MAX) as ExecutorInfo['osUser'] & ExecutorInfo['knimeUsers'][number];
+    const entry: ExecutorInfo = {
+      osUser: longest,
+      uid: UINT32_MAX,
+      knimeUsers: Array.from({ length: KNIME_USERS_PER_ACCOUNT_MAX }, () => longest),
+      state: ExecutorState.exited,
+      sinceMs: Number.MAX_SAFE_INTEGER,
+      mainPid: UINT32_MAX,
+      lastExit: 'x'.repeat(MESSAGE_CHARS_MAX),
+    };
+    const executors = Array.from({ length: EXECUTORS_PER_PAGE }, () => entry);
+    const page: Response = { id: UINT32_MAX, kind: 'executorPage', body: { executors, more: true } };
+    expect(decodeResponse(encodeResponse(page))).toEqual(page);
+  });
+
+  it('that does not fit one packet is not encoded', () => {
+    const error = (bytes: number): Response => ({ id: 1, kind: 'error', body: { code: 'INTERNAL', message: 'x'.repeat(bytes) } });
+    // id, tag and length of the error, code, tag and length of the message
+    const overhead = 2 + 4 + 2 + 4;
+    expect(encodeResponse(error(PACKET_BYTES_MAX - overhead))).toHaveLength(PACKET_BYTES_MAX);
+    expect(() => encodeResponse(error(PACKET_BYTES_MAX - overhead + 1))).toThrow(RangeError);
+  });
+});
+
+describe('decodeRequest refuses', () => {
+  const hello = message([1, 1]);
+  const good = message([ID, 1], [HELLO, hello]);
+  const varint = (field: number, ...bytes: number[]) => Buffer.from([tag(field, VARINT), ...bytes]);
+
+  const malformed: [what: string, packet: Buffer, why: RegExp][] = [
+    ['an empty packet', Buffer.alloc(0), /empty/],
+    ['an oversized packet', Buffer.concat([good, Buffer.alloc(PACKET_BYTES_MAX)]), /more than 65536 bytes/],
+    ['a truncated packet', good.subarray(0, -1), /not protobuf/],
+    ['a length beyond the packet', Buffer.from([...message([ID, 1]), tag(HELLO, BYTES), 100, 1]), /not protobuf/],
+    ['trailing bytes', Buffer.concat([good, Buffer.from([0])]), /not protobuf/],
+    ['a second packet in the same packet', Buffer.concat([good, good]), /canonical/],
+    ['an unknown field', message([ID, 1], [HELLO, hello], [15, 1]), /canonical/],
+    ['an unknown field of text', message([ID, 1], [HELLO, hello], [15, '/bin/sh']), /canonical/],
+    ['an unknown field inside a verb', message([ID, 1], [PREPARE_USER, message([1, 'alice'], [15, 0])]), /canonical/],
+    ['a known field with another wire type', message([ID, '1'], [HELLO, hello]), /canonical/],
+    ['a duplicate field', message([ID, 1], [ID, 1], [HELLO, hello]), /canonical/],
+    ['a duplicate field inside a verb', message([ID, 1], [PREPARE_USER, message([1, 'root'], [1, 'alice'])]), /canonical/],
+    ['the same verb twice', message([ID, 1], [HELLO, hello], [HELLO, hello]), /canonical/],
+    ['two verbs', message([ID, 1], [HELLO, hello], [LIST_EXECUTORS, message([1, 1])]), /canonical/],
+    ['no verb', message([ID, 1]), /without a verb/],
+    ['a verb that does not exist', message([ID, 1], [7, hello]), /canonical/],
+    ['a missing id', message([HELLO, hello]), /^id: /],
+    ['id 0', message([ID, 0], [HELLO, hello]), /canonical/],
+    ['an id of more than 32 bits', Buffer.concat([varint(ID, 0x81, 0x80, 0x80, 0x80, 0x10), message([HELLO, hello])]), /canonical/],
+    ['a number with superfluous bytes', Buffer.concat([varint(ID, 0x81, 0x00), message([HELLO, hello])]), /canonical/],
+    ['a tag with superfluous bytes', Buffer.concat([Buffer.from([0x88, 0x00, 1]), message([HELLO, hello])]), /canonical/],
+    ['a number without an end', Buffer.alloc(64, 0xff), /not protobuf/],
+    ['fields out of order', message([HELLO, hello], [ID, 1]), /canonical/],
+    ['fields out of order inside a verb', message([ID, 1], [SPAWN_EXECUTOR, message([2, 'default'], [1, 'alice'])]), /canonical/],
+    ['a default value written out', message([ID, 1], [STOP_EXECUTOR, message([1, 'alice'], [2, 0])]), /canonical/],
+    ['an empty text written out', message([ID, 1], [PREPARE_USER, message([1, ''])]), /canonical/],
+    ['text that is not UTF-8', message([ID, 1], [PREPARE_USER, message([1, Buffer.from([0x61, 0xff])])]), /not protobuf/],
+    ['half a surrogate pair', message([ID, 1], [PREPARE_USER, message([1, Buffer.from([0xed, 0xa0, 0x80])])]), /not protobuf/],
+    ['version 0', message([ID, 1], [HELLO, Buffer.alloc(0)]), /^hello: version/],
+    ['a stop without a mode', message([ID, 1], [STOP_EXECUTOR, message([1, 'alice'])]), /^stopExecutor: mode/],
+    ['a stop with an unknown mode', message([ID, 1], [STOP_EXECUTOR, message([1, 'alice'], [2, 3])]), /^stopExecutor: mode/],
+    ['page 0', message([ID, 1], [LIST_EXECUTORS, Buffer.alloc(0)]), /^listExecutors: page/],
+    ['a start without a profile', message([ID, 1], [SPAWN_EXECUTOR, message([1, 'alice'])]), /^spawnExecutor: profile/],
+    ['a profile that is a path', message([ID, 1], [SPAWN_EXECUTOR, message([1, 'alice'], [2, '../x'])]), /^spawnExecutor: profile/],
+    ['a profile in capitals', message([ID, 1], [SPAWN_EXECUTOR, message([1, 'alice'], [2, 'Big'])]), /^spawnExecutor: profile/],
+    [
+      'a profile of 33 characters',
+      message([ID, 1], [SPAWN_EXECUTOR, message([1, 'alice'], [2, 'p'.repeat(33)])]),
+      /^spawnExecutor: profile/,
+    ],
+    ['a response', encodeResponse({ id: 1, kind: 'error', body: { code: 'INTERNAL', message: '' } }), /canonical/],
+  ];
+
+  it.each(malformed)('%s', (_, packet, why) => {
+    expect(() => decodeRequest(packet)).toThrow(ProtocolViolation);
+    expect(() => decodeRequest(packet)).toThrow(why);
+  });
+
+  it('groups nested 10,000 deep without running out of stack', () => {
+    const start = Buffer.alloc(10_000, tag(15, GROUP_START));
+    const end = Buffer.alloc(10_000, tag(15, GROUP_END));
+    for (const packet of [Buffer.concat([good, start]), Buffer.concat([good, start, end])]) {
+      expect(() => decodeRequest(packet)).toThrow(
+        expect.objectContaining({ name: 'ProtocolViolation', cause: expect.objectContaining({ message: 'max depth exceeded' }) }),
+      );
+    }
+  });
+
+  const badNames: [what: string, name: string][] = [
+    ['that starts with -', '-rf'],
+    ['that starts with .', '.bashrc'],
+    ['that is ..', '..'],
+    ['of digits only', '0'],
+    ['of many digits only', '1001'],
+    ['with a slash', 'alice/bob'],
+    ['with a NUL', 'alice\0'],
+    ['with a newline at its end', 'alice\n'],
+    ['with a newline in the middle', 'alice\nroot'],
+    ['with a blank', 'alice bob'],
+    ['with a quote', "alice'"],
+    ['with a letter that only looks like a Latin one', '\u0430lice'],
+    ['with digits that are not ASCII', '\u0661\u0662'],
+    ['with an invisible character', 'alice\u200b'],
+    ['of 65 characters', 'a'.repeat(NAME_CHARS_MAX + 1)],
+    ['as long as a packet', 'a'.repeat(PACKET_BYTES_MAX - 64)],
+  ];
+
+  it.each(badNames)('a name %s', (_, bad) => {
+    const field: Field = [1, bad];
+    expect(() => decodeRequest(prepareUser(bad))).toThrow(/^prepareUser: knimeUser expected a name of 1 to 64/);
+    expect(() => decodeRequest(message([ID, 1], [SPAWN_EXECUTOR, message(field, [2, 'default'])]))).toThrow(/^spawnExecutor: knimeUser/);
+    expect(() => decodeRequest(message([ID, 1], [STOP_EXECUTOR, message(field, [2, 1])]))).toThrow(/^stopExecutor: knimeUser/);
+  });
+
+  it('a missing name', () => {
+    expect(() => decodeRequest(message([ID, 1], [PREPARE_USER, Buffer.alloc(0)]))).toThrow(/^prepareUser: knimeUser/);
+  });
+});
+
+describe('decodeResponse refuses', () => {
+  const alice = (...rest: Field[]) => message([1, 'alice'], [2, 1000], ...rest);
+  const response = (kind: number, body: Buffer) => message([ID, 1], [kind, body]);
+  const page = (...executors: Buffer[]) => response(EXECUTOR_PAGE, message(...executors.map((entry): Field => [1, entry])));
+  const running: Field[] = [
+    [4, 1],
+    [5, 1],
+  ];
+
+  const malformed: [what: string, packet: Buffer, why: RegExp][] = [
+    ['an empty packet', Buffer.alloc(0), /empty/],
+    ['no result', message([ID, 1]), /without a result/],
+    ['a missing id', message([ERROR, message([1, 1])]), /^id: /],
+    ['an unknown field in an entry of a list', page(alice(...running, [15, 1])), /canonical/],
+    ['an error without a code', response(ERROR, message([2, 'text'])), /^error: code/],
+    ['an error code outside of the catalogue', response(ERROR, message([1, 14])), /^error: code unknown error code/],
+    ['a message of 513 characters', response(ERROR, message([1, 1], [2, 'x'.repeat(MESSAGE_CHARS_MAX + 1)])), /^error: message/],
+    ['an entry with uid 0', page(message([1, 'root'], ...running)), /^executorPage: executors 0 uid/],
+    ['an entry with an unknown state', page(alice([4, 4], [5, 1])), /^executorPage: executors 0 state/],
+    ['an entry with a name that is none', page(message([1, '../alice'], [2, 1000], ...running)), /^executorPage: executors 0 osUser/],
+    ['an entry with a KNIME name that is none', page(alice([3, '-x'], ...running)), /^executorPage: executors 0 knimeUsers 0/],
+    [
+      'an entry with a name too many',
+      page(alice(...Array.from({ length: KNIME_USERS_PER_ACCOUNT_MAX + 1 }, (): Field => [3, 'a']), ...running)),
+      /^executorPage: executors 0 knimeUsers/,
+    ],
+    ['an entry too many', page(...Array.from({ length: EXECUTORS_PER_PAGE + 1 }, () => alice(...running))), /^executorPage: executors/],
+    [
+      'a time of more than 53 bits',
+      page(Buffer.concat([alice([4, 1]), Buffer.from([tag(5, VARINT), 0x81, ...Array(6).fill(0x80), 0x10])])),
+      /^executorPage: executors 0 sinceMs/,
+    ],
+    ['a start without an executor', response(4, message([1, 1])), /^executorSpawned: executor/],
+    ['a start with an unknown outcome', response(4, message([1, 3], [2, alice(...running)])), /^executorSpawned: outcome/],
+    ['a directory of an unknown kind', response(3, alice([3, 'etc'])), /^userPrepared: created 0/],
+    ['a request', encodeRequest({ id: 1, verb: 'listExecutors', body: { page: 1 } }), /canonical/],
+  ];
+
+  it.each(malformed)('%s', (_, packet, why) => {
+    expect(() => decodeResponse(packet)).toThrow(ProtocolViolation);
+    expect(() => decodeResponse(packet)).toThrow(why);
+  });
+});

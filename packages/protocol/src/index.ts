@@ -1,0 +1,6 @@
+export * from './codec.js';
+export * from './errors.js';
+export * from './limits.js';
+export * from './names.js';
+export * from './toml-config.js';
+export * from './transport.js';

@@ -1,0 +1,28 @@
+/** Bounds of the wire. Both programs are built against the same numbers; the helper repeats the ones that matter in its Hello answer. */
+
+/** Raised by every change to privhelper.proto. A mismatch is refused with one clear error on both sides. */
+export const PROTOCOL_VERSION = 1;
+
+/** Largest packet either side may send, in bytes. Larger ones close the connection. */
+export const PACKET_BYTES_MAX = 64 * 1024;
+
+/** Requests the helper works on at once on one connection; the broker never has more outstanding. */
+export const REQUESTS_IN_FLIGHT_MAX = 32;
+
+/** Packets handed to the kernel and not yet accepted by it. More means that the peer does not read: the connection is closed. */
+export const UNSENT_PACKETS_MAX = 64;
+
+/** The helper answers every request within this time, in milliseconds, or says DEADLINE_EXCEEDED. */
+export const REQUEST_DEADLINE_MS = 10_000;
+
+/** Longest KNIME or OS account name, in characters (all of them ASCII). */
+export const NAME_CHARS_MAX = 64;
+
+/** KNIME names that may resolve to one OS account: bounds the reservation text and a list entry. */
+export const KNIME_USERS_PER_ACCOUNT_MAX = 32;
+
+/** Entries on one page of ListExecutors: 24 entries of 32 names of 64 characters fit a packet with room to spare. */
+export const EXECUTORS_PER_PAGE = 24;
+
+/** Longest error message or exit description on the wire, in characters. */
+export const MESSAGE_CHARS_MAX = 512;

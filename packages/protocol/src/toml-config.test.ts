@@ -1,0 +1,95 @@
+import { describe, expect, it } from 'vitest';
+import * as z from 'zod';
+import { ConfigError, parseConfig } from './toml-config.js';
+
+const schema = z.strictObject({
+  accounts: z
+    .strictObject({
+      min_uid: z.int().min(1).default(1000),
+      denied_users: z.array(z.string()).default([]),
+      map: z.record(z.string(), z.string()).optional(),
+    })
+    .prefault({}),
+  http: z.strictObject({ listen: z.string() }).default({ listen: '127.0.0.1:9464' }),
+  policy: z.strictObject({ rule: z.array(z.strictObject({ users: z.array(z.string()), action: z.enum(['allow', 'deny']) })) }).optional(),
+  units: z.record(z.string(), z.strictObject({ slice: z.string() })).optional(),
+});
+
+/** The lines of the error that this text is refused with. */
+function problems(text: string): string[] {
+  try {
+    parseConfig('kpx.toml', text, schema);
+  } catch (error) {
+    expect(error).toBeInstanceOf(ConfigError);
+    return (error as ConfigError).message.split('\n');
+  }
+  throw new Error('nothing was refused');
+}
+
+describe('a configuration', () => {
+  it('is given back with its defaults', () => {
+    const http = { listen: '127.0.0.1:9464' };
+    expect(parseConfig('kpx.toml', '', schema)).toEqual({ accounts: { min_uid: 1000, denied_users: [] }, http });
+    expect(parseConfig('kpx.toml', '[accounts]\ndenied_users = ["root"]', schema)).toEqual({
+      accounts: { min_uid: 1000, denied_users: ['root'] },
+      http,
+    });
+  });
+
+  it.each([
+    ['[accounts]\nmin_uid = 1000 1001', /^kpx\.toml: line 2, column 1\d: \S.*/],
+    ['[accounts\nmin_uid = 1000', /^kpx\.toml: line 1, column \d+: \S.*/],
+    ['[accounts]\nmin_uid = 1\nmin_uid = 2', /^kpx\.toml: line 3, column \d+: \S.*/],
+  ])('that is not TOML is refused with file, line, column and what is wrong (%j)', (text, line) => {
+    expect(problems(text)).toEqual([expect.stringMatching(line)]);
+    expect(problems(text)[0]).not.toContain('Invalid TOML document');
+  });
+
+  it.each([
+    ['accuonts = 1', 'kpx.toml: accuonts: unknown key; did you mean "accounts"?'],
+    ['[accounts]\nmin_uidd = 1000', 'kpx.toml: accounts.min_uidd: unknown key; did you mean "min_uid"?'],
+    ['[http]\nlisten = "[::1]:9464"\nlistne = ""', 'kpx.toml: http.listne: unknown key; did you mean "listen"?'],
+    ['[accounts]\nminuid = 1000', 'kpx.toml: accounts.minuid: unknown key; did you mean "min_uid"?'],
+    [
+      '[[policy.rule]]\nusers = ["a"]\naction = "deny"\n[[policy.rule]]\nuser = ["a"]\nusers = []\naction = "deny"',
+      'kpx.toml: policy.rule.1.user: unknown key; did you mean "users"?',
+    ],
+  ])('with a misspelt key is refused with the nearest one (%j)', (text, line) => {
+    expect(problems(text)).toEqual([line]);
+  });
+
+  it('with a key like no other is refused with the keys that there are', () => {
+    expect(problems('[accounts]\nfrobnication = true')).toEqual([
+      'kpx.toml: accounts.frobnication: unknown key; known keys here: min_uid, denied_users, map',
+    ]);
+  });
+
+  it('with an unknown key below a name of the administrator is refused, too', () => {
+    expect(problems('[units.big]\nslice = "a"\nslize = "a"')).toEqual([expect.stringContaining('kpx.toml: units.big.slize: unknown key')]);
+  });
+
+  it('with a value of the wrong type is refused with its key', () => {
+    expect(problems('[accounts]\nmin_uid = "1000"')).toEqual([expect.stringMatching(/^kpx\.toml: accounts\.min_uid: .*expected/)]);
+    expect(problems('[accounts]\ndenied_users = ["root", 7]')).toEqual([
+      expect.stringMatching(/^kpx\.toml: accounts\.denied_users\.1: .*expected string/),
+    ]);
+  });
+
+  it('with several problems is refused with all of them, one line each', () => {
+    expect(problems('[accounts]\nmin_uid = 0\nmin_uidd = 1\ndenied_user = []\n[policy]\nrule = 1')).toEqual([
+      expect.stringMatching(/^kpx\.toml: accounts\.min_uid: /),
+      'kpx.toml: accounts.min_uidd: unknown key; did you mean "min_uid"?',
+      'kpx.toml: accounts.denied_user: unknown key; did you mean "denied_users"?',
+      expect.stringMatching(/^kpx\.toml: policy\.rule: /),
+    ]);
+  });
+
+  it('that is refused as a whole is called the file', () => {
+    const whole = z.strictObject({}).refine(() => false, 'min_uid and max_uid contradict each other');
+    expect(() => parseConfig('kpx.toml', '', whole)).toThrow('kpx.toml: the file: min_uid and max_uid contradict each other');
+  });
+
+  it('that cannot be parsed for another reason than its syntax is not blamed for it', () => {
+    expect(() => parseConfig('kpx.toml', undefined as unknown as string, schema)).toThrow(TypeError);
+  });
+});

@@ -1,0 +1,80 @@
+import { parse as parseTomlText, TomlError } from 'smol-toml';
+import * as z from 'zod';
+
+/** Largest configuration file that is read, in bytes. */
+export const CONFIG_BYTES_MAX = 1024 * 1024;
+
+/** A configuration that cannot be used. `message` has one line per problem: file, key or line, what is wrong, what is expected. */
+export class ConfigError extends Error {
+  override name = 'ConfigError';
+
+  constructor(file: string, problems: readonly string[], options?: ErrorOptions) {
+    super(problems.map((problem) => `${file}: ${problem}`).join('\n'), options);
+  }
+}
+
+/** Parses TOML and checks it against a schema of strict objects. `file` is only used in messages. Throws {@link ConfigError}. */
+export function parseConfig<Schema extends z.ZodType>(file: string, text: string, schema: Schema): z.output<Schema> {
+  let raw: unknown;
+  try {
+    raw = parseTomlText(text);
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error;
+    const what = (error.message.split('\n')[0] ?? '').replace(/^Invalid TOML document: /, '');
+    throw new ConfigError(file, [`line ${error.line}, column ${error.column}: ${what}`], { cause: error });
+  }
+  const result = schema.safeParse(raw);
+  if (result.success) return result.data;
+  throw new ConfigError(
+    file,
+    result.error.issues.flatMap((issue) => describe(issue, schema)),
+  );
+}
+
+function describe(issue: z.core.$ZodIssue, schema: z.ZodType): string[] {
+  if (issue.code !== 'unrecognized_keys') return [`${issue.path.join('.') || 'the file'}: ${issue.message}`];
+  const known = keysAt(schema, issue.path);
+  return issue.keys.map((key) => {
+    const nearest = nearestKey(key, known);
+    const hint = nearest ? `did you mean "${nearest}"?` : `known keys here: ${known.join(', ')}`;
+    return `${[...issue.path, key].join('.')}: unknown key; ${hint}`;
+  });
+}
+
+/** The keys that the strict object at `path` knows. */
+function keysAt(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
+  let at: unknown = unwrap(schema);
+  for (const key of path) {
+    if (at instanceof z.ZodObject) at = unwrap(at.shape[String(key)]);
+    else if (at instanceof z.ZodArray) at = unwrap(at.element);
+  }
+  return at instanceof z.ZodObject ? Object.keys(at.shape) : [];
+}
+
+function unwrap(schema: unknown): unknown {
+  let at = schema;
+  while (at instanceof z.ZodDefault || at instanceof z.ZodPrefault || at instanceof z.ZodOptional) at = at.unwrap();
+  return at;
+}
+
+/** Keys further away than this many edits are no help. */
+const SUGGESTION_EDITS_MAX = 3;
+
+function nearestKey(key: string, known: readonly string[]): string | undefined {
+  const ranked = known.map((name) => ({ name, edits: editDistance(key, name) })).sort((a, b) => a.edits - b.edits);
+  return ranked[0] !== undefined && ranked[0].edits <= SUGGESTION_EDITS_MAX ? ranked[0].name : undefined;
+}
+
+/** Levenshtein's distance: written out because the helper would otherwise carry one more dependency for these lines. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substituted = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(substituted, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}
