@@ -1,0 +1,87 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { policyOf } from './broker.js';
+import { readConfig, readPassword } from './config.js';
+
+let directory: string;
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), 'kpx-config-'));
+});
+afterAll(() => rmSync(directory, { recursive: true }));
+
+const AMQP = '[amqp]\nurls = ["amqp://kpx-broker@127.0.0.1:5672/knime"]\n';
+
+async function read(text: string) {
+  const file = join(directory, 'broker.toml');
+  writeFileSync(file, text);
+  return await readConfig(file);
+}
+
+describe('readConfig', () => {
+  it('fills in what is not said', async () => {
+    const config = await read(AMQP);
+    expect(config.amqp).toMatchObject({
+      queue: 'knime-jobs',
+      exchange: 'knime-server2executorknime-jobs',
+      routing_key: 'new-work',
+      prefetch: 256,
+    });
+    expect(policyOf(config)).toMatchObject({
+      maxExecutors: 40,
+      maxStarting: 4,
+      startAttempts: 5,
+      backoffInitialMs: 2_000,
+      backoffMaxMs: 300_000,
+    });
+    expect(policyOf(config)).toMatchObject({ heldPerUser: 64, heldInAll: 128, startTimeoutMs: 120_000, readyDelayMs: undefined });
+  });
+
+  it('reads durations in milliseconds, seconds, minutes and hours', async () => {
+    const config = await read(
+      `${AMQP}[policy]\nbackoff_initial = "250ms"\nbackoff_max = "1h"\n[executors]\nready = "delay"\nready_delay = "20s"\n`,
+    );
+    expect(policyOf(config)).toMatchObject({ backoffInitialMs: 250, backoffMaxMs: 3_600_000, readyDelayMs: 20_000 });
+  });
+
+  it.each([
+    ['[amqp]\nurls = [\n', /broker\.toml: line 3/],
+    ['', /amqp: .*expected object/],
+    [`${AMQP}[polcy]\n`, /polcy: unknown key; did you mean "policy"/],
+    [`${AMQP}[policy]\nmax_executor = 3\n`, /policy\.max_executor: unknown key; did you mean "max_executors"/],
+    [`${AMQP}[policy]\nmax_executors = 0\n`, /policy\.max_executors: .*>=1/],
+    [`${AMQP}[policy]\nbackoff_initial = 2\n`, /policy\.backoff_initial: .*expected string/],
+    [`${AMQP}[policy]\nbackoff_initial = "2 sec"\n`, /policy\.backoff_initial: expected a duration such as/],
+    [`${AMQP}[policy]\nbackoff_initial = "10m"\n`, /policy\.backoff_max: expected at least backoff_initial/],
+    [`${AMQP}prefetch = 20001\n`, /amqp\.prefetch: .*20000/],
+    ['[amqp]\nurls = []\n', /amqp\.urls: /],
+    ['[amqp]\nurls = ["amqp://u:secret@host/v"]\n', /amqp\.urls\.0: holds a password: put it into amqp\.password_file/],
+    ['[amqp]\nurls = ["amqp://host/v"]\n', /names no RabbitMQ user/],
+    ['[amqp]\nurls = ["http://u@host"]\n', /expected "amqp:/],
+    [`${AMQP}[log]\nlevel = "loud"\n`, /log\.level: /],
+  ])('says which key is wrong, and what is expected: %j', async (text, message) => {
+    await expect(read(text)).rejects.toThrow(message);
+  });
+
+  it('never repeats a password that stands in a URL', async () => {
+    await expect(read('[amqp]\nurls = ["amqp://u:hunter2@host/v"]\n')).rejects.not.toThrow(/hunter2/);
+  });
+
+  it('names a file that is not there', async () => {
+    await expect(readConfig(join(directory, 'none.toml'))).rejects.toThrow(/none\.toml: there is no such file/);
+  });
+});
+
+describe('readPassword', () => {
+  it('reads the password file without its line end', async () => {
+    writeFileSync(join(directory, 'password'), 'pa ss\n');
+    const { amqp } = await read(`${AMQP}password_file = "${directory}/password"\n`);
+    expect(await readPassword(amqp)).toBe('pa ss');
+  });
+
+  it('says what to do when there is none', async () => {
+    const { amqp } = await read(AMQP);
+    await expect(readPassword(amqp)).rejects.toThrow(/set amqp\.password_file, or pass the systemd credential/);
+  });
+});

@@ -1,0 +1,173 @@
+import { type ExecutorInfo, ExecutorState, type KnimeUser, knimeUserSchema, osUserSchema } from '@kpx/protocol';
+import fc from 'fast-check';
+import { expect, it } from 'vitest';
+import type { Policy } from '../policy/policy.js';
+import { type Effect, type Event, HOLD_MAX_MS, Machine, type Ticket } from './machine.js';
+
+/*
+ * The machine against a world that does anything at any time. The world keeps its own books: every job that went in is held, has left by one
+ * effect, or was forgotten with its channel; no limit is ever passed; and when the world behaves, everything gets through.
+ */
+
+const POLICY: Policy = {
+  maxExecutors: 4,
+  maxStarting: 2,
+  startAttempts: 3,
+  backoffInitialMs: 1_000,
+  backoffMaxMs: 30_000,
+  deny: new Set(['mallory']),
+  heldPerUser: 3,
+  heldInAll: 7,
+  startTimeoutMs: 60_000,
+  readyDelayMs: undefined,
+};
+
+/** KNIME name -> account: two names share one. */
+const ACCOUNTS = { alice: 'alice', alice2: 'alice', bob: 'bob', carol: 'carol', dave: 'dave', erin: 'erin', mallory: 'mallory' } as const;
+const NAMES = Object.keys(ACCOUNTS).map((name) => knimeUserSchema.parse(name));
+const UIDS: Record<string, number> = { alice: 1_001, bob: 1_002, carol: 1_003, dave: 1_004, erin: 1_005, mallory: 1_006 };
+
+type Move =
+  | { readonly do: 'job'; readonly user: KnimeUser; readonly hops: number }
+  | { readonly do: 'answer'; readonly with: 'started' | 'failed' | 'refused' | 'full' | 'no helper' }
+  | { readonly do: 'connect'; readonly pick: number }
+  | { readonly do: 'end'; readonly pick: number; readonly exit: string }
+  | { readonly do: 'list' }
+  | { readonly do: 'lose channel' }
+  | { readonly do: 'wait'; readonly ms: number };
+
+const move: fc.Arbitrary<Move> = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ do: fc.constant('job' as const), user: fc.constantFrom(...NAMES), hops: fc.nat(12) }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constant('answer' as const),
+      with: fc.constantFrom(
+        'started' as const,
+        'started' as const,
+        'failed' as const,
+        'refused' as const,
+        'full' as const,
+        'no helper' as const,
+      ),
+    }),
+  },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('connect' as const), pick: fc.nat(9) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('end' as const), pick: fc.nat(9), exit: fc.constantFrom('exit 0', 'exit 1') }) },
+  { weight: 2, arbitrary: fc.constantFrom<Move>({ do: 'list' }, { do: 'lose channel' }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('wait' as const), ms: fc.constantFrom(1, 100, 1_500, 40_000, 400_000) }) },
+);
+
+class World {
+  readonly machine = new Machine(POLICY);
+  now = 0;
+  /** Jobs that the machine has, by ticket. */
+  readonly inside = new Map<Ticket, KnimeUser>();
+  /** Start requests that the helper has not answered. */
+  readonly asked: KnimeUser[] = [];
+  readonly processes = new Map<string, ExecutorInfo>();
+  #tickets = 0;
+  #pids = 100;
+
+  apply(move: Move): void {
+    this.now += 1;
+    if (move.do === 'job') this.job(move.user, move.hops);
+    else if (move.do === 'answer') this.answer(move.with);
+    else if (move.do === 'connect') this.connect([...this.processes.values()][move.pick]);
+    else if (move.do === 'end') this.end([...this.processes.values()][move.pick], move.exit);
+    else if (move.do === 'list') this.step({ kind: 'listed', executors: [...this.processes.values()], askedAt: this.now });
+    else if (move.do === 'lose channel') {
+      this.inside.clear();
+      this.step({ kind: 'channel lost' });
+    } else {
+      this.now += move.ms;
+      this.step({ kind: 'tick' });
+    }
+  }
+
+  job(user: KnimeUser, hops = 0): void {
+    this.inside.set(++this.#tickets, user);
+    this.step({ kind: 'job', ticket: this.#tickets, user, hops });
+  }
+
+  answer(how: Extract<Move, { do: 'answer' }>['with']): void {
+    const user = this.asked.shift();
+    if (user === undefined) return;
+    if (how === 'started') this.step({ kind: 'started', user, executor: this.#process(user) });
+    else if (how === 'no helper') this.step({ kind: 'no helper', user, detail: 'gone' });
+    else {
+      const code = ({ failed: 'LAUNCH_FAILED', refused: 'ACCOUNT_DENIED', full: 'LIMIT_REACHED' } as const)[how];
+      this.step({ kind: 'not started', user, code, detail: how });
+    }
+  }
+
+  connect(executor: ExecutorInfo | undefined): void {
+    if (executor && executor.state !== ExecutorState.exited) this.step({ kind: 'connected', uid: executor.uid });
+  }
+
+  end(executor: ExecutorInfo | undefined, lastExit: string): void {
+    if (executor) this.processes.set(executor.osUser, { ...executor, state: ExecutorState.exited, mainPid: 0, lastExit });
+  }
+
+  #process(user: KnimeUser): ExecutorInfo {
+    const osUser = osUserSchema.parse(ACCOUNTS[user as string as keyof typeof ACCOUNTS]);
+    const running = this.processes.get(osUser);
+    if (running && running.state !== ExecutorState.exited) return running;
+    const knimeUsers = NAMES.filter((name) => ACCOUNTS[name as string as keyof typeof ACCOUNTS] === (osUser as string));
+    const uid = UIDS[osUser] ?? 0;
+    const started = { osUser, uid, knimeUsers, state: ExecutorState.running, sinceMs: this.now, mainPid: ++this.#pids, lastExit: '' };
+    this.processes.set(osUser, started);
+    return started;
+  }
+
+  step(event: Event): void {
+    for (const effect of this.machine.step(event, this.now, 0.5)) this.#take(effect);
+    const { held, starting } = this.machine.counts;
+    expect(held, 'every job inside is held').toBe(this.inside.size);
+    expect(held).toBeLessThanOrEqual(POLICY.heldInAll);
+    for (const name of NAMES) {
+      expect([...this.inside.values()].filter((user) => user === name).length).toBeLessThanOrEqual(POLICY.heldPerUser);
+    }
+    expect(this.asked.length, 'starts under way').toBeLessThanOrEqual(POLICY.maxStarting);
+    expect(new Set(this.asked).size, 'one start a user').toBe(this.asked.length);
+    expect(starting).toBeGreaterThanOrEqual(this.asked.length);
+  }
+
+  #take(effect: Effect): void {
+    if (effect.kind === 'start') {
+      expect(effect.user).not.toBe('mallory');
+      this.asked.push(effect.user);
+    } else if (effect.kind === 'forward' || effect.kind === 'defer' || effect.kind === 'park') {
+      expect(this.inside.get(effect.ticket), 'a job leaves once, as the job of its own user').toBe(effect.user);
+      this.inside.delete(effect.ticket);
+    }
+  }
+}
+
+it('keeps every job until it leaves by exactly one effect, within all limits, whatever happens in whatever order', () => {
+  fc.assert(
+    fc.property(fc.array(move, { maxLength: 120 }), (moves) => {
+      const world = new World();
+      for (const one of moves) world.apply(one);
+    }),
+    { numRuns: 500 },
+  );
+});
+
+it('gets every held job out once starts succeed and executors connect', () => {
+  fc.assert(
+    fc.property(fc.array(move, { maxLength: 80 }), (moves) => {
+      const world = new World();
+      for (const one of moves) world.apply(one);
+      const deadline = world.now + HOLD_MAX_MS;
+      while (world.inside.size > 0 && world.now < deadline) {
+        world.apply({ do: 'wait', ms: 500 });
+        while (world.asked.length > 0) world.apply({ do: 'answer', with: 'started' });
+        world.apply({ do: 'list' });
+        for (const executor of world.processes.values()) world.connect(executor);
+      }
+      expect(world.inside.size).toBe(0);
+    }),
+    { numRuns: 300 },
+  );
+});

@@ -1,0 +1,53 @@
+import { type KnimeUser, knimeUserSchema } from '@kpx/protocol';
+import type { Reason } from './reasons.js';
+
+/** Largest body that is passed on, in bytes. */
+export const BODY_BYTES_MAX = 1024 * 1024;
+
+/** How often kpx has sent this job on already; ours, beside KNIME's own headers. */
+export const HOPS_HEADER = 'x-kpx-hops';
+
+/** What kpx has to know of a job. Its body is passed on as it came. */
+export interface Job {
+  /** The submitter as KNIME names them; syntax checked. */
+  readonly user: KnimeUser;
+  readonly hops: number;
+}
+
+export interface Undecodable {
+  readonly reason: Reason;
+  readonly detail: string;
+}
+
+/** Longest piece of somebody's input that is repeated in a detail, in characters. */
+const QUOTED_CHARS_MAX = 80;
+
+/** Reads the user of a job. Source of the format: the body is JSON, of which only the user's key is used. */
+export function decodeJob(body: Buffer, headers: Record<string, unknown>, userField: string): Job | Undecodable {
+  if (body.length > BODY_BYTES_MAX) {
+    return { reason: 'BODY_TOO_LARGE', detail: `the body has ${body.length} bytes, at most ${BODY_BYTES_MAX} are passed on` };
+  }
+  const content = parseObject(body);
+  if (!content) return { reason: 'BODY_NOT_JSON', detail: 'the body is not a JSON object in UTF-8' };
+  const user = Object.hasOwn(content, userField) ? content[userField] : undefined;
+  if (user === undefined) return { reason: 'USER_MISSING', detail: `the body has no key "${userField}"` };
+  if (typeof user !== 'string') return { reason: 'USER_NOT_A_STRING', detail: `the value of "${userField}" is not a string` };
+  const name = knimeUserSchema.safeParse(user);
+  if (!name.success) {
+    const quoted = JSON.stringify(user.slice(0, QUOTED_CHARS_MAX));
+    return { reason: 'USER_NAME_INVALID', detail: `${quoted}: ${name.error.issues[0]?.message}` };
+  }
+  const hops = headers[HOPS_HEADER];
+  return { user: name.data, hops: Number.isSafeInteger(hops) && Number(hops) > 0 ? Number(hops) : 0 };
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
+function parseObject(body: Buffer): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(utf8.decode(body));
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+}

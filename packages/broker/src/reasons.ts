@@ -1,0 +1,15 @@
+/**
+ * Why a job is parked: the value of the header `x-kpx-reason` in the dead-letter queue, beside the helper's own codes (`ACCOUNT_DENIED`, …,
+ * see packages/protocol/src/errors.ts). `x-kpx-detail` says it for the case at hand.
+ */
+export const REASONS = {
+  BODY_TOO_LARGE: 'The body is larger than kpx passes on.',
+  BODY_NOT_JSON: 'The body is not a JSON object in UTF-8.',
+  USER_MISSING: 'The body has no user field.',
+  USER_NOT_A_STRING: 'The user field is not a string.',
+  USER_NAME_INVALID: 'The user field is not a name that kpx takes.',
+  USER_DENIED: 'The policy denies this user an executor.',
+  START_FAILED: 'The executor of this user could not be started, as often as the policy tries.',
+} as const;
+
+export type Reason = keyof typeof REASONS;
