@@ -28,7 +28,8 @@ const amqpUrl = text.superRefine((value, context) => {
   }
 });
 
-const schema = z.strictObject({
+/** broker.toml. */
+export const configSchema = z.strictObject({
   amqp: z.strictObject({
     urls: z.array(amqpUrl).min(1).max(16),
     password_file: text.default(''),
@@ -71,7 +72,7 @@ const schema = z.strictObject({
   log: z.strictObject({ level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info') }).prefault({}),
 });
 
-export type Config = z.output<typeof schema>;
+export type Config = z.output<typeof configSchema>;
 
 /** Reads and judges the configuration. Throws {@link ConfigError}: file, key or line, what is expected. */
 export async function readConfig(file: string): Promise<Config> {
@@ -79,7 +80,7 @@ export async function readConfig(file: string): Promise<Config> {
     throw new ConfigError(file, [error.code === 'ENOENT' ? 'there is no such file' : `cannot be read: ${error.code}`], { cause: error });
   });
   if (source.length > CONFIG_BYTES_MAX) throw new ConfigError(file, [`has ${source.length} bytes, at most ${CONFIG_BYTES_MAX} are read`]);
-  return parseConfig(file, source.toString('utf8'), schema);
+  return parseConfig(file, source.toString('utf8'), configSchema);
 }
 
 /** systemd's name for the credential with RabbitMQ's password (`LoadCredential=amqp-password:…`). */

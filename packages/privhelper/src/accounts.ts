@@ -1,0 +1,72 @@
+import { type KnimeUser, KpxError, knimeUserSchema, type OsUser, osUserSchema } from '@kpx/protocol';
+import { type AccountsConfig, foldCase } from './config.js';
+import { lookUpAccount, lookUpGroups, type PasswdEntry } from './system/name-service.js';
+
+/** An OS account that has been judged and may have an executor. Made by {@link judgeAccount} and nowhere else. */
+export interface Account {
+  readonly osUser: OsUser;
+  readonly uid: number;
+  readonly gid: number;
+  /** Absolute, normalised. Whether it lies below a configured parent is for directories.ts to say. */
+  readonly home: string;
+  readonly shell: string;
+  /** Every KNIME name that resolves to this account; the executor's reservation is made from them. */
+  readonly knimeUsers: readonly KnimeUser[];
+}
+
+/**
+ * KNIME name -> case folding -> map -> name service -> judged account. The map is the helper's own, so that nobody outside can pair one user's
+ * account with another user's jobs. Throws ACCOUNT_UNKNOWN, ACCOUNT_DENIED or ACCOUNT_LOOKUP_FAILED.
+ */
+export async function judgeAccount(knimeUser: KnimeUser, config: AccountsConfig, signal: AbortSignal): Promise<Account> {
+  const osUser = resolve(knimeUser, config);
+  const entry = await lookUpAccount(osUser, signal);
+  if (!entry) throw new KpxError('ACCOUNT_UNKNOWN', `there is no account "${osUser}" on this machine`);
+  // Aliases of a directory (short name, other case, name@domain) end here: one account, one name.
+  if (entry.name !== osUser) throw denied(osUser, `the name service calls it "${entry.name}"`);
+  judgeEntry(osUser, entry, config);
+  const { uid, gid, home, shell } = entry;
+  // Files, processes and the look-up of groups go by uid: two accounts with one uid are one to the kernel.
+  const owner = await lookUpAccount(uid, signal);
+  if (owner?.name !== osUser) throw denied(osUser, `its uid ${uid} belongs to "${owner?.name ?? 'nobody'}"`);
+  await judgeGroups(osUser, config, signal);
+  return { osUser, uid, gid, home, shell, knimeUsers: knimeUsersOf(osUser, config) };
+}
+
+function judgeEntry(osUser: OsUser, entry: PasswdEntry, config: AccountsConfig): void {
+  if (entry.uid === 0 || entry.gid === 0) throw denied(osUser, 'it has the uid or gid of root');
+  if (entry.uid < config.min_uid) throw denied(osUser, `its uid ${entry.uid} is below min_uid ${config.min_uid}`);
+  if (config.denied_users.includes(osUser)) throw denied(osUser, 'it is in denied_users');
+  if (config.denied_shells.includes(entry.shell)) throw denied(osUser, `its shell ${entry.shell} is in denied_shells`);
+  if (!PLAIN_PATH.test(entry.home)) throw denied(osUser, 'its home is not a plain absolute path');
+  if (!PLAIN_PATH.test(entry.shell)) throw denied(osUser, 'its shell is not a plain absolute path');
+}
+
+/** Absolute, printable, no empty, `.` or `..` component. The name service may be somebody else's: its values are judged like any input. */
+const PLAIN_PATH = /^(\/(?!\.{1,2}(\/|$))[^/\p{Cc}]{1,255}){1,64}$/u;
+
+async function judgeGroups(osUser: OsUser, config: AccountsConfig, signal: AbortSignal): Promise<void> {
+  if (config.denied_groups.length === 0 && config.allowed_groups.length === 0) return;
+  const groups = await lookUpGroups(osUser, signal);
+  const bad = groups.find((group) => config.denied_groups.includes(group));
+  if (bad !== undefined) throw denied(osUser, `its group "${bad}" is in denied_groups`);
+  if (config.allowed_groups.length > 0 && !groups.some((group) => config.allowed_groups.includes(group))) {
+    throw denied(osUser, 'none of its groups is in allowed_groups');
+  }
+}
+
+function denied(osUser: OsUser, why: string): KpxError {
+  return new KpxError('ACCOUNT_DENIED', `the account "${osUser}" may not have an executor: ${why}`);
+}
+
+function resolve(knimeUser: string, config: AccountsConfig): OsUser {
+  const folded = foldCase(knimeUser, config.case);
+  return config.map.get(folded) ?? osUserSchema.parse(folded);
+}
+
+/** The account's own name, unless the map leads it elsewhere, and every name that is mapped to the account. */
+function knimeUsersOf(osUser: OsUser, config: AccountsConfig): KnimeUser[] {
+  const mapped = [...config.map].filter(([, target]) => target === osUser).map(([name]) => name);
+  const own = resolve(osUser, config) === osUser ? [osUser] : [];
+  return [...new Set([...own, ...mapped])].map((name) => knimeUserSchema.parse(name));
+}

@@ -1,0 +1,118 @@
+import {
+  CONFIG_BYTES_MAX,
+  ConfigError,
+  KNIME_USERS_PER_ACCOUNT_MAX,
+  KpxError,
+  knimeUserSchema,
+  type OsUser,
+  osUserSchema,
+  parseConfig,
+} from '@kpx/protocol';
+import * as z from 'zod';
+import { readTrustedFile } from './system/trusted-file.js';
+
+/** Executors that one helper ever runs at once, whatever the configuration says. */
+const EXECUTORS_MAX = 5_000;
+/** Entries of any list in the configuration. */
+const LIST_MAX = 1_000;
+/** KNIME names in [accounts.map]. */
+const MAP_MAX = 10_000;
+/** Characters of one path, argument or environment value. */
+const TEXT_CHARS_MAX = 4_096;
+const text = z
+  .string()
+  .max(TEXT_CHARS_MAX)
+  .regex(/^\P{Cc}*$/u, 'expected text without control characters');
+const path = text.regex(
+  /^\/(?!.*\/\/)(?!.*\/\.{1,2}(\/|$))(.*[^/])?$/,
+  'expected an absolute path without "." or ".." or "//", not ending in "/"',
+);
+const names = z.array(text.min(1)).max(LIST_MAX).default([]);
+
+/** An access entry for setfacl: type, name or id, permissions. */
+const aclEntry = text.regex(/^(user|group):[A-Za-z0-9._@\\-]{1,64}:[r-][w-][x-]$/, 'expected "group:NAME:r-x" or "user:NAME:rwx"');
+
+const accounts = z.strictObject({
+  min_uid: z.int().min(1).max(0xffff_fffe).default(1000),
+  denied_users: names,
+  denied_groups: names,
+  allowed_groups: names,
+  denied_shells: names,
+  case: z.enum(['lower', 'keep']).default('lower'),
+  map: z
+    .record(knimeUserSchema, osUserSchema)
+    .default({})
+    .refine((map) => Object.keys(map).length <= MAP_MAX, `expected at most ${MAP_MAX} names`),
+});
+
+const directories = z.strictObject({
+  workspace_parent: path.default('/srv/kpx/workspaces'),
+  temp_parent: path.default('/srv/kpx/temp'),
+  home_parents: z.array(path).min(1).max(LIST_MAX).default(['/home']),
+  create_home: z.boolean().default(true),
+  skeleton: path.default('/etc/skel'),
+  extra_acl: z.array(aclEntry).max(16).default([]),
+});
+
+const executor = z.strictObject({
+  launcher: z.enum(['direct']),
+  command: z
+    .array(text)
+    .min(1)
+    .max(256)
+    .refine(([program]) => program?.startsWith('/'), 'expected an absolute path as the first element'),
+  working_directory: z.union([path, z.literal('')]).default(''),
+  msgq_file: path.default('/etc/kpx/executor-msgq'),
+  reservation_clause: text.includes('{user}').default("user = '{user}'"),
+  max_executors: z.int().min(1).max(EXECUTORS_MAX).default(200),
+  environment: z
+    .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'expected the name of an environment variable'), text)
+    .default({})
+    .refine((variables) => Object.keys(variables).length <= LIST_MAX, `expected at most ${LIST_MAX} variables`),
+});
+
+/** privhelper.toml. */
+export const configSchema = z
+  .strictObject({ accounts: accounts.prefault({}), directories: directories.prefault({}), executor })
+  .refine(({ directories: { workspace_parent, temp_parent } }) => workspace_parent !== temp_parent, {
+    path: ['directories', 'temp_parent'],
+    message: 'expected another directory than workspace_parent',
+  })
+  .superRefine((config, context) => {
+    const perAccount = new Map<string, number>();
+    const seen = new Set<string>();
+    for (const [knimeUser, osUser] of Object.entries(config.accounts.map)) {
+      const folded = foldCase(knimeUser, config.accounts.case);
+      const count = (perAccount.get(osUser) ?? 0) + 1;
+      perAccount.set(osUser, count);
+      const problem = seen.has(folded)
+        ? 'stands here twice, in different case'
+        : count >= KNIME_USERS_PER_ACCOUNT_MAX
+          ? `more than ${KNIME_USERS_PER_ACCOUNT_MAX - 1} names for the account "${osUser}"`
+          : undefined;
+      seen.add(folded);
+      if (problem) context.addIssue({ code: 'custom', path: ['accounts', 'map', knimeUser], message: problem });
+    }
+  });
+
+type Parsed = z.output<typeof configSchema>;
+
+/** [accounts] with the map's KNIME names folded, for look-ups. */
+export type AccountsConfig = Omit<Parsed['accounts'], 'map'> & { readonly map: ReadonlyMap<string, OsUser> };
+export type Config = Omit<Parsed, 'accounts'> & { readonly accounts: AccountsConfig };
+
+/** How KNIME names are compared, as configured. */
+export function foldCase(name: string, rule: 'lower' | 'keep'): string {
+  return rule === 'lower' ? name.toLowerCase() : name;
+}
+
+/** Reads and judges the configuration: who may have written the file, then every key. Throws {@link ConfigError}. */
+export async function readConfig(file: string): Promise<Config> {
+  try {
+    const config = parseConfig(file, await readTrustedFile(file, 'public', CONFIG_BYTES_MAX), configSchema);
+    const map = new Map(Object.entries(config.accounts.map).map(([name, osUser]) => [foldCase(name, config.accounts.case), osUser]));
+    return { ...config, accounts: { ...config.accounts, map } };
+  } catch (error) {
+    throw error instanceof KpxError ? new ConfigError(file, [error.message], { cause: error }) : error;
+  }
+}

@@ -1,0 +1,115 @@
+import type { FileHandle } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
+import { KpxError } from '@kpx/protocol';
+import type { Account } from './accounts.js';
+import type { Config } from './config.js';
+import { replaceAcl } from './system/acl.js';
+import {
+  copySkeleton,
+  openTrustedDirectory,
+  openUserDirectory,
+  ownerOfDirectory,
+  publishDirectory,
+  type UserDirectory,
+} from './system/directory.js';
+import { lookUpId } from './system/name-service.js';
+
+type DirectoriesConfig = Config['directories'];
+export type Created = 'home' | 'workspace' | 'temp';
+
+/** Absolute paths of the user's directories, for the executor's environment and arguments. */
+export interface UserPaths {
+  readonly workspace: string;
+  readonly temp: string;
+}
+
+export const userPaths = (account: Account, config: DirectoriesConfig): UserPaths => ({
+  workspace: `${config.workspace_parent}/${account.osUser}`,
+  temp: `${config.temp_parent}/${account.osUser}`,
+});
+
+/**
+ * Home, workspace and temp directory of a judged account: made where missing, refused where they are not what they must be. Workspace and temp
+ * are 0700 plus the configured extra ACL entries, and so is everything that will be made in them. `created` gets what did not exist before, as
+ * it is made: the audit log tells it also when a later step fails.
+ */
+export async function prepareDirectories(
+  account: Account,
+  config: DirectoriesConfig,
+  created: Created[],
+  signal: AbortSignal,
+): Promise<void> {
+  if (await prepareHome(account, config, signal)) created.push('home');
+  await prepareWorkDirectories(account, config, created, signal);
+}
+
+async function prepareWorkDirectories(account: Account, config: DirectoriesConfig, created: Created[], signal: AbortSignal): Promise<void> {
+  const entries = await aclEntries(config, signal);
+  const paths = userPaths(account, config);
+  const open: { kind: Created; path: string; parent: FileHandle; directory: UserDirectory }[] = [];
+  try {
+    for (const kind of ['workspace', 'temp'] as const) {
+      const path = paths[kind];
+      const parent = await openTrustedDirectory(dirname(path));
+      const directory = await openUserDirectory(parent, account.osUser, account.uid, account.gid, path).catch(async (error) => {
+        await parent.close();
+        throw error;
+      });
+      open.push({ kind, path, parent, directory });
+    }
+    await replaceAcl(
+      open.map(({ directory }) => directory.handle.fd),
+      entries,
+      signal,
+    );
+    for (const { kind, parent, path } of open.filter(({ directory }) => directory.staged)) {
+      await publishDirectory(parent, account.osUser, path);
+      created.push(kind);
+    }
+  } finally {
+    for (const { parent, directory } of open) {
+      await directory.handle.close();
+      await parent.close();
+    }
+  }
+}
+
+/** Owner everything, group and others nothing, then the configured entries by id, with the mask that lets them have what they say. */
+async function aclEntries(config: DirectoriesConfig, signal: AbortSignal): Promise<string[]> {
+  const extra: string[] = [];
+  for (const entry of config.extra_acl) {
+    const [type = '', name = '', permissions = ''] = entry.split(':');
+    const id = /^\d+$/.test(name) ? Number(name) : await lookUpId(type === 'user' ? 'passwd' : 'group', name, signal);
+    if (id === undefined) throw new KpxError('DIRECTORY_FAILED', `extra_acl: there is no ${type} "${name}" on this machine`);
+    extra.push(`${type}:${id}:${permissions}`);
+  }
+  const union = ['r', 'w', 'x'].map((bit) => (extra.some((entry) => entry.slice(-3).includes(bit)) ? bit : '-')).join('');
+  return ['user::rwx', 'group::---', 'other::---', ...extra, ...(extra.length > 0 ? [`mask::${union}`] : [])];
+}
+
+/** Answers whether the home was made. One that exists is looked at and not touched. */
+async function prepareHome(account: Account, config: DirectoriesConfig, signal: AbortSignal): Promise<boolean> {
+  const { home, osUser, uid, gid } = account;
+  if (!config.home_parents.some((parent) => home.startsWith(`${parent}/`))) {
+    throw new KpxError('HOME_UNUSABLE', `the home ${home} of "${osUser}" is not below any of home_parents`);
+  }
+  const name = basename(home);
+  const parent = await openTrustedDirectory(dirname(home));
+  try {
+    const owner = await ownerOfDirectory(parent, name, home);
+    if (owner === uid) return false;
+    if (owner !== undefined) throw new KpxError('HOME_UNUSABLE', `the home ${home} exists and belongs to uid ${owner}, expected ${uid}`);
+    if (!config.create_home) throw new KpxError('HOME_UNUSABLE', `the home ${home} does not exist and create_home is off`);
+    if (name.startsWith('.')) throw new KpxError('HOME_UNUSABLE', `the home ${home} starts with a dot and is not made`);
+    const { handle } = await openUserDirectory(parent, name, uid, gid, home);
+    try {
+      await copySkeleton(config.skeleton, handle, uid, gid, signal);
+    } finally {
+      await handle.close();
+    }
+    await publishDirectory(parent, name, home);
+    return true;
+  } finally {
+    await parent.close();
+  }
+}

@@ -1,0 +1,189 @@
+import {
+  decodeRequest,
+  EXECUTORS_PER_PAGE,
+  encodeResponse,
+  type KnimeUser,
+  KpxError,
+  type PacketConnection,
+  type PacketHandlers,
+  PROTOCOL_VERSION,
+  ProtocolViolation,
+  REQUEST_DEADLINE_MS,
+  REQUESTS_IN_FLIGHT_MAX,
+  type Request,
+  type RequestBody,
+  type Response,
+  type Verb,
+} from '@kpx/protocol';
+import { type Account, judgeAccount } from './accounts.js';
+import type { Audit, AuditLine, Peer } from './audit.js';
+import type { Config } from './config.js';
+import { type Created, prepareDirectories } from './directories.js';
+import type { Launcher } from './launchers/launcher.js';
+
+/** What a handler may use. `facts` is what the audit line will say, as far as it is known. */
+interface Context {
+  readonly config: Config;
+  readonly launcher: Launcher;
+  readonly signal: AbortSignal;
+  readonly facts: Partial<Writable<AuditLine>>;
+}
+type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
+type Answer = Response extends infer R ? (R extends Response ? Omit<R, 'id'> : never) : never;
+
+interface Entry<V extends Verb> {
+  /** `first`: only as the first request of a connection, and once. `later`: only after that. */
+  readonly allowed: 'first' | 'later';
+  readonly handle: (body: RequestBody<V>, context: Context) => Promise<Answer>;
+}
+
+/** Everything that a broker can make root do. Anything else closes the connection. */
+const TABLE: { readonly [V in Verb]: Entry<V> } = {
+  hello: { allowed: 'first', handle: hello },
+  prepareUser: { allowed: 'later', handle: prepareUser },
+  spawnExecutor: { allowed: 'later', handle: spawnExecutor },
+  stopExecutor: { allowed: 'later', handle: stopExecutor },
+  listExecutors: { allowed: 'later', handle: listExecutors },
+};
+
+/** The only profile of the direct launcher. */
+const DEFAULT_PROFILE = 'default';
+
+async function hello({ version }: RequestBody<'hello'>, { config }: Context): Promise<Answer> {
+  if (version !== PROTOCOL_VERSION) {
+    throw new KpxError('VERSION_MISMATCH', `the helper speaks version ${PROTOCOL_VERSION} of the protocol, the broker version ${version}`);
+  }
+  return { kind: 'hello', body: { version, requestsInFlightMax: REQUESTS_IN_FLIGHT_MAX, executorsMax: config.executor.max_executors } };
+}
+
+async function prepareUser({ knimeUser }: RequestBody<'prepareUser'>, context: Context): Promise<Answer> {
+  const account = await judge(knimeUser, context);
+  const created = await alone(account, () => prepare(account, context));
+  return { kind: 'userPrepared', body: { osUser: account.osUser, uid: account.uid, created } };
+}
+
+async function spawnExecutor({ knimeUser, profile }: RequestBody<'spawnExecutor'>, context: Context): Promise<Answer> {
+  if (profile !== DEFAULT_PROFILE) throw new KpxError('PROFILE_UNKNOWN', `there is no executor profile "${profile}"`);
+  const account = await judge(knimeUser, context);
+  const body = await alone(account, async () => {
+    await prepare(account, context);
+    return await context.launcher.start(account, context.signal);
+  });
+  context.facts.outcome = `pid ${body.executor.mainPid}`;
+  return { kind: 'executorSpawned', body };
+}
+
+async function stopExecutor({ knimeUser, mode }: RequestBody<'stopExecutor'>, context: Context): Promise<Answer> {
+  const account = await judge(knimeUser, context);
+  await alone(account, () => context.launcher.stop(account, mode));
+  return { kind: 'executorStopped', body: { osUser: account.osUser, uid: account.uid } };
+}
+
+async function listExecutors({ page }: RequestBody<'listExecutors'>, { launcher }: Context): Promise<Answer> {
+  const all = await launcher.list();
+  const executors = all.slice((page - 1) * EXECUTORS_PER_PAGE, page * EXECUTORS_PER_PAGE);
+  return { kind: 'executorPage', body: { executors, more: all.length > page * EXECUTORS_PER_PAGE } };
+}
+
+async function judge(knimeUser: KnimeUser, { config, signal, facts }: Context): Promise<Account> {
+  const account = await judgeAccount(knimeUser, config.accounts, signal);
+  facts.os_user = account.osUser;
+  facts.uid = account.uid;
+  return account;
+}
+
+async function prepare(account: Account, { config, signal, facts }: Context): Promise<Created[]> {
+  const created: Created[] = [];
+  facts.created = created;
+  await prepareDirectories(account, config.directories, created, signal);
+  return created;
+}
+
+/** One request at a time for one account: two never make the same directory or start the same executor. */
+const lines = new Map<string, Promise<unknown>>();
+
+async function alone<T>(account: Account, work: () => Promise<T>): Promise<T> {
+  const before = lines.get(account.osUser) ?? Promise.resolve();
+  const mine = before.then(work, work);
+  lines.set(account.osUser, mine);
+  try {
+    return await mine;
+  } finally {
+    if (lines.get(account.osUser) === mine) lines.delete(account.osUser);
+  }
+}
+
+export interface Services {
+  readonly config: Config;
+  readonly launcher: Launcher;
+  readonly audit: Audit;
+}
+
+/** One broker's connection: decodes, checks order and number, dispatches, answers, and writes the audit line of each request. */
+export class Session implements PacketHandlers {
+  readonly #services: Services;
+  readonly #peer: Peer;
+  readonly #connection: () => PacketConnection;
+  readonly #onClosed: () => void;
+  readonly #inFlight = new Set<number>();
+  #greeted: 'no' | 'asked' | 'yes' = 'no';
+
+  constructor(services: Services, peer: Peer, connection: () => PacketConnection, onClosed: () => void) {
+    this.#services = services;
+    this.#peer = peer;
+    this.#connection = connection;
+    this.#onClosed = onClosed;
+    services.audit.line({ peer, event: 'connected' });
+  }
+
+  packet(packet: Buffer): void {
+    try {
+      const request = decodeRequest(packet);
+      this.#admit(request);
+      void this.#serve(request);
+    } catch (error) {
+      if (!(error instanceof ProtocolViolation)) throw error;
+      this.#services.audit.line({ peer: this.#peer, event: 'violation', decision: 'refused', reason: error.message });
+      this.#connection().close('protocol violation');
+    }
+  }
+
+  closed(why: string): void {
+    this.#services.audit.line({ peer: this.#peer, event: 'disconnected', reason: why });
+    this.#onClosed();
+  }
+
+  #admit({ id, verb }: Request): void {
+    const first = TABLE[verb].allowed === 'first';
+    if (first !== (this.#greeted === 'no') || this.#greeted === 'asked') throw new ProtocolViolation(`${verb} out of order`);
+    if (this.#inFlight.has(id)) throw new ProtocolViolation(`${verb} with the id of a request in flight`);
+    if (this.#inFlight.size >= REQUESTS_IN_FLIGHT_MAX)
+      throw new ProtocolViolation(`more than ${REQUESTS_IN_FLIGHT_MAX} requests in flight`);
+    this.#inFlight.add(id);
+    if (first) this.#greeted = 'asked';
+  }
+
+  async #serve({ id, verb, body }: Request): Promise<void> {
+    const began = performance.now();
+    const facts: Context['facts'] = 'knimeUser' in body ? { knime_user: body.knimeUser } : {};
+    const context = { ...this.#services, facts, signal: AbortSignal.timeout(REQUEST_DEADLINE_MS) };
+    const handle = TABLE[verb].handle as (body: Request['body'], context: Context) => Promise<Answer>;
+    const answer = await handle(body, context).catch((error) => failure(error, facts));
+    this.#inFlight.delete(id);
+    const decision = answer.kind === 'error' ? 'refused' : 'done';
+    const duration_ms = Math.round(performance.now() - began);
+    this.#services.audit.line({ peer: this.#peer, event: 'request', decision, id, verb, ...facts, duration_ms });
+    this.#connection().send(encodeResponse({ id, ...answer } as Response));
+    if (verb === 'hello' && answer.kind === 'hello') this.#greeted = 'yes';
+    if (verb === 'hello' && answer.kind === 'error') this.#connection().close('the broker speaks another version');
+  }
+}
+
+/** The typed error that travels; what was not foreseen is said in full to the audit log only. */
+function failure(error: unknown, facts: Context['facts']): Answer {
+  const known = error instanceof KpxError;
+  const { code, message } = known ? error : new KpxError('INTERNAL', 'the helper met an error it does not know; its audit log says more');
+  facts.code = code;
+  facts.reason = known ? message : String(error instanceof Error ? error.stack : error);
+  return { kind: 'error', body: { code, message } };
+}

@@ -1,0 +1,43 @@
+import { KpxError } from '@kpx/protocol';
+import type { Account } from './accounts.js';
+import type { Config } from './config.js';
+import type { UserPaths } from './directories.js';
+import { readTrustedFile } from './system/trusted-file.js';
+
+/** Largest MSGQ file, in bytes: a list of URLs on one line. */
+export const MSGQ_BYTES_MAX = 4_096;
+
+/**
+ * The executor's whole environment, from scratch: nothing of the helper's own gets in. What kpx sets cannot be overridden by
+ * [executor.environment]. The names KNIME_… are KNIME's. Holds a secret: never logged, never on the wire. Throws when msgq_file is not usable.
+ */
+export async function executorEnvironment(account: Account, paths: UserPaths, config: Config['executor']): Promise<Record<string, string>> {
+  return {
+    PATH: '/usr/local/bin:/usr/bin:/bin',
+    LANG: 'C.UTF-8',
+    ...config.environment,
+    HOME: account.home,
+    USER: account.osUser,
+    LOGNAME: account.osUser,
+    SHELL: account.shell,
+    TMPDIR: paths.temp,
+    KPX_WORKSPACE: paths.workspace,
+    KNIME_EXECUTOR_TEMP_DIR: paths.temp,
+    KNIME_EXECUTOR_RESERVATION: reservation(account, config.reservation_clause),
+    KNIME_EXECUTOR_MSGQ: await readMsgq(config.msgq_file),
+  };
+}
+
+/** `(user = 'alice')`, or `(user = 'alice' OR user = 'alice2')`. No name can break out: quotes and blanks are not in their alphabet. */
+function reservation(account: Account, clause: string): string {
+  return `(${account.knimeUsers.map((name) => clause.replaceAll('{user}', () => name)).join(' OR ')})`;
+}
+
+/** The address of RabbitMQ with the executors' credentials. Read at each start, so that a new password needs no restart. */
+async function readMsgq(file: string): Promise<string> {
+  const text = (await readTrustedFile(file, 'secret', MSGQ_BYTES_MAX)).trim();
+  if (!/^amqps?:\/\/[\x21-\x7e]+$/.test(text)) {
+    throw new KpxError('LAUNCH_FAILED', `msgq_file ${file} does not hold one line that starts with amqp:// or amqps://`);
+  }
+  return text;
+}

@@ -1,0 +1,155 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { type ExecutorInfo, ExecutorState, KpxError, SpawnOutcome, StopMode } from '@kpx/protocol';
+import type { Account } from '../accounts.js';
+import type { Audit } from '../audit.js';
+import type { Config } from '../config.js';
+import { userPaths } from '../directories.js';
+import { executorEnvironment } from '../environment.js';
+import { maskedStdio } from '../system/descriptors.js';
+import type { Launcher, Started } from './launcher.js';
+
+/*
+ * Executors as children of the helper: for containers, the demo and the tests. Where systemd runs, let PID 1 start them.
+ * They end with the helper (parent death signal), and processes that an executor moves to another session are out of reach of `stop`.
+ */
+
+/** How often to look whether setpriv has become the executor, in milliseconds. There is no event for an exec of a child. */
+const EXEC_POLL_MS = 2;
+
+/** What the kernel calls a process between our fork and the exec of the executor (comm of /proc/PID). */
+const LAUNCHER_NAME = 'setpriv';
+
+interface Child {
+  readonly account: Account;
+  readonly process: ChildProcess;
+  /** Milliseconds since the epoch of the last change of state. */
+  sinceMs: number;
+  state: ExecutorInfo['state'];
+  lastExit: string;
+}
+
+export class DirectLauncher implements Launcher {
+  readonly #config: Config;
+  readonly #audit: Audit;
+  readonly #children = new Map<string, Child>();
+  #starting = 0;
+
+  constructor(config: Config, audit: Audit) {
+    this.#config = config;
+    this.#audit = audit;
+  }
+
+  async start(account: Account, signal: AbortSignal): Promise<Started> {
+    const running = this.#children.get(account.osUser);
+    if (running && running.state !== ExecutorState.exited) return { outcome: SpawnOutcome.alreadyRunning, executor: describe(running) };
+    const limit = this.#config.executor.max_executors;
+    if (this.#alive().length + this.#starting >= limit) throw new KpxError('LIMIT_REACHED', `max_executors of the helper is ${limit}`);
+    this.#starting += 1;
+    try {
+      const child = await this.#spawn(account, signal);
+      return { outcome: SpawnOutcome.started, executor: describe(child) };
+    } finally {
+      this.#starting -= 1;
+    }
+  }
+
+  async stop(account: Account, mode: StopMode): Promise<void> {
+    const child = this.#children.get(account.osUser);
+    if (!child || child.state === ExecutorState.exited) throw new KpxError('NOT_RUNNING', `no executor of "${account.osUser}" runs`);
+    signalGroup(child, mode === StopMode.kill ? 'SIGKILL' : 'SIGTERM');
+    if (child.state === ExecutorState.running) {
+      child.state = ExecutorState.stopping;
+      child.sinceMs = Date.now();
+    }
+  }
+
+  async list(): Promise<readonly ExecutorInfo[]> {
+    return [...this.#children.values()].map(describe).sort((a, b) => (a.osUser < b.osUser ? -1 : 1));
+  }
+
+  /** Ends all executors and resolves when they are gone, at the latest (by force) after `graceMs` milliseconds. */
+  async stopAll(graceMs: number): Promise<void> {
+    const alive = this.#alive();
+    const gone = Promise.all(alive.map(({ process }) => new Promise((resolve) => process.once('exit', resolve))));
+    for (const child of alive) signalGroup(child, 'SIGTERM');
+    const force = setTimeout(() => this.#alive().forEach((child) => void signalGroup(child, 'SIGKILL')), graceMs);
+    await gone;
+    clearTimeout(force);
+  }
+
+  #alive(): Child[] {
+    return [...this.#children.values()].filter(({ state }) => state !== ExecutorState.exited);
+  }
+
+  async #spawn(account: Account, signal: AbortSignal): Promise<Child> {
+    const { executor, directories } = this.#config;
+    const paths = userPaths(account, directories);
+    const values = { workspace: paths.workspace, temp: paths.temp, user: account.osUser };
+    const command = executor.command.map((argument) =>
+      argument.replace(/\{(workspace|temp|user)\}/g, (_, key: keyof typeof values) => values[key]),
+    );
+    const process = spawn('/usr/bin/setpriv', [...dropPrivileges(account), '--', ...command], {
+      cwd: executor.working_directory === '' ? paths.workspace : executor.working_directory,
+      env: await executorEnvironment(account, paths, executor),
+      stdio: maskedStdio(),
+      detached: true, // a session of its own
+    });
+    const child: Child = { account, process, sinceMs: Date.now(), state: ExecutorState.running, lastExit: '' };
+    const failure = new Promise<string>((resolve) => {
+      process.once('error', (error) => resolve(error.message));
+      process.once('exit', (code, by) => {
+        child.state = ExecutorState.exited;
+        child.sinceMs = Date.now();
+        child.lastExit = by ? `signal ${by}` : `exit ${code}`;
+        this.#audit.ended({ os_user: account.osUser, uid: account.uid, pid: process.pid ?? 0, last_exit: child.lastExit });
+        resolve(child.lastExit);
+      });
+    });
+    if (process.pid === undefined) throw new KpxError('LAUNCH_FAILED', `setpriv could not be started: ${await failure}`);
+    this.#children.set(account.osUser, child);
+    await untilExecuted(child, process.pid, signal);
+    return child;
+  }
+}
+
+/**
+ * `/usr/bin/setpriv`: ids first, groups from the name service, then nothing left to regain: no_new_privs, empty bounding and inheritable sets.
+ * The parent death signal is set after the change of uid, which would clear it. Child processes given uid and gid by Node would keep none of
+ * the user's supplementary groups.
+ */
+function dropPrivileges({ uid, gid }: Account): string[] {
+  const ids = ['--reuid', `${uid}`, '--regid', `${gid}`, '--init-groups'];
+  return [...ids, '--no-new-privs', '--bounding-set=-all', '--inh-caps=-all', '--ambient-caps=-all', '--pdeathsig', 'TERM'];
+}
+
+/** Waits until the child runs the executor's program, and no longer setpriv. */
+async function untilExecuted(child: Child, pid: number, signal: AbortSignal): Promise<void> {
+  while (child.state !== ExecutorState.exited) {
+    const name = await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '');
+    if (name !== '' && name.trim() !== LAUNCHER_NAME) return;
+    if (signal.aborted) {
+      signalGroup(child, 'SIGKILL');
+      throw new KpxError('DEADLINE_EXCEEDED', 'the executor was not running in time and has been ended');
+    }
+    await delay(EXEC_POLL_MS);
+  }
+  throw new KpxError('LAUNCH_FAILED', `the executor ended at once: ${child.lastExit}`);
+}
+
+/** To the whole process group, which exists for as long as its leader, our child, has not been waited for. */
+function signalGroup({ process: { pid, exitCode, signalCode } }: Child, signal: 'SIGTERM' | 'SIGKILL'): void {
+  if (pid === undefined || exitCode !== null || signalCode !== null) return;
+  try {
+    process.kill(-pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
+function describe({ account, process, sinceMs, state, lastExit }: Child): ExecutorInfo {
+  const { osUser, uid, knimeUsers } = account;
+  const mainPid = state === ExecutorState.exited ? 0 : (process.pid ?? 0);
+  return { osUser, uid, knimeUsers: [...knimeUsers], sinceMs, state, mainPid, lastExit };
+}

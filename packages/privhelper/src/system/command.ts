@@ -1,0 +1,49 @@
+import { spawn } from 'node:child_process';
+import { KpxError } from '@kpx/protocol';
+
+/** Longest output kept of one stream of an external command, in bytes; a command that says more is ended. */
+const OUTPUT_BYTES_MAX = 64 * 1024;
+
+/** The whole environment of every external command: messages in English, nothing of our own environment. */
+const COMMAND_ENVIRONMENT = { PATH: '/usr/bin:/usr/sbin:/bin:/sbin', LC_ALL: 'C' };
+
+export interface CommandResult {
+  /** -1 when a signal ended it. */
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/**
+ * Runs one external command to its end: absolute path, argument vector, no shell, an environment from scratch, no input, killed when `signal`
+ * aborts. `directories` are open descriptors that the command sees as 3, 4, …: it works on what was judged, whatever becomes of the name.
+ * The only place that starts a process, beside the direct launcher. Throws DEADLINE_EXCEEDED or INTERNAL; an exit code is the caller's to judge.
+ */
+export async function runCommand(
+  binary: `/${string}`,
+  args: readonly string[],
+  signal: AbortSignal,
+  directories: readonly number[] = [],
+): Promise<CommandResult> {
+  return await new Promise((resolve, reject) => {
+    const child = spawn(binary, args, {
+      env: COMMAND_ENVIRONMENT,
+      cwd: '/',
+      stdio: ['ignore', 'pipe', 'pipe', ...directories],
+      signal,
+      killSignal: 'SIGKILL',
+    });
+    const output = { stdout: '', stderr: '' };
+    for (const stream of ['stdout', 'stderr'] as const) {
+      child[stream]?.setEncoding('utf8').on('data', (text: string) => {
+        output[stream] += text;
+        if (output[stream].length > OUTPUT_BYTES_MAX) child.kill('SIGKILL');
+      });
+    }
+    child.once('error', (error) => {
+      if (signal.aborted) reject(new KpxError('DEADLINE_EXCEEDED', `${binary} did not finish in time`));
+      else reject(new KpxError('INTERNAL', `${binary} could not be run: ${error.message}`));
+    });
+    child.once('close', (exitCode) => resolve({ exitCode: exitCode ?? -1, ...output }));
+  });
+}

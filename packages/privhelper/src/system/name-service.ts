@@ -1,0 +1,54 @@
+import { KpxError } from '@kpx/protocol';
+import { runCommand } from './command.js';
+
+/** One line of the passwd database, as the name service gave it; nothing is judged yet. */
+export interface PasswdEntry {
+  readonly name: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly home: string;
+  /** passwd(5): /bin/sh where the field is empty. */
+  readonly shell: string;
+}
+
+/** getent(1): 2 is "one or more supplied key could not be found in the database". */
+const GETENT_NOT_FOUND = 2;
+
+/** The ids that an account may have, 4294967295 being -1, "no id". */
+const ID_MAX = 0xffff_fffe;
+
+/**
+ * `/usr/bin/getent passwd -- KEY`. Node has no getpwnam; getent asks every source of nsswitch.conf, SSSD included. KEY is a uid or a name of the
+ * wire's syntax: no leading dash, not all digits (which is how getent tells the two apart). Undefined when there is no such account; throws
+ * ACCOUNT_LOOKUP_FAILED when the name service cannot say, or answers with something that is not one well-formed line.
+ */
+export async function lookUpAccount(key: string | number, signal: AbortSignal): Promise<PasswdEntry | undefined> {
+  const result = await runCommand('/usr/bin/getent', ['passwd', '--', `${key}`], signal);
+  if (result.exitCode === GETENT_NOT_FOUND) return undefined;
+  const fields = /^([^:\n]+):[^:\n]*:(\d{1,10}):(\d{1,10}):[^:\n]*:([^:\n]*):([^:\n]*)\n$/.exec(result.stdout);
+  const [, found = '', uid = '', gid = '', home = '', shell = ''] = fields ?? [];
+  if (result.exitCode !== 0 || !fields || Number(uid) > ID_MAX || Number(gid) > ID_MAX) {
+    throw new KpxError(
+      'ACCOUNT_LOOKUP_FAILED',
+      `the name service gave no usable answer for the account "${key}" (getent exit ${result.exitCode})`,
+    );
+  }
+  return { name: found, uid: Number(uid), gid: Number(gid), home, shell: shell === '' ? '/bin/sh' : shell };
+}
+
+/**
+ * `/usr/bin/id -G -n -z -- NAME`: the names of all groups of an account, separated by NUL because names from a directory may hold blanks. A group
+ * without a name makes id fail, and with it the caller: what cannot be named cannot be compared with a list.
+ */
+export async function lookUpGroups(name: string, signal: AbortSignal): Promise<string[]> {
+  const result = await runCommand('/usr/bin/id', ['-G', '-n', '-z', '--', name], signal);
+  if (result.exitCode !== 0) throw new KpxError('ACCOUNT_LOOKUP_FAILED', `the groups of the account "${name}" could not be looked up`);
+  return result.stdout.split('\0').filter((group) => group !== '');
+}
+
+/** `/usr/bin/getent passwd|group -- NAME` for the configuration's own names (socket group, extra ACL entries): their id, or undefined. */
+export async function lookUpId(database: 'passwd' | 'group', name: string, signal: AbortSignal): Promise<number | undefined> {
+  const result = await runCommand('/usr/bin/getent', [database, '--', name], signal);
+  const id = /^[^:\n]+:[^:\n]*:(\d{1,10}):/.exec(result.stdout)?.[1];
+  return result.exitCode === 0 && id !== undefined && Number(id) <= ID_MAX ? Number(id) : undefined;
+}

@@ -1,0 +1,46 @@
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
+import { KpxError } from '@kpx/protocol';
+import { openTrustedDirectory } from './directory.js';
+
+/** Who else than root may read the file: nobody for a secret, anybody for a configuration. Nobody else may ever write it. */
+export type Secrecy = 'secret' | 'public';
+
+const FORBIDDEN_BITS = { secret: 0o077, public: 0o022 } as const;
+
+/**
+ * Reads a regular file that only root can have written: every ancestor judged as by {@link openTrustedDirectory}, no symbolic link, owner root,
+ * mode without the bits that `secrecy` forbids, at most `bytesMax` bytes. `path` is absolute and comes from the command line or the
+ * configuration. Throws DIRECTORY_UNSAFE or DIRECTORY_FAILED with the reason.
+ */
+export async function readTrustedFile(path: string, secrecy: Secrecy, bytesMax: number): Promise<string> {
+  const parent = await openTrustedDirectory(dirname(path));
+  try {
+    const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+    const file = await open(`/proc/self/fd/${parent.fd}/${basename(path)}`, flags).catch((error: NodeJS.ErrnoException) => {
+      throw new KpxError(
+        'DIRECTORY_FAILED',
+        error.code === 'ENOENT' ? `${path} does not exist` : `${path} cannot be opened: ${error.code}`,
+      );
+    });
+    try {
+      const status = await file.stat();
+      const mode = status.mode & 0o7777;
+      if (!status.isFile()) throw new KpxError('DIRECTORY_UNSAFE', `${path} is not a regular file`);
+      if (status.uid !== 0) throw new KpxError('DIRECTORY_UNSAFE', `${path} belongs to uid ${status.uid}, expected root`);
+      if (mode & FORBIDDEN_BITS[secrecy]) {
+        throw new KpxError(
+          'DIRECTORY_UNSAFE',
+          `${path} has mode ${mode.toString(8)}, expected ${secrecy === 'secret' ? '600' : '600 or 644'}`,
+        );
+      }
+      if (status.size > bytesMax) throw new KpxError('DIRECTORY_FAILED', `${path} has ${status.size} bytes, at most ${bytesMax} are read`);
+      return await file.readFile('utf8');
+    } finally {
+      await file.close();
+    }
+  } finally {
+    await parent.close();
+  }
+}
