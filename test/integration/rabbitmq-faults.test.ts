@@ -9,7 +9,7 @@ import { drainQueue, jobOf } from '../fixtures/jobs.js';
 import { declareKnimeTopology } from '../fixtures/knime/topology.js';
 import { Kpx, type KpxOptions } from '../fixtures/kpx.js';
 import { type RabbitmqServer, startRabbitmq } from '../fixtures/rabbitmq.js';
-import { jobsDone, publish, startKpx } from './installed-kpx.js';
+import { installKpx, jobsDone, publish, startKpx } from './installed-kpx.js';
 import { sharedRabbitmq, takeKnimeVhost } from './shared-rabbitmq.js';
 
 const CANNOT = 'RabbitMQ cannot be used; trying again';
@@ -59,6 +59,15 @@ describe('what RabbitMQ is not ready for yet', () => {
       reason: expect.stringContaining('ECONNREFUSED'),
     });
     expect(await kpx.brokerLog.line({ msg: 'consuming' })).toMatchObject({ server: `127.0.0.1:${vhost.server.amqpPort}` });
+  });
+
+  it('nor the helper, and the broker ends at once when it is asked to', async () => {
+    const [nobody] = await freePorts(1);
+    const kpx = await installKpx({ broker: { amqp: { urls: [`amqp://kpx-broker@127.0.0.1:${nobody}/x`] } } });
+    await kpx.startBroker({ wait: false });
+    await kpx.brokerLog.line({ msg: CANNOT });
+    await kpx.brokerLog.line({ msg: 'the helper cannot be used; trying again' });
+    expect(await kpx.endBroker('SIGTERM')).toBe(0);
   });
 
   it('queue, exchange and binding are made when told to', async () => {

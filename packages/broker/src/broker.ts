@@ -95,18 +95,22 @@ export class Broker {
     await helper;
   }
 
-  /** Held jobs go back to the queue, jobs under way are confirmed, executors are left alone. */
+  /** Held jobs go back to the queue, jobs under way are confirmed, executors are left alone. Takes STOP_TIMEOUT_MS and little more at most. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     const session = this.#session;
     const relay = this.#relay;
-    if (!session || !relay) return;
+    if (!session || !relay) return; // connecting, or waiting to: run() sees that it is to end
+    await Promise.race([this.#settleAll(session, relay), delay(STOP_TIMEOUT_MS, undefined, { ref: false })]);
+    await session.close();
+  }
+
+  async #settleAll(session: AmqpSession, relay: Relay): Promise<void> {
     await session.cancel().catch((error: Error) => this.#log.warn({ reason: error.message }, 'the consumer could not be cancelled'));
     for (const { message } of this.#deliveries.values()) relay.putBackNow(message);
     this.#log.info({ put_back: this.#deliveries.size }, 'stopping: held jobs are back in the queue');
     this.#deliveries.clear();
-    await Promise.race([relay.settled(), delay(STOP_TIMEOUT_MS, undefined, { ref: false })]);
-    await session.close();
+    await relay.settled();
   }
 
   /** One connection from beginning to end. Answers whether it was usable. */
@@ -126,6 +130,10 @@ export class Broker {
     } catch (error) {
       this.#log.error({ server, reason: (error as Error).message }, 'RabbitMQ cannot be used; trying again');
       return false;
+    }
+    if (this.#stopping.signal.aborted) {
+      await session.close();
+      return true;
     }
     this.#session = session;
     this.#relay = new Relay(session.channel, this.#config, hostname(), (message, why) => {

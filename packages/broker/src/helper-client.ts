@@ -92,6 +92,7 @@ export class HelperClient {
     while (!this.#stopped.signal.aborted) {
       try {
         const { lost } = await this.#connect();
+        if (this.#stopped.signal.aborted) this.#connection?.close('the broker ends');
         failures = 0;
         lastProblem = '';
         this.#log.info({ socket: this.#path }, 'connected to the helper');
