@@ -2,7 +2,8 @@ import { type ExecutorInfo, ExecutorState, type KnimeUser, knimeUserSchema, osUs
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import type { Policy } from '../policy/policy.js';
-import { type Effect, type Event, HOLD_MAX_MS, Machine, type Ticket } from './machine.js';
+import type { Effect, Event, Ticket } from './events.js';
+import { HOLD_MAX_MS, Machine } from './machine.js';
 
 /*
  * The machine against a world that does anything at any time. The world keeps its own books: every job that went in is held, has left by one

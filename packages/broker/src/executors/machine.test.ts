@@ -1,7 +1,8 @@
 import { type ExecutorInfo, ExecutorState, knimeUserSchema, osUserSchema } from '@kpx/protocol';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Policy } from '../policy/policy.js';
-import { type Effect, type Event, HOLD_MAX_MS, Machine, NO_HELPER_RETRY_MS, REFUSAL_MS, STABLE_MS } from './machine.js';
+import type { Effect, Event } from './events.js';
+import { HOLD_MAX_MS, Machine, NO_HELPER_RETRY_MS, REFUSAL_MS, STABLE_MS } from './machine.js';
 
 const alice = knimeUserSchema.parse('alice');
 const bob = knimeUserSchema.parse('bob');

@@ -1,7 +1,8 @@
 import { ERRORS, type ErrorCode, type ExecutorInfo, ExecutorState, type KnimeUser, type OsUser } from '@kpx/protocol';
 import { backoffMs } from '../policy/backoff.js';
-import { busyDelayMs, type DelayMs, hasRoom, isDenied, type Load, mayStart, NO_ROOM_DELAY_MS, type Policy } from '../policy/policy.js';
+import { busyDelayMs, hasRoom, isDenied, type Load, mayStart, NO_ROOM_DELAY_MS, type Policy } from '../policy/policy.js';
 import type { Reason } from '../reasons.js';
+import type { Effect, Event, State, Ticket } from './events.js';
 
 /*
  * The per-user state machine. Events in, effects out; no clock, no dice, no socket, no log of its own: `now` (milliseconds, monotonic) and
@@ -14,44 +15,6 @@ import type { Reason } from '../reasons.js';
  *                        |                              refused: the helper will not, jobs are parked
  *                        +-> broken
  */
-
-/** A job in the hands of the machine: a number that stands for its delivery. */
-export type Ticket = number;
-
-export type Event =
-  | { readonly kind: 'job'; readonly ticket: Ticket; readonly user: KnimeUser; readonly hops: number }
-  /** The helper has started the executor, or found it running. */
-  | { readonly kind: 'started'; readonly user: KnimeUser; readonly executor: ExecutorInfo }
-  /** The helper has answered with an error. */
-  | { readonly kind: 'not started'; readonly user: KnimeUser; readonly code: ErrorCode; readonly detail: string }
-  /** The helper could not be asked. */
-  | { readonly kind: 'no helper'; readonly user: KnimeUser; readonly detail: string }
-  /** An executor has connected to RabbitMQ. */
-  | { readonly kind: 'connected'; readonly uid: number }
-  /** All that the helper runs; `askedAt` is when it was asked. What is not among it has ended. */
-  | { readonly kind: 'listed'; readonly executors: readonly ExecutorInfo[]; readonly askedAt: number }
-  /** The channel is gone, and all deliveries with it: RabbitMQ has put them back. */
-  | { readonly kind: 'channel lost' }
-  /** Time has passed. */
-  | { readonly kind: 'tick' };
-
-export type Effect =
-  | { readonly kind: 'forward'; readonly ticket: Ticket; readonly user: KnimeUser }
-  | { readonly kind: 'defer'; readonly ticket: Ticket; readonly user: KnimeUser; readonly delayMs: DelayMs; readonly why: string }
-  | {
-      readonly kind: 'park';
-      readonly ticket: Ticket;
-      readonly user: KnimeUser;
-      readonly reason: Reason | ErrorCode;
-      readonly detail: string;
-    }
-  | { readonly kind: 'start'; readonly user: KnimeUser }
-  /** End an executor that never became ready. */
-  | { readonly kind: 'kill'; readonly user: KnimeUser }
-  /** For the log: a user's state has changed. */
-  | { readonly kind: 'state'; readonly user: KnimeUser; readonly state: State; readonly detail: string };
-
-export type State = 'idle' | 'queued' | 'starting' | 'booting' | 'ready' | 'backoff' | 'broken' | 'refused';
 
 /** Longest time that a job is held, in milliseconds: far below RabbitMQ's consumer timeout of 30 minutes. Then it waits in a delay queue. */
 export const HOLD_MAX_MS = 300_000;

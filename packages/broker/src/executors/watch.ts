@@ -1,7 +1,8 @@
 import type { HelperClient } from '../helper-client.js';
 import { HelperUnavailable } from '../helper-client.js';
 import { connectedUids } from './connections.js';
-import type { Event, Machine } from './machine.js';
+import type { Event } from './events.js';
+import type { Machine } from './machine.js';
 
 /** How often to look for the connections of executors that are awaited, in milliseconds. Nothing is read while none is. */
 const CONNECTED_POLL_MS = 50;
