@@ -143,6 +143,14 @@ describe('a copy that found no place', () => {
   });
 });
 
+it('reports no problem with copies whose confirms end because the channel does', () => {
+  relay.forward(delivery('{}'), 0);
+  last().confirmed(new Error('channel closed'));
+  relay.close();
+  vi.advanceTimersByTime(PUT_BACK_AFTER_MS);
+  expect([problems, channel.published.length, channel.requeued]).toEqual([[], 1, []]);
+});
+
 it('settles every delivery at most once, never before its copy is safe, and none after the channel has closed', () => {
   const how = fc.constantFrom('taken' as const, 'taken' as const, 'unroutable' as const, 'refused' as const, 'close' as const);
   const steps = fc.array(fc.record({ act: fc.constantFrom('forward', 'defer', 'park', 'confirm'), pick: fc.nat(), how }), {

@@ -153,6 +153,14 @@ describe('two KNIME users of one account', () => {
     expect(kinds(connected())).toEqual(['forward', 'forward']);
   });
 
+  it('are both served by an executor that comes while the second still waits for its turn to start', () => {
+    machine = new Machine({ ...POLICY, maxStarting: 1 });
+    job(alice);
+    job(bob);
+    started(alice, info('alice', 1_001, both));
+    expect(kinds(connected())).toEqual(['forward', 'forward']);
+  });
+
   it('are served although there is no room for another executor', () => {
     machine = new Machine({ ...POLICY, maxExecutors: 1 });
     job(alice);
@@ -278,6 +286,27 @@ describe('what the helper answers', () => {
       expect(kinds(step({ kind: 'no helper', user: alice, detail: 'gone' }))).toEqual([]);
       expect(kinds(tick(NO_HELPER_RETRY_MS))).toEqual(['start']);
     }
+  });
+});
+
+describe('an executor that is a new process under the same account', () => {
+  it('has to become ready anew, also when it is another user’s start that tells', () => {
+    const both = { knimeUsers: [alice, bob] };
+    job(alice);
+    job(bob);
+    started(alice, info('alice', 1_001, both));
+    connected();
+    started(bob, info('alice', 1_001, { ...both, mainPid: 77 }));
+    expect(kinds(job(alice))).toEqual([]);
+    expect(kinds(connected())).toEqual(['forward', 'forward']);
+  });
+
+  it('has to become ready anew before jobs are forwarded', () => {
+    makeReady();
+    now += STABLE_MS;
+    listed(info('alice', 1_001, { mainPid: 77 }));
+    expect(kinds(job())).toEqual([]);
+    expect(kinds(connected())).toEqual(['forward']);
   });
 });
 
