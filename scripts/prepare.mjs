@@ -14,6 +14,9 @@ export const EXIT_UNAVAILABLE = 69;
 /** sysexits.h: not permitted; kpx's programs use it for "not root" too. */
 export const EXIT_NOT_ROOT = 77;
 
+/** Units that Debian enables when it installs these; erlang-base comes with rabbitmq-server. */
+const UNITS_OF = { 'rabbitmq-server': 'rabbitmq-server.service', 'erlang-base': 'epmd.socket' };
+
 const CHECKOUT = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const POLICY_FILE = '/usr/sbin/policy-rc.d';
 const BOOTED_WITH_SYSTEMD = '/run/systemd/system';
@@ -120,6 +123,7 @@ function withoutStartingServices(install) {
 export function prepareDebianPackages() {
   const missing = missingDebianPackages();
   if (missing.length === 0) return;
+  const fresh = missingDebianPackages(Object.keys(UNITS_OF));
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   const wait = ['-o', `DPkg::Lock::Timeout=${APT_LOCK_WAIT_SECONDS}`];
   told('apt-get update', () => run('apt-get', [...wait, '--quiet', 'update'], { timeout: INSTALL_TIMEOUT_MS, env }));
@@ -128,11 +132,10 @@ export function prepareDebianPackages() {
       run('apt-get', [...wait, '--quiet', '--yes', '--no-install-recommends', 'install', ...missing], { timeout: INSTALL_TIMEOUT_MS, env }),
     ),
   );
-  // The package enables its unit. Who wanted a private server for a test has not asked for one that starts at every boot.
-  if (missing.includes('rabbitmq-server') && existsSync(BOOTED_WITH_SYSTEMD)) {
-    told('systemctl disable rabbitmq-server', () =>
-      run('systemctl', ['--quiet', 'disable', 'rabbitmq-server'], { timeout: PROBE_TIMEOUT_MS }),
-    );
+  // Packages enable their units. Who wanted a private server for a test has not asked for one that starts at every boot.
+  const units = Object.entries(UNITS_OF).flatMap(([name, unit]) => (fresh.includes(name) ? [unit] : []));
+  if (units.length > 0 && existsSync(BOOTED_WITH_SYSTEMD)) {
+    told(`systemctl disable ${units.join(' ')}`, () => run('systemctl', ['--quiet', 'disable', ...units], { timeout: PROBE_TIMEOUT_MS }));
   }
 }
 
