@@ -15,7 +15,7 @@ const LOOK_EVERY_MS = 100;
 
 /** KNIME user and what is special about them; the account that their jobs run under, if any. */
 const USERS = [
-  { knimeUser: 'alice', osUser: 'alice', note: 'has never logged in: no home' },
+  { knimeUser: 'alice', osUser: 'alice', note: 'has never logged in and has no home' },
   { knimeUser: 'bob', osUser: 'bob', note: 'is in the group analysts' },
   { knimeUser: 'carol.smith', osUser: 'carol', note: 'is mapped to the account carol' },
   { knimeUser: 'root', osUser: undefined, note: 'must be refused' },
@@ -39,7 +39,8 @@ async function main(): Promise<boolean> {
   await kpx.start();
   const table = new LiveTable(kpx, USERS, seconds);
   const jobs = USERS.flatMap(({ knimeUser, osUser }) => Array.from({ length: osUser ? JOBS_EACH : 1 }, () => jobOf(knimeUser)));
-  say(`${seconds()}  Publishing ${jobs.length} jobs: ${USERS.map(({ knimeUser, note }) => `${knimeUser} (${note})`).join(', ')}`);
+  say(`${seconds()}  Publishing ${jobs.length} jobs:`);
+  for (const { knimeUser, note } of USERS) say(`           ${knimeUser}, who ${note}`);
   await publishJobs(kpx.vhost.url('publisher'), jobs);
   const looking = setInterval(() => table.show(), LOOK_EVERY_MS);
   const finished = () => USERS.every(({ osUser }) => osUser === undefined || kpx.done(osUser).length >= JOBS_EACH) && table.parked() > 0;
@@ -66,7 +67,7 @@ async function refusalCheck(kpx: Kpx) {
   const letters = await drainQueue(kpx.vhost.url('admin'), 'kpx.dead-letter');
   const [letter] = letters;
   const held = letters.length === 1 && letter?.headers['x-kpx-reason'] === 'ACCOUNT_DENIED';
-  return { what: 'the job of the KNIME user "root" waits in kpx.dead-letter', held, seen: String(letter?.headers['x-kpx-detail']) };
+  return { what: 'the job of the KNIME user "root" waits in kpx.dead-letter', held, seen: String(letter?.headers['x-kpx-reason']) };
 }
 
 async function keepRunning(kpx: Kpx, table: LiveTable): Promise<void> {

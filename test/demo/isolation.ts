@@ -56,7 +56,7 @@ function confinement(kpx: Kpx, account: string): Check[] {
     {
       what: `${account}'s executor has an environment from scratch`,
       held: !names.includes('KPX_CANARY') && names.length === 11,
-      seen: names.sort().join(' '),
+      seen: `${names.length} variables, HOME=${environment.find((entry) => entry.startsWith('HOME='))?.slice(5)}`,
     },
   ];
 }
@@ -75,7 +75,11 @@ function directories(kpx: Kpx, account: string): Check {
   );
   const privately = [...paths, `/home/${account}`].every((path) => statSync(path).uid === uid && (statSync(path).mode & 0o7777) === 0o700);
   const held = privately && acls.every((acl) => acl === PRIVATE_ACL);
-  return { what: `${account}'s home, workspace and temp are 0700 and theirs, so will be what is made in there`, held, seen: `${acls[0]}` };
+  return {
+    what: `${account}'s home, workspace and temp are 0700 and theirs`,
+    held,
+    seen: `default ACL ${acls[0]?.split(' ').slice(3).join(' ').replaceAll('default:', '')}`,
+  };
 }
 
 /** What bob tries at alice, and what her executor could try at kpx: each must fail with a refusal. */
