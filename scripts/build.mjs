@@ -6,7 +6,13 @@ import { build } from 'esbuild';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
-for (const name of ['privhelper', 'broker']) {
+/** Node's flags for each program when it is called by its own name: the helper has no use for a JIT or code from strings. */
+const PROGRAMS = {
+  privhelper: '-S node --jitless --disallow-code-generation-from-strings --disable-proto=throw',
+  broker: 'node',
+};
+
+for (const [name, interpreter] of Object.entries(PROGRAMS)) {
   const outfile = join(root, `packages/${name}/dist/kpx-${name}.cjs`);
   await build({
     absWorkingDir: root, // paths in the bundle's comments are relative to it
@@ -18,7 +24,7 @@ for (const name of ['privhelper', 'broker']) {
     target: 'node20.19',
     legalComments: 'inline',
     external: ['node-unix-socket-*'], // the native part, one package per platform
-    banner: { js: '#!/usr/bin/env node' },
+    banner: { js: `#!/usr/bin/env ${interpreter}` },
   });
   chmodSync(outfile, 0o755);
 }

@@ -1,5 +1,8 @@
 import { destination, pino } from 'pino';
 
+/** sysexits.h: input/output error. */
+const EXIT_AUDIT = 74;
+
 /** Who asked: what the kernel or PID 1 says of the peer; never what the peer says of itself. */
 export interface Peer {
   /** `fd 3` or the path of the socket. */
@@ -37,9 +40,15 @@ export interface Audit {
  * ends the process. No worker threads, as pino's transports would use.
  */
 export function openAudit(): Audit {
+  const out = destination({ fd: 1, sync: true });
+  // Left alone, pino takes a broken pipe for a reason to say nothing more, and goes on.
+  out.on('error', ({ code, message }: NodeJS.ErrnoException) => {
+    process.stderr.write(`the audit log cannot be written: ${code ?? message}\n`);
+    process.exit(EXIT_AUDIT);
+  });
   const log = pino(
     { base: { program: 'kpx-privhelper', pid: process.pid }, timestamp: () => `,"time":"${new Date().toISOString()}"` },
-    destination({ fd: 1, sync: true }),
+    out,
   );
   return {
     line: (line) => log.info(line, 'audit'),

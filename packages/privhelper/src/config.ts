@@ -23,11 +23,13 @@ const text = z
   .string()
   .max(TEXT_CHARS_MAX)
   .regex(/^\P{Cc}*$/u, 'expected text without control characters');
-const path = text.regex(
-  /^\/(?!.*\/\/)(?!.*\/\.{1,2}(\/|$))(.*[^/])?$/,
-  'expected an absolute path without "." or ".." or "//", not ending in "/"',
-);
+const path = text.regex(/^(\/|(\/(?!\.{1,2}(\/|$))[^/]+)+)$/, 'expected an absolute path without "." or ".." or "//", not ending in "/"');
 const names = z.array(text.min(1)).max(LIST_MAX).default([]);
+
+/** What is wrong with a key of a table, where zod alone says only that something is. */
+const keyMessage: { error: z.core.$ZodErrorMap } = {
+  error: (issue) => (issue.code === 'invalid_key' ? issue.issues[0]?.message : undefined),
+};
 
 /** An access entry for setfacl: type, name or id, permissions. */
 const aclEntry = text.regex(/^(user|group):[A-Za-z0-9._@\\-]{1,64}:[r-][w-][x-]$/, 'expected "group:NAME:r-x" or "user:NAME:rwx"');
@@ -40,7 +42,7 @@ const accounts = z.strictObject({
   denied_shells: names,
   case: z.enum(['lower', 'keep']).default('lower'),
   map: z
-    .record(knimeUserSchema, osUserSchema)
+    .record(knimeUserSchema, osUserSchema, keyMessage)
     .default({})
     .refine((map) => Object.keys(map).length <= MAP_MAX, `expected at most ${MAP_MAX} names`),
 });
@@ -54,19 +56,25 @@ const directories = z.strictObject({
   extra_acl: z.array(aclEntry).max(16).default([]),
 });
 
+/** Without what glibc heeds before main(): setpriv runs with these variables while it is still root. */
+const VARIABLE = /^(?!LD_|GLIBC_|GCONV_PATH$|LOCPATH$)[A-Za-z_][A-Za-z0-9_]{0,127}$/;
+
 const executor = z.strictObject({
   launcher: z.enum(['direct']),
   command: z
     .array(text)
-    .min(1)
     .max(256)
     .refine(([program]) => program?.startsWith('/'), 'expected an absolute path as the first element'),
   working_directory: z.union([path, z.literal('')]).default(''),
   msgq_file: path.default('/etc/kpx/executor-msgq'),
-  reservation_clause: text.includes('{user}').default("user = '{user}'"),
+  reservation_clause: text.includes('{user}', 'expected a clause with {user} in it').default("user = '{user}'"),
   max_executors: z.int().min(1).max(EXECUTORS_MAX).default(200),
   environment: z
-    .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'expected the name of an environment variable'), text)
+    .record(
+      z.string().regex(VARIABLE, 'expected the name of an environment variable, none that changes how programs are loaded'),
+      text,
+      keyMessage,
+    )
     .default({})
     .refine((variables) => Object.keys(variables).length <= LIST_MAX, `expected at most ${LIST_MAX} variables`),
 });

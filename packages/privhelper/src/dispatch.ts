@@ -13,6 +13,8 @@ import {
   type Request,
   type RequestBody,
   type Response,
+  SpawnOutcome,
+  StopMode,
   type Verb,
 } from '@kpx/protocol';
 import { type Account, judgeAccount } from './accounts.js';
@@ -69,13 +71,14 @@ async function spawnExecutor({ knimeUser, profile }: RequestBody<'spawnExecutor'
     await prepare(account, context);
     return await context.launcher.start(account, context.signal);
   });
-  context.facts.outcome = `pid ${body.executor.mainPid}`;
+  context.facts.outcome = `${body.outcome === SpawnOutcome.started ? 'started' : 'already running'}, pid ${body.executor.mainPid}`;
   return { kind: 'executorSpawned', body };
 }
 
 async function stopExecutor({ knimeUser, mode }: RequestBody<'stopExecutor'>, context: Context): Promise<Answer> {
   const account = await judge(knimeUser, context);
   await alone(account, () => context.launcher.stop(account, mode));
+  context.facts.outcome = mode === StopMode.kill ? 'killed' : 'asked to end';
   return { kind: 'executorStopped', body: { osUser: account.osUser, uid: account.uid } };
 }
 

@@ -29,8 +29,8 @@ export async function executorEnvironment(account: Account, paths: UserPaths, co
 }
 
 /** `(user = 'alice')`, or `(user = 'alice' OR user = 'alice2')`. No name can break out: quotes and blanks are not in their alphabet. */
-function reservation(account: Account, clause: string): string {
-  return `(${account.knimeUsers.map((name) => clause.replaceAll('{user}', () => name)).join(' OR ')})`;
+export function reservation({ knimeUsers }: Pick<Account, 'knimeUsers'>, clause: string): string {
+  return `(${knimeUsers.map((name) => clause.replaceAll('{user}', () => name)).join(' OR ')})`;
 }
 
 /** The address of RabbitMQ with the executors' credentials. Read at each start, so that a new password needs no restart. */

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { access } from 'node:fs/promises';
+import { access, readlink } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { adoptConnection, ConfigError, KpxError, type PacketConnection, type PacketHandlers } from '@kpx/protocol';
@@ -25,7 +25,7 @@ Usage: kpx-privhelper --config FILE (--listen PATH | --connection-fd N | --check
   --check               judge the configuration and everything it names, say what is wrong, exit
   --help                this text
 
-Exit codes: 0 done, 64 wrong usage, 77 not root, 78 wrong configuration.
+Exit codes: 0 done, 64 wrong usage, 74 audit log not writable, 77 not root, 78 wrong configuration.
 `;
 
 /** sysexits.h */
@@ -60,7 +60,9 @@ async function main(args: string[]): Promise<void> {
   const audit = openAudit();
   const launcher = new DirectLauncher(config, audit);
   const services: Services = { config, launcher, audit };
-  const stop = options.listen === undefined ? serveDescriptor(services, Number(options.descriptor)) : await serveSocket(services, options);
+  const stop = await (options.listen === undefined
+    ? serveDescriptor(services, Number(options.descriptor))
+    : serveSocket(services, options));
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.once(signal, () => {
       audit.info(`${signal}: ending`);
@@ -124,7 +126,10 @@ async function checkSurroundings(file: string, { directories, executor }: Config
   if (problems.length > 0) throw new ConfigError(file, problems);
 }
 
-function serveDescriptor(services: Services, descriptor: number): () => void {
+async function serveDescriptor(services: Services, descriptor: number): Promise<() => void> {
+  const target = await readlink(`/proc/self/fd/${descriptor}`).catch(() => 'closed');
+  // Node has descriptors of its own, and taking over one of those goes unnoticed.
+  if (!target.startsWith('socket:')) throw new UsageError(`--connection-fd: descriptor ${descriptor} is not a socket but ${target}`);
   const peer = { via: `fd ${descriptor}`, connection: 1 };
   services.audit.info('serving one connection', peer);
   let connection: PacketConnection;

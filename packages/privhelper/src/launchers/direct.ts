@@ -5,7 +5,7 @@ import { type ExecutorInfo, ExecutorState, KpxError, SpawnOutcome, StopMode } fr
 import type { Account } from '../accounts.js';
 import type { Audit } from '../audit.js';
 import type { Config } from '../config.js';
-import { userPaths } from '../directories.js';
+import { type UserPaths, userPaths } from '../directories.js';
 import { executorEnvironment } from '../environment.js';
 import { maskedStdio } from '../system/descriptors.js';
 import type { Launcher, Started } from './launcher.js';
@@ -18,7 +18,7 @@ import type { Launcher, Started } from './launcher.js';
 /** How often to look whether setpriv has become the executor, in milliseconds. There is no event for an exec of a child. */
 const EXEC_POLL_MS = 2;
 
-/** What the kernel calls a process between our fork and the exec of the executor (comm of /proc/PID). */
+/** What the kernel calls the child before the exec of the executor. */
 const LAUNCHER_NAME = 'setpriv';
 
 interface Child {
@@ -34,7 +34,7 @@ export class DirectLauncher implements Launcher {
   readonly #config: Config;
   readonly #audit: Audit;
   readonly #children = new Map<string, Child>();
-  #starting = 0;
+  #ending = false;
 
   constructor(config: Config, audit: Audit) {
     this.#config = config;
@@ -44,15 +44,16 @@ export class DirectLauncher implements Launcher {
   async start(account: Account, signal: AbortSignal): Promise<Started> {
     const running = this.#children.get(account.osUser);
     if (running && running.state !== ExecutorState.exited) return { outcome: SpawnOutcome.alreadyRunning, executor: describe(running) };
-    const limit = this.#config.executor.max_executors;
-    if (this.#alive().length + this.#starting >= limit) throw new KpxError('LIMIT_REACHED', `max_executors of the helper is ${limit}`);
-    this.#starting += 1;
-    try {
-      const child = await this.#spawn(account, signal);
-      return { outcome: SpawnOutcome.started, executor: describe(child) };
-    } finally {
-      this.#starting -= 1;
-    }
+    const { executor, directories } = this.#config;
+    const paths = userPaths(account, directories);
+    const environment = await executorEnvironment(account, paths, executor);
+    // From here to the child's place among #children nothing is awaited: what others start meanwhile is counted.
+    if (this.#ending) throw new KpxError('LAUNCH_FAILED', 'the helper is about to end');
+    const limit = executor.max_executors;
+    if (this.#alive().length >= limit) throw new KpxError('LIMIT_REACHED', `max_executors of the helper is ${limit}`);
+    const child = this.#spawn(account, paths, environment);
+    await untilExecuted(child, signal);
+    return { outcome: SpawnOutcome.started, executor: describe(child) };
   }
 
   async stop(account: Account, mode: StopMode): Promise<void> {
@@ -71,6 +72,7 @@ export class DirectLauncher implements Launcher {
 
   /** Ends all executors and resolves when they are gone, at the latest (by force) after `graceMs` milliseconds. */
   async stopAll(graceMs: number): Promise<void> {
+    this.#ending = true;
     const alive = this.#alive();
     const gone = Promise.all(alive.map(({ process }) => new Promise((resolve) => process.once('exit', resolve))));
     for (const child of alive) signalGroup(child, 'SIGTERM');
@@ -83,33 +85,24 @@ export class DirectLauncher implements Launcher {
     return [...this.#children.values()].filter(({ state }) => state !== ExecutorState.exited);
   }
 
-  async #spawn(account: Account, signal: AbortSignal): Promise<Child> {
-    const { executor, directories } = this.#config;
-    const paths = userPaths(account, directories);
+  #spawn(account: Account, paths: UserPaths, env: Record<string, string>): Child {
+    const { command, working_directory: directory } = this.#config.executor;
     const values = { workspace: paths.workspace, temp: paths.temp, user: account.osUser };
-    const command = executor.command.map((argument) =>
-      argument.replace(/\{(workspace|temp|user)\}/g, (_, key: keyof typeof values) => values[key]),
-    );
-    const process = spawn('/usr/bin/setpriv', [...dropPrivileges(account), '--', ...command], {
-      cwd: executor.working_directory === '' ? paths.workspace : executor.working_directory,
-      env: await executorEnvironment(account, paths, executor),
-      stdio: maskedStdio(),
+    const argv = command.map((argument) => argument.replace(/\{(workspace|temp|user)\}/g, (_, key: keyof typeof values) => values[key]));
+    const process = spawn('/usr/bin/setpriv', [...dropPrivileges(account), '--', ...argv], {
+      cwd: directory === '' ? paths.workspace : directory,
+      env,
+      stdio: maskedStdio(['ignore', 'ignore', 'ignore']),
       detached: true, // a session of its own
     });
     const child: Child = { account, process, sinceMs: Date.now(), state: ExecutorState.running, lastExit: '' };
-    const failure = new Promise<string>((resolve) => {
-      process.once('error', (error) => resolve(error.message));
-      process.once('exit', (code, by) => {
-        child.state = ExecutorState.exited;
-        child.sinceMs = Date.now();
-        child.lastExit = by ? `signal ${by}` : `exit ${code}`;
-        this.#audit.ended({ os_user: account.osUser, uid: account.uid, pid: process.pid ?? 0, last_exit: child.lastExit });
-        resolve(child.lastExit);
-      });
-    });
-    if (process.pid === undefined) throw new KpxError('LAUNCH_FAILED', `setpriv could not be started: ${await failure}`);
+    const ended = (lastExit: string) => {
+      Object.assign(child, { state: ExecutorState.exited, sinceMs: Date.now(), lastExit });
+      this.#audit.ended({ os_user: account.osUser, uid: account.uid, pid: process.pid ?? 0, last_exit: lastExit });
+    };
+    process.once('error', (error) => ended(`setpriv could not be started: ${error.message}`));
+    process.once('exit', (code, by) => ended(by ? `signal ${by}` : `exit ${code}`));
     this.#children.set(account.osUser, child);
-    await untilExecuted(child, process.pid, signal);
     return child;
   }
 }
@@ -117,18 +110,22 @@ export class DirectLauncher implements Launcher {
 /**
  * `/usr/bin/setpriv`: ids first, groups from the name service, then nothing left to regain: no_new_privs, empty bounding and inheritable sets.
  * The parent death signal is set after the change of uid, which would clear it. Child processes given uid and gid by Node would keep none of
- * the user's supplementary groups.
+ * the user's supplementary groups. What setpriv executes it executes with root's permission to, after which no capability is left.
  */
 function dropPrivileges({ uid, gid }: Account): string[] {
   const ids = ['--reuid', `${uid}`, '--regid', `${gid}`, '--init-groups'];
   return [...ids, '--no-new-privs', '--bounding-set=-all', '--inh-caps=-all', '--ambient-caps=-all', '--pdeathsig', 'TERM'];
 }
 
-/** Waits until the child runs the executor's program, and no longer setpriv. */
-async function untilExecuted(child: Child, pid: number, signal: AbortSignal): Promise<void> {
+/**
+ * Waits until the child has the user's uid and is no longer setpriv: between fork and exec it bears our own name, afterwards setpriv's until the
+ * executor's program takes its place. A program that ends within a few milliseconds may have been seen running.
+ */
+async function untilExecuted(child: Child, signal: AbortSignal): Promise<void> {
   while (child.state !== ExecutorState.exited) {
-    const name = await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '');
-    if (name !== '' && name.trim() !== LAUNCHER_NAME) return;
+    const status = await readFile(`/proc/${child.process.pid}/status`, 'utf8').catch(() => '');
+    const field = (name: string) => new RegExp(`^${name}:\\s+(\\S+)`, 'm').exec(status)?.[1];
+    if (field('Name') !== LAUNCHER_NAME && field('Uid') === `${child.account.uid}` && field('State') !== 'Z') return;
     if (signal.aborted) {
       signalGroup(child, 'SIGKILL');
       throw new KpxError('DEADLINE_EXCEEDED', 'the executor was not running in time and has been ended');

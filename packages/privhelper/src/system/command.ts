@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { KpxError } from '@kpx/protocol';
+import { maskedStdio } from './descriptors.js';
 
 /** Longest output kept of one stream of an external command, in bytes; a command that says more is ended. */
 const OUTPUT_BYTES_MAX = 64 * 1024;
@@ -15,7 +16,8 @@ export interface CommandResult {
 }
 
 /**
- * Runs one external command to its end: absolute path, argument vector, no shell, an environment from scratch, no input, killed when `signal`
+ * Runs one external command to its end: absolute path, argument vector, no shell, an environment from scratch, no input, no other
+ * descriptor of ours, killed when `signal`
  * aborts. `directories` are open descriptors that the command sees as 3, 4, …: it works on what was judged, whatever becomes of the name.
  * The only place that starts a process, beside the direct launcher. Throws DEADLINE_EXCEEDED or INTERNAL; an exit code is the caller's to judge.
  */
@@ -29,7 +31,7 @@ export async function runCommand(
     const child = spawn(binary, args, {
       env: COMMAND_ENVIRONMENT,
       cwd: '/',
-      stdio: ['ignore', 'pipe', 'pipe', ...directories],
+      stdio: maskedStdio(['ignore', 'pipe', 'pipe', ...directories]),
       signal,
       killSignal: 'SIGKILL',
     });

@@ -25,16 +25,18 @@ function inheritableDescriptors(): number[] {
 
 let devNull: number | undefined;
 
+type Slot = 'ignore' | 'pipe' | number;
+
 /**
- * A `stdio` for spawn that gives the child nothing of ours: every descriptor that it would inherit is replaced by /dev/null. (libuv leaves a
- * slot above 2 that is marked 'ignore' as it is, so 'ignore' masks nothing.)
+ * A `stdio` for spawn that gives the child what is `given` and nothing else of ours: every other descriptor that it would inherit is replaced by
+ * /dev/null. (libuv leaves a slot above 2 that is marked 'ignore' as it is, so 'ignore' masks nothing.)
  */
-export function maskedStdio(): ('ignore' | number)[] {
+export function maskedStdio(given: readonly Slot[]): Slot[] {
   devNull ??= openSync('/dev/null', 'r+');
   const inheritable = inheritableDescriptors();
-  const highest = Math.max(2, ...inheritable);
+  const highest = Math.max(given.length - 1, ...inheritable);
   if (highest > DESCRIPTOR_MAX) throw new Error(`descriptor ${highest} cannot be masked`);
-  const stdio: ('ignore' | number)[] = Array.from({ length: highest + 1 }, () => 'ignore');
+  const stdio: Slot[] = Array.from({ length: highest + 1 }, () => 'ignore');
   for (const descriptor of inheritable) stdio[descriptor] = devNull;
-  return stdio;
+  return Object.assign(stdio, given);
 }

@@ -17,12 +17,21 @@ export async function openListeningSocket(
 ): Promise<{ close(): void }> {
   await (await openTrustedDirectory(dirname(path))).close();
   await removeStaleSocket(path);
-  const umask = process.umask(0o177);
-  const server = listenAt(path, accept);
-  process.umask(umask);
+  const server = listenPrivately(path, accept);
   await lchown(path, 0, gid);
   await chmod(path, SOCKET_MODE);
   return server;
+}
+
+function listenPrivately(path: string, accept: Parameters<typeof listenAt>[1]): { close(): void } {
+  const umask = process.umask(0o177);
+  try {
+    return listenAt(path, accept);
+  } catch (error) {
+    throw new KpxError('DIRECTORY_FAILED', (error as Error).message, { cause: error });
+  } finally {
+    process.umask(umask);
+  }
 }
 
 async function removeStaleSocket(path: string): Promise<void> {

@@ -1,0 +1,30 @@
+import { type KnimeUser, knimeUserSchema } from '@kpx/protocol';
+import { describe, expect, it } from 'vitest';
+import { reservation } from './environment.js';
+
+const forUsers = (...names: string[]) => ({ knimeUsers: names as KnimeUser[] });
+
+describe('a reservation', () => {
+  it.each([
+    ["user = '{user}'", ['alice'], "(user = 'alice')"],
+    [
+      "user = '{user}'",
+      ['alice', 'alice.smith', 'ALICE@EXAMPLE.COM'],
+      "(user = 'alice' OR user = 'alice.smith' OR user = 'ALICE@EXAMPLE.COM')",
+    ],
+    ['user = {user}', ['alice'], '(user = alice)'],
+    ["user = '{user}' AND group = 'of-{user}'", ['bob'], "(user = 'bob' AND group = 'of-bob')"],
+  ])('with the clause %j for %j is %j', (clause, names, expected) => {
+    expect(reservation(forUsers(...names), clause)).toBe(expected);
+  });
+
+  it('takes a name as it is: what JavaScript replaces in a replacement stays as it was', () => {
+    expect(reservation(forUsers('$&', "$'", '$$'), "user = '{user}'")).toBe("(user = '$&' OR user = '$'' OR user = '$$')");
+  });
+
+  it('cannot be broken out of by any name that comes over the wire', () => {
+    const printable = Array.from({ length: 0x7f - 0x20 }, (_, index) => String.fromCharCode(0x20 + index));
+    const inNames = printable.filter((character) => knimeUserSchema.safeParse(`a${character}a`).success);
+    expect(inNames.filter((character) => !/[A-Za-z0-9]/.test(character))).toEqual(['-', '.', '@', '\\', '_']);
+  });
+});

@@ -1,0 +1,209 @@
+import { execFileSync } from 'node:child_process';
+import {
+  chmodSync,
+  chownSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { idsOf } from '../fixtures/helper-installation.js';
+import { aclOf, PRIVATE_ACL, snapshot } from '../fixtures/tree.js';
+import { installHelper, refusal, startHelper } from './installed-helper.js';
+
+const PLACES = ['workspaces', 'temps'] as const;
+const made = (...created: string[]) => ({ kind: 'userPrepared', body: { created: expect.arrayContaining(created) } });
+
+/** A directory as the helper would make it, made by somebody else. */
+function makeDirectory(path: string, uid: number, gid: number, mode = 0o700): void {
+  mkdirSync(path);
+  chownSync(path, uid, gid);
+  chmodSync(path, mode);
+}
+
+/** Runs a shell script under an account, as an executor might. */
+function asUser(account: string, script: string): void {
+  const { uid, gid } = idsOf(account);
+  execFileSync('/usr/bin/setpriv', ['--reuid', `${uid}`, '--regid', `${gid}`, '--init-groups', '--', '/bin/sh', '-ec', script]);
+}
+
+describe('workspace and temp directory', () => {
+  it('are made for the user alone, with the default ACL that keeps what is made in them so', async () => {
+    const { connection, installation } = await startHelper();
+    expect(await connection.prepare('alice')).toMatchObject(made('workspace', 'temp'));
+    const { uid, gid } = idsOf('alice');
+    for (const place of PLACES) {
+      const directory = `${installation[place]}/alice`;
+      expect(statSync(directory)).toMatchObject({ uid, gid, mode: 0o040700 });
+      expect(aclOf(directory)).toEqual(PRIVATE_ACL);
+      expect(readdirSync(installation[place])).toEqual(['alice']);
+      asUser('alice', `umask 000; cd ${directory}; : >file; mkdir below`);
+      expect(statSync(`${directory}/file`).mode & 0o777).toBe(0o600);
+      expect(statSync(`${directory}/below`).mode & 0o777).toBe(0o700);
+    }
+  });
+
+  it('have the configured extra ACL entries, by group name and by id, for now and for what will be made in them', async () => {
+    const { gid } = idsOf('bob');
+    const directories = { extra_acl: ['group:knime-admins:r-x', `group:${gid}:-w-`, 'user:carol:r--'] };
+    const { connection, installation } = await startHelper({ config: { directories } });
+    expect(await connection.prepare('alice')).toMatchObject(made('workspace', 'temp'));
+    const entries = ['group:bob:-w-', 'group:knime-admins:r-x', 'mask::rwx', 'user:carol:r--', 'group::---', 'other::---', 'user::rwx'];
+    for (const place of PLACES) {
+      expect(aclOf(`${installation[place]}/alice`)).toEqual([...entries, ...entries.map((entry) => `default:${entry}`)].sort());
+    }
+  });
+
+  it('are refused when an extra ACL entry names nobody', async () => {
+    const { connection, installation } = await startHelper({ config: { directories: { extra_acl: ['group:no-such-group:r-x'] } } });
+    expect(await connection.prepare('alice')).toEqual(refusal('DIRECTORY_FAILED', 'there is no group "no-such-group"'));
+    expect(readdirSync(installation.workspaces)).toEqual([]);
+  });
+
+  it('that exist are used as they are, once more answering that nothing was made', async () => {
+    const { connection, installation } = await startHelper();
+    await connection.prepare('alice');
+    asUser('alice', `echo mine >${installation.workspaces}/alice/file`);
+    const before = snapshot(`${installation.workspaces}/alice/file`);
+    expect(await connection.prepare('alice')).toMatchObject({ kind: 'userPrepared', body: { created: [] } });
+    expect(snapshot(`${installation.workspaces}/alice/file`)).toEqual(before);
+  });
+
+  it('are closed again when their owner had opened them to others', async () => {
+    const { connection, installation } = await startHelper();
+    await connection.prepare('alice');
+    for (const place of PLACES) {
+      asUser('alice', `cd ${installation[place]}/alice; chmod 0777 .; setfacl -m u:bob:rwx,d:u:bob:rwx,d:o::rwx .`);
+    }
+    await connection.prepare('alice');
+    for (const place of PLACES) {
+      expect(statSync(`${installation[place]}/alice`).mode & 0o777).toBe(0o700);
+      expect(aclOf(`${installation[place]}/alice`)).toEqual(PRIVATE_ACL);
+    }
+  });
+
+  it('of bob and bob_temp do not meet (defect: bob_temp collides with bob’s temp directory)', async () => {
+    const { connection, installation } = await startHelper();
+    for (const user of ['bob', 'bob_temp']) {
+      expect(await connection.prepare(user)).toMatchObject(made('workspace', 'temp'));
+      for (const place of PLACES) expect(statSync(`${installation[place]}/${user}`).uid).toBe(idsOf(user).uid);
+    }
+    for (const place of PLACES) expect(readdirSync(installation[place]).sort()).toEqual(['bob', 'bob_temp']);
+  });
+});
+
+describe('what a user has put into the own workspace', () => {
+  it('is not followed, not opened and not given away (defect: chown -R follows what a user put there)', async () => {
+    const { connection, installation } = await startHelper();
+    await connection.prepare('alice');
+    const secrets = `${installation.srv}/secrets`;
+    mkdirSync(secrets, { mode: 0o700 });
+    for (const name of ['shadow', 'linked']) writeFileSync(`${secrets}/${name}`, 'of root', { mode: 0o600 });
+    for (const place of PLACES) {
+      const directory = `${installation[place]}/alice`;
+      asUser('alice', `cd ${directory}; ln -s ${secrets}/shadow; ln -s ${secrets} directory; ln -s ../bob; chmod 0755 .`);
+      linkSync(`${secrets}/linked`, `${directory}/hard`);
+    }
+    const before = [snapshot(secrets), ...PLACES.map((place) => withoutItself(`${installation[place]}/alice`))];
+    expect(await connection.spawn('alice')).toMatchObject({ kind: 'executorSpawned' });
+    expect([snapshot(secrets), ...PLACES.map((place) => withoutItself(`${installation[place]}/alice`))]).toEqual(before);
+    for (const place of PLACES) expect(aclOf(`${installation[place]}/alice`)).toEqual(PRIVATE_ACL);
+  });
+
+  const withoutItself = (path: string) => Object.entries(snapshot(path)).filter(([name]) => name !== path);
+});
+
+/** What an attacker, or an administrator by mistake, could have put where a user's directory belongs. */
+const OBSTACLES: Record<string, (path: string, elsewhere: string) => void> = {
+  'a symbolic link to a directory of the user': (path, elsewhere) => symlinkSync(elsewhere, path),
+  'a symbolic link to nothing': (path) => symlinkSync('/nonexistent', path),
+  'a file of the user': (path) => {
+    writeFileSync(path, 'text');
+    chownSync(path, idsOf('alice').uid, idsOf('alice').gid);
+  },
+  'a named pipe': (path) => execFileSync('/usr/bin/mkfifo', [path]),
+  'a directory of another user': (path) => makeDirectory(path, idsOf('bob').uid, idsOf('alice').gid),
+  'a directory of root': (path) => makeDirectory(path, 0, 0),
+};
+
+describe.each(PLACES)('%s: what exists', (place) => {
+  it.each(Object.keys(OBSTACLES))('and is %s is refused and left as it is', async (kind) => {
+    const { connection, installation } = await startHelper();
+    const elsewhere = `${installation.srv}/elsewhere`;
+    makeDirectory(elsewhere, idsOf('alice').uid, idsOf('alice').gid, 0o755);
+    const path = `${installation[place]}/alice`;
+    OBSTACLES[kind]?.(path, elsewhere);
+    const before = [snapshot(installation[place]), snapshot(elsewhere)];
+    const refused = refusal('DIRECTORY_UNSAFE', `${path} `);
+    expect(await connection.prepare('alice')).toEqual(refused);
+    expect(await connection.spawn('alice')).toEqual(refused);
+    expect([snapshot(installation[place]), snapshot(elsewhere)]).toEqual(before);
+  });
+
+  it.each(['root', 'alice'])('under the staging name, left by a crash and owned by %s, is taken up again', async (owner) => {
+    const { connection, installation } = await startHelper();
+    const { uid, gid } = idsOf(owner);
+    makeDirectory(`${installation[place]}/.kpx-new-alice`, uid, gid, 0o755);
+    expect(await connection.prepare('alice')).toMatchObject(made('workspace', 'temp'));
+    expect(readdirSync(installation[place])).toEqual(['alice']);
+    expect(statSync(`${installation[place]}/alice`)).toMatchObject({ uid: idsOf('alice').uid, gid: idsOf('alice').gid, mode: 0o040700 });
+    expect(aclOf(`${installation[place]}/alice`)).toEqual(PRIVATE_ACL);
+  });
+
+  it.each(['a directory of another user', 'a symbolic link to a directory of the user', 'a named pipe'])(
+    'under the staging name and is %s is refused and left as it is',
+    async (kind) => {
+      const { connection, installation } = await startHelper();
+      const elsewhere = `${installation.srv}/elsewhere`;
+      makeDirectory(elsewhere, idsOf('alice').uid, idsOf('alice').gid, 0o755);
+      OBSTACLES[kind]?.(`${installation[place]}/.kpx-new-alice`, elsewhere);
+      const before = [snapshot(installation[place]), snapshot(elsewhere)];
+      expect(await connection.prepare('alice')).toEqual(refusal('DIRECTORY_UNSAFE', `${installation[place]}/alice `));
+      expect([snapshot(installation[place]), snapshot(elsewhere)]).toEqual(before);
+    },
+  );
+});
+
+describe.each([
+  ['writable by others (defect: the workspace parent is mode 777)', 0o777, 'root', 'is writable by others than root'],
+  ['writable by a group', 0o775, 'root', 'is writable by others than root'],
+  ['world-writable with the sticky bit', 0o1777, 'root', 'is writable by others than root'],
+  ['of a user', 0o755, 'alice', 'belongs to uid'],
+])('an ancestor that is %s', (_what, mode, owner, why) => {
+  const spoil = (path: string) => {
+    chmodSync(path, mode);
+    chownSync(path, idsOf(owner).uid, 0);
+  };
+
+  it('is refused at the start', async () => {
+    const installation = installHelper();
+    spoil(installation.srv);
+    const { code, stderr } = await installation.runHelper(['--check']);
+    expect(code).toBe(78);
+    expect(stderr).toContain(`${installation.configFile}: directories.workspace_parent: ${installation.srv} ${why}`);
+    expect(stderr).toContain(`${installation.configFile}: directories.temp_parent: ${installation.srv} ${why}`);
+  });
+
+  it.each(['srv', ...PLACES] as const)('is refused on use when %s became so afterwards, and nothing is made', async (which) => {
+    const { connection, installation } = await startHelper();
+    spoil(installation[which]);
+    const before = snapshot(installation[which]);
+    expect(await connection.spawn('alice')).toEqual(refusal('DIRECTORY_UNSAFE', `${installation[which]} ${why}`));
+    expect(snapshot(installation[which])).toEqual(before);
+  });
+});
+
+it('refuses a parent that has become a symbolic link, or has gone', async () => {
+  const { connection, installation } = await startHelper();
+  renameSync(installation.workspaces, `${installation.srv}/moved`);
+  symlinkSync(`${installation.srv}/moved`, installation.workspaces);
+  expect(await connection.prepare('alice')).toEqual(refusal('DIRECTORY_UNSAFE', `${installation.workspaces} is a symbolic link`));
+  expect(readdirSync(`${installation.srv}/moved`)).toEqual([]);
+  unlinkSync(installation.workspaces);
+  expect(await connection.prepare('alice')).toEqual(refusal('DIRECTORY_FAILED', `${installation.workspaces} does not exist`));
+});

@@ -1,0 +1,305 @@
+import { execFileSync } from 'node:child_process';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { listenAt } from '@kpx/protocol';
+import { describe, expect, it } from 'vitest';
+import { maskedStdio } from '../../packages/privhelper/src/system/descriptors.js';
+import { BROKER_ACCOUNT } from '../fixtures/accounts.js';
+import { HelperConnection } from '../fixtures/helper-connection.js';
+import { HELPER_FLAGS, type HelperInstallation, idsOf, node } from '../fixtures/helper-installation.js';
+import { argumentsOf, isGone } from '../fixtures/process.js';
+import { snapshot } from '../fixtures/tree.js';
+import { installHelper, startHelper } from './installed-helper.js';
+
+const EXIT = { usage: 64, notRoot: 77, config: 78 };
+const AS_NOBODY = { wrap: ['/usr/bin/setpriv', '--reuid=65534', '--clear-groups', '--'] };
+
+describe('the command line', () => {
+  it('is explained by --help, to everybody', async () => {
+    const { code, stdout, stderr } = await installHelper().runHelper(['--help'], AS_NOBODY);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    for (const option of ['--config', '--listen', '--connection-fd', '--socket-group', '--max-connections', '--check', 'Exit codes']) {
+      expect(stdout).toContain(option);
+    }
+  });
+
+  it.each<[string[], string]>([
+    [[], 'give exactly one of --listen PATH, --connection-fd N and --check'],
+    [['--listen', '/run/x', '--check'], 'give exactly one of'],
+    [['--listen', '/run/x', '--connection-fd', '3'], 'give exactly one of'],
+    [['--config', '', '--check'], '--config FILE is missing'],
+    [['--check', '--verbose'], "Unknown option '--verbose'"],
+    [['--check', 'something'], "Unexpected argument 'something'"],
+    [['--connection-fd', '0'], '--connection-fd: expected a number from 3'],
+    [['--connection-fd', '3x'], '--connection-fd: expected a number from 3'],
+    [['--listen', '/run/x', '--max-connections', '0'], '--max-connections: expected 1 to 16'],
+    [['--listen', '/run/x', '--max-connections', '17'], '--max-connections: expected 1 to 16'],
+    [['--listen', '/run/x', '--socket-group', 'no-such-group'], 'there is no group "no-such-group" on this machine'],
+    [['--connection-fd', '9'], '--connection-fd: descriptor 9 is not a socket'],
+    [['--connection-fd', '900'], '--connection-fd: descriptor 900 is not a socket'],
+  ])('%j is a usage error', async (args, message) => {
+    const { code, stderr } = await installHelper().runHelper(args);
+    expect(code).toBe(EXIT.usage);
+    expect(stderr).toContain(message);
+    expect(stderr).toMatch(/\nTry --help\.\n$/);
+    expect(stderr).not.toMatch(/\n\s+at /);
+  });
+
+  it('says in one sentence that it has to be root', async () => {
+    expect(await installHelper().runHelper(['--check'], AS_NOBODY)).toEqual({
+      code: EXIT.notRoot,
+      stdout: '',
+      stderr: 'kpx-privhelper must be started as root: it changes owners and starts processes of other accounts.\n',
+    });
+  });
+
+  it('--check says that all is well, and starts nothing', async () => {
+    const installation = installHelper();
+    const stdout = `${installation.configFile}: everything is as it must be.\n`;
+    expect(await installation.runHelper(['--check'])).toEqual({ code: 0, stdout, stderr: '' });
+    expect(existsSync(installation.socket)).toBe(false);
+  });
+});
+
+/** Moves a file out of the way, and puts something else there. */
+function replace(file: string, make: (moved: string) => unknown): void {
+  renameSync(file, `${file}.moved`);
+  make(`${file}.moved`);
+}
+
+/** What makes a good installation one that cannot be used, and what is said of it. */
+const PROBLEMS: Record<string, [spoil: (installation: HelperInstallation) => void, ...said: string[]]> = {
+  'an unknown key': [
+    (installation) => installation.writeHelperConfig({ accounts: { minuid: 500 } }),
+    'accounts.minuid: unknown key; did you mean "min_uid"?',
+  ],
+  'a value of the wrong type, and one that cannot be': [
+    (installation) => installation.writeHelperConfig({ accounts: { min_uid: '500' }, executor: { max_executors: 0 } }),
+    'accounts.min_uid: Invalid input: expected number, received string',
+    'executor.max_executors: Too small: expected number to be >=1',
+  ],
+  'a missing section': [(installation) => writeFileSync(installation.configFile, ''), 'executor: Invalid input: expected object'],
+  'bad TOML': [(installation) => writeFileSync(installation.configFile, '[accounts]\nmin_uid = = 3\n'), 'line 2, column '],
+  'a file that others may write': [
+    (installation) => chmodSync(installation.configFile, 0o620),
+    'privhelper.toml has mode 620, expected 600 or 644',
+  ],
+  'a file of somebody else': [
+    ({ configFile }) => chownSync(configFile, idsOf('alice').uid, 0),
+    'privhelper.toml belongs to uid 1',
+    ', expected root',
+  ],
+  'a file in a directory that others may write': [({ etc }) => chmodSync(etc, 0o777), ' is writable by others than root'],
+  'a file in a directory of somebody else': [({ etc }) => chownSync(etc, idsOf('alice').uid, 0), ' belongs to uid 1'],
+  'no file': [({ configFile }) => rmSync(configFile), 'privhelper.toml does not exist'],
+  'a directory for a file': [({ configFile }) => replace(configFile, () => mkdirSync(configFile)), 'privhelper.toml is not a regular file'],
+  'a named pipe for a file': [
+    ({ configFile }) => replace(configFile, () => execFileSync('/usr/bin/mkfifo', ['-m', '600', configFile])),
+    'privhelper.toml is not a regular file',
+  ],
+  'a symbolic link for a file': [
+    ({ configFile }) => replace(configFile, (real) => symlinkSync(real, configFile)),
+    'privhelper.toml cannot be opened: ELOOP',
+  ],
+  'a file of more than a mebibyte': [
+    ({ configFile }) => writeFileSync(configFile, `#${'x'.repeat(1024 * 1024)}\n`),
+    'privhelper.toml has 1048578 bytes, at most 1048576 are read',
+  ],
+  'a secret that others may read': [
+    ({ msgqFile }) => chmodSync(msgqFile, 0o640),
+    'executor.msgq_file: ',
+    'executor-msgq has mode 640, expected 600',
+  ],
+  'a secret that is missing': [({ msgqFile }) => rmSync(msgqFile), 'executor.msgq_file: ', 'executor-msgq does not exist'],
+  'missing parents, both named': [
+    ({ workspaces, temps }) => [workspaces, temps].forEach((directory) => void rmSync(directory, { recursive: true })),
+    'directories.workspace_parent: ',
+    '/workspaces does not exist',
+    'directories.temp_parent: ',
+    '/temp does not exist',
+  ],
+  'a missing skeleton and home parent': [
+    (installation) => installation.writeHelperConfig({ directories: { skeleton: '/etc/no-skel', home_parents: ['/no-home'] } }),
+    'directories.skeleton: /etc/no-skel does not exist',
+    'directories.home_parents: /no-home does not exist',
+  ],
+  'a command that cannot be executed': [
+    (installation) => installation.writeHelperConfig({ executor: { command: ['/etc/passwd'] } }),
+    'executor.command: ',
+    '/etc/passwd',
+  ],
+  'a variable that would change how root’s programs are loaded': [
+    (installation) => installation.writeHelperConfig({ executor: { environment: { LD_PRELOAD: '/home/alice/evil.so' } } }),
+    'executor.environment.LD_PRELOAD: ',
+    'none that changes how programs are loaded',
+  ],
+};
+
+describe('a configuration with', () => {
+  it.each(Object.keys(PROBLEMS))('%s is refused, in --check and at the start', async (problem) => {
+    const [spoil, ...said] = PROBLEMS[problem] ?? [() => {}];
+    const installation = installHelper();
+    spoil(installation);
+    const { code, stdout, stderr } = await installation.runHelper(['--check']);
+    expect({ code, stdout }).toEqual({ code: EXIT.config, stdout: '' });
+    for (const text of said) expect(stderr).toContain(text);
+    for (const line of stderr.trimEnd().split('\n')) expect(line.startsWith(`${installation.configFile}: `), line).toBe(true);
+    expect(await installation.runHelper(['--listen', installation.socket])).toEqual({ code, stdout, stderr });
+    expect(existsSync(installation.socket)).toBe(false);
+  });
+});
+
+describe('the socket', () => {
+  /** The kernel checks the permission before it looks at the type, so that a stream socket will do: EPROTOTYPE is "you may". */
+  const connectingAs = (account: string, socket: string) =>
+    execFileSync(
+      '/usr/bin/setpriv',
+      [
+        '--reuid',
+        account,
+        '--regid',
+        account,
+        '--init-groups',
+        '--',
+        node(),
+        '--eval',
+        `require('net').connect(process.argv[1]).on('error', ({ code }) => console.log(code))`,
+        socket,
+      ],
+      { encoding: 'utf8' },
+    ).trim();
+
+  it('belongs to root and the broker’s group, and nobody else can connect', async () => {
+    const { installation } = await startHelper();
+    expect(statSync(installation.socket)).toMatchObject({ uid: 0, gid: idsOf(BROKER_ACCOUNT).gid });
+    expect(statSync(installation.socket).mode & 0o7777).toBe(0o660);
+    expect(connectingAs(BROKER_ACCOUNT, installation.socket)).toBe('EPROTOTYPE');
+    expect(connectingAs('alice', installation.socket)).toBe('EACCES');
+  });
+
+  it('may be another group’s', async () => {
+    const installation = installHelper();
+    await installation.startHelper({ args: ['--listen', installation.socket, '--socket-group', 'alice'] });
+    expect(connectingAs('alice', installation.socket)).toBe('EPROTOTYPE');
+    expect(connectingAs(BROKER_ACCOUNT, installation.socket)).toBe('EACCES');
+  });
+
+  it('that a killed helper left behind is replaced', async () => {
+    const { installation } = await startHelper();
+    await installation.endHelper('SIGKILL');
+    const { ino } = statSync(installation.socket);
+    await installation.startHelper();
+    expect(statSync(installation.socket).ino).not.toBe(ino);
+    await HelperConnection.greeted(installation.socket);
+  });
+
+  it('of a helper that lives is not taken away from it', async () => {
+    const { installation, connection } = await startHelper();
+    const { ino } = statSync(installation.socket);
+    expect(await installation.runHelper(['--listen', installation.socket])).toEqual({
+      code: EXIT.config,
+      stdout: '',
+      stderr: `another helper listens at ${installation.socket}\n`,
+    });
+    expect(statSync(installation.socket).ino).toBe(ino);
+    expect(await connection.list()).toMatchObject({ kind: 'executorPage' });
+  });
+
+  it.each<[string, (path: string) => void]>([
+    ['a file', (path) => writeFileSync(path, 'precious')],
+    ['a directory', (path) => mkdirSync(path)],
+    ['a symbolic link', (path) => symlinkSync('/run/elsewhere', path)],
+  ])('is not put in the place of %s', async (_what, make) => {
+    const installation = installHelper();
+    make(installation.socket);
+    const before = snapshot(installation.socket);
+    const { code, stderr } = await installation.runHelper(['--listen', installation.socket]);
+    expect({ code, stderr }).toEqual({ code: EXIT.config, stderr: `${installation.socket} exists and is not a socket\n` });
+    expect(snapshot(installation.socket)).toEqual(before);
+  });
+
+  it('is not made where others than root may write, where nothing is, or under a name that is too long', async () => {
+    const installation = installHelper();
+    const directory = installation.socket.slice(0, installation.socket.lastIndexOf('/'));
+    const said = async (path: string) => {
+      const { code, stderr } = await installation.runHelper(['--listen', path]);
+      expect(code).toBe(EXIT.config);
+      return stderr;
+    };
+    expect(await said(`${directory}/missing/x.sock`)).toBe(`${directory}/missing does not exist\n`);
+    expect(await said(`${directory}/${'x'.repeat(108)}`)).toMatch(/^cannot listen on .* \(path to bind is too long\)\n$/);
+    chmodSync(directory, 0o1777);
+    expect(await said(installation.socket)).toBe(`${directory} is writable by others than root\n`);
+    expect(readdirSync(directory)).toEqual([]);
+  });
+});
+
+describe('the process', () => {
+  it('runs without a JIT compiler: none of its memory is both writable and executable', async () => {
+    const { connection, installation } = await startHelper();
+    await connection.spawned('alice');
+    const pid = installation.helper?.pid ?? 0;
+    expect(argumentsOf(pid)).toEqual(expect.arrayContaining(HELPER_FLAGS));
+    const mappings = readFileSync(`/proc/${pid}/maps`, 'utf8').trimEnd().split('\n');
+    expect(mappings.filter((line) => line.includes(' r-xp '))).not.toEqual([]);
+    expect(mappings.filter((line) => / .w.?x/.test(line))).toEqual([]);
+  });
+
+  it('serves one connection that it was started with, and ends with it', async () => {
+    const installation = installHelper();
+    const path = installation.socket;
+    const server = listenAt(path, (connection) => {
+      setImmediate(() => accept(connection));
+      return { packet: () => {}, closed: () => {} };
+    });
+    let accept: (connection: () => { close(why: string): void }) => void = () => {};
+    const accepted = new Promise<Parameters<typeof accept>[0]>((resolve) => {
+      accept = resolve;
+    });
+    const connection = await HelperConnection.open(path);
+    const far = await accepted;
+    await installation.startHelper({
+      args: ['--connection-fd', '3'],
+      stdio: maskedStdio(['ignore', 'pipe', 'pipe', acceptedDescriptor(path)]),
+    });
+    far().close('handed over');
+    server.close();
+    expect(await connection.hello()).toMatchObject({ kind: 'hello' });
+    const { mainPid } = await connection.spawned('alice');
+    expect(await installation.helperLog.line({ event: 'connected' })).toMatchObject({ peer: { via: 'fd 3' } });
+    const code = new Promise((resolve) => installation.helper?.once('close', resolve));
+    connection.close();
+    expect(await code).toBe(0);
+    expect(isGone(mainPid)).toBe(true);
+  });
+});
+
+/** This process's descriptor of the connection accepted at `path`: it has its listener's path, which the connecting side has not. */
+function acceptedDescriptor(path: string): number {
+  const LISTENING = '00010000';
+  const sockets = readFileSync('/proc/net/unix', 'utf8')
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/));
+  const inode = sockets.find((fields) => fields[7] === path && fields[3] !== LISTENING)?.[6];
+  const descriptor = readdirSync('/proc/self/fd').find((name) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${name}`) === `socket:[${inode}]`;
+    } catch {
+      return false; // that of the listing itself
+    }
+  });
+  if (descriptor === undefined) throw new Error(`no connection was accepted at ${path}`);
+  return Number(descriptor);
+}

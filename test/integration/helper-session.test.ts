@@ -1,0 +1,269 @@
+import { closeSync, openSync, rmSync } from 'node:fs';
+import { encodeRequest, type KnimeUser, PACKET_BYTES_MAX, PROTOCOL_VERSION, REQUESTS_IN_FLIGHT_MAX, type Request } from '@kpx/protocol';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { HelperConnection } from '../fixtures/helper-connection.js';
+import type { HelperInstallation } from '../fixtures/helper-installation.js';
+import { isGone } from '../fixtures/process.js';
+import { installHelper, rawAccounts, refusal, startHelper } from './installed-helper.js';
+
+/** A helper that listens, and a connection on which nothing has been said yet. */
+async function silentConnection() {
+  const installation = installHelper();
+  await installation.startHelper();
+  return { installation, connection: await HelperConnection.open(installation.socket) };
+}
+
+const packet = (request: object) => encodeRequest(request as Request);
+const prepare = (id: number, name: string) => packet({ id, verb: 'prepareUser', body: { knimeUser: name } });
+const HELLO = packet({ id: 1, verb: 'hello', body: { version: PROTOCOL_VERSION } });
+
+/** Closed without an answer, said so in the audit log, and the next broker is served. */
+async function expectViolation(installation: HelperInstallation, connection: HelperConnection, reason: string): Promise<void> {
+  await connection.closed; // "failed" when the helper left something unread, and "closed" when not
+  expect(connection.unclaimed).toEqual([]);
+  expect(await installation.helperLog.line({ event: 'violation' })).toMatchObject({
+    decision: 'refused',
+    reason: expect.stringContaining(reason),
+    peer: { via: installation.socket, connection: 1 },
+  });
+  await installation.helperLog.line({ event: 'disconnected' });
+  const next = await HelperConnection.greeted(installation.socket);
+  expect(await next.list()).toMatchObject({ kind: 'executorPage' });
+}
+
+describe('Hello', () => {
+  it('answers version and limits', async () => {
+    const { connection } = await silentConnection();
+    const body = { version: PROTOCOL_VERSION, requestsInFlightMax: REQUESTS_IN_FLIGHT_MAX, executorsMax: 200 };
+    expect(await connection.hello()).toEqual({ id: 1, kind: 'hello', body });
+  });
+
+  it('of another version is answered with a typed error, then the connection is closed', async () => {
+    const { connection, installation } = await silentConnection();
+    expect(await connection.hello(PROTOCOL_VERSION + 1)).toEqual(
+      refusal(
+        'VERSION_MISMATCH',
+        `the helper speaks version ${PROTOCOL_VERSION} of the protocol, the broker version ${PROTOCOL_VERSION + 1}`,
+      ),
+    );
+    expect(await connection.closed).toBe('the peer closed the connection');
+    expect(await installation.helperLog.line({ verb: 'hello' })).toMatchObject({ decision: 'refused', code: 'VERSION_MISMATCH' });
+  });
+
+  it.each([
+    ['prepareUser', { knimeUser: 'alice' }],
+    ['spawnExecutor', { knimeUser: 'alice', profile: 'default' }],
+    ['stopExecutor', { knimeUser: 'alice', mode: 2 }],
+    ['listExecutors', { page: 1 }],
+  ])('must come first: %s before it closes the connection', async (verb, body) => {
+    const { connection, installation } = await silentConnection();
+    connection.send(packet({ id: 1, verb, body }));
+    await expectViolation(installation, connection, `${verb} out of order`);
+    expect(
+      installation.helperLog.lines.filter(({ event, peer }) => event === 'request' && (peer as { connection: number }).connection === 1),
+    ).toEqual([]);
+  });
+
+  it('must have been answered before anything else is asked', async () => {
+    const { connection, installation } = await silentConnection();
+    installation.helper?.kill('SIGSTOP'); // both are there when it reads on
+    connection.send(HELLO);
+    connection.send(prepare(2, 'alice'));
+    installation.helper?.kill('SIGCONT');
+    await expectViolation(installation, connection, 'prepareUser out of order');
+  });
+
+  it('may come once', async () => {
+    const { connection, installation } = await silentConnection();
+    await connection.hello();
+    connection.send(packet({ id: 2, verb: 'hello', body: { version: PROTOCOL_VERSION } }));
+    await expectViolation(installation, connection, 'hello out of order');
+  });
+});
+
+describe('a packet', () => {
+  const unknownField = Buffer.concat([HELLO, Buffer.from([0x7a, 1, 0])]);
+  it.each<[string, Buffer, string]>([
+    ['that is not protobuf', Buffer.from('not protobuf at all'), 'a packet that is not'],
+    ['of one zero byte', Buffer.from([0]), 'a packet that is not'],
+    ['with an unknown field', unknownField, 'a packet that is not in canonical form'],
+    ['with a field twice', Buffer.concat([Buffer.from([8, 1]), HELLO]), 'a packet that is not in canonical form'],
+    ['without a verb', Buffer.from([8, 1]), 'a request without a verb'],
+    ['with id 0', packet({ id: 0, verb: 'hello', body: { version: 1 } }), 'id:'],
+    ['of PACKET_BYTES_MAX bytes of nonsense', Buffer.alloc(PACKET_BYTES_MAX, 0xff), 'a packet that is not'],
+  ])('%s closes the connection', async (_what, bytes, reason) => {
+    const { connection, installation } = await silentConnection();
+    connection.send(bytes);
+    await expectViolation(installation, connection, reason);
+  });
+
+  it.each(['', '-x', '.x', '../x', '1234', 'a/b', 'a b', 'a;rm -rf /', '$(id)', '`id`', 'a\nb', 'a\0b', 'ä', "a'", 'x'.repeat(65)])(
+    'with the name %j closes the connection: nothing of the kind comes near a command (defect: shell commands are built from names)',
+    async (name) => {
+      const { connection, installation } = await silentConnection();
+      await connection.hello();
+      connection.send(prepare(2, name));
+      await expectViolation(installation, connection, 'prepareUser: knimeUser');
+    },
+  );
+
+  it('that is too large closes the connection', async () => {
+    const { connection, installation } = await silentConnection();
+    connection.send(Buffer.alloc(PACKET_BYTES_MAX + 1));
+    await connection.closed;
+    expect(await installation.helperLog.line({ event: 'disconnected' })).toMatchObject({
+      reason: expect.stringContaining('more than 65536 bytes'),
+    });
+    await HelperConnection.greeted(installation.socket);
+  });
+});
+
+describe('requests in flight', () => {
+  it('may be as many as Hello says, and are answered each under its id', async () => {
+    const { connection } = await startHelper();
+    const ids = Array.from({ length: REQUESTS_IN_FLIGHT_MAX }, (_, index) => 1_000 + index);
+    const answers = await Promise.all(ids.map((id) => connection.ask('prepareUser', { knimeUser: 'alice' as KnimeUser }, id)));
+    expect(answers.map(({ id, kind }) => [id, kind])).toEqual(ids.map((id) => [id, 'userPrepared']));
+  });
+
+  it('one more than that closes the connection', async () => {
+    const { connection, installation } = await startHelper();
+    for (let id = 100; id <= 100 + REQUESTS_IN_FLIGHT_MAX; id++) connection.send(prepare(id, 'alice'));
+    await expectViolation(installation, connection, `more than ${REQUESTS_IN_FLIGHT_MAX} requests in flight`);
+  });
+
+  it('may not have the same id', async () => {
+    const { connection, installation } = await startHelper();
+    for (const name of ['alice', 'bob']) connection.send(prepare(7, name));
+    await expectViolation(installation, connection, 'prepareUser with the id of a request in flight');
+  });
+
+  it('may have an id again that has been answered', async () => {
+    const { connection } = await startHelper();
+    for (let round = 0; round < 3; round++) expect(await connection.ask('listExecutors', { page: 1 }, 7)).toMatchObject({ id: 7 });
+  });
+
+  it('are finished and audited when their broker vanishes, and the next broker is served', async () => {
+    const { connection, installation } = await startHelper();
+    const executor = connection.spawned('alice').catch((error: Error) => error.message);
+    connection.close();
+    expect(await executor).toBe('no answer to spawnExecutor: the test is done');
+    await installation.helperLog.line({ event: 'disconnected' });
+    const next = await HelperConnection.greeted(installation.socket);
+    expect(await next.prepare('bob')).toMatchObject({ kind: 'userPrepared' });
+    expect(await installation.helperLog.line({ event: 'request', knime_user: 'alice' })).toMatchObject({ decision: 'done' });
+    expect(await next.list()).toMatchObject({ body: { executors: [{ osUser: 'alice' }] } });
+  });
+});
+
+describe('a second connection', () => {
+  it('is refused while the first is open, and the first goes on', async () => {
+    const { connection, installation } = await startHelper();
+    const second = await HelperConnection.open(installation.socket);
+    second.send(HELLO);
+    await second.closed;
+    expect(second.unclaimed).toEqual([]);
+    expect(await installation.helperLog.line({ event: 'refused connection' })).toMatchObject({
+      decision: 'refused',
+      peer: { connection: 2 },
+    });
+    expect(await connection.prepare('alice')).toMatchObject({ kind: 'userPrepared' });
+    connection.close();
+    await installation.helperLog.line({ event: 'disconnected' });
+    await HelperConnection.greeted(installation.socket);
+  });
+
+  it('is served with --max-connections 2, and a third is refused', async () => {
+    const installation = installHelper();
+    await installation.startHelper({ args: ['--listen', installation.socket, '--max-connections', '2'] });
+    const [one, two] = [await HelperConnection.greeted(installation.socket), await HelperConnection.greeted(installation.socket)];
+    const third = await HelperConnection.open(installation.socket);
+    await third.closed;
+    const executors = await Promise.all([one.spawned('alice'), two.spawned('alice')]);
+    expect(executors[0].mainPid).toBe(executors[1].mainPid);
+  });
+});
+
+describe('the audit log', () => {
+  it('has a line for every request: who, what, for whom, what became of it and how long it took', async () => {
+    const { connection, installation } = await startHelper();
+    const { uid, home } = rawAccounts().account('audited');
+    onTestFinished(() => rmSync(home, { recursive: true }));
+    await connection.prepare('Audited');
+    await connection.spawn('audited');
+    await connection.spawn('audited');
+    await connection.prepare('root');
+    await connection.prepare('no-such-user');
+    await connection.spawn('audited', 'huge');
+    await connection.stop('audited');
+    await connection.list();
+    const created = ['home', 'workspace', 'temp'];
+    const person = { knime_user: 'audited', os_user: 'audited', uid };
+    const lines = installation.helperLog.lines.filter(({ event }) => event === 'request');
+    expect(lines).toMatchObject([
+      { verb: 'hello', decision: 'done' },
+      { verb: 'prepareUser', decision: 'done', ...person, knime_user: 'Audited', created },
+      { verb: 'spawnExecutor', decision: 'done', ...person, created: [], outcome: expect.stringMatching(/^started, pid \d+$/) },
+      { verb: 'spawnExecutor', decision: 'done', ...person, created: [], outcome: expect.stringMatching(/^already running, pid \d+$/) },
+      { verb: 'prepareUser', decision: 'refused', knime_user: 'root', code: 'ACCOUNT_DENIED', reason: expect.stringContaining('root') },
+      { verb: 'prepareUser', decision: 'refused', knime_user: 'no-such-user', code: 'ACCOUNT_UNKNOWN' },
+      {
+        verb: 'spawnExecutor',
+        decision: 'refused',
+        knime_user: 'audited',
+        code: 'PROFILE_UNKNOWN',
+        reason: expect.stringContaining('huge'),
+      },
+      { verb: 'stopExecutor', decision: 'done', ...person, outcome: 'asked to end' },
+      { verb: 'listExecutors', decision: 'done' },
+    ]);
+    for (const line of lines) {
+      expect(line).toMatchObject({
+        id: expect.any(Number),
+        peer: { via: installation.socket, connection: 1 },
+        duration_ms: expect.any(Number),
+      });
+      expect(Date.parse(String(line.time))).toBeGreaterThan(Date.now() - 60_000);
+    }
+  });
+
+  it('is one JSON object a line, whatever a message holds', async () => {
+    const installation = installHelper();
+    const wrap = installation.inPlaceOf('/usr/bin/setfacl', String.raw`printf 'two\nlines "and" \033[2J\n' >&2; exit 1`);
+    await installation.startHelper({ wrap });
+    let text = '';
+    installation.helper?.stdout?.on('data', (chunk: string) => {
+      text += chunk;
+    });
+    const connection = await HelperConnection.greeted(installation.socket);
+    const message = 'the ACL could not be set: two\nlines "and" \u001b[2J';
+    expect(await connection.prepare('alice')).toEqual(refusal('DIRECTORY_FAILED', message));
+    await installation.endHelper();
+    const lines = text
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as object);
+    expect(lines).toContainEqual(expect.objectContaining({ reason: message }));
+    expect(text).not.toContain('\u001b');
+  });
+
+  it('that cannot be written any more ends the helper, with its executors, before it answers', async () => {
+    const { connection, installation } = await startHelper();
+    const { mainPid } = await connection.spawned('alice');
+    const ended = new Promise((resolve) => installation.helper?.once('exit', (code, signal) => resolve({ code, signal })));
+    installation.helper?.stdout?.destroy();
+    await expect(connection.prepare('bob')).rejects.toThrow('no answer to prepareUser: the peer closed the connection');
+    expect(await ended).toEqual({ code: 74, signal: null });
+    await expect.poll(() => isGone(mainPid)).toBe(true);
+  });
+
+  it('that cannot be written at the start ends the helper before it listens', async () => {
+    const installation = installHelper();
+    const full = openSync('/dev/full', 'w');
+    onTestFinished(() => closeSync(full));
+    expect(await installation.runHelper(['--listen', installation.socket], { stdio: ['ignore', full, 'pipe'] })).toMatchObject({
+      code: 74,
+      stderr: expect.stringContaining('the audit log cannot be written: ENOSPC'),
+    });
+  });
+});
