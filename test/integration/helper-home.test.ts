@@ -60,12 +60,13 @@ describe('a home that does not exist', () => {
   it('and was half made when the helper was killed is made whole', async () => {
     const { connection, homes, person } = await scene();
     const staging = `${homes}/.kpx-new-person`;
-    mkdirSync(staging, { mode: 0o700 });
+    mkdirSync(staging, { mode: 0o755 });
     writeFileSync(`${staging}/.profile`, '# ma');
     own(`${staging}/.profile`, person);
     own(staging, person);
     expect(await connection.prepare('person')).toMatchObject({ body: { created: expect.arrayContaining(['home']) } });
     expect(readdirSync(homes)).toEqual(['person']);
+    expect(statSync(person.home)).toMatchObject({ uid: person.uid, gid: person.gid, mode: 0o040700 });
     expect(readFileSync(`${person.home}/.profile`, 'utf8')).toBe('# made from the skeleton\n');
   });
 

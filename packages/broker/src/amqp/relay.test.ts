@@ -167,7 +167,7 @@ it('settles every delivery at most once, never before its copy is safe, and none
       for (const [index, step] of sequence.entries()) {
         const message = delivery(`job ${index}`);
         if (step.act === 'forward') relay.forward(message, 0);
-        else if (step.act === 'defer') relay.defer(message, 0, 100);
+        else if (step.act === 'defer') relay.defer(message, 0, 2_000);
         else if (step.act === 'park') relay.park(message, 'R', '');
         else if (step.how === 'close') {
           relay.close();

@@ -171,17 +171,77 @@ describe('two KNIME users of one account', () => {
 });
 
 describe('a job that comes back although its executor is ready', () => {
-  it('is sent again at once a few times, then every second time after longer and longer waits', () => {
+  /** What a busy executor does with an offer: every job comes back. */
+  const offers = (rounds: number) => {
+    const times: number[] = [];
+    let hops = 2;
+    for (let round = 0; round < rounds; round++) {
+      const forwarded = kinds(tick(100)).filter((kind) => kind === 'forward').length;
+      if (forwarded > 0) times.push(now);
+      hops += 1;
+      for (let count = 0; count < forwarded; count++) job(alice, hops);
+    }
+    return times;
+  };
+
+  it('is sent again at once twice, then held', () => {
     makeReady();
-    const waits = Array.from({ length: 40 }, (_, hops) => {
-      const [effect] = job(alice, hops);
-      return effect?.kind === 'defer' ? effect.delayMs : 0;
-    });
-    expect(waits.slice(0, 6)).toEqual([0, 0, 100, 0, 100, 0]);
-    expect(waits.filter((_, hops) => hops % 2 === 1).every((wait) => wait === 0)).toBe(true);
-    const growing = waits.filter((wait) => wait > 0);
-    expect(growing).toEqual([...growing].sort((a, b) => a - b));
-    expect(growing.at(-1)).toBe(10_000);
+    expect([0, 1, 2, 3].map((hops) => kinds(job(alice, hops)))).toEqual([['forward'], ['forward'], [], []]);
+  });
+
+  it('is offered less and less often, one job for all of them', () => {
+    makeReady();
+    for (let count = 0; count < 4; count++) job(alice, 2);
+    const times = offers(200);
+    const waits = times.slice(1).map((time, index) => time - (times[index] ?? 0));
+    expect(waits).toEqual([...waits].sort((a, b) => a - b));
+    expect(waits.at(-1)).toBe(2_000);
+    expect(machine.counts.held).toBe(4);
+  });
+
+  it('goes out faster and faster as soon as the executor takes them', () => {
+    machine = new Machine({ ...POLICY, heldPerUser: 200, heldInAll: 200 });
+    makeReady();
+    for (let count = 0; count < 130; count++) job(alice, 2);
+    offers(100);
+    let rounds = 0;
+    while (machine.counts.held > 0 && rounds < 100) {
+      tick(100);
+      rounds += 1;
+    }
+    // At most two waits of 2 s: for the next offer, and to see that it was taken. Then 2, 4, 8, … at a time.
+    expect(rounds).toBeLessThan(40 + 8);
+  });
+
+  it('keeps its place: a new job of the user waits behind it', () => {
+    makeReady();
+    job(alice, 2);
+    expect(kinds(job(alice, 0))).toEqual([]);
+    expect(tick(100).filter(({ kind }) => kind === 'forward')).toMatchObject([{ ticket: 2 }, { ticket: 3 }]);
+  });
+
+  it('waits in the short delay queue when there are more than may be held', () => {
+    makeReady();
+    for (let count = 0; count < 4; count++) job(alice, 2);
+    expect(job(alice, 2)).toMatchObject([{ kind: 'defer', delayMs: 2_000 }]);
+  });
+
+  it('is the reason for a new executor when the busy one has ended', () => {
+    makeReady();
+    job(alice, 2);
+    now += STABLE_MS;
+    expect(kinds(listed())).toEqual(['start']);
+    started(alice, info('alice', 1_001, { mainPid: 78 }));
+    expect(kinds(connected())).toEqual(['forward']);
+  });
+
+  it('waits in the delay queue when the busy one has ended and others have taken its place', () => {
+    machine = new Machine({ ...POLICY, maxExecutors: 1 });
+    makeReady();
+    job(alice, 2);
+    now += STABLE_MS;
+    const effects = listed(info('bob', 1_002));
+    expect(kinds(effects)).toEqual(['defer']);
   });
 });
 

@@ -1,6 +1,18 @@
 import { ERRORS, type ErrorCode, type ExecutorInfo, ExecutorState, type KnimeUser, type OsUser } from '@kpx/protocol';
 import { backoffMs } from '../policy/backoff.js';
-import { busyDelayMs, hasRoom, isDenied, type Load, mayStart, NO_ROOM_DELAY_MS, type Policy } from '../policy/policy.js';
+import {
+  BUSY_DELAY_MS,
+  FIRST_OFFER,
+  HOPS_FREE,
+  hasRoom,
+  isDenied,
+  type Load,
+  mayStart,
+  NO_ROOM_DELAY_MS,
+  nextOffer,
+  type Offer,
+  type Policy,
+} from '../policy/policy.js';
 import type { Reason } from '../reasons.js';
 import type { Effect, Event, State, Ticket } from './events.js';
 
@@ -41,6 +53,10 @@ interface User {
   code: Reason | ErrorCode;
   detail: string;
   held: HeldJob[];
+  /** When `ready`: how its held jobs are offered to a busy executor, when next, and whether one has come back since the last time. */
+  offer: Offer;
+  offerAt: number;
+  cameBack: boolean;
 }
 
 interface Executor {
@@ -128,12 +144,11 @@ export class Machine {
     const user = this.#user(name);
     if (user.state === 'idle') this.#wake(user);
     switch (user.state) {
-      case 'ready': {
-        const delayMs = busyDelayMs(hops);
-        if (delayMs === 0) this.#effects.push({ kind: 'forward', ticket, user: name });
-        else this.#effects.push({ kind: 'defer', ticket, user: name, delayMs, why: `its executor is busy (sent ${hops} times)` });
+      case 'ready':
+        if (hops < HOPS_FREE && user.held.length === 0) this.#effects.push({ kind: 'forward', ticket, user: name });
+        else this.#hold(user, ticket);
+        if (hops >= HOPS_FREE) user.cameBack = true;
         break;
-      }
       case 'broken':
       case 'refused':
         this.#effects.push({ kind: 'park', ticket, user: name, reason: user.code, detail: user.detail });
@@ -161,8 +176,8 @@ export class Machine {
 
   #hold(user: User, ticket: Ticket): void {
     if (user.held.length >= this.#policy.heldPerUser || this.#held >= this.#policy.heldInAll) {
-      const why = 'as many jobs are held as may';
-      this.#effects.push({ kind: 'defer', ticket, user: user.name, delayMs: NO_ROOM_DELAY_MS, why });
+      const delayMs = user.state === 'ready' ? BUSY_DELAY_MS : NO_ROOM_DELAY_MS;
+      this.#effects.push({ kind: 'defer', ticket, user: user.name, delayMs, why: 'as many jobs are held as may' });
       return;
     }
     user.held.push({ ticket, since: this.#now });
@@ -216,6 +231,7 @@ export class Machine {
     for (const user of this.#usersOf(executor)) {
       if (user.state !== 'booting') continue;
       this.#set(user, 'ready', `uid ${executor.uid}, pid ${executor.pid}`);
+      user.offer = FIRST_OFFER;
       this.#release(user, (ticket) => ({ kind: 'forward', ticket, user: user.name }));
     }
   }
@@ -257,6 +273,8 @@ export class Machine {
   #listed(executors: readonly ExecutorInfo[], askedAt: number, random: number): void {
     const alive = new Map(executors.filter(({ state }) => state !== ExecutorState.exited).map((executor) => [executor.osUser, executor]));
     const ended = new Map(executors.map(({ osUser, lastExit }) => [osUser, lastExit]));
+    // New ones first: they take the room that those who lost theirs would otherwise ask for.
+    for (const info of alive.values()) if (!this.#executors.has(info.osUser)) this.#adopt(info);
     for (const executor of [...this.#executors.values()]) {
       if (executor.since >= askedAt || alive.get(executor.osUser)?.mainPid === executor.pid) continue;
       this.#gone(executor, ended.get(executor.osUser) || 'end unknown', random);
@@ -275,11 +293,21 @@ export class Machine {
     for (const [name, osUser] of this.#accounts) if (osUser === executor.osUser) this.#accounts.delete(name);
   }
 
-  /** An executor has come to an end that is no failure. */
+  /** An executor has come to an end that is no failure: what is held for it is the reason for a new one. */
   #settle(user: User, detail: string): void {
     user.failures = 0;
-    this.#set(user, 'idle', detail);
+    this.#begin(user, detail);
     this.#forgetIfNothing(user);
+  }
+
+  /** To `idle`, and on from there if jobs are held. Where there is no room for an executor, they wait in a delay queue. */
+  #begin(user: User, detail: string): void {
+    this.#set(user, 'idle', detail);
+    if (user.held.length > 0) this.#wake(user);
+    if (user.state === 'ready') this.#release(user, (ticket) => ({ kind: 'forward', ticket, user: user.name }));
+    if (user.state !== 'idle') return;
+    const why = 'as many executors run as may';
+    this.#release(user, (ticket) => ({ kind: 'defer', ticket, user: user.name, delayMs: NO_ROOM_DELAY_MS, why }));
   }
 
   #tick(random: number): void {
@@ -291,9 +319,12 @@ export class Machine {
     }
     for (const user of this.#users.values()) {
       if (user.held.length > 0) this.#releaseOld(user);
+      if (user.state === 'ready' && user.held.length > 0) this.#offer(user);
       if (user.until > this.#now) continue;
-      if (user.state === 'backoff') this.#retry(user);
-      else if (user.state === 'broken' || user.state === 'refused') {
+      if (user.state === 'backoff') {
+        user.until = this.#now + this.#policy.backoffMaxMs; // if it stays idle: until when the failures are remembered
+        this.#begin(user, 'trying again');
+      } else if (user.state === 'broken' || user.state === 'refused') {
         // Half open: one trial, and one more failure is enough to break again.
         user.failures = user.state === 'broken' ? this.#policy.startAttempts - 1 : 0;
         this.#set(user, 'idle', 'the next job is a trial');
@@ -313,20 +344,23 @@ export class Machine {
     for (const user of users) this.#fail(user, `the executor was not ready within ${this.#policy.startTimeoutMs} ms`, random);
   }
 
-  #retry(user: User): void {
-    this.#set(user, 'idle', 'trying again');
-    if (user.held.length > 0) this.#wake(user);
-    if (user.state === 'ready') this.#release(user, (ticket) => ({ kind: 'forward', ticket, user: user.name }));
-    if (user.state === 'idle') {
-      const why = 'as many executors run as may';
-      this.#release(user, (ticket) => ({ kind: 'defer', ticket, user: user.name, delayMs: NO_ROOM_DELAY_MS, why }));
-      user.until = this.#now + this.#policy.backoffMaxMs;
-    }
-  }
-
   #forgive(user: User): void {
     const executor = this.#executorOf(user);
     if (executor && this.#now - executor.readySince >= STABLE_MS) user.failures = 0;
+  }
+
+  /** A busy executor's jobs, a few at a time, as often as it takes them. */
+  #offer(user: User): void {
+    if (user.offerAt > this.#now) return;
+    user.offer = nextOffer(user.offer, user.cameBack);
+    user.offerAt = this.#now + user.offer.everyMs;
+    user.cameBack = false;
+    const offered = new Set(user.held.slice(0, user.offer.jobs));
+    this.#release(
+      user,
+      (ticket) => ({ kind: 'forward', ticket, user: user.name }),
+      (job) => offered.has(job),
+    );
   }
 
   #releaseOld(user: User): void {
@@ -351,7 +385,8 @@ export class Machine {
   #user(name: KnimeUser): User {
     const known = this.#users.get(name);
     if (known) return known;
-    const user: User = { name, state: 'idle', until: 0, failures: 0, code: 'START_FAILED', detail: '', held: [] };
+    const offering = { offer: FIRST_OFFER, offerAt: 0, cameBack: false };
+    const user: User = { name, state: 'idle', until: 0, failures: 0, code: 'START_FAILED', detail: '', held: [], ...offering };
     this.#users.set(name, user);
     return user;
   }

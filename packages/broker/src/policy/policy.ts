@@ -33,25 +33,34 @@ export const hasRoom = (load: Load, policy: Policy) => load.executors < policy.m
 export const mayStart = (load: Load, policy: Policy) => load.starting < policy.maxStarting;
 
 /** Waits in delay queues, in milliseconds: one queue each. */
-export const DELAYS_MS = [100, 500, 2_000, 10_000] as const;
+export const DELAYS_MS = [2_000, 10_000] as const;
 export type DelayMs = (typeof DELAYS_MS)[number];
 
 /** The wait of jobs for which there is no room, neither among the executors nor among the held jobs. */
 export const NO_ROOM_DELAY_MS: DelayMs = 10_000;
+/** The wait of a busy executor's jobs beyond those that are held for it. */
+export const BUSY_DELAY_MS: DelayMs = 2_000;
 
-/** A ready executor's job that comes back so few times has only met others who compete for the queue. */
-const HOPS_FREE = 2;
-
-/** Waits of a busy executor's job, in turn; the last one is for all further rounds. */
-const BUSY_DELAYS_MS: readonly DelayMs[] = [100, 100, 500, 500, 2_000, 2_000, 2_000, 2_000, 10_000];
+/** A ready executor's job that came back fewer times has only met others who compete for the queue. */
+export const HOPS_FREE = 2;
 
 /**
- * The wait before a job of a ready executor is offered again: none at first, then longer and longer, since an executor that does not take its
- * job is busy. Without it the job would spin between queue and broker. Only every second time, because RabbitMQ deals to its consumers in turn:
- * back from a wait, the job is as likely to meet the broker as the executor; sent on at once, it meets the executor next.
+ * How a busy executor's held jobs are offered to it again: so many at a time, after so many milliseconds. RabbitMQ does not tell whether an
+ * executor would take one more job; a job that comes back tells that it would not.
  */
-export function busyDelayMs(hops: number): DelayMs | 0 {
-  const round = hops - HOPS_FREE;
-  if (round < 0 || round % 2 === 1) return 0;
-  return BUSY_DELAYS_MS[Math.min(round / 2, BUSY_DELAYS_MS.length - 1)] as DelayMs;
+export interface Offer {
+  readonly jobs: number;
+  readonly everyMs: number;
+}
+
+const OFFER_EVERY_MS_MIN = 100;
+const OFFER_EVERY_MS_MAX = 2_000;
+const OFFER_JOBS_MAX = 64;
+export const FIRST_OFFER: Offer = { jobs: 4, everyMs: OFFER_EVERY_MS_MIN };
+
+/** Twice as many after an offer that was taken; after one that came back half as many, then one at a time, less and less often. */
+export function nextOffer({ jobs, everyMs }: Offer, cameBack: boolean): Offer {
+  if (!cameBack) return { jobs: Math.min(jobs * 2, OFFER_JOBS_MAX), everyMs: OFFER_EVERY_MS_MIN };
+  if (jobs > 1) return { jobs: Math.floor(jobs / 2), everyMs };
+  return { jobs, everyMs: Math.min(everyMs * 2, OFFER_EVERY_MS_MAX) };
 }
