@@ -103,8 +103,15 @@ describe('SpawnExecutor', () => {
     expect(childrenOf(pidOf(installation))).toEqual([]);
   });
 
-  it('does not say that it runs while it is still about to become the user', async () => {
-    const { connection, installation } = await withSlowStart('exit 9');
+  // The second is what setpriv is between its change of uid and its exec, for longer than it takes to look.
+  it.each([
+    ['root', 'exit 9'],
+    [
+      'setpriv',
+      'd=$(dirname $real); umask 022; mkdir -p $d/user; cp /bin/sh $d/user/setpriv; exec $real --reuid=$2 -- $d/user/setpriv -c "sleep 0.3; exit 9"',
+    ],
+  ])('does not say that it runs while it is still %s', async (_what, then) => {
+    const { connection, installation } = await withSlowStart(then);
     expect(await connection.spawn('alice')).toEqual(refusal('LAUNCH_FAILED', 'the executor ended at once: exit 9'));
     expect(childrenOf(pidOf(installation))).toEqual([]);
   });
