@@ -51,6 +51,7 @@ it('refuses a file system without ACLs, and publishes nothing', async () => {
 
 it.each([
   ['does nothing', 'exit 0'],
+  ['does the first directory only', 'exec $real --set "$2" -- "$4"'],
   ['leaves out the default entries', 'exec $real --set user::rwx,group::---,other::--- -- "$4" "$5"'],
   ['sets an entry too many', 'exec $real --modify user:12345:r-x,d:user:12345:r-x,"$2" -- "$4" "$5"'],
 ])('reads an ACL back and does not believe a setfacl that %s', async (_what, script) => {

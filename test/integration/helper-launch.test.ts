@@ -248,11 +248,14 @@ describe('when the helper ends', () => {
     expect(await connection.closed).toBe('the peer closed the connection');
   });
 
-  it('by SIGTERM, an executor that does not end when asked is ended by force', async () => {
+  it('by SIGTERM, an executor that does not end when asked is ended by force, and no other is started meanwhile', async () => {
     const { connection, installation } = await withExecutor({ command: STUBBORN });
     const { mainPid } = await connection.spawned('alice');
     await ignoresTerm(mainPid);
-    expect(await installation.endHelper('SIGTERM')).toBe(0);
+    const code = installation.endHelper('SIGTERM');
+    await installation.helperLog.line({ msg: 'SIGTERM: ending' });
+    expect(await connection.spawn('bob')).toEqual(refusal('LAUNCH_FAILED', 'the helper is about to end'));
+    expect(await code).toBe(0);
     expect(isGone(mainPid)).toBe(true);
     expect(installation.helperLog.lines).toContainEqual(expect.objectContaining({ os_user: 'alice', last_exit: 'signal SIGKILL' }));
   });

@@ -125,7 +125,7 @@ async function untilExecuted(child: Child, signal: AbortSignal): Promise<void> {
   while (child.state !== ExecutorState.exited) {
     const status = await readFile(`/proc/${child.process.pid}/status`, 'utf8').catch(() => '');
     const field = (name: string) => new RegExp(`^${name}:\\s+(\\S+)`, 'm').exec(status)?.[1];
-    if (field('Name') !== LAUNCHER_NAME && field('Uid') === `${child.account.uid}` && field('State') !== 'Z') return;
+    if (field('Name') !== LAUNCHER_NAME && field('Uid') === `${child.account.uid}`) return;
     if (signal.aborted) {
       signalGroup(child, 'SIGKILL');
       throw new KpxError('DEADLINE_EXCEEDED', 'the executor was not running in time and has been ended');
