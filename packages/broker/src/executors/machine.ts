@@ -26,6 +26,8 @@ import type { Effect, Event, State, Ticket } from './events.js';
  *             +------- backoff <-----+---------+        broken:  start_attempts used up, jobs are parked until a trial is due
  *                        |                              refused: the helper will not, jobs are parked
  *                        +-> broken
+ *
+ * A job of a `ready` user is forwarded at once; one that keeps coming back is held, and offered again at the pace of its busy executor.
  */
 
 /** Longest time that a job is held, in milliseconds: far below RabbitMQ's consumer timeout of 30 minutes. Then it waits in a delay queue. */
@@ -45,7 +47,7 @@ interface HeldJob {
 interface User {
   readonly name: KnimeUser;
   state: State;
-  /** When `starting`, `backoff`, `broken` or `refused` began or ends. */
+  /** When `backoff`, `broken` or `refused` ends; when `idle`: until when the failures are remembered. */
   until: number;
   /** Failed starts in a row. */
   failures: number;

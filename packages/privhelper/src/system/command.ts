@@ -17,9 +17,9 @@ export interface CommandResult {
 
 /**
  * Runs one external command to its end: absolute path, argument vector, no shell, an environment from scratch, no input, no other
- * descriptor of ours, killed when `signal`
- * aborts. `directories` are open descriptors that the command sees as 3, 4, …: it works on what was judged, whatever becomes of the name.
- * The only place that starts a process, beside the direct launcher. Throws DEADLINE_EXCEEDED or INTERNAL; an exit code is the caller's to judge.
+ * descriptor of ours, killed when `signal` aborts. `directories` are open descriptors that the command sees as 3, 4, …: it works on what was
+ * judged, whatever becomes of the name. The only place that starts a process, beside the direct launcher. Throws DEADLINE_EXCEEDED or
+ * INTERNAL; an exit code is the caller's to judge.
  */
 export async function runCommand(
   binary: `/${string}`,
