@@ -1,5 +1,5 @@
 // Bundles each program into one readable file: packages/NAME/dist/kpx-NAME.cjs. The same sources give the same bytes.
-import { chmodSync } from 'node:fs';
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -8,7 +8,8 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** Node's flags for each program when it is called by its own name: the helper has no use for a JIT or code from strings. */
 const PROGRAMS = {
-  privhelper: '-S node --jitless --disallow-code-generation-from-strings --disable-proto=throw',
+  privhelper:
+    '-S node --jitless --no-expose-wasm --max-semi-space-size=1 --initial-old-space-size=4 --disallow-code-generation-from-strings --disable-proto=throw',
   broker: 'node',
 };
 
@@ -26,5 +27,11 @@ for (const [name, interpreter] of Object.entries(PROGRAMS)) {
     external: ['node-unix-socket-*'], // the native part, one package per platform
     banner: { js: `#!/usr/bin/env ${interpreter}` },
   });
+  // esbuild escapes what is not ASCII everywhere but in comments, where a single character makes V8 keep the whole source in two bytes each.
+  const text = readFileSync(outfile, 'utf8');
+  writeFileSync(
+    outfile,
+    text.replace(/[^\0-\x7f]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`),
+  );
   chmodSync(outfile, 0o755);
 }

@@ -6,8 +6,11 @@ import { existsSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** What demo and tests run: the broker under test, setfacl/getfacl, a PID 1 that reaps, ip(8) for the loopback of a network namespace. */
-export const DEBIAN_PACKAGES = ['rabbitmq-server', 'acl', 'tini', 'iproute2'];
+/**
+ * What demo and tests run: the broker under test, setfacl/getfacl, a PID 1 that reaps, ip(8) for the loopback of a network namespace, certificates,
+ * a wall clock that jumps.
+ */
+export const DEBIAN_PACKAGES = ['rabbitmq-server', 'acl', 'tini', 'iproute2', 'openssl', 'libfaketime'];
 
 /** sysexits.h: a service this needs is not there. */
 export const EXIT_UNAVAILABLE = 69;
@@ -119,9 +122,9 @@ function withoutStartingServices(install) {
   }
 }
 
-/** Installs what is missing of DEBIAN_PACKAGES; starts no service, now or at the next boot. */
-export function prepareDebianPackages() {
-  const missing = missingDebianPackages();
+/** Installs what is missing; starts no service, now or at the next boot. */
+export function prepareDebianPackages(wanted = DEBIAN_PACKAGES) {
+  const missing = missingDebianPackages(wanted);
   if (missing.length === 0) return;
   const fresh = missingDebianPackages(Object.keys(UNITS_OF));
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
@@ -139,6 +142,29 @@ export function prepareDebianPackages() {
   }
 }
 
+/**
+ * Puts what is not installed, with all that it depends on, into apt's cache, and installs nothing.
+ * @param {string[]} wanted
+ */
+export function downloadDebianPackages(wanted) {
+  const missing = missingDebianPackages(wanted);
+  if (missing.length === 0) return;
+  const wait = ['-o', `DPkg::Lock::Timeout=${APT_LOCK_WAIT_SECONDS}`];
+  const download = () =>
+    run('apt-get', [...wait, '--quiet', '--yes', '--no-install-recommends', '--download-only', 'install', ...missing], {
+      timeout: INSTALL_TIMEOUT_MS,
+    });
+  told(`apt-get install --download-only ${missing.join(' ')}`, () => {
+    try {
+      download();
+    } catch {
+      // The lists may be missing, or so old that what they name is gone.
+      run('apt-get', [...wait, '--quiet', 'update'], { timeout: INSTALL_TIMEOUT_MS });
+      download();
+    }
+  });
+}
+
 /** npm writes node_modules/.package-lock.json last, so an interrupted `npm ci` counts as not done. */
 export function npmPackagesAreCurrent() {
   const installed = statSync(path.join(CHECKOUT, 'node_modules/.package-lock.json'), { throwIfNoEntry: false });
@@ -150,8 +176,11 @@ export function prepareNpmPackages() {
   told('npm ci', () => run('npm', ['ci'], { timeout: INSTALL_TIMEOUT_MS }));
 }
 
-/** @throws {PrepareError} with the exit code to end with */
-export function prepare() {
+/**
+ * @param {string[]} [alsoDebianPackages] beside DEBIAN_PACKAGES
+ * @throws {PrepareError} with the exit code to end with
+ */
+export function prepare(alsoDebianPackages = []) {
   if (process.getuid?.() !== 0) {
     throw new PrepareError('Run this as root: it makes accounts, namespaces and mounts that are gone when it ends.', EXIT_NOT_ROOT);
   }
@@ -161,7 +190,7 @@ export function prepare() {
       EXIT_UNAVAILABLE,
     );
   }
-  prepareDebianPackages();
+  prepareDebianPackages([...DEBIAN_PACKAGES, ...alsoDebianPackages]);
   prepareNpmPackages();
 }
 

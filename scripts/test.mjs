@@ -1,12 +1,14 @@
 // `npm test`: everything, from nothing. Arguments go to vitest: `npm test -- packages/broker`.
 import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { runInPrivateMachine } from '../test/fixtures/private-machine.mjs';
 import { endingWithItsExitCode, prepare } from './prepare.mjs';
+import { runSystemTests, SYSTEM_TEST_PACKAGES } from './test-system.mjs';
 
 process.chdir(dirname(dirname(fileURLToPath(import.meta.url))));
-endingWithItsExitCode(prepare);
+endingWithItsExitCode(() => prepare(SYSTEM_TEST_PACKAGES));
 
 /** What must hold before a test is worth running: each is a binary of node_modules with its arguments. */
 const CHECKS = [
@@ -25,5 +27,46 @@ for (const {
   console.log(`${what}: as they should be`);
 }
 await import('./build.mjs');
-console.log('Running the tests in a private machine: accounts, servers and files made in there are gone afterwards.');
-process.exitCode = await runInPrivateMachine([process.execPath, 'node_modules/vitest/vitest.mjs', 'run', ...process.argv.slice(2)]);
+
+const VITEST = [process.execPath, 'node_modules/vitest/vitest.mjs'];
+const EXIT_SIGNAL_BASE = 128;
+const args = process.argv.slice(2);
+/** test/reporter.ts adds a line to it for each run. In the checkout, because little else is the same file in a private machine. */
+const countsFile = `dist/test-counts-${process.pid}.jsonl`;
+mkdirSync('dist', { recursive: true });
+const env = { ...process.env, KPX_TEST_COUNTS: countsFile };
+
+/** It takes a while to boot a machine: not for `npm test -- packages/broker`. */
+function systemTestsAreWanted() {
+  if (args.length === 0) return true;
+  const [node = '', vitest = ''] = VITEST;
+  const { status, stdout } = spawnSync(node, [vitest, 'list', '--filesOnly', '--project=system', ...args], { encoding: 'utf8' });
+  return status !== 0 || stdout.includes('.test.ts');
+}
+
+/** @returns {Record<'passed' | 'failed' | 'skipped', number>} of all runs together */
+function counts() {
+  const total = { passed: 0, failed: 0, skipped: 0 };
+  const lines = existsSync(countsFile) ? readFileSync(countsFile, 'utf8').split('\n').filter(Boolean) : [];
+  for (const { passed, failed, skipped } of lines.map((line) => JSON.parse(line))) {
+    total.passed += passed;
+    total.failed += failed;
+    total.skipped += skipped;
+  }
+  return total;
+}
+
+async function runBoth() {
+  const filtered = args.length === 0 ? [] : ['--passWithNoTests', ...args];
+  console.log('Running the tests in a private machine: accounts, servers and files made in there are gone afterwards.');
+  const first = await runInPrivateMachine([...VITEST, 'run', '--project=unit', '--project=integration', ...filtered], { env });
+  if (first >= EXIT_SIGNAL_BASE || !systemTestsAreWanted()) return first;
+  const second = await runSystemTests(filtered, env);
+  return first === 0 ? second : first;
+}
+
+process.exitCode = await runBoth();
+const { passed, failed, skipped } = counts();
+rmSync(countsFile, { force: true });
+if (passed + failed + skipped === 0) process.exitCode ||= 1; // nothing matches the arguments
+console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);

@@ -2,55 +2,49 @@ import { readFileSync } from 'node:fs';
 import { ERRORS, parseConfig } from '@kpx/protocol';
 import { parse } from 'smol-toml';
 import { describe, expect, it } from 'vitest';
-import * as z from 'zod';
 import { configSchema as brokerSchema } from '../packages/broker/src/config.js';
 import { REASONS } from '../packages/broker/src/reasons.js';
 import { configSchema as helperSchema } from '../packages/privhelper/src/config.js';
+import { keysOf } from './fixtures/config-keys.js';
 
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
-const readme = read('README.md');
-const [helperToml = '', brokerToml = ''] = [...readme.matchAll(/```toml\n(.*?)```/gs)].map(([, text]) => text);
-
-function unwrap(schema: unknown): unknown {
-  return schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault || schema instanceof z.ZodOptional
-    ? unwrap(schema.unwrap())
-    : schema;
-}
-
-/** "section.key" of every key that a configuration knows. */
-function keysOf(schema: unknown, prefix = ''): string[] {
-  const object = unwrap(schema);
-  if (!(object instanceof z.ZodObject)) return [prefix];
-  return Object.entries(object.shape).flatMap(([key, inner]) => keysOf(inner, prefix === '' ? key : `${prefix}.${key}`));
-}
 
 function valueAt(config: unknown, key: string): unknown {
   return key.split('.').reduce<unknown>((at, part) => (at as Record<string, unknown> | undefined)?.[part], config);
 }
 
-describe('the configuration in the README', () => {
-  it.each([
-    ['helper', helperToml, helperSchema],
-    ['broker', brokerToml, brokerSchema],
-  ])('of the %s is accepted, shows every key, and shows the defaults', (program, toml, schema) => {
-    const shown = parseConfig('README.md', toml, schema);
-    for (const key of keysOf(schema)) expect(valueAt(parse(toml), key), key).toBeDefined();
-    // Lines that are required, or say that they are an example, have no default to compare with.
-    const comparable = toml.split('\n').filter((line) => !/required|example/.test(line));
-    const minimal = parseConfig('minimal', minimalOf(program), schema);
-    for (const key of keysOf(schema)) {
-      const name = key.slice(key.lastIndexOf('.') + 1);
-      if (comparable.some((line) => line.startsWith(`${name} = `))) expect(valueAt(shown, key), key).toEqual(valueAt(minimal, key));
-    }
+describe.each([
+  ['systemd/privhelper.toml', helperSchema, {}],
+  ['systemd/broker.toml', brokerSchema, { amqp: { urls: ['amqp://kpx-broker@127.0.0.1:5672/knime'] } }],
+])('the example %s', (file, schema, required) => {
+  const text = read(file);
+
+  it('has every key, with its default', () => {
+    for (const key of keysOf(schema)) expect(valueAt(parse(text), key), key).toBeDefined();
+    expect(parseConfig(file, text, schema)).toEqual(schema.parse(required));
   });
 });
 
-const minimalOf = (program: string) =>
-  program === 'helper' ? '[executor]\nlauncher = "direct"\ncommand = ["/bin/true"]\n' : '[amqp]\nurls = ["amqp://u@h"]\n';
+it.each([
+  ['systemd/broker.toml', (key: string) => `\n# ${key} = `],
+  ['systemd/man/kpx-broker.toml.5', (key: string) => `\n.It Li ${key}`],
+])('%s names every key of a rule', (file, written) => {
+  const amqp = { urls: ['amqp://kpx-broker@127.0.0.1:5672/knime'] };
+  const rule = { users: ['*'], max_executors: 1, idle_stop: '1m' };
+  const [parsed = {}] = brokerSchema.parse({ amqp, policy: { rule: [rule] } }).policy.rule;
+  expect(Object.keys(parsed).length).toBe(8);
+  for (const key of Object.keys(parsed)) expect(read(file)).toContain(written(key));
+});
+
+it('docs/tune.md has examples that are configurations', () => {
+  const examples = [...read('docs/tune.md').matchAll(/^```toml\n([^`]+)```$/gm)].map(([, text = '']) => text);
+  expect(examples.length).toBeGreaterThanOrEqual(4);
+  for (const example of examples) parseConfig('tune.md', `[amqp]\nurls = ["amqp://user@host"]\n${example}`, brokerSchema);
+});
 
 it('names every reason that a job can be parked for', () => {
   const refusals = Object.entries(ERRORS).flatMap(([code, { retry }]) => (retry === 'never' ? [code] : []));
-  for (const reason of [...Object.keys(REASONS), ...refusals]) expect(readme).toContain(`\`${reason}\``);
+  for (const reason of [...Object.keys(REASONS), ...refusals]) expect(read('docs/operate.md')).toContain(`\`${reason}\``);
 });
 
 it('SECURITY.md names tests that exist', () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { jobOf } from '../fixtures/jobs.js';
+import { rawAccounts } from './installed-helper.js';
 import { deadLetters, installKpx, jobsDone, publish, startKpx } from './installed-kpx.js';
 
 const raw = (body: string | Buffer) => ({ body: Buffer.from(body) });
@@ -9,7 +10,7 @@ describe('a job that cannot be run is parked once, readable, with its reason', (
   it('whatever is wrong with it, while the jobs of others go on', async () => {
     const kpx = await startKpx({
       helper: { accounts: { denied_users: ['carol'] } },
-      broker: { policy: { deny: ['mallory'] } },
+      broker: { policy: { deny: ['mallory'], start_attempts: 2, backoff_initial: '100ms' } },
       standIn: { BOOT_MS: '50' },
     });
     const cases: [body: string | Buffer, reason: string][] = [
@@ -24,7 +25,7 @@ describe('a job that cannot be run is parked once, readable, with its reason', (
       ['{"user": "ROOT"}', 'ACCOUNT_DENIED'],
       ['{"user": "lowuid"}', 'ACCOUNT_DENIED'],
       ['{"user": "carol"}', 'ACCOUNT_DENIED'],
-      ['{"user": "nobody-knows-me"}', 'ACCOUNT_UNKNOWN'],
+      ['{"user": "nobody-knows-me"}', 'START_FAILED'],
       ['{"user": "mallory"}', 'USER_DENIED'],
     ];
     await publish(kpx, ...cases.map(([body]) => raw(body)), raw(Buffer.alloc(TEN_MB, ' ')), jobOf('alice', 'good'));
@@ -68,6 +69,26 @@ describe('what is merely unusual is no error', () => {
   });
 });
 
+describe('an account that is not there', () => {
+  it('is looked for again: a name service that is being restarted costs no job', async () => {
+    const kpx = await startKpx({ standIn: { BOOT_MS: '50' }, broker: { policy: { backoff_initial: '200ms' } } });
+    await publish(kpx, jobOf('latecomer', 'l1'));
+    await kpx.brokerLog.line({ user: 'latecomer', state: 'backoff' });
+    rawAccounts().account('latecomer');
+    expect((await jobsDone(kpx, 'latecomer', 1))[0]).toMatchObject({ job: 'l1' });
+  });
+
+  it('after start_attempts is the reason of the parked jobs', async () => {
+    const kpx = await startKpx({ broker: { policy: { start_attempts: 2, backoff_initial: '100ms' } } });
+    await publish(kpx, jobOf('nobody-knows-me', 'n1'));
+    const [parked] = await deadLetters(kpx, 1);
+    expect(parked?.headers).toMatchObject({
+      'x-kpx-reason': 'START_FAILED',
+      'x-kpx-detail': expect.stringContaining('ACCOUNT_UNKNOWN: there is no account "nobody-knows-me" on this machine'),
+    });
+  });
+});
+
 describe('an executor that does not start', () => {
   it('is tried start_attempts times with growing waits, then the jobs are parked and the helper’s reason with them', async () => {
     const kpx = await startKpx({
@@ -98,9 +119,11 @@ describe('limits of the policy', () => {
     });
     await publish(kpx, jobOf('alice', 'a1'));
     await jobsDone(kpx, 'alice', 1);
-    await publish(kpx, jobOf('bob', 'b1'));
-    await kpx.brokerLog.line({ user: 'bob', msg: 'job deferred', reason: 'as many executors run as may' });
-    await jobsDone(kpx, 'bob', 1);
+    await publish(kpx, jobOf('bob', 'b1'), jobOf('bob', 'b2'));
+    // The first job keeps the place in line; the others wait in a delay queue.
+    await kpx.brokerLog.line({ user: 'bob', state: 'queued', reason: '1 of 1 executors run (max_executors)' });
+    await kpx.brokerLog.line({ user: 'bob', msg: 'job deferred', reason: '1 of 1 executors run (max_executors)' });
+    expect((await jobsDone(kpx, 'bob', 2)).map(({ job }) => job)).toEqual(['b1', 'b2']);
     expect(kpx.helperLog.lines.find(({ os_user, event }) => os_user === 'alice' && event === 'executor ended')).toBeDefined();
   });
 

@@ -28,7 +28,7 @@ describe('an account', () => {
     for (const name of ['root', 'ROOT', 'Root']) {
       expect(await connection.prepare(name)).toEqual(refused);
       expect(await connection.spawn(name)).toEqual(refused);
-      expect(await connection.stop(name)).toEqual(refused);
+      expect(await connection.stop(name)).toEqual(refusal('NOT_RUNNING'));
     }
     expect(installation.helperLog.lines.filter(({ event }) => event === 'executor ended')).toEqual([]);
   });

@@ -6,7 +6,7 @@ import { eventually } from '../fixtures/eventually.js';
 import { HelperConnection } from '../fixtures/helper-connection.js';
 import { type HelperInstallation, idsOf } from '../fixtures/helper-installation.js';
 import { argumentsOf, childrenOf, environmentOf, isGone, processesOfUids, statOf } from '../fixtures/process.js';
-import { installHelper, refusal, startHelper } from './installed-helper.js';
+import { installHelper, rawAccounts, refusal, startHelper } from './installed-helper.js';
 
 const withExecutor = (executor: Record<string, unknown>) => startHelper({ config: { executor } });
 
@@ -59,6 +59,7 @@ describe('SpawnExecutor', () => {
       sinceMs: expect.any(Number),
       mainPid: expect.any(Number),
       lastExit: '',
+      cpuMs: 0,
     });
     expect(executor.sinceMs).toBeGreaterThanOrEqual(before);
     expect(executor.sinceMs).toBeLessThanOrEqual(Date.now());
@@ -201,6 +202,17 @@ describe('StopExecutor', () => {
     await connection.stop('alice', StopMode.kill);
     await ended(installation, 'alice');
     expect(await connection.stop('alice', StopMode.kill)).toEqual(refusal('NOT_RUNNING'));
+  });
+
+  it('reaches the executor of an account that is gone by now', async () => {
+    const accounts = rawAccounts();
+    const { uid } = accounts.account('leaver');
+    const { connection, installation } = await startHelper();
+    const { mainPid } = await connection.spawned('leaver');
+    accounts.remove();
+    expect(await connection.prepare('leaver')).toEqual(refusal('ACCOUNT_UNKNOWN'));
+    expect(await connection.stop('leaver')).toMatchObject({ kind: 'executorStopped', body: { osUser: 'leaver', uid } });
+    expect(await ended(installation, 'leaver')).toMatchObject({ pid: mainPid, last_exit: 'signal SIGTERM' });
   });
 
   it('does not reach another user’s executor', async () => {

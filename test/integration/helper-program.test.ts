@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, type StdioOptions } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
@@ -30,7 +30,17 @@ describe('the command line', () => {
   it('is explained by --help, to everybody', async () => {
     const { code, stdout, stderr } = await installHelper().runHelper(['--help'], AS_NOBODY);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    for (const option of ['--config', '--listen', '--connection-fd', '--socket-group', '--max-connections', '--check', 'Exit codes']) {
+    for (const option of [
+      '--config',
+      '--listen',
+      '--connection-fd',
+      '--peer',
+      '--peer-user',
+      '--socket-group',
+      '--max-connections',
+      '--check',
+      'Exit codes',
+    ]) {
       expect(stdout).toContain(option);
     }
   });
@@ -47,6 +57,7 @@ describe('the command line', () => {
     [['--listen', '/run/x', '--max-connections', '0'], '--max-connections: expected 1 to 16'],
     [['--listen', '/run/x', '--max-connections', '17'], '--max-connections: expected 1 to 16'],
     [['--listen', '/run/x', '--socket-group', 'no-such-group'], 'there is no group "no-such-group" on this machine'],
+    [['--listen', '/run/x', '--peer', '1-2-3'], '--peer: only with --connection-fd'],
     [['--connection-fd', '9'], '--connection-fd: descriptor 9 is not a socket'],
     [['--connection-fd', '900'], '--connection-fd: descriptor 900 is not a socket'],
   ])('%j is a usage error', async (args, message) => {
@@ -90,7 +101,11 @@ const PROBLEMS: Record<string, [spoil: (installation: HelperInstallation) => voi
     'accounts.min_uid: Invalid input: expected number, received string',
     'executor.max_executors: Too small: expected number to be >=1',
   ],
-  'a missing section': [(installation) => writeFileSync(installation.configFile, ''), 'executor: Invalid input: expected object'],
+  'nothing in it, and directories that are not made': [
+    (installation) => writeFileSync(installation.configFile, ''),
+    'directories.workspace_parent: /srv/kpx does not exist',
+    'executor.msgq_file: /etc/kpx does not exist',
+  ],
   'bad TOML': [(installation) => writeFileSync(installation.configFile, '[accounts]\nmin_uid = = 3\n'), 'line 2, column '],
   'a file that others may write': [
     (installation) => chmodSync(installation.configFile, 0o620),
@@ -258,24 +273,7 @@ describe('the process', () => {
   });
 
   it('serves one connection that it was started with, and ends with it', async () => {
-    const installation = installHelper();
-    const path = installation.socket;
-    const server = listenAt(path, (connection) => {
-      setImmediate(() => accept(connection));
-      return { packet: () => {}, closed: () => {} };
-    });
-    let accept: (connection: () => { close(why: string): void }) => void = () => {};
-    const accepted = new Promise<Parameters<typeof accept>[0]>((resolve) => {
-      accept = resolve;
-    });
-    const connection = await HelperConnection.open(path);
-    const far = await accepted;
-    await installation.startHelper({
-      args: ['--connection-fd', '3'],
-      stdio: maskedStdio(['ignore', 'pipe', 'pipe', acceptedDescriptor(path)]),
-    });
-    far().close('handed over');
-    server.close();
+    const { connection, installation } = await startServing([]);
     expect(await connection.hello()).toMatchObject({ kind: 'hello' });
     const { mainPid } = await connection.spawned('alice');
     expect(await installation.helperLog.line({ event: 'connected' })).toMatchObject({ peer: { via: 'fd 3' } });
@@ -285,6 +283,75 @@ describe('the process', () => {
     expect(isGone(mainPid)).toBe(true);
   });
 });
+
+/** `stdio` with a socket as descriptor 3: Node's pipes are. */
+const WITH_SOCKET: StdioOptions = ['ignore', 'pipe', 'pipe', 'pipe'];
+
+describe('the peer, as systemd names it', () => {
+  const { uid } = idsOf(BROKER_ACCOUNT);
+
+  it.each([`7-4711-${uid}`, `7-99-4711-${uid}`, `7-99-4711_12345-${uid}`])('in %s is in every audit line', async (instance) => {
+    const { connection, installation } = await startServing(['--peer', instance]);
+    expect(await connection.hello()).toMatchObject({ kind: 'hello' });
+    for (const event of ['connected', 'request'])
+      expect(await installation.helperLog.line({ event })).toMatchObject({ peer: { via: 'fd 3', pid: 4711, uid } });
+  });
+
+  it.each([
+    ['root', 0],
+    ['a user', idsOf('alice').uid],
+    ['nobody known', 4_000_000],
+  ])('is refused when it is %s', async (_who, stranger) => {
+    const args = ['--connection-fd', '3', '--peer', `7-4711-${stranger}`];
+    const { code, stdout } = await installHelper().runHelper(args, { stdio: WITH_SOCKET });
+    expect(code).toBe(EXIT.notRoot);
+    expect(JSON.parse(stdout)).toMatchObject({
+      event: 'refused connection',
+      peer: { pid: 4711, uid: stranger },
+      reason: `expected uid ${uid}, "${BROKER_ACCOUNT}"`,
+    });
+  });
+
+  it('is refused when the broker has no account', async () => {
+    const args = ['--connection-fd', '3', '--peer', '7-4711-0', '--peer-user', 'no-such-broker'];
+    const { code, stdout } = await installHelper().runHelper(args, { stdio: WITH_SOCKET });
+    expect(code).toBe(EXIT.notRoot);
+    expect(JSON.parse(stdout)).toMatchObject({ event: 'refused connection', reason: 'there is no account "no-such-broker"' });
+  });
+
+  it.each(['', '7', '7-unknown', '7-4711', '-1-2-3', '7-4711-0x3e8', '7-4711-1000 ', '7-99-unknown-1000', '1-2-3-4-5', '7-4711_1_2-0'])(
+    'is not believed in %j',
+    async (instance) => {
+      const args = ['--connection-fd', '3', `--peer=${instance}`];
+      const { code, stdout, stderr } = await installHelper().runHelper(args, { stdio: WITH_SOCKET });
+      expect({ code, stdout }).toEqual({ code: EXIT.usage, stdout: '' });
+      expect(stderr).toContain(`--peer: "${instance}" does not say who the peer is`);
+    },
+  );
+});
+
+/** A helper with a connection that it was started with, as under systemd's `Accept=yes`. Nothing has been said on it yet. */
+async function startServing(args: string[]): Promise<{ connection: HelperConnection; installation: HelperInstallation }> {
+  const installation = installHelper();
+  const path = installation.socket;
+  let accept: (connection: () => { close(why: string): void }) => void = () => {};
+  const accepted = new Promise<Parameters<typeof accept>[0]>((resolve) => {
+    accept = resolve;
+  });
+  const server = listenAt(path, (connection) => {
+    setImmediate(() => accept(connection));
+    return { packet: () => {}, closed: () => {} };
+  });
+  const connection = await HelperConnection.open(path);
+  const far = await accepted;
+  await installation.startHelper({
+    args: ['--connection-fd', '3', ...args],
+    stdio: maskedStdio(['ignore', 'pipe', 'pipe', acceptedDescriptor(path)]),
+  });
+  far().close('handed over');
+  server.close();
+  return { connection, installation };
+}
 
 /** This process's descriptor of the connection accepted at `path`: it has its listener's path, which the connecting side has not. */
 function acceptedDescriptor(path: string): number {

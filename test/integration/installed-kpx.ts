@@ -1,7 +1,11 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { onTestFinished } from 'vitest';
+import { BROKER_ACCOUNT } from '../fixtures/accounts.js';
 import { eventually } from '../fixtures/eventually.js';
 import { drainQueue, publishJobs, type TestJob } from '../fixtures/jobs.js';
-import { Kpx, type KpxOptions } from '../fixtures/kpx.js';
+import { checkout, idsOf, Kpx, type KpxOptions, node } from '../fixtures/kpx.js';
 import { takeKnimeVhost } from './shared-rabbitmq.js';
 
 /** kpx on a virtual host of its own for one test, both programs not started yet; ended when the test is finished. */
@@ -16,12 +20,28 @@ export async function startKpx(options: KpxOptions = {}): Promise<Kpx> {
   return await (await installKpx(options)).start();
 }
 
+/** Runs the broker's program to its end, as its own account unless told otherwise. */
+export async function runBroker(args: string[], ids: object = idsOf(BROKER_ACCOUNT)) {
+  const program = join(checkout(), 'packages/broker/dist/kpx-broker.cjs');
+  return await promisify(execFile)(node(), [program, ...args], { ...ids, env: {}, cwd: '/' }).then(
+    ({ stdout }) => ({ code: 0, stdout, stderr: '' }),
+    ({ code, stdout, stderr }) => ({ code, stdout, stderr }),
+  );
+}
+
+/** What `kpx-broker explain` says to root. */
+export async function explain(kpx: Kpx, user: string, ...args: string[]): Promise<Record<string, unknown>> {
+  const { code, stdout, stderr } = await runBroker(['explain', user, '--json', '--config', kpx.brokerConfigFile, ...args], {});
+  if (code !== 0) throw new Error(`kpx-broker explain ended with ${code}: ${stderr}`);
+  return JSON.parse(stdout);
+}
+
 /** Publishes as KNIME Server does. */
 export const publish = (kpx: Kpx, ...jobs: TestJob[]) => publishJobs(kpx.vhost.url('publisher'), jobs);
 
 /** Resolves with all that an account's executor has done once it is `count` jobs or more. */
-export const jobsDone = (kpx: Kpx, osUser: string, count: number) =>
-  eventually(`${count} jobs of ${osUser} are done`, () => kpx.done(osUser).length >= count && kpx.done(osUser));
+export const jobsDone = (kpx: Kpx, osUser: string, count: number, timeoutMs?: number) =>
+  eventually(`${count} jobs of ${osUser} are done`, () => kpx.done(osUser).length >= count && kpx.done(osUser), timeoutMs);
 
 /** Resolves with the dead letters once there are `count` or more of them. */
 export async function deadLetters(kpx: Kpx, count: number) {

@@ -1,20 +1,23 @@
 import { hostname } from 'node:os';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type KnimeUser, KpxError, profileNameSchema, StopMode } from '@kpx/protocol';
+import { type KnimeUser, KpxError, type ProfileName, StopMode } from '@kpx/protocol';
 import type { ConsumeMessage } from 'amqplib';
 import type { Logger } from 'pino';
 import { Relay } from './amqp/relay.js';
 import { AmqpSession } from './amqp/session.js';
-import type { Config } from './config.js';
+import { type Config, policyOf } from './config.js';
 import { rabbitmqPorts } from './executors/connections.js';
 import type { Effect, Event, Ticket } from './executors/events.js';
-import { Machine } from './executors/machine.js';
+import { type Explanation, Machine } from './executors/machine.js';
+import { availableMemory } from './executors/memory.js';
 import { ExecutorWatch } from './executors/watch.js';
+import { Groups } from './groups.js';
 import { HelperClient, HelperUnavailable } from './helper-client.js';
-import { decodeJob } from './jobs.js';
+import { decodeJob, sentAt } from './jobs.js';
 import { backoffMs } from './policy/backoff.js';
-import type { Policy } from './policy/policy.js';
+import { NO_ROOM_DELAY_MS } from './policy/policy.js';
+import { rulesAskForGroups } from './policy/rules.js';
 
 /** How often the machine is told that time has passed, in milliseconds: the grain of every deadline. */
 const TICK_MS = 100;
@@ -23,56 +26,121 @@ const RECONNECT_MAX_MS = 10_000;
 /** How long a graceful stop waits for confirms that are under way, in milliseconds. */
 const STOP_TIMEOUT_MS = 5_000;
 
-const DEFAULT_PROFILE = profileNameSchema.parse('default');
+/** How often the host's memory is looked at, in milliseconds, where the policy asks for it. */
+const MEMORY_POLL_MS = 1_000;
 
 interface Delivery {
   readonly message: ConsumeMessage;
   readonly hops: number;
 }
 
-/** Turns what the configuration says into the numbers that the machine decides by. */
-export function policyOf({ policy, jobs, amqp, executors }: Config): Policy {
-  return {
-    maxExecutors: policy.max_executors,
-    maxStarting: policy.max_starting,
-    startAttempts: policy.start_attempts,
-    backoffInitialMs: policy.backoff_initial,
-    backoffMaxMs: policy.backoff_max,
-    deny: new Set(policy.deny.map((name) => name.toLowerCase())),
-    heldPerUser: jobs.held_per_user,
-    // Half of the prefetch stays free, so that held jobs never keep RabbitMQ from delivering those of other users.
-    heldInAll: Math.floor(amqp.prefetch / 2),
-    startTimeoutMs: executors.start_timeout,
-    readyDelayMs: executors.ready === 'delay' ? executors.ready_delay : undefined,
-  };
-}
-
 /** kpx-broker: carries events to the machine and its effects to RabbitMQ and the helper. Decides nothing itself. */
 export class Broker {
-  readonly #config: Config;
+  #config: Config;
   readonly #log: Logger;
   readonly #machine: Machine;
   readonly #helper: HelperClient;
   readonly #watch: ExecutorWatch;
+  #groups = new Groups(() => performance.now());
+  #lookingUp = false;
   readonly #deliveries = new Map<Ticket, Delivery>();
   readonly #stopping = new AbortController();
+  /** Aborted, and replaced, when another configuration is in force. */
+  #replacing = new AbortController();
   #session: AmqpSession | undefined;
   #relay: Relay | undefined;
   #lastTicket: Ticket = 0;
+  #asksForGroups: boolean;
+  #ports: ReadonlySet<number>;
 
   constructor(config: Config, log: Logger) {
     this.#config = config;
     this.#log = log;
     this.#machine = new Machine(policyOf(config));
+    this.#asksForGroups = rulesAskForGroups(policyOf(config).rules);
     this.#helper = new HelperClient(config.helper.socket, log, () => void this.#watch.list());
-    const ports = rabbitmqPorts(config.amqp.urls);
+    this.#ports = rabbitmqPorts(config.amqp.urls);
     this.#watch = new ExecutorWatch(
       this.#machine,
       this.#helper,
-      ports,
+      () => this.#ports,
       () => performance.now(),
-      (event) => this.#emit(event),
+      (event) => {
+        this.#emit(event);
+        if (event.kind === 'listed') void this.#lookUpGroups();
+      },
     );
+  }
+
+  /** One line for people: what is going on. */
+  status(): string {
+    const { executors, starting, held } = this.#machine.counts;
+    const queue = this.#relay ? `consuming "${this.#config.amqp.queue}"` : 'no connection to RabbitMQ';
+    const helper = this.#helper.connected ? '' : ', no connection to kpx-privhelper';
+    const draining = this.#machine.draining ? ', draining' : '';
+    return `${queue}${helper}${draining}; executors: ${executors}, of which starting: ${starting}; jobs held: ${held}`;
+  }
+
+  /** The configuration in force. */
+  get config(): Config {
+    return this.#config;
+  }
+
+  /**
+   * Puts another configuration in force. No job and no executor is lost: jobs held are put back where the connection to RabbitMQ has to be another
+   * one. Answers what takes effect only with a restart.
+   */
+  async reload(config: Config): Promise<string[]> {
+    const before = this.#config;
+    const elsewhere = JSON.stringify([before.amqp, before.jobs]) !== JSON.stringify([config.amqp, config.jobs]);
+    const { amqp, jobs } = elsewhere ? config : before; // the same object stands for the same connection
+    this.#config = { ...config, amqp, jobs, helper: before.helper, control: before.control };
+    this.#log.level = config.log.level;
+    this.#ports = rabbitmqPorts(amqp.urls);
+    const policy = policyOf(config);
+    this.#asksForGroups = rulesAskForGroups(policy.rules);
+    this.#groups = new Groups(() => performance.now());
+    this.#emit({ kind: 'policy', policy });
+    void this.#lookUpGroups();
+    if (elsewhere) await this.#connectElsewhere();
+    const fixed = ['helper', 'control'] as const;
+    return fixed.filter((section) => JSON.stringify(before[section]) !== JSON.stringify(config[section]));
+  }
+
+  async #connectElsewhere(): Promise<void> {
+    this.#replacing.abort();
+    this.#replacing = new AbortController();
+    const session = this.#session;
+    const relay = this.#relay;
+    if (!session || !relay) return; // connecting, or waiting to: run() sees that it is to be elsewhere
+    await Promise.race([this.#settleAll(session, relay, 'another configuration'), delay(STOP_TIMEOUT_MS, undefined, { ref: false })]);
+    await session.close();
+  }
+
+  /** Jobs may wait meanwhile, as they are judged again when the groups are known. */
+  async #lookUpGroups(): Promise<void> {
+    if (!this.#asksForGroups || this.#lookingUp) return;
+    this.#lookingUp = true;
+    for (const user of this.#machine.ungrouped()) {
+      const groups = await this.#groups.of(user).catch(() => undefined); // asked for again after the next list
+      if (groups) this.#emit({ kind: 'groups', user, groups });
+    }
+    this.#lookingUp = false;
+  }
+
+  get draining(): boolean {
+    return this.#machine.draining;
+  }
+
+  /** Starts no executor any more, or starts them again. Running ones get their jobs. */
+  drain(on: boolean): void {
+    this.#log.warn({ draining: on }, on ? 'draining: no executor is started any more' : 'executors are started again');
+    this.#emit({ kind: 'drain', on });
+  }
+
+  /** What a job of this user would meet now. Groups that are not given are looked up where a rule asks for them. */
+  async explain(user: KnimeUser, groups: readonly string[] | undefined): Promise<Explanation> {
+    return this.#machine.explain(user, groups ?? (this.#asksForGroups ? await this.#groups.of(user) : []));
   }
 
   /** Runs until {@link stop}. Errors of RabbitMQ and of the helper are logged and tried again; they never end it. */
@@ -80,17 +148,23 @@ export class Broker {
     const helper = this.#helper.run();
     this.#watch.start();
     const ticks = setInterval(() => this.#emit({ kind: 'tick' }), TICK_MS);
+    const memory = setInterval(() => void this.#lookAtMemory(), MEMORY_POLL_MS);
+    await this.#lookAtMemory();
     let failures = 0;
     while (!this.#stopping.signal.aborted) {
+      const { amqp } = this.#config;
       // Every URL is tried before there is a pause.
-      for (const url of this.#config.amqp.urls) {
-        if (this.#stopping.signal.aborted) break;
-        if (await this.#serve(url)) failures = 0;
+      for (const url of amqp.urls) {
+        if (this.#leaves(amqp)) break;
+        if (await this.#serve(url, amqp)) failures = 0;
       }
+      if (this.#leaves(amqp)) continue;
       const wait = backoffMs(failures++, RECONNECT_INITIAL_MS, RECONNECT_MAX_MS, Math.random());
-      await delay(wait, undefined, { signal: this.#stopping.signal }).catch(() => {}); // woken by stop()
+      const woken = AbortSignal.any([this.#stopping.signal, this.#replacing.signal]);
+      await delay(wait, undefined, { signal: woken }).catch(() => {}); // by stop() or reload()
     }
     clearInterval(ticks);
+    clearInterval(memory);
     this.#watch.stop();
     this.#helper.stop();
     await helper;
@@ -102,24 +176,28 @@ export class Broker {
     const session = this.#session;
     const relay = this.#relay;
     if (!session || !relay) return; // connecting, or waiting to: run() sees that it is to end
-    await Promise.race([this.#settleAll(session, relay), delay(STOP_TIMEOUT_MS, undefined, { ref: false })]);
+    await Promise.race([this.#settleAll(session, relay, 'stopping'), delay(STOP_TIMEOUT_MS, undefined, { ref: false })]);
     await session.close();
   }
 
-  async #settleAll(session: AmqpSession, relay: Relay): Promise<void> {
+  async #settleAll(session: AmqpSession, relay: Relay, why: string): Promise<void> {
     await session.cancel().catch((error: Error) => this.#log.warn({ reason: error.message }, 'the consumer could not be cancelled'));
     for (const { message } of this.#deliveries.values()) relay.putBackNow(message);
-    this.#log.info({ put_back: this.#deliveries.size }, 'stopping: held jobs are back in the queue');
+    this.#log.info({ put_back: this.#deliveries.size }, `${why}: held jobs are back in the queue`);
     this.#deliveries.clear();
     await relay.settled();
   }
 
+  /** Is a connection of this configuration to end? */
+  #leaves(amqp: Config['amqp']): boolean {
+    return this.#stopping.signal.aborted || this.#config.amqp !== amqp;
+  }
+
   /** One connection from beginning to end. Answers whether it was usable. */
-  async #serve(url: string): Promise<boolean> {
-    const { amqp } = this.#config;
+  async #serve(url: string, amqp: Config['amqp']): Promise<boolean> {
     const server = new URL(url).host;
     const handlers = {
-      delivery: (message: ConsumeMessage) => this.#delivery(message),
+      delivery: (message: ConsumeMessage) => (this.#leaves(amqp) ? this.#relay?.putBackNow(message) : this.#delivery(message)),
       blocked: (reason: string | undefined) => {
         if (reason === undefined) this.#log.info({ server }, 'RabbitMQ takes messages again');
         else this.#log.warn({ server, reason }, 'RabbitMQ takes no messages (alarm); jobs wait');
@@ -127,12 +205,14 @@ export class Broker {
     };
     let session: AmqpSession;
     try {
-      session = await AmqpSession.open(url, amqp, hostname(), handlers);
+      session = await AmqpSession.open(url, amqp, hostname(), handlers, this.#stopping.signal);
     } catch (error) {
-      this.#log.error({ server, reason: (error as Error).message }, 'RabbitMQ cannot be used; trying again');
+      if (!this.#stopping.signal.aborted) {
+        this.#log.error({ server, reason: (error as Error).message }, 'RabbitMQ cannot be used; trying again');
+      }
       return false;
     }
-    if (this.#stopping.signal.aborted) {
+    if (this.#leaves(amqp)) {
       await session.close();
       return true;
     }
@@ -155,15 +235,11 @@ export class Broker {
     this.#deliveries.clear();
     this.#emit({ kind: 'channel lost' });
     await session.close();
-    if (!this.#stopping.signal.aborted) this.#log.warn({ server, reason: why }, 'lost RabbitMQ');
+    if (!this.#leaves(amqp)) this.#log.warn({ server, reason: why }, 'lost RabbitMQ');
     return true;
   }
 
   #delivery(message: ConsumeMessage): void {
-    if (this.#stopping.signal.aborted) {
-      this.#relay?.putBackNow(message);
-      return;
-    }
     const job = decodeJob(message.content, message.properties.headers ?? {}, this.#config.jobs.user_field);
     if ('reason' in job) {
       this.#log.warn({ ...describe(message), ...job }, 'job parked');
@@ -172,7 +248,28 @@ export class Broker {
     }
     const ticket = ++this.#lastTicket;
     this.#deliveries.set(ticket, { message, hops: job.hops });
-    this.#emit({ kind: 'job', ticket, user: job.user, hops: job.hops });
+    const ageMs = Math.max(0, Date.now() - (sentAt(message.properties) ?? Date.now()));
+    const event = { kind: 'job', ticket, user: job.user, hops: job.hops, ageMs } as const;
+    if (this.#asksForGroups) void this.#withGroups(event);
+    else this.#emit({ ...event, groups: undefined });
+  }
+
+  /** A user whose groups cannot be looked up might be denied by them: the job waits, like one whose account cannot be looked up. */
+  async #withGroups(event: Omit<Extract<Event, { kind: 'job' }>, 'groups'>): Promise<void> {
+    try {
+      const groups = await this.#groups.of(event.user);
+      if (this.#deliveries.has(event.ticket)) this.#emit({ ...event, groups });
+    } catch (error) {
+      const why = (error as Error).message;
+      this.#log.warn({ user: event.user, reason: why }, 'the groups of a user are not known');
+      this.#settle({ kind: 'defer', ticket: event.ticket, user: event.user, delayMs: NO_ROOM_DELAY_MS, why });
+    }
+  }
+
+  async #lookAtMemory(): Promise<void> {
+    const { executor_memory: each, min_available_memory: left } = this.#config.policy;
+    if (each === 0 && left === 0) return;
+    this.#emit({ kind: 'memory', availableBytes: await availableMemory() });
   }
 
   #emit(event: Event): void {
@@ -182,10 +279,15 @@ export class Broker {
   #apply(effect: Effect): void {
     switch (effect.kind) {
       case 'start':
-        void this.#start(effect.user);
+        this.#log.info({ user: effect.user, profile: effect.profile, reason: effect.why }, 'starting an executor');
+        void this.#start(effect.user, effect.profile);
+        return;
+      case 'stop':
+        this.#log.info({ user: effect.user, reason: effect.why }, 'ending an executor');
+        void this.#end(effect.user, StopMode.graceful);
         return;
       case 'kill':
-        void this.#kill(effect.user);
+        void this.#end(effect.user, StopMode.kill);
         return;
       case 'state':
         this.#logState(effect);
@@ -218,9 +320,9 @@ export class Broker {
     this.#log[level[state as keyof typeof level] ?? 'warn']({ user, state, ...(detail === '' ? {} : { reason: detail }) }, 'executor');
   }
 
-  async #start(user: KnimeUser): Promise<void> {
+  async #start(user: KnimeUser, profile: ProfileName): Promise<void> {
     try {
-      const { executor } = await this.#helper.request('spawnExecutor', { knimeUser: user, profile: DEFAULT_PROFILE });
+      const { executor } = await this.#helper.request('spawnExecutor', { knimeUser: user, profile });
       this.#emit({ kind: 'started', user, executor });
     } catch (error) {
       if (error instanceof KpxError) this.#emit({ kind: 'not started', user, code: error.code, detail: error.message });
@@ -229,12 +331,12 @@ export class Broker {
     }
   }
 
-  async #kill(user: KnimeUser): Promise<void> {
+  async #end(user: KnimeUser, mode: StopMode): Promise<void> {
     try {
-      await this.#helper.request('stopExecutor', { knimeUser: user, mode: StopMode.kill });
+      await this.#helper.request('stopExecutor', { knimeUser: user, mode });
     } catch (error) {
       if (!(error instanceof KpxError || error instanceof HelperUnavailable)) throw error;
-      this.#log.warn({ user, reason: error.message }, 'an executor that is not ready could not be ended');
+      this.#log.warn({ user, reason: error.message }, 'an executor could not be ended');
     }
   }
 }

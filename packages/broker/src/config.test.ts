@@ -2,8 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { policyOf } from './broker.js';
-import { readConfig, readPassword } from './config.js';
+import { policyOf, readConfig, readPassword } from './config.js';
 
 let directory: string;
 beforeAll(() => {

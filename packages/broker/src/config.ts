@@ -1,10 +1,13 @@
 import { readFile } from 'node:fs/promises';
-import { CONFIG_BYTES_MAX, ConfigError, parseConfig } from '@kpx/protocol';
+import { CONFIG_BYTES_MAX, ConfigError, parseConfig, profileNameSchema } from '@kpx/protocol';
 import * as z from 'zod';
+import type { Policy } from './policy/policy.js';
 
 /** Held jobs are unacknowledged deliveries: the prefetch bounds them all. */
 const PREFETCH_MAX = 20_000;
 const LIST_MAX = 10_000;
+const EXECUTORS_MAX = 5_000;
+const RULES_MAX = 1_000;
 const TEXT_CHARS_MAX = 4_096;
 
 const UNITS_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const;
@@ -15,7 +18,39 @@ const duration = z
   .regex(/^[1-9]\d{0,6}(ms|s|m|h)$/, 'expected a duration such as "500ms", "15s", "2m" or "1h"')
   .transform((text) => Number.parseInt(text, 10) * UNITS_MS[text.replace(/^\d+/, '') as keyof typeof UNITS_MS]);
 
+/** A duration, or empty for none. */
+const optionalDuration = z.union([z.literal('').transform(() => undefined), duration]).prefault('');
+
+const UNITS_BYTES = { KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3, TiB: 1024 ** 4 } as const;
+
+/** "512MiB", "4GiB" as bytes, or empty for 0. */
+const memory = z
+  .string()
+  .regex(/^([1-9]\d{0,8}(KiB|MiB|GiB|TiB))?$/, 'expected an amount of memory such as "512MiB" or "4GiB", or ""')
+  .transform((text) => (text === '' ? 0 : Number.parseInt(text, 10) * UNITS_BYTES[text.replace(/^\d+/, '') as keyof typeof UNITS_BYTES]))
+  .prefault('');
+
 const text = z.string().max(TEXT_CHARS_MAX);
+
+const limit = z.int().min(1).max(EXECUTORS_MAX);
+
+const rule = z
+  .strictObject({
+    name: text.default(''),
+    users: z
+      .array(text.regex(/^[A-Za-z0-9._@\\*-]+$/, 'expected a KNIME name or a pattern with "*"'))
+      .max(LIST_MAX)
+      .default([]),
+    groups: z.array(text.min(1)).max(LIST_MAX).default([]),
+    action: z.enum(['allow', 'deny']).default('allow'),
+    profile: profileNameSchema.default(profileNameSchema.parse('default')),
+    max_executors: limit.optional(),
+    priority: z.int().min(-1_000).max(1_000).default(0),
+    idle_stop: optionalDuration,
+  })
+  .refine(({ users, groups }) => users.length + groups.length > 0, {
+    message: 'expected users, groups, or both; everybody is users = ["*"]',
+  });
 
 const amqpUrl = text.superRefine((value, context) => {
   const url = URL.canParse(value) ? new URL(value) : undefined;
@@ -27,6 +62,10 @@ const amqpUrl = text.superRefine((value, context) => {
     context.addIssue({ code: 'custom', message: 'names no RabbitMQ user: expected "amqp://USER@HOST:PORT/VHOST"' });
   }
 });
+
+const control = z
+  .strictObject({ socket: z.union([text.startsWith('/'), z.literal('')]).default('/run/kpx-broker/control.sock') })
+  .prefault({});
 
 /** broker.toml. */
 export const configSchema = z.strictObject({
@@ -57,18 +96,36 @@ export const configSchema = z.strictObject({
     .prefault({}),
   policy: z
     .strictObject({
-      max_executors: z.int().min(1).max(5_000).default(40),
-      max_starting: z.int().min(1).max(5_000).default(4),
+      max_executors: limit.default(40),
+      max_starting: limit.default(4),
       start_attempts: z.int().min(1).max(1_000).default(5),
+      start_window: duration.prefault('30m'),
       backoff_initial: duration.prefault('2s'),
       backoff_max: duration.prefault('5m'),
       deny: z.array(text.min(1)).max(LIST_MAX).default([]),
+      when_full: z.enum(['wait', 'evict-idle']).default('wait'),
+      idle_stop: optionalDuration,
+      idle_cpu_percent: z.number().min(0).max(100).default(5),
+      executor_memory: memory,
+      min_available_memory: memory,
+      core_tokens: z.int().min(0).max(1_000_000).default(0),
+      tokens_per_executor: z.int().min(0).max(1_000_000).default(0),
+      job_max_age: optionalDuration,
+      rule: z.array(rule).max(RULES_MAX).default([]),
     })
+    .refine(
+      ({ core_tokens, tokens_per_executor }) => core_tokens === 0 || (tokens_per_executor > 0 && tokens_per_executor <= core_tokens),
+      {
+        path: ['tokens_per_executor'],
+        message: 'expected 1 to core_tokens',
+      },
+    )
     .refine(({ backoff_initial, backoff_max }) => backoff_initial <= backoff_max, {
       path: ['backoff_max'],
       message: 'expected at least backoff_initial',
     })
     .prefault({}),
+  control,
   log: z.strictObject({ level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info') }).prefault({}),
 });
 
@@ -76,11 +133,20 @@ export type Config = z.output<typeof configSchema>;
 
 /** Reads and judges the configuration. Throws {@link ConfigError}: file, key or line, what is expected. */
 export async function readConfig(file: string): Promise<Config> {
+  return parseConfig(file, await readSource(file), configSchema);
+}
+
+/** Only where the running broker answers: what else the file says may be wrong meanwhile. Throws {@link ConfigError}. */
+export async function readControlSocket(file: string): Promise<string> {
+  return parseConfig(file, await readSource(file), z.looseObject({ control })).control.socket;
+}
+
+async function readSource(file: string): Promise<string> {
   const source = await readFile(file).catch((error: NodeJS.ErrnoException) => {
     throw new ConfigError(file, [error.code === 'ENOENT' ? 'there is no such file' : `cannot be read: ${error.code}`], { cause: error });
   });
   if (source.length > CONFIG_BYTES_MAX) throw new ConfigError(file, [`has ${source.length} bytes, at most ${CONFIG_BYTES_MAX} are read`]);
-  return parseConfig(file, source.toString('utf8'), configSchema);
+  return source.toString('utf8');
 }
 
 /** systemd's name for the credential with RabbitMQ's password (`LoadCredential=amqp-password:…`). */
@@ -88,7 +154,7 @@ const PASSWORD_CREDENTIAL = 'amqp-password';
 
 /**
  * The password for RabbitMQ: from `amqp.password_file`, or from the credential that systemd passes. Read for each connection, so that a new one
- * needs no restart. Throws an Error that names the file; never the content.
+ * in `password_file` needs no restart; systemd reads a credential when the service starts. Throws an Error that names the file; never the content.
  */
 export async function readPassword(config: Config['amqp']): Promise<string> {
   const directory = process.env.CREDENTIALS_DIRECTORY;
@@ -98,4 +164,40 @@ export async function readPassword(config: Config['amqp']): Promise<string> {
     throw new Error(`the password file ${file} cannot be read: ${error.code}`);
   });
   return password.replace(/\r?\n$/, '');
+}
+
+/** Turns what the configuration says into the numbers that the machine decides by. */
+export function policyOf({ policy, jobs, amqp, executors }: Config): Policy {
+  return {
+    maxExecutors: policy.max_executors,
+    maxStarting: policy.max_starting,
+    startAttempts: policy.start_attempts,
+    startWindowMs: policy.start_window,
+    backoffInitialMs: policy.backoff_initial,
+    backoffMaxMs: policy.backoff_max,
+    deny: new Set(policy.deny.map((name) => name.toLowerCase())),
+    rules: policy.rule.map((rule, index) => ({
+      label: `rule ${index + 1}${rule.name === '' ? '' : ` "${rule.name}"`}`,
+      users: rule.users.map((pattern) => pattern.toLowerCase()),
+      groups: rule.groups,
+      action: rule.action,
+      profile: rule.profile,
+      maxExecutors: rule.max_executors,
+      priority: rule.priority,
+      idleStopMs: rule.idle_stop,
+    })),
+    whenFull: policy.when_full,
+    idleStopMs: policy.idle_stop,
+    idleCpuShare: policy.idle_cpu_percent / 100,
+    executorMemory: policy.executor_memory,
+    minAvailableMemory: policy.min_available_memory,
+    coreTokens: policy.core_tokens,
+    tokensPerExecutor: policy.tokens_per_executor,
+    jobMaxAgeMs: policy.job_max_age,
+    heldPerUser: jobs.held_per_user,
+    // Half of the prefetch stays free, so that held jobs never keep RabbitMQ from delivering those of other users.
+    heldInAll: Math.floor(amqp.prefetch / 2),
+    startTimeoutMs: executors.start_timeout,
+    readyDelayMs: executors.ready === 'delay' ? executors.ready_delay : undefined,
+  };
 }

@@ -66,6 +66,10 @@ export class HelperClient {
     this.#onConnected = onConnected;
   }
 
+  get connected(): boolean {
+    return this.#greeted;
+  }
+
   /** Throws {@link KpxError} for the helper's typed errors, {@link HelperUnavailable} when there was no answer. */
   async request<V extends Verb>(verb: V, body: RequestBody<V>): Promise<ResultBody<(typeof RESULT_OF)[V]>> {
     if (!this.#greeted) throw new HelperUnavailable(`no connection to the helper at ${this.#path}`);
@@ -132,7 +136,8 @@ export class HelperClient {
     } catch (error) {
       this.#connection?.close('no greeting');
       await lost;
-      throw error;
+      if (!(error instanceof HelperUnavailable)) throw error;
+      throw new HelperUnavailable(`the helper ended the connection before it said hello (${error.message}): see its log`);
     }
     this.#greeted = true;
     return { lost };

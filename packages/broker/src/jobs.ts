@@ -7,6 +7,9 @@ export const BODY_BYTES_MAX = 1024 * 1024;
 /** How often kpx has sent this job on already; ours, beside KNIME's own headers. */
 export const HOPS_HEADER = 'x-kpx-hops';
 
+/** When kpx first saw this job, in milliseconds since the epoch. */
+export const SEEN_AT_HEADER = 'x-kpx-seen-at';
+
 /** What kpx has to know of a job. Its body is passed on as it came. */
 export interface Job {
   /** The submitter as KNIME names them; syntax checked. */
@@ -50,4 +53,18 @@ function parseObject(body: Buffer): Record<string, unknown> | undefined {
   } catch {
     return undefined;
   }
+}
+
+/**
+ * When a job was sent, in milliseconds since the epoch: by its timestamp (AMQP: seconds) where the sender has set one, else by when kpx first saw
+ * it; undefined when this is the first time.
+ */
+export function sentAt(properties: {
+  readonly timestamp?: unknown;
+  readonly headers?: Record<string, unknown> | undefined;
+}): number | undefined {
+  const { timestamp, headers } = properties;
+  if (typeof timestamp === 'number' && timestamp > 0) return timestamp * 1_000;
+  const seen = headers?.[SEEN_AT_HEADER];
+  return typeof seen === 'number' && seen > 0 ? seen : undefined;
 }

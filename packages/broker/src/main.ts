@@ -1,23 +1,32 @@
+import { hostname } from 'node:os';
 import { parseArgs } from 'node:util';
-import { ConfigError } from '@kpx/protocol';
-import { destination, pino } from 'pino';
+import { ConfigError, type KnimeUser } from '@kpx/protocol';
+import { destination, type Logger, pino } from 'pino';
 import { Broker } from './broker.js';
-import { readConfig } from './config.js';
+import { type Config, readConfig } from './config.js';
+import { askBroker, BrokerRefused, BrokerUnreachable } from './control/client.js';
+import { differences } from './control/difference.js';
+import { explainCommand } from './control/explain.js';
+import { ControlServer } from './control/server.js';
+import { deadLetters } from './dead-letters/cli.js';
+import { CommandError, EXIT } from './dead-letters/exit.js';
+import { ServiceManager } from './service-manager.js';
 
 const USAGE = `kpx-broker: consumes KNIME's job queue and asks kpx-privhelper for executors. Runs unprivileged.
 
 Usage: kpx-broker --config FILE [--check]
+       kpx-broker explain USER                                      see kpx-broker explain --help
+       kpx-broker dead-letters list|show|replay|drop|reasons ...    see kpx-broker dead-letters --help
 
   --config FILE  configuration
-  --check        judge the configuration, say what is wrong, exit
+  --check        judge the configuration, say what is wrong, and what differs from that of the running broker; exit
   --help         this text
 
 SIGTERM and SIGINT: held jobs go back to the queue, jobs under way are confirmed, executors live on.
+SIGHUP: the configuration is read again; one that is wrong is refused, and the old one stays in force.
+SIGUSR2: no executor is started any more, so that this host can be emptied; a second one ends that.
 Exit codes: 0 done, 64 wrong usage, 77 started as root, 78 wrong configuration.
 `;
-
-/** sysexits.h */
-const EXIT = { usage: 64, noPermission: 77, config: 78 } as const;
 
 async function main(args: string[]): Promise<void> {
   const options = {
@@ -33,7 +42,7 @@ async function main(args: string[]): Promise<void> {
   if (values.config === undefined) return fail(EXIT.usage, '--config FILE is missing\nTry --help.');
   const config = await readConfig(values.config);
   if (values.check) {
-    process.stdout.write(`${values.config}: everything is as it must be.\n`);
+    process.stdout.write(`${values.config}: everything is as it must be.\n${await comparedWithRunning(config)}`);
     return;
   }
   if (process.getuid?.() === 0) {
@@ -42,13 +51,77 @@ async function main(args: string[]): Promise<void> {
       'kpx-broker must not be started as root: it reads what the network sends. Use an account of its own, such as kpx-broker.',
     );
   }
+  await serve(values.config, config);
+}
+
+async function serve(file: string, config: Config): Promise<void> {
   const log = pino(
-    { level: config.log.level, base: { program: 'kpx-broker' }, timestamp: pino.stdTimeFunctions.isoTime },
+    { level: config.log.level, base: { program: 'kpx-broker', host: hostname() }, timestamp: pino.stdTimeFunctions.isoTime },
     destination({ fd: 1, sync: true }),
   );
   const broker = new Broker(config, log);
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void broker.stop());
+  const manager = new ServiceManager(process.env, (reason) => log.warn({ reason }, 'the service manager cannot be told'));
+  const control = await openControl(broker, log);
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.once(signal, () => {
+      manager.stopping();
+      control?.close();
+      void broker.stop();
+    });
+  }
+  let reloading = Promise.resolve();
+  process.on('SIGHUP', () => {
+    reloading = reloading.then(() => reload(file, broker, log));
+  });
+  process.on('SIGUSR2', () => broker.drain(!broker.draining));
+  manager.ready(() => broker.status());
   await broker.run();
+  manager.close();
+}
+
+/** Without it the broker works all the same. */
+async function openControl(broker: Broker, log: Logger): Promise<ControlServer | undefined> {
+  const { socket } = broker.config.control;
+  if (socket === '') return undefined;
+  const questions = {
+    explain: (user: KnimeUser, groups: readonly string[] | undefined) => broker.explain(user, groups),
+    configuration: () => broker.config,
+  };
+  try {
+    return await ControlServer.open(socket, questions);
+  } catch (error) {
+    log.warn({ socket, reason: (error as Error).message }, 'questions cannot be answered: no control socket');
+    return undefined;
+  }
+}
+
+async function reload(file: string, broker: Broker, log: Logger): Promise<void> {
+  try {
+    const config = await readConfig(file);
+    const changed = differences(asJson(broker.config), asJson(config));
+    const later = await broker.reload(config);
+    log.info({ changed }, changed.length === 0 ? 'configuration read again: nothing has changed' : 'another configuration is in force');
+    if (later.length > 0) log.warn({ sections: later }, 'these take effect with a restart');
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    log.error({ reason: error.message }, 'the configuration is refused; the old one stays in force');
+  }
+}
+
+const asJson = (config: Config): unknown => JSON.parse(JSON.stringify(config));
+
+async function comparedWithRunning(config: Config): Promise<string> {
+  const { socket } = config.control;
+  if (socket === '') return '';
+  try {
+    const changed = differences(await askBroker(socket, '/configuration'), asJson(config));
+    if (changed.length === 0) return 'The running broker has the same configuration.\n';
+    const lines = changed.map((line) => `  ${line}\n`).join('');
+    return `The running broker has another configuration; with this one would change (times in ms, memory in bytes):\n${lines}`;
+  } catch (error) {
+    if (!(error instanceof BrokerUnreachable || error instanceof BrokerRefused)) throw error;
+    return ''; // nothing to compare with
+  }
 }
 
 function fail(exitCode: number, message: string): void {
@@ -56,8 +129,19 @@ function fail(exitCode: number, message: string): void {
   process.exitCode = exitCode;
 }
 
-main(process.argv.slice(2)).catch((error: Error & { code?: unknown }) => {
+async function explain(args: string[]): Promise<void> {
+  const wrong = await explainCommand(args);
+  if (wrong !== undefined) fail(EXIT.usage, `${wrong}\nTry --help.`);
+}
+
+const COMMANDS: Record<string, (args: string[]) => Promise<void>> = { 'dead-letters': deadLetters, explain };
+
+const [command = '', ...rest] = process.argv.slice(2);
+const run = Object.hasOwn(COMMANDS, command) ? COMMANDS[command]?.(rest) : main(process.argv.slice(2));
+run?.catch((error: Error & { code?: unknown }) => {
   if (String(error.code).startsWith('ERR_PARSE_ARGS')) fail(EXIT.usage, `${error.message}\nTry --help.`);
+  else if (error instanceof CommandError) fail(error.exitCode, error.message);
   else if (error instanceof ConfigError) fail(EXIT.config, error.message);
+  else if (error instanceof BrokerUnreachable || error instanceof BrokerRefused) fail(EXIT.unavailable, error.message);
   else throw error;
 });

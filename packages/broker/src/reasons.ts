@@ -9,6 +9,7 @@ export const REASONS = {
   USER_NOT_A_STRING: 'The user field is not a string.',
   USER_NAME_INVALID: 'The user field is not a name that kpx takes.',
   USER_DENIED: 'The policy denies this user an executor.',
+  JOB_TOO_OLD: 'The job is older than the policy allows: KNIME Server has given it up.',
   START_FAILED: 'The executor of this user could not be started, as often as the policy tries.',
 } as const;
 

@@ -19,7 +19,7 @@ export interface Account {
  * account with another user's jobs. Throws ACCOUNT_UNKNOWN, ACCOUNT_DENIED or ACCOUNT_LOOKUP_FAILED.
  */
 export async function judgeAccount(knimeUser: KnimeUser, config: AccountsConfig, signal: AbortSignal): Promise<Account> {
-  const osUser = resolve(knimeUser, config);
+  const osUser = osUserOf(knimeUser, config);
   const entry = await lookUpAccount(osUser, signal);
   if (!entry) throw new KpxError('ACCOUNT_UNKNOWN', `there is no account "${osUser}" on this machine`);
   // Aliases of a directory (short name, other case, name@domain) end here: one account, one name.
@@ -43,7 +43,7 @@ function judgeEntry(osUser: OsUser, entry: PasswdEntry, config: AccountsConfig):
 }
 
 /** Absolute, printable, no empty, `.` or `..` component. The name service may be somebody else's: its values are judged like any input. */
-const PLAIN_PATH = /^(\/(?!\.{1,2}(\/|$))[^/\p{Cc}]{1,255}){1,64}$/u;
+const PLAIN_PATH = /^(\/(?!\.{1,2}(\/|$))[^/\p{Cc}\p{Noncharacter_Code_Point}]{1,255}){1,64}$/u;
 
 async function judgeGroups(osUser: OsUser, config: AccountsConfig, signal: AbortSignal): Promise<void> {
   if (config.denied_groups.length === 0 && config.allowed_groups.length === 0) return;
@@ -59,14 +59,15 @@ function denied(osUser: OsUser, why: string): KpxError {
   return new KpxError('ACCOUNT_DENIED', `the account "${osUser}" may not have an executor: ${why}`);
 }
 
-function resolve(knimeUser: string, config: AccountsConfig): OsUser {
+/** Which account a KNIME name stands for. Whether there is one, and whether it may have an executor, is not judged here. */
+export function osUserOf(knimeUser: string, config: AccountsConfig): OsUser {
   const folded = foldCase(knimeUser, config.case);
   return config.map.get(folded) ?? osUserSchema.parse(folded);
 }
 
 /** The account's own name, unless the map leads it elsewhere, and every name that is mapped to the account. */
-function knimeUsersOf(osUser: OsUser, config: AccountsConfig): KnimeUser[] {
+export function knimeUsersOf(osUser: OsUser, config: AccountsConfig): KnimeUser[] {
   const mapped = [...config.map].filter(([, target]) => target === osUser).map(([name]) => name);
-  const own = resolve(osUser, config) === osUser ? [osUser] : [];
+  const own = osUserOf(osUser, config) === osUser ? [osUser] : [];
   return [...new Set([...own, ...mapped])].map((name) => knimeUserSchema.parse(name));
 }

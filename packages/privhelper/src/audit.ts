@@ -8,6 +8,9 @@ export interface Peer {
   /** `fd 3` or the path of the socket. */
   readonly via: string;
   readonly connection: number;
+  /** Under systemd's `Accept=yes`: the process that connected, as the kernel told PID 1. */
+  readonly pid?: number;
+  readonly uid?: number;
 }
 
 /** What was asked and what became of it: one line per request, refused packet and connection. */

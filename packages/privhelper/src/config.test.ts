@@ -29,6 +29,8 @@ it('needs only to know what to start', () => {
     },
     executor: {
       launcher: 'direct',
+      unit: 'kpx-executor@',
+      profiles: {},
       command: ['/opt/knime/knime'],
       working_directory: '',
       msgq_file: '/etc/kpx/executor-msgq',
@@ -99,7 +101,11 @@ it.each([
 
 it.each([
   ['executor.launcher', 'launcher = "shell"\ncommand = ["/x"]'],
-  ['executor.launcher', 'command = ["/x"]'],
+  ['executor.command', 'command = ["/x"]'],
+  ['executor.working_directory', 'launcher = "systemd"\nworking_directory = "/x"'],
+  ['executor.unit', 'unit = "kpx-executor"'],
+  ['executor.unit', 'unit = "kpx-*@"'],
+  ['executor.unit', 'unit = "--all@ @"'],
   ['executor.command', 'launcher = "direct"'],
   ['executor.command', 'launcher = "direct"\ncommand = []'],
   ['executor.command', 'launcher = "direct"\ncommand = "/opt/knime/knime -nosplash"'],
@@ -113,6 +119,8 @@ it.each([
   ['executor.environment.A=B', 'launcher = "direct"\ncommand = ["/x"]\nenvironment = { "A=B" = "" }'],
   ['executor.environment.A', 'launcher = "direct"\ncommand = ["/x"]\nenvironment = { A = 5 }'],
   ['executor.environment.A', 'launcher = "direct"\ncommand = ["/x"]\nenvironment = { A = "two\\nlines" }'],
+  ['executor.environment.A', 'environment = { A = "\\ufdd0" }'],
+  ['executor.environment.A', 'environment = { A = "\\U0010ffff" }'],
   ['executor.environment.LD_LIBRARY_PATH', 'launcher = "direct"\ncommand = ["/x"]\nenvironment = { LD_LIBRARY_PATH = "/x" }'],
   ['executor.environment.GLIBC_TUNABLES', 'launcher = "direct"\ncommand = ["/x"]\nenvironment = { GLIBC_TUNABLES = "x" }'],
   ['executor.environment.GCONV_PATH', 'launcher = "direct"\ncommand = ["/x"]\nenvironment = { GCONV_PATH = "/x" }'],

@@ -4,6 +4,7 @@ import {
   encodeResponse,
   type KnimeUser,
   KpxError,
+  type OsUser,
   type PacketConnection,
   type PacketHandlers,
   PROTOCOL_VERSION,
@@ -17,9 +18,9 @@ import {
   StopMode,
   type Verb,
 } from '@kpx/protocol';
-import { type Account, judgeAccount } from './accounts.js';
+import { type Account, judgeAccount, osUserOf } from './accounts.js';
 import type { Audit, AuditLine, Peer } from './audit.js';
-import type { Config } from './config.js';
+import { type Config, templateOf } from './config.js';
 import { type Created, prepareDirectories } from './directories.js';
 import type { Launcher } from './launchers/launcher.js';
 
@@ -48,9 +49,6 @@ const TABLE: { readonly [V in Verb]: Entry<V> } = {
   listExecutors: { allowed: 'later', handle: listExecutors },
 };
 
-/** The only profile of the direct launcher. */
-const DEFAULT_PROFILE = 'default';
-
 async function hello({ version }: RequestBody<'hello'>, { config }: Context): Promise<Answer> {
   if (version !== PROTOCOL_VERSION) {
     throw new KpxError('VERSION_MISMATCH', `the helper speaks version ${PROTOCOL_VERSION} of the protocol, the broker version ${version}`);
@@ -60,30 +58,31 @@ async function hello({ version }: RequestBody<'hello'>, { config }: Context): Pr
 
 async function prepareUser({ knimeUser }: RequestBody<'prepareUser'>, context: Context): Promise<Answer> {
   const account = await judge(knimeUser, context);
-  const created = await alone(account, () => prepare(account, context));
+  const created = await alone(account.osUser, () => prepare(account, context));
   return { kind: 'userPrepared', body: { osUser: account.osUser, uid: account.uid, created } };
 }
 
 async function spawnExecutor({ knimeUser, profile }: RequestBody<'spawnExecutor'>, context: Context): Promise<Answer> {
-  if (profile !== DEFAULT_PROFILE) throw new KpxError('PROFILE_UNKNOWN', `there is no executor profile "${profile}"`);
+  templateOf(context.config.executor, profile);
   const account = await judge(knimeUser, context);
-  const body = await alone(account, async () => {
+  const body = await alone(account.osUser, async () => {
     await prepare(account, context);
-    return await context.launcher.start(account, context.signal);
+    return await context.launcher.start(account, profile, context.signal);
   });
   context.facts.outcome = `${body.outcome === SpawnOutcome.started ? 'started' : 'already running'}, pid ${body.executor.mainPid}`;
   return { kind: 'executorSpawned', body };
 }
 
 async function stopExecutor({ knimeUser, mode }: RequestBody<'stopExecutor'>, context: Context): Promise<Answer> {
-  const account = await judge(knimeUser, context);
-  await alone(account, () => context.launcher.stop(account, mode));
-  context.facts.outcome = mode === StopMode.kill ? 'killed' : 'asked to end';
-  return { kind: 'executorStopped', body: { osUser: account.osUser, uid: account.uid } };
+  const osUser = osUserOf(knimeUser, context.config.accounts);
+  context.facts.os_user = osUser;
+  const uid = await alone(osUser, () => context.launcher.stop(osUser, mode, context.signal));
+  Object.assign(context.facts, { uid, outcome: mode === StopMode.kill ? 'killed' : 'asked to end' });
+  return { kind: 'executorStopped', body: { osUser, uid } };
 }
 
-async function listExecutors({ page }: RequestBody<'listExecutors'>, { launcher }: Context): Promise<Answer> {
-  const all = await launcher.list();
+async function listExecutors({ page }: RequestBody<'listExecutors'>, { launcher, signal }: Context): Promise<Answer> {
+  const all = await launcher.list(signal);
   const executors = all.slice((page - 1) * EXECUTORS_PER_PAGE, page * EXECUTORS_PER_PAGE);
   return { kind: 'executorPage', body: { executors, more: all.length > page * EXECUTORS_PER_PAGE } };
 }
@@ -105,14 +104,14 @@ async function prepare(account: Account, { config, signal, facts }: Context): Pr
 /** One request at a time for one account: two never make the same directory or start the same executor. */
 const lines = new Map<string, Promise<unknown>>();
 
-async function alone<T>(account: Account, work: () => Promise<T>): Promise<T> {
-  const before = lines.get(account.osUser) ?? Promise.resolve();
+async function alone<T>(osUser: OsUser, work: () => Promise<T>): Promise<T> {
+  const before = lines.get(osUser) ?? Promise.resolve();
   const mine = before.then(work, work);
-  lines.set(account.osUser, mine);
+  lines.set(osUser, mine);
   try {
     return await mine;
   } finally {
-    if (lines.get(account.osUser) === mine) lines.delete(account.osUser);
+    if (lines.get(osUser) === mine) lines.delete(osUser);
   }
 }
 

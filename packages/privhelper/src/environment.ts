@@ -41,3 +41,10 @@ async function readMsgq(file: string): Promise<string> {
   }
   return text;
 }
+
+/** The same as an EnvironmentFile= of systemd.exec(5): in double quotes, in which only these four characters need a backslash. */
+export function environmentFile(environment: Readonly<Record<string, string>>): string {
+  return Object.entries(environment)
+    .map(([name, value]) => `${name}="${value.replace(/["\\$`]/g, '\\$&')}"\n`)
+    .join('');
+}

@@ -3,14 +3,16 @@ import { access, readlink } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { adoptConnection, ConfigError, KpxError, type PacketConnection, type PacketHandlers } from '@kpx/protocol';
-import { openAudit } from './audit.js';
+import { openAudit, type Peer } from './audit.js';
 import { type Config, readConfig } from './config.js';
 import { type Services, Session } from './dispatch.js';
 import { MSGQ_BYTES_MAX } from './environment.js';
 import { DirectLauncher } from './launchers/direct.js';
+import { SystemdLauncher } from './launchers/systemd.js';
 import { openTrustedDirectory } from './system/directory.js';
-import { lookUpId } from './system/name-service.js';
+import { lookUpAccount, lookUpId } from './system/name-service.js';
 import { openListeningSocket } from './system/socket.js';
+import { showUnits } from './system/systemctl.js';
 import { readTrustedFile } from './system/trusted-file.js';
 
 const USAGE = `kpx-privhelper: makes users' directories and starts their executors, for kpx-broker. Runs as root.
@@ -19,6 +21,8 @@ Usage: kpx-privhelper --config FILE (--listen PATH | --connection-fd N | --check
 
   --config FILE         configuration, owned by root and writable by nobody else
   --connection-fd N     serve the one connection that this process was started with, then exit (systemd: Accept=yes, 3)
+  --peer INSTANCE       with --connection-fd: what systemd says of the peer (%i of the unit); one of another account is refused
+  --peer-user NAME      the account that may connect (default: kpx-broker)
   --listen PATH         make a socket at PATH, 0660 root:GROUP, and serve it until SIGTERM
   --socket-group GROUP  group that may connect to PATH (default: kpx-broker)
   --max-connections N   connections served at once at PATH, 1 to 16 (default: 1)
@@ -54,15 +58,14 @@ async function main(args: string[]): Promise<void> {
   const config = await readConfig(options.config);
   await checkSurroundings(options.config, config);
   if (options.check) {
+    if (config.executor.launcher === 'systemd') await checkUnits(options.config, config.executor);
     process.stdout.write(`${options.config}: everything is as it must be.\n`);
     return;
   }
   const audit = openAudit();
-  const launcher = new DirectLauncher(config, audit);
+  const launcher = config.executor.launcher === 'systemd' ? new SystemdLauncher(config) : new DirectLauncher(config, audit);
   const services: Services = { config, launcher, audit };
-  const stop = await (options.listen === undefined
-    ? serveDescriptor(services, Number(options.descriptor))
-    : serveSocket(services, options));
+  const stop = await (options.listen === undefined ? serveDescriptor(services, options) : serveSocket(services, options));
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.once(signal, () => {
       audit.info(`${signal}: ending`);
@@ -76,6 +79,8 @@ interface Options {
   readonly config: string;
   readonly listen: string | undefined;
   readonly descriptor: string | undefined;
+  readonly peer: string | undefined;
+  readonly peerUser: string;
   readonly group: string;
   readonly connections: number;
   readonly check: boolean;
@@ -89,24 +94,27 @@ function parseOptions(args: string[]): Options {
       config: { type: 'string' },
       listen: { type: 'string' },
       'connection-fd': { type: 'string' },
+      peer: { type: 'string' },
+      'peer-user': { type: 'string', default: 'kpx-broker' },
       'socket-group': { type: 'string', default: 'kpx-broker' },
       'max-connections': { type: 'string', default: '1' },
       check: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
-  const { config = '', listen, 'connection-fd': descriptor, 'socket-group': group, 'max-connections': max, check, help } = values;
-  const connections = Number(max);
+  const { config = '', listen, 'connection-fd': descriptor, peer, 'peer-user': peerUser, 'socket-group': group, check, help } = values;
+  const connections = Number(values['max-connections']);
   if (!help && config === '') throw new UsageError('--config FILE is missing');
   if (!help && [listen !== undefined, descriptor !== undefined, check].filter(Boolean).length !== 1) {
     throw new UsageError('give exactly one of --listen PATH, --connection-fd N and --check');
   }
   if (descriptor !== undefined && !/^([3-9]|[1-9]\d{1,3})$/.test(descriptor))
     throw new UsageError('--connection-fd: expected a number from 3');
+  if (peer !== undefined && descriptor === undefined) throw new UsageError('--peer: only with --connection-fd');
   if (!(Number.isInteger(connections) && connections >= 1 && connections <= CONNECTIONS_MAX)) {
     throw new UsageError(`--max-connections: expected 1 to ${CONNECTIONS_MAX}`);
   }
-  return { config: resolve(config), listen: listen && resolve(listen), descriptor, group, connections, check, help };
+  return { config: resolve(config), listen: listen && resolve(listen), descriptor, peer, peerUser, group, connections, check, help };
 }
 
 /** Everything that the configuration names, judged once before the first request; each is judged again when it is used. */
@@ -121,16 +129,31 @@ async function checkSurroundings(file: string, { directories, executor }: Config
   for (const parent of directories.home_parents) await check('directories.home_parents', trusted(parent));
   if (directories.create_home) await check('directories.skeleton', trusted(directories.skeleton));
   await check('executor.msgq_file', readTrustedFile(executor.msgq_file, 'secret', MSGQ_BYTES_MAX));
-  for (const command of COMMANDS) await check('external commands', access(`/usr/bin/${command}`, constants.X_OK));
-  await check('executor.command', access(executor.command[0] ?? '', constants.X_OK));
+  const commands = executor.launcher === 'systemd' ? [...COMMANDS, 'systemctl'] : COMMANDS;
+  for (const command of commands) await check('external commands', access(`/usr/bin/${command}`, constants.X_OK));
+  if (executor.launcher === 'direct') await check('executor.command', access(executor.command[0] ?? '', constants.X_OK));
   if (problems.length > 0) throw new ConfigError(file, problems);
 }
 
-async function serveDescriptor(services: Services, descriptor: number): Promise<() => void> {
+/** Whether systemd can load an instance of each template unit. */
+async function checkUnits(file: string, { unit, profiles }: Config['executor']): Promise<void> {
+  const units = [unit, ...Object.values(profiles)].map((template) => `${template}kpx-check.service`);
+  const states = await showUnits(units, AbortSignal.timeout(CHECK_DEADLINE_MS));
+  const bad = states.filter(({ LoadState }) => LoadState !== 'loaded');
+  if (bad.length > 0)
+    throw new ConfigError(
+      file,
+      bad.map(({ Id, LoadState }) => `executor.unit: systemd says of ${Id}: ${LoadState}`),
+    );
+}
+
+async function serveDescriptor(services: Services, options: Options): Promise<() => void> {
+  const descriptor = Number(options.descriptor);
   const target = await readlink(`/proc/self/fd/${descriptor}`).catch(() => 'closed');
   // Node has descriptors of its own, and taking over one of those goes unnoticed.
   if (!target.startsWith('socket:')) throw new UsageError(`--connection-fd: descriptor ${descriptor} is not a socket but ${target}`);
-  const peer = { via: `fd ${descriptor}`, connection: 1 };
+  const peer = { via: `fd ${descriptor}`, connection: 1, ...(options.peer === undefined ? {} : peerOf(options.peer)) };
+  if ('uid' in peer) await refuseStrangers(peer, options.peerUser, services);
   services.audit.info('serving one connection', peer);
   let connection: PacketConnection;
   const session = new Session(
@@ -141,6 +164,25 @@ async function serveDescriptor(services: Services, descriptor: number): Promise<
   );
   connection = adoptConnection(descriptor, session);
   return () => connection.close('the helper ends');
+}
+
+/**
+ * The peer in the instance name that systemd gives to a connection on a Unix socket: NUMBER-PID-UID (systemd 252), and in newer ones
+ * NUMBER-COOKIE-PID-UID or NUMBER-COOKIE-PID_PIDFD-UID. Source: instance_from_socket in systemd's src/core/socket.c.
+ */
+function peerOf(instance: string): { pid: number; uid: number } {
+  const [, pid, uid] = /^\d+(?:-\d+)?-(\d+)(?:_\d+)?-(\d+)$/.exec(instance) ?? [];
+  if (pid === undefined) throw new UsageError(`--peer: "${instance}" does not say who the peer is`);
+  return { pid: Number(pid), uid: Number(uid) };
+}
+
+/** The socket's mode keeps others out already; this holds also where somebody has changed it. */
+async function refuseStrangers(peer: Peer, account: string, { audit }: Services): Promise<void> {
+  const owner = await lookUpAccount(account, AbortSignal.timeout(CHECK_DEADLINE_MS));
+  if (owner !== undefined && owner.uid === peer.uid) return;
+  const reason = owner ? `expected uid ${owner.uid}, "${account}"` : `there is no account "${account}"`;
+  audit.line({ peer, event: 'refused connection', decision: 'refused', reason });
+  process.exit(EXIT.noPermission);
 }
 
 async function serveSocket(services: Services, { listen = '', group, connections }: Options): Promise<() => void> {

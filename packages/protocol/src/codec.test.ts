@@ -64,6 +64,7 @@ const executor = fc.record({
   sinceMs: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
   mainPid: fc.nat(UINT32_MAX),
   lastExit: description,
+  cpuMs: fc.maxSafeNat(),
 });
 
 const requests: Record<Request['verb'], fc.Arbitrary<unknown>> = {
@@ -177,6 +178,7 @@ describe('a response', () => {
       sinceMs: Number.MAX_SAFE_INTEGER,
       mainPid: UINT32_MAX,
       lastExit: 'x'.repeat(MESSAGE_CHARS_MAX),
+      cpuMs: Number.MAX_SAFE_INTEGER,
     };
     const executors = Array.from({ length: EXECUTORS_PER_PAGE }, () => entry);
     const page: Response = { id: UINT32_MAX, kind: 'executorPage', body: { executors, more: true } };

@@ -28,16 +28,21 @@ export type ExecutorState = (typeof ExecutorState)[keyof typeof ExecutorState];
 const uint32 = z.int().min(0).max(0xffff_ffff);
 const positive = uint32.min(1);
 
-const executorSchema = z.strictObject({
-  osUser: osUserSchema,
-  uid: positive,
-  knimeUsers: z.array(knimeUserSchema).max(KNIME_USERS_PER_ACCOUNT_MAX).default([]),
-  state: z.enum(ExecutorState),
-  /** Milliseconds since the epoch. */
-  sinceMs: z.int().min(1),
-  mainPid: uint32.default(0),
-  lastExit: z.string().max(MESSAGE_CHARS_MAX).default(''),
-});
+const executorSchema = z
+  .strictObject({
+    osUser: osUserSchema,
+    /** 0: the executor has ended, and nobody knows any more. */
+    uid: uint32.default(0),
+    knimeUsers: z.array(knimeUserSchema).max(KNIME_USERS_PER_ACCOUNT_MAX).default([]),
+    state: z.enum(ExecutorState),
+    /** Milliseconds since the epoch. */
+    sinceMs: z.int().min(1),
+    mainPid: uint32.default(0),
+    lastExit: z.string().max(MESSAGE_CHARS_MAX).default(''),
+    /** Processor time since the start; 0: not known. */
+    cpuMs: z.int().min(0).default(0),
+  })
+  .refine(({ uid, state }) => uid > 0 || state === ExecutorState.exited, { path: ['uid'], message: 'a running executor of uid 0' });
 export type ExecutorInfo = z.output<typeof executorSchema>;
 
 /** What each verb carries. Values that proto3 does not write (0, false, empty) are absent after decoding, hence the defaults. */

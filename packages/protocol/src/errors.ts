@@ -13,7 +13,8 @@ interface ErrorKind {
  */
 export const ERRORS = {
   VERSION_MISMATCH: { retry: 'never', advice: 'Install kpx-broker and kpx-privhelper of the same release.' },
-  ACCOUNT_UNKNOWN: { retry: 'never', advice: 'Check the spelling, `getent passwd NAME`, and [accounts.map] in privhelper.toml.' },
+  // Later: a name service that is being restarted looks the same.
+  ACCOUNT_UNKNOWN: { retry: 'later', advice: 'Check the spelling, `getent passwd NAME`, and [accounts.map] in privhelper.toml.' },
   ACCOUNT_DENIED: { retry: 'never', advice: 'See [accounts] in privhelper.toml: this account may not have an executor.' },
   ACCOUNT_LOOKUP_FAILED: { retry: 'later', advice: 'Check that the name service answers: `getent passwd NAME`, `systemctl status sssd`.' },
   HOME_UNUSABLE: { retry: 'never', advice: 'Check the home directory in the account and home_parents, create_home in privhelper.toml.' },

@@ -111,7 +111,7 @@ describe('moving a delivery', () => {
     );
     const { userId, headers } = last().options;
     expect(userId).toBeUndefined();
-    expect(Object.keys(headers ?? {}).sort()).toEqual(['canHandle', 'kept', 'x-kpx-hops', 'x-kpx-ref', 'x-kpx-user-id']);
+    expect(Object.keys(headers ?? {}).sort()).toEqual(['canHandle', 'kept', 'x-kpx-hops', 'x-kpx-ref', 'x-kpx-seen-at', 'x-kpx-user-id']);
   });
 
   it('parks with reason, detail, host and time', () => {

@@ -1,13 +1,13 @@
 import type { ConsumeMessage, MessageProperties, Options } from 'amqplib';
 import type { Config } from '../config.js';
-import { HOPS_HEADER } from '../jobs.js';
+import { HOPS_HEADER, SEEN_AT_HEADER } from '../jobs.js';
 import type { DelayMs } from '../policy/policy.js';
 import { DEAD_LETTER_QUEUE, delayQueue } from './topology.js';
 
 /*
  * The one way a delivery leaves kpx: published elsewhere, confirmed by RabbitMQ, then acknowledged. Nothing is acknowledged before it is
- * elsewhere, so a crash at any point loses nothing. A crash between confirm and acknowledgement leaves the job in both places: the one
- * window in which a job can be done twice.
+ * elsewhere, so a crash at any point loses nothing. A crash after RabbitMQ has got the copy, and before it has got the acknowledgement, leaves
+ * the job in both places: the one window in which a job can be done twice.
  */
 
 /** What the relay needs of a confirm channel of amqplib. */
@@ -69,14 +69,14 @@ export class Relay {
       this.#onProblem(message, `${why} from exchange "${target.exchange}" with routing key "${target.routingKey}"; tried again later`);
       this.defer(message, hops, UNROUTABLE_DELAY_MS);
     };
-    this.#move(message, { ...target, headers: this.#travelling(hops), expires: true, elsewise });
+    this.#move(message, { ...target, headers: this.#travelling(message, hops), expires: true, elsewise });
   }
 
   /** Back to the queue after a wait. */
   defer(message: ConsumeMessage, hops: number, delayMs: DelayMs): void {
     const routingKey = delayQueue(this.#config.amqp.queue, delayMs);
     const elsewise = (why: string) => this.#putBack(message, `${why} in ${routingKey}`);
-    this.#move(message, { exchange: '', routingKey, headers: this.#travelling(hops), expires: false, elsewise });
+    this.#move(message, { exchange: '', routingKey, headers: this.#travelling(message, hops), expires: false, elsewise });
   }
 
   /** To the dead letters, readable as it came, with the reason. */
@@ -110,8 +110,9 @@ export class Relay {
     this.#whenSettled?.();
   }
 
-  #travelling(hops: number): Record<string, unknown> {
-    return { [this.#config.jobs.can_handle_header]: true, [HOPS_HEADER]: hops + 1 };
+  #travelling({ properties }: ConsumeMessage, hops: number): Record<string, unknown> {
+    const seen = properties.headers?.[SEEN_AT_HEADER] ?? Date.now();
+    return { [this.#config.jobs.can_handle_header]: true, [HOPS_HEADER]: hops + 1, [SEEN_AT_HEADER]: seen };
   }
 
   #move(message: ConsumeMessage, { exchange, routingKey, headers, expires, elsewise }: Destination): void {

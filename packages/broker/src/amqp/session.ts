@@ -1,15 +1,9 @@
-import { readFile } from 'node:fs/promises';
-import { type ChannelModel, type ConfirmChannel, type ConsumeMessage, connect } from 'amqplib';
-import { type Config, readPassword } from '../config.js';
+import type { ChannelModel, ConfirmChannel, ConsumeMessage } from 'amqplib';
+import type { Config } from '../config.js';
+import { connect, destroy } from './connect.js';
 import { checkKnimeTopology, declareOwnQueues } from './topology.js';
 
-/** How long one attempt to connect may take, in milliseconds. */
-const CONNECT_TIMEOUT_MS = 10_000;
-/** Heartbeat asked of the server, in seconds: a dead peer is noticed after about two of them. */
-const HEARTBEAT_S = 15;
-/** Frame size asked of the server, in bytes; bodies come in as many frames as they need. */
-const FRAME_BYTES_MAX = 128 * 1024;
-/** How long an orderly close may take before the connection is left to itself, in milliseconds. */
+/** How long an orderly close may take before the connection is ended without order, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
 export interface SessionHandlers {
@@ -25,6 +19,7 @@ export class AmqpSession {
   readonly ended: Promise<string>;
   readonly #connection: ChannelModel;
   #consumerTag = '';
+  #closing: Promise<void> | undefined;
 
   private constructor(connection: ChannelModel, channel: ConfirmChannel, ended: Promise<string>) {
     this.#connection = connection;
@@ -32,9 +27,18 @@ export class AmqpSession {
     this.ended = ended;
   }
 
-  /** Connects, checks what must be there, declares what is ours. Consuming begins with {@link consume}. Throws an Error without secrets. */
-  static async open(url: string, config: Config['amqp'], host: string, handlers: SessionHandlers): Promise<AmqpSession> {
-    const connection = await openConnection(url, config, host);
+  /**
+   * Connects, checks what must be there, declares what is ours. Consuming begins with {@link consume}. Throws an Error without secrets, also
+   * when `signal` asks it to give up once it is connected.
+   */
+  static async open(
+    url: string,
+    config: Config['amqp'],
+    host: string,
+    handlers: SessionHandlers,
+    signal: AbortSignal,
+  ): Promise<AmqpSession> {
+    const connection = await connect(url, config, host);
     let end: (why: string) => void = () => {};
     const ended = new Promise<string>((resolve) => {
       end = resolve;
@@ -43,7 +47,10 @@ export class AmqpSession {
     connection.on('close', () => end('the connection was closed'));
     connection.on('blocked', (reason: string) => handlers.blocked(reason));
     connection.on('unblocked', () => handlers.blocked(undefined));
+    const giveUp = () => destroy(connection, 'the broker ends');
+    signal.addEventListener('abort', giveUp);
     try {
+      signal.throwIfAborted();
       await checkKnimeTopology(connection, config);
       const channel = await connection.createConfirmChannel();
       channel.on('error', (error: Error) => end(`channel: ${error.message}`));
@@ -52,8 +59,10 @@ export class AmqpSession {
       await channel.prefetch(config.prefetch);
       return new AmqpSession(connection, channel, ended);
     } catch (error) {
-      await quietly(connection.close());
+      await close(connection);
       throw error;
+    } finally {
+      signal.removeEventListener('abort', giveUp);
     }
   }
 
@@ -70,39 +79,25 @@ export class AmqpSession {
     await this.channel.cancel(this.#consumerTag);
   }
 
-  async close(): Promise<void> {
-    // The channel first: a connection's close overtakes acknowledgements that wait to be written.
-    await quietly(this.channel.close());
-    await quietly(this.#connection.close());
+  /** Idempotent: who asks second, because the channel has ended, waits for what was begun first. */
+  close(): Promise<void> {
+    this.#closing ??= close(this.#connection, this.channel);
+    return this.#closing;
   }
 }
 
-async function openConnection(url: string, config: Config['amqp'], host: string): Promise<ChannelModel> {
-  const { protocol, hostname, port, username, pathname } = new URL(url);
-  const ca = config.tls.ca_file === '' ? undefined : [await readFile(config.tls.ca_file)];
-  return await connect(
-    {
-      protocol: protocol.slice(0, -1),
-      hostname: hostname.replace(/^\[|\]$/g, ''),
-      port: port === '' ? (protocol === 'amqps:' ? 5671 : 5672) : Number(port),
-      username: decodeURIComponent(username),
-      password: await readPassword(config),
-      vhost: pathname.slice(1), // amqplib decodes it; empty is "/"
-      heartbeat: HEARTBEAT_S,
-      frameMax: FRAME_BYTES_MAX,
-      maxFrameSize: FRAME_BYTES_MAX,
-    },
-    {
-      timeout: CONNECT_TIMEOUT_MS,
-      noDelay: true,
-      ...(ca ? { ca } : {}),
-      clientProperties: { connection_name: `kpx-broker on ${host}` },
-    },
-  );
-}
-
-/** For closing: it may be closed already, or the other side may be gone, and both are all that was wanted. */
-async function quietly(closing: Promise<unknown>): Promise<void> {
-  const timeout = new Promise<void>((resolve) => setTimeout(resolve, CLOSE_TIMEOUT_MS).unref());
-  await Promise.race([closing.then(() => {}).catch(() => {}), timeout]);
+/** In order if that is soon done, but in any case: it may be closed already, or the other side may be gone, and both are all that was wanted. */
+async function close(connection: ChannelModel, channel?: ConfirmChannel): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);
+  });
+  const inOrder = async () => {
+    // The channel first: a connection's close overtakes acknowledgements that wait to be written.
+    await channel?.close().catch(() => {});
+    await connection.close().catch(() => {});
+  };
+  await Promise.race([inOrder(), timeout]);
+  clearTimeout(timer);
+  destroy(connection, 'closed');
 }

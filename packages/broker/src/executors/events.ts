@@ -1,5 +1,5 @@
-import type { ErrorCode, ExecutorInfo, KnimeUser } from '@kpx/protocol';
-import type { DelayMs } from '../policy/policy.js';
+import type { ErrorCode, ExecutorInfo, KnimeUser, ProfileName } from '@kpx/protocol';
+import type { DelayMs, Policy } from '../policy/policy.js';
 import type { Reason } from '../reasons.js';
 
 /* What goes into the machine and what comes out of it. */
@@ -8,7 +8,16 @@ import type { Reason } from '../reasons.js';
 export type Ticket = number;
 
 export type Event =
-  | { readonly kind: 'job'; readonly ticket: Ticket; readonly user: KnimeUser; readonly hops: number }
+  | {
+      readonly kind: 'job';
+      readonly ticket: Ticket;
+      readonly user: KnimeUser;
+      readonly hops: number;
+      /** OS groups of the user; undefined: no rule asks for them. The same array for as long as nothing has changed. */
+      readonly groups: readonly string[] | undefined;
+      /** Since it was sent, in milliseconds, as far as is known. */
+      readonly ageMs: number;
+    }
   /** The helper has started the executor, or found it running. */
   | { readonly kind: 'started'; readonly user: KnimeUser; readonly executor: ExecutorInfo }
   /** The helper has answered with an error. */
@@ -19,6 +28,14 @@ export type Event =
   | { readonly kind: 'connected'; readonly uid: number }
   /** All that the helper runs; `askedAt` is when it was asked. What is not among it has ended. */
   | { readonly kind: 'listed'; readonly executors: readonly ExecutorInfo[]; readonly askedAt: number }
+  /** Another policy is in force. */
+  | { readonly kind: 'policy'; readonly policy: Policy }
+  /** OS groups of somebody of whom they were not known. */
+  | { readonly kind: 'groups'; readonly user: KnimeUser; readonly groups: readonly string[] }
+  /** Of the host. */
+  | { readonly kind: 'memory'; readonly availableBytes: number }
+  /** Start nothing any more (a host that is to be emptied), or again. */
+  | { readonly kind: 'drain'; readonly on: boolean }
   /** The channel is gone, and all deliveries with it: RabbitMQ has put them back. */
   | { readonly kind: 'channel lost' }
   /** Time has passed. */
@@ -34,7 +51,9 @@ export type Effect =
       readonly reason: Reason | ErrorCode;
       readonly detail: string;
     }
-  | { readonly kind: 'start'; readonly user: KnimeUser }
+  | { readonly kind: 'start'; readonly user: KnimeUser; readonly profile: ProfileName; readonly why: string }
+  /** End an executor that has nothing to do. */
+  | { readonly kind: 'stop'; readonly user: KnimeUser; readonly why: string }
   /** End an executor that never became ready. */
   | { readonly kind: 'kill'; readonly user: KnimeUser }
   /** For the log: a user's state has changed. */

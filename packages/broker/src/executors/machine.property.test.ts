@@ -1,7 +1,9 @@
-import { type ExecutorInfo, ExecutorState, type KnimeUser, knimeUserSchema, osUserSchema } from '@kpx/protocol';
+import { type ExecutorInfo, ExecutorState, type KnimeUser, knimeUserSchema, osUserSchema, profileNameSchema } from '@kpx/protocol';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import type { Policy } from '../policy/policy.js';
+import { PLAIN_POLICY } from '../../test-fixtures/policy.js';
+import { EVICT_IDLE_MIN_MS, type Policy } from '../policy/policy.js';
+import type { Rule } from '../policy/rules.js';
 import type { Effect, Event, Ticket } from './events.js';
 import { HOLD_MAX_MS, Machine } from './machine.js';
 
@@ -11,16 +13,39 @@ import { HOLD_MAX_MS, Machine } from './machine.js';
  */
 
 const POLICY: Policy = {
+  ...PLAIN_POLICY,
   maxExecutors: 4,
-  maxStarting: 2,
-  startAttempts: 3,
   backoffInitialMs: 1_000,
   backoffMaxMs: 30_000,
-  deny: new Set(['mallory']),
   heldPerUser: 3,
   heldInAll: 7,
   startTimeoutMs: 60_000,
-  readyDelayMs: undefined,
+};
+
+const NO_GROUPS: readonly string[] = [];
+const GROUPS: Record<string, readonly string[]> = { carol: ['analysts'], dave: ['analysts'] };
+
+/** Everything that limits and ends executors, at once. */
+const ANALYSTS: Rule = {
+  label: 'rule 1',
+  users: [],
+  groups: ['analysts'],
+  action: 'allow',
+  profile: profileNameSchema.parse('big'),
+  maxExecutors: 1,
+  priority: 5,
+  idleStopMs: 90_000,
+};
+const TIGHT: Policy = {
+  ...POLICY,
+  maxExecutors: 3,
+  rules: [ANALYSTS],
+  whenFull: 'evict-idle',
+  idleStopMs: 200_000,
+  coreTokens: 5,
+  tokensPerExecutor: 2,
+  executorMemory: 1_000,
+  minAvailableMemory: 500,
 };
 
 /** KNIME name -> account: two names share one. */
@@ -35,6 +60,9 @@ type Move =
   | { readonly do: 'end'; readonly pick: number; readonly exit: string }
   | { readonly do: 'list' }
   | { readonly do: 'lose channel' }
+  | { readonly do: 'work'; readonly pick: number }
+  | { readonly do: 'memory'; readonly bytes: number }
+  | { readonly do: 'drain'; readonly on: boolean }
   | { readonly do: 'wait'; readonly ms: number };
 
 const move: fc.Arbitrary<Move> = fc.oneof(
@@ -56,12 +84,24 @@ const move: fc.Arbitrary<Move> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ do: fc.constant('connect' as const), pick: fc.nat(9) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('end' as const), pick: fc.nat(9), exit: fc.constantFrom('exit 0', 'exit 1') }) },
   { weight: 2, arbitrary: fc.constantFrom<Move>({ do: 'list' }, { do: 'lose channel' }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('work' as const), pick: fc.nat(9) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('memory' as const), bytes: fc.constantFrom(0, 1_400, 1_600, 5_000, 1_000_000) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('drain' as const), on: fc.boolean() }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('wait' as const), ms: fc.constantFrom(1, 100, 1_500, 40_000, 400_000) }) },
 );
 
 class World {
-  readonly machine = new Machine(POLICY);
+  readonly machine: Machine;
   now = 0;
+  /** When an account's executor last got a job, or used its processor. */
+  readonly workedAt = new Map<string, number>();
+  memory: number | undefined;
+  draining = false;
+
+  constructor(readonly policy: Policy = POLICY) {
+    this.machine = new Machine(policy);
+  }
+
   /** Jobs that the machine has, by ticket. */
   readonly inside = new Map<Ticket, KnimeUser>();
   /** Start requests that the helper has not answered. */
@@ -80,6 +120,13 @@ class World {
     else if (move.do === 'lose channel') {
       this.inside.clear();
       this.step({ kind: 'channel lost' });
+    } else if (move.do === 'work') this.work([...this.processes.values()][move.pick]);
+    else if (move.do === 'memory') {
+      this.memory = move.bytes;
+      this.step({ kind: 'memory', availableBytes: move.bytes });
+    } else if (move.do === 'drain') {
+      this.draining = move.on;
+      this.step({ kind: 'drain', on: move.on });
     } else {
       this.now += move.ms;
       this.step({ kind: 'tick' });
@@ -88,7 +135,7 @@ class World {
 
   job(user: KnimeUser, hops = 0): void {
     this.inside.set(++this.#tickets, user);
-    this.step({ kind: 'job', ticket: this.#tickets, user, hops });
+    this.step({ kind: 'job', ticket: this.#tickets, user, hops, groups: GROUPS[user as string] ?? NO_GROUPS, ageMs: 0 });
   }
 
   answer(how: Extract<Move, { do: 'answer' }>['with']): void {
@@ -106,6 +153,14 @@ class World {
     if (executor && executor.state !== ExecutorState.exited) this.step({ kind: 'connected', uid: executor.uid });
   }
 
+  /** A job that did not come by way of kpx: a second of processor time, all of it used. */
+  work(executor: ExecutorInfo | undefined): void {
+    if (!executor || executor.state === ExecutorState.exited) return;
+    this.now += 1_000;
+    this.processes.set(executor.osUser, { ...executor, cpuMs: executor.cpuMs + 1_000 });
+    this.workedAt.set(executor.osUser, this.now);
+  }
+
   end(executor: ExecutorInfo | undefined, lastExit: string): void {
     if (executor) this.processes.set(executor.osUser, { ...executor, state: ExecutorState.exited, mainPid: 0, lastExit });
   }
@@ -116,7 +171,16 @@ class World {
     if (running && running.state !== ExecutorState.exited) return running;
     const knimeUsers = NAMES.filter((name) => ACCOUNTS[name as string as keyof typeof ACCOUNTS] === (osUser as string));
     const uid = UIDS[osUser] ?? 0;
-    const started = { osUser, uid, knimeUsers, state: ExecutorState.running, sinceMs: this.now, mainPid: ++this.#pids, lastExit: '' };
+    const started = {
+      osUser,
+      uid,
+      knimeUsers,
+      state: ExecutorState.running,
+      sinceMs: this.now,
+      mainPid: ++this.#pids,
+      lastExit: '',
+      cpuMs: 1,
+    };
     this.processes.set(osUser, started);
     return started;
   }
@@ -125,11 +189,11 @@ class World {
     for (const effect of this.machine.step(event, this.now, 0.5)) this.#take(effect);
     const { held, starting } = this.machine.counts;
     expect(held, 'every job inside is held').toBe(this.inside.size);
-    expect(held).toBeLessThanOrEqual(POLICY.heldInAll);
+    expect(held).toBeLessThanOrEqual(this.policy.heldInAll);
     for (const name of NAMES) {
-      expect([...this.inside.values()].filter((user) => user === name).length).toBeLessThanOrEqual(POLICY.heldPerUser);
+      expect([...this.inside.values()].filter((user) => user === name).length).toBeLessThanOrEqual(this.policy.heldPerUser);
     }
-    expect(this.asked.length, 'starts under way').toBeLessThanOrEqual(POLICY.maxStarting);
+    expect(this.asked.length, 'starts under way').toBeLessThanOrEqual(this.policy.maxStarting);
     expect(new Set(this.asked).size, 'one start a user').toBe(this.asked.length);
     expect(starting).toBeGreaterThanOrEqual(this.asked.length);
   }
@@ -137,18 +201,39 @@ class World {
   #take(effect: Effect): void {
     if (effect.kind === 'start') {
       expect(effect.user).not.toBe('mallory');
+      expect(this.draining, 'a host that is drained starts nothing').toBe(false);
       this.asked.push(effect.user);
+      this.#expectWithinLimits();
+    } else if (effect.kind === 'stop') {
+      const osUser = ACCOUNTS[effect.user as string as keyof typeof ACCOUNTS];
+      const idleMs = this.now - (this.workedAt.get(osUser) ?? 0);
+      expect(idleMs, `${osUser} is not ended at work`).toBeGreaterThanOrEqual(EVICT_IDLE_MIN_MS);
     } else if (effect.kind === 'forward' || effect.kind === 'defer' || effect.kind === 'park') {
       expect(this.inside.get(effect.ticket), 'a job leaves once, as the job of its own user').toBe(effect.user);
       this.inside.delete(effect.ticket);
+      if (effect.kind === 'forward') this.workedAt.set(ACCOUNTS[effect.user as string as keyof typeof ACCOUNTS], this.now);
     }
+  }
+
+  /** Of the executors that the machine knows of or has asked for. */
+  #expectWithinLimits(): void {
+    const { maxExecutors, coreTokens, tokensPerExecutor, executorMemory, minAvailableMemory, rules } = this.policy;
+    const known = this.machine.counts.executors + this.asked.length;
+    expect(known).toBeLessThanOrEqual(maxExecutors);
+    if (coreTokens > 0) expect(known * tokensPerExecutor).toBeLessThanOrEqual(coreTokens);
+    if (executorMemory > 0) expect(this.memory ?? 0).toBeGreaterThanOrEqual(executorMemory + minAvailableMemory);
+    const analysts = this.asked.filter((name) => GROUPS[name as string] !== undefined);
+    if (rules.length > 0) expect(analysts.length).toBeLessThanOrEqual(ANALYSTS.maxExecutors ?? 0);
   }
 }
 
-it('keeps every job until it leaves by exactly one effect, within all limits, whatever happens in whatever order', () => {
+it.each([
+  ['a plain policy', POLICY],
+  ['rules, tokens, memory and eviction', TIGHT],
+])('keeps every job until it leaves by exactly one effect, within all limits, whatever happens in whatever order: %s', (_, policy) => {
   fc.assert(
     fc.property(fc.array(move, { maxLength: 120 }), (moves) => {
-      const world = new World();
+      const world = new World(policy);
       for (const one of moves) world.apply(one);
     }),
     { numRuns: 500 },

@@ -1,25 +1,16 @@
-import { type ExecutorInfo, ExecutorState, knimeUserSchema, osUserSchema } from '@kpx/protocol';
+import { type ExecutorInfo, ExecutorState, knimeUserSchema, osUserSchema, profileNameSchema } from '@kpx/protocol';
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { Policy } from '../policy/policy.js';
+import { PLAIN_POLICY } from '../../test-fixtures/policy.js';
+import { EVICT_IDLE_MIN_MS, type Policy } from '../policy/policy.js';
+import type { Rule } from '../policy/rules.js';
 import type { Effect, Event } from './events.js';
-import { HOLD_MAX_MS, Machine, NO_HELPER_RETRY_MS, REFUSAL_MS, STABLE_MS } from './machine.js';
+import { ENDING_MAX_MS, HOLD_MAX_MS, Machine, NO_HELPER_RETRY_MS, PLACE_MS, REFUSAL_MS, STABLE_MS } from './machine.js';
 
 const alice = knimeUserSchema.parse('alice');
 const bob = knimeUserSchema.parse('bob');
 const carol = knimeUserSchema.parse('carol');
-
-const POLICY: Policy = {
-  maxExecutors: 3,
-  maxStarting: 2,
-  startAttempts: 3,
-  backoffInitialMs: 2_000,
-  backoffMaxMs: 60_000,
-  deny: new Set(['mallory']),
-  heldPerUser: 4,
-  heldInAll: 8,
-  startTimeoutMs: 120_000,
-  readyDelayMs: undefined,
-};
+const dave = knimeUserSchema.parse('dave');
+const erin = knimeUserSchema.parse('erin');
 
 const info = (name: string, uid: number, others: Partial<ExecutorInfo> = {}): ExecutorInfo => ({
   osUser: osUserSchema.parse(name),
@@ -29,6 +20,7 @@ const info = (name: string, uid: number, others: Partial<ExecutorInfo> = {}): Ex
   sinceMs: 1,
   mainPid: uid + 10_000,
   lastExit: '',
+  cpuMs: 0,
   ...others,
 });
 
@@ -37,13 +29,14 @@ let now: number;
 let tickets: number;
 
 beforeEach(() => {
-  machine = new Machine(POLICY);
+  machine = new Machine(PLAIN_POLICY);
   now = 1_000;
   tickets = 0;
 });
 
 const step = (event: Event) => machine.step(event, now, 0.5);
-const job = (user = alice, hops = 0) => step({ kind: 'job', ticket: ++tickets, user, hops });
+const NO_GROUPS: readonly string[] = [];
+const job = (user = alice, hops = 0, ageMs = 0, groups = NO_GROUPS) => step({ kind: 'job', ticket: ++tickets, user, hops, groups, ageMs });
 const started = (user = alice, executor = info(user, 1_001)) => step({ kind: 'started', user, executor });
 const failed = (user = alice) => step({ kind: 'not started', user, code: 'LAUNCH_FAILED', detail: 'exit 1' });
 const connected = (uid = 1_001) => step({ kind: 'connected', uid });
@@ -78,7 +71,7 @@ describe('the first job of a user', () => {
   });
 
   it('is forwarded after a fixed wait when readiness cannot be seen', () => {
-    machine = new Machine({ ...POLICY, readyDelayMs: 15_000 });
+    machine = new Machine({ ...PLAIN_POLICY, readyDelayMs: 15_000 });
     job();
     started();
     expect(kinds(tick(14_999))).toEqual([]);
@@ -109,7 +102,7 @@ describe('users do not stand in each other’s way', () => {
   it('starts at most maxStarting executors at once and the next when one is ready', () => {
     expect(kinds([...job(alice), ...job(bob), ...job(carol)])).toEqual(['start', 'start']);
     started(alice);
-    expect(connected()).toContainEqual({ kind: 'start', user: carol });
+    expect(connected()).toContainEqual(expect.objectContaining({ kind: 'start', user: carol }));
   });
 
   it('sends the jobs of one user beyond heldPerUser to the delay queue', () => {
@@ -123,15 +116,30 @@ describe('users do not stand in each other’s way', () => {
     expect(machine.counts.held).toBe(8);
   });
 
-  it('defers jobs of further users when as many executors run as may, and starts one when another has ended', () => {
+  it('keeps further users in line, at the price of one held job each, and starts the first of them when another has ended', () => {
     makeReady(alice, 1_001);
     makeReady(bob, 1_002);
     makeReady(carol, 1_003);
-    const dave = knimeUserSchema.parse('dave');
-    expect(kinds(job(dave))).toEqual(['defer']);
+    expect(kinds(job(dave))).toEqual([]);
+    expect(job(dave)).toContainEqual(expect.objectContaining({ kind: 'defer', why: '3 of 3 executors run (max_executors)' }));
+    expect(kinds(job(erin))).toEqual([]);
     now += STABLE_MS;
-    listed(info('alice', 1_001), info('bob', 1_002));
-    expect(kinds(job(dave))).toEqual(['start']);
+    expect(listed(info('alice', 1_001), info('bob', 1_002))).toContainEqual(expect.objectContaining({ kind: 'start', user: dave }));
+    expect(machine.counts).toMatchObject({ held: 2, waiting: 1 });
+  });
+
+  it('forgets the place in line of a user whose jobs do not come back', () => {
+    for (const [user, uid] of [
+      [alice, 1_001],
+      [bob, 1_002],
+      [carol, 1_003],
+    ] as const)
+      makeReady(user, uid);
+    job(dave);
+    expect(kinds(tick(HOLD_MAX_MS))).toEqual(['defer']);
+    expect(machine.counts).toMatchObject({ held: 0, waiting: 1 });
+    tick(PLACE_MS);
+    expect(machine.counts).toMatchObject({ waiting: 0, users: 3 });
   });
 });
 
@@ -154,7 +162,7 @@ describe('two KNIME users of one account', () => {
   });
 
   it('are both served by an executor that comes while the second still waits for its turn to start', () => {
-    machine = new Machine({ ...POLICY, maxStarting: 1 });
+    machine = new Machine({ ...PLAIN_POLICY, maxStarting: 1 });
     job(alice);
     job(bob);
     started(alice, info('alice', 1_001, both));
@@ -162,7 +170,7 @@ describe('two KNIME users of one account', () => {
   });
 
   it('are served although there is no room for another executor', () => {
-    machine = new Machine({ ...POLICY, maxExecutors: 1 });
+    machine = new Machine({ ...PLAIN_POLICY, maxExecutors: 1 });
     job(alice);
     started(alice, info('alice', 1_001, both));
     connected();
@@ -200,7 +208,7 @@ describe('a job that comes back although its executor is ready', () => {
   });
 
   it('goes out faster and faster as soon as the executor takes them', () => {
-    machine = new Machine({ ...POLICY, heldPerUser: 200, heldInAll: 200 });
+    machine = new Machine({ ...PLAIN_POLICY, heldPerUser: 200, heldInAll: 200 });
     makeReady();
     for (let count = 0; count < 130; count++) job(alice, 2);
     offers(100);
@@ -235,13 +243,14 @@ describe('a job that comes back although its executor is ready', () => {
     expect(kinds(connected())).toEqual(['forward']);
   });
 
-  it('waits in the delay queue when the busy one has ended and others have taken its place', () => {
-    machine = new Machine({ ...POLICY, maxExecutors: 1 });
+  it('keeps its job and gets into line when the busy one has ended and others have taken its place', () => {
+    machine = new Machine({ ...PLAIN_POLICY, maxExecutors: 1 });
     makeReady();
     job(alice, 2);
     now += STABLE_MS;
     const effects = listed(info('bob', 1_002));
-    expect(kinds(effects)).toEqual(['defer']);
+    expect(kinds(effects)).toEqual([]);
+    expect(machine.counts).toMatchObject({ held: 1, waiting: 1 });
   });
 });
 
@@ -408,7 +417,7 @@ describe('the rest', () => {
   });
 
   it('holds no job for longer than RabbitMQ would bear', () => {
-    machine = new Machine({ ...POLICY, startTimeoutMs: HOLD_MAX_MS * 2 });
+    machine = new Machine({ ...PLAIN_POLICY, startTimeoutMs: HOLD_MAX_MS * 2 });
     job();
     started();
     expect(kinds(tick(HOLD_MAX_MS))).toEqual(['defer']);
@@ -419,6 +428,303 @@ describe('the rest', () => {
     now += STABLE_MS;
     listed();
     tick(1);
-    expect(machine.counts).toEqual({ held: 0, executors: 0, starting: 0, users: 0 });
+    expect(machine.counts).toEqual({ held: 0, executors: 0, starting: 0, users: 0, waiting: 0 });
+  });
+});
+
+const rule = (given: Partial<Rule>): Rule => ({
+  label: 'rule 1',
+  users: [],
+  groups: [],
+  action: 'allow',
+  profile: profileNameSchema.parse('default'),
+  maxExecutors: undefined,
+  priority: 0,
+  idleStopMs: undefined,
+  ...given,
+});
+const withPolicy = (given: Partial<Policy>) => {
+  machine = new Machine({ ...PLAIN_POLICY, ...given });
+};
+/** Executors that have used so much of a processor since they were started. */
+const sample = (cpuMs: number, ...names: [string, number][]) => listed(...names.map(([name, uid]) => info(name, uid, { cpuMs })));
+const ALICE: [string, number] = ['alice', 1_001];
+const BOB: [string, number] = ['bob', 1_002];
+
+describe('rules', () => {
+  it('deny by group, and say which rule it was', () => {
+    withPolicy({ rules: [rule({ groups: ['guests'], action: 'deny' })] });
+    expect(job(alice, 0, 0, ['guests'])).toEqual([
+      { kind: 'park', ticket: 1, user: alice, reason: 'USER_DENIED', detail: 'rule 1 denies "alice"' },
+    ]);
+    expect(kinds(job(bob, 0, 0, ['staff']))).toEqual(['start']);
+    expect(machine.counts.users).toBe(1);
+  });
+
+  it('choose the profile', () => {
+    withPolicy({ rules: [rule({ users: ['al*'], profile: profileNameSchema.parse('big') })] });
+    expect(job()).toContainEqual(
+      expect.objectContaining({ kind: 'start', user: alice, profile: 'big', why: expect.stringContaining('rule 1') }),
+    );
+  });
+
+  it('limit their own users, and nobody else', () => {
+    withPolicy({ rules: [rule({ groups: ['analysts'], maxExecutors: 1 })] });
+    expect(kinds(job(alice, 0, 0, ['analysts']))).toEqual(['start']);
+    expect(kinds(job(bob, 0, 0, ['analysts']))).toEqual([]);
+    expect(kinds(job(carol))).toEqual(['start']);
+    expect(machine.explain(bob, ['analysts'])).toMatchObject({ decision: 'wait', why: '1 of 1 executors of rule 1 run' });
+  });
+
+  it('count the executor of a user whose KNIME name is in capitals', () => {
+    withPolicy({ rules: [rule({ groups: ['analysts'], maxExecutors: 1 })] });
+    const capital = knimeUserSchema.parse('ALICE');
+    job(capital, 0, 0, ['analysts']);
+    started(capital, info('alice', 1_001));
+    expect(machine.explain(bob, ['analysts'])).toMatchObject({ decision: 'wait', why: '1 of 1 executors of rule 1 run' });
+  });
+
+  it('count the executor of a user who is mapped to an account by the user’s rule', () => {
+    const mapped = knimeUserSchema.parse('alice.smith');
+    const account = info('alice', 1_001, { knimeUsers: [alice, mapped] });
+    withPolicy({ rules: [rule({ users: ['*.smith'], maxExecutors: 1 })] });
+    job(mapped);
+    started(mapped, account);
+    listed(account);
+    expect(machine.explain(knimeUserSchema.parse('bob.smith'), [])).toMatchObject({ decision: 'wait' });
+    expect(machine.explain(bob, [])).toMatchObject({ decision: 'start' });
+  });
+
+  it('count executors that ran before the broker did, as soon as their users’ groups are known', () => {
+    withPolicy({ rules: [rule({ groups: ['analysts'], maxExecutors: 1 })] });
+    listed(info('alice', 1_001));
+    expect(machine.ungrouped()).toEqual(new Set([alice]));
+    expect(machine.explain(bob, ['analysts'])).toMatchObject({ decision: 'start' });
+    step({ kind: 'groups', user: alice, groups: ['analysts'] });
+    expect(machine.explain(bob, ['analysts'])).toMatchObject({ decision: 'wait', why: '1 of 1 executors of rule 1 run' });
+    expect(machine.ungrouped()).toEqual(new Set());
+  });
+
+  it('let some start before others', () => {
+    withPolicy({ maxStarting: 1, rules: [rule({ users: ['carol'], priority: 10 })] });
+    job(alice);
+    job(bob);
+    job(carol);
+    started(alice);
+    expect(connected()).toContainEqual(expect.objectContaining({ kind: 'start', user: carol }));
+  });
+});
+
+describe('an executor without work', () => {
+  beforeEach(() => withPolicy({ idleStopMs: 120_000 }));
+
+  it('is asked to end after idle_stop, and the next job starts another', () => {
+    makeReady();
+    sample(100, ALICE);
+    now += 60_000;
+    expect(kinds(sample(100, ALICE))).toEqual([]);
+    now += 60_000;
+    expect(sample(101, ALICE)).toContainEqual({ kind: 'stop', user: alice, why: 'idle for 120000 ms (idle_stop is 120000 ms)' });
+    expect(kinds(job())).toEqual([]);
+    expect(kinds(listed())).toEqual(['start']);
+    expect(machine.counts.held).toBe(1);
+  });
+
+  it('is not ended while it works on something that did not come by way of kpx, for however long', () => {
+    makeReady();
+    for (let minute = 1; minute <= 60; minute++) {
+      expect(kinds(sample(minute * 30_000, ALICE))).toEqual([]);
+      now += 60_000;
+    }
+  });
+
+  it('is not ended when its processor time is not known', () => {
+    makeReady();
+    for (let minute = 1; minute <= 60; minute++) {
+      expect(kinds(sample(0, ALICE))).toEqual([]);
+      now += 60_000;
+    }
+  });
+
+  it('is not ended when it has had a job meanwhile', () => {
+    makeReady();
+    sample(100, ALICE);
+    now += 119_000;
+    job();
+    now += 1_000;
+    expect(kinds(sample(100, ALICE))).toEqual([]);
+  });
+
+  it('is ended by force when it does not end', () => {
+    makeReady();
+    sample(100, ALICE);
+    now += 120_000;
+    sample(100, ALICE);
+    expect(kinds(tick(ENDING_MAX_MS - 1))).toEqual([]);
+    expect(kinds(tick(1))).toEqual(['kill']);
+    expect(kinds(tick(1))).toEqual([]);
+  });
+
+  it('has a time of its own by its rule', () => {
+    withPolicy({ idleStopMs: 120_000, rules: [rule({ users: ['alice'], idleStopMs: 600_000 })] });
+    makeReady(alice, 1_001);
+    makeReady(bob, 1_002);
+    sample(100, ALICE, BOB);
+    now += 120_000;
+    expect(sample(100, ALICE, BOB).filter(({ kind }) => kind === 'stop')).toEqual([expect.objectContaining({ user: bob })]);
+  });
+});
+
+it('is looked at twice within the shortest idle_stop there is', () => {
+  expect(machine.idleGrainMs).toBeUndefined();
+  withPolicy({ idleStopMs: 120_000, rules: [rule({ users: ['alice'], idleStopMs: 10_000 })] });
+  expect(machine.idleGrainMs).toBe(5_000);
+});
+
+describe('when it is full, with evict-idle', () => {
+  beforeEach(() => {
+    withPolicy({ maxExecutors: 2, whenFull: 'evict-idle' });
+    makeReady(alice, 1_001);
+    makeReady(bob, 1_002);
+    sample(100, ALICE, BOB);
+  });
+
+  it('ends the executor that has been idle for longest, once, and starts the one that waits when it is gone', () => {
+    now += 10_000;
+    job(bob);
+    now += EVICT_IDLE_MIN_MS;
+    expect(kinds(job(carol))).toEqual([]);
+    expect(machine.wantsList).toBe(true);
+    expect(sample(100, ALICE, BOB)).toContainEqual({
+      kind: 'stop',
+      user: alice,
+      why: 'idle for 70000 ms, and "carol" waits: 2 of 2 executors run (max_executors)',
+    });
+    expect(kinds(sample(100, ALICE, BOB))).toEqual([]);
+    expect(sample(100, BOB)).toContainEqual(expect.objectContaining({ kind: 'start', user: carol }));
+    expect(machine.wantsList).toBe(false);
+  });
+
+  it('ends nobody who may be at work: a job within the last minute, processor time, or none known', () => {
+    now += EVICT_IDLE_MIN_MS;
+    job(carol);
+    expect(kinds(sample(30_000, ALICE, BOB))).toEqual([]);
+    now += EVICT_IDLE_MIN_MS;
+    expect(kinds(sample(0, ALICE, BOB))).toEqual([]);
+    now += EVICT_IDLE_MIN_MS - 1;
+    expect(kinds(sample(0, ALICE, BOB))).toEqual([]);
+  });
+});
+
+describe('a host that is drained', () => {
+  it('starts nothing, gives the jobs of those who wait away, and goes on with those whose executors run', () => {
+    withPolicy({ maxStarting: 1 });
+    makeReady();
+    job(bob);
+    job(carol);
+    expect(step({ kind: 'drain', on: true })).toContainEqual(
+      expect.objectContaining({ kind: 'defer', user: carol, why: 'the host is being drained' }),
+    );
+    expect(kinds(job())).toEqual(['forward']);
+    expect(job(dave)).toContainEqual(expect.objectContaining({ kind: 'defer', why: 'the host is being drained', delayMs: 2_000 }));
+    // Where no other host takes it, it does not spin.
+    expect(job(dave, 5)).toContainEqual(expect.objectContaining({ kind: 'defer', delayMs: 10_000 }));
+    step({ kind: 'drain', on: false });
+    started(bob, info('bob', 1_002));
+    expect(connected(1_002)).toContainEqual(expect.objectContaining({ kind: 'start', user: carol }));
+  });
+});
+
+describe('a host that is drained meanwhile', () => {
+  it('keeps no job of a user whose start failed before', () => {
+    job();
+    job();
+    failed();
+    step({ kind: 'drain', on: true });
+    expect(kinds(tick(PLAIN_POLICY.backoffInitialMs))).toEqual(['defer', 'defer']);
+    expect(machine.counts.held).toBe(0);
+  });
+});
+
+describe('a job that is too old', () => {
+  it('is parked, if there is an age at which it is', () => {
+    withPolicy({ jobMaxAgeMs: 60_000 });
+    expect(kinds(job(alice, 0, 60_000))).toEqual(['start']);
+    expect(job(alice, 0, 60_001)).toContainEqual(expect.objectContaining({ kind: 'park', reason: 'JOB_TOO_OLD' }));
+  });
+});
+
+describe('another policy', () => {
+  it('holds for users and executors that there are, and loses no job', () => {
+    withPolicy({ maxExecutors: 1 });
+    makeReady();
+    job(bob);
+    job(carol);
+    const effects = step({ kind: 'policy', policy: { ...PLAIN_POLICY, maxExecutors: 2, deny: new Set(['alice']) } });
+    expect(kinds(effects)).toEqual(['start']);
+    expect(kinds(job())).toEqual(['park']);
+    expect(machine.counts.held).toBe(2);
+  });
+});
+
+describe('a policy that has become stricter', () => {
+  it('parks what waits of a user whom it denies, and starts nothing for it', () => {
+    withPolicy({ maxExecutors: 1 });
+    makeReady();
+    job(bob);
+    const effects = step({ kind: 'policy', policy: { ...PLAIN_POLICY, deny: new Set(['bob']) } });
+    expect(kinds(effects)).toEqual(['park']);
+    expect(effects).toContainEqual({ kind: 'park', ticket: 2, user: bob, reason: 'USER_DENIED', detail: '"bob" is in policy.deny' });
+    expect(machine.counts).toMatchObject({ held: 0, waiting: 0, users: 1 });
+  });
+
+  it('parks what waits of a user whose groups it asks for, and whom they deny', () => {
+    step({ kind: 'job', ticket: 1, user: alice, hops: 0, groups: undefined, ageMs: 0 });
+    step({ kind: 'policy', policy: { ...PLAIN_POLICY, rules: [rule({ groups: ['leavers'], action: 'deny' })] } });
+    expect(machine.ungrouped()).toEqual(new Set([alice]));
+    expect(step({ kind: 'groups', user: alice, groups: ['leavers'] })).toContainEqual(
+      expect.objectContaining({ kind: 'park', detail: 'rule 1 denies "alice"' }),
+    );
+  });
+
+  it('counts what is being started at the moment by the new rules', () => {
+    withPolicy({ rules: [rule({ users: ['*'], maxExecutors: 1 })] });
+    job(alice);
+    job(bob);
+    expect(kinds(step({ kind: 'policy', policy: { ...PLAIN_POLICY, rules: [rule({ users: ['*'], maxExecutors: 1 })] } }))).toEqual([]);
+  });
+
+  it('gives away all but one of the jobs of a user for whom there is no room any more', () => {
+    withPolicy({ maxStarting: 1 });
+    job(alice);
+    job(bob);
+    job(bob);
+    expect(kinds(step({ kind: 'policy', policy: { ...PLAIN_POLICY, maxExecutors: 1 } }))).toEqual(['defer']);
+    expect(machine.counts.held).toBe(2);
+  });
+});
+
+describe('explain', () => {
+  it.each<[what: string, given: () => unknown, expected: object]>([
+    ['a first job', () => {}, { decision: 'start', why: '0 of 3 executors run', state: 'idle', rule: 'none', executor: 'none' }],
+    [
+      'a denied user',
+      () => step({ kind: 'policy', policy: { ...PLAIN_POLICY, deny: new Set(['alice']) } }),
+      { decision: 'park', why: 'USER_DENIED: "alice" is in policy.deny' },
+    ],
+    ['a ready executor', () => makeReady(), { decision: 'forward', executor: 'account "alice", uid 1001, pid 11001, ready' }],
+    ['one that boots', () => [job(), started()], { decision: 'hold', why: 'the executor is starting', held: 1 }],
+    ['a start that failed', () => [job(), failed()], { decision: 'hold', why: 'LAUNCH_FAILED: exit 1; next attempt in 1500 ms' }],
+    [
+      'no room',
+      () => step({ kind: 'policy', policy: { ...PLAIN_POLICY, maxExecutors: 1, coreTokens: 4, tokensPerExecutor: 8 } }),
+      { decision: 'wait', why: '0 of 4 core tokens are taken, an executor takes 8' },
+    ],
+    ['a host that is drained', () => step({ kind: 'drain', on: true }), { decision: 'wait', why: 'the host is being drained' }],
+  ])('of %s says what a job would meet', (_, given, expected) => {
+    given();
+    const before = machine.counts;
+    expect(machine.explain(alice, [])).toMatchObject(expected);
+    expect(machine.counts).toEqual(before);
   });
 });

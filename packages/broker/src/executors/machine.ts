@@ -1,18 +1,28 @@
-import { ERRORS, type ErrorCode, type ExecutorInfo, ExecutorState, type KnimeUser, type OsUser } from '@kpx/protocol';
+import { ERRORS, type ErrorCode, type ExecutorInfo, ExecutorState, type KnimeUser, knimeUserSchema, type OsUser } from '@kpx/protocol';
 import { backoffMs } from '../policy/backoff.js';
 import {
+  admits,
   BUSY_DELAY_MS,
+  evictable,
   FIRST_OFFER,
   HOPS_FREE,
   hasRoom,
-  isDenied,
+  type Idleness,
+  idleForMs,
+  idleStopMsOf,
   type Load,
+  leaveDelayMs,
   mayStart,
   NO_ROOM_DELAY_MS,
+  nextInLine,
   nextOffer,
   type Offer,
   type Policy,
+  profileOf,
+  ruleOf,
+  type Verdict,
 } from '../policy/policy.js';
+import type { Rule } from '../policy/rules.js';
 import type { Reason } from '../reasons.js';
 import type { Effect, Event, State, Ticket } from './events.js';
 
@@ -28,6 +38,7 @@ import type { Effect, Event, State, Ticket } from './events.js';
  *                        +-> broken
  *
  * A job of a `ready` user is forwarded at once; one that keeps coming back is held, and offered again at the pace of its busy executor.
+ * Users for whom there is no room stay `queued`, in line, each at the price of one held job; their other jobs wait in a delay queue.
  */
 
 /** Longest time that a job is held, in milliseconds: far below RabbitMQ's consumer timeout of 30 minutes. Then it waits in a delay queue. */
@@ -36,6 +47,12 @@ export const HOLD_MAX_MS = 300_000;
 export const REFUSAL_MS = 30_000;
 /** Wait before the helper is asked again after it could not be reached, in milliseconds. Does not count as an attempt. */
 export const NO_HELPER_RETRY_MS = 2_000;
+/** Jobs held for a user for whom there is no room: one keeps the place in line. */
+export const HELD_IN_LINE = 1;
+/** How long a user keeps the place in line without a held job, in milliseconds: its jobs come back from the delay queue within this time. */
+export const PLACE_MS = 30_000;
+/** How long an executor that was asked to end may take before it is ended by force, in milliseconds: longer than its unit's TimeoutStopSec=. */
+export const ENDING_MAX_MS = 90_000;
 /** An executor that crashes sooner than this after it was ready counts as one more failed start, in milliseconds. */
 export const STABLE_MS = 10_000;
 
@@ -46,11 +63,16 @@ interface HeldJob {
 
 interface User {
   readonly name: KnimeUser;
+  /** OS groups; undefined: no rule has asked for them. */
+  groups: readonly string[] | undefined;
+  rule: Rule | undefined;
+  admitted: Verdict;
   state: State;
-  /** When `backoff`, `broken` or `refused` ends; when `idle`: until when the failures are remembered. */
+  /** When `backoff`, `broken` or `refused` ends; when `idle`: until when the failures are remembered; when `queued`: the place in line. */
   until: number;
-  /** Failed starts in a row. */
+  /** Failed starts in a row, within the policy's window. */
   failures: number;
+  failingSince: number;
   /** Why it is `backoff`, `broken` or `refused`. */
   code: Reason | ErrorCode;
   detail: string;
@@ -61,26 +83,52 @@ interface User {
   cameBack: boolean;
 }
 
-interface Executor {
-  osUser: OsUser;
-  uid: number;
-  pid: number;
+interface Executor extends Idleness {
+  readonly osUser: OsUser;
+  readonly uid: number;
+  readonly pid: number;
+  /** The KNIME name that it was started for, as far as is known: to ask the helper by, and to find its rule. */
+  user: KnimeUser;
+  groups: readonly string[] | undefined;
+  rule: Rule | undefined;
   readonly since: number;
   ready: boolean;
   readySince: number;
-  /** Until when it must be ready. */
+  /** Until when it must be ready, or, when it is to end, must have ended. */
   deadline: number;
+  ending: boolean;
+  quietSince: number;
+  seenUntil: number | undefined;
+  cpuMs: number;
+}
+
+/** What `explain` says: what a job of a user would meet now. */
+export interface Explanation {
+  readonly user: KnimeUser;
+  readonly groups: readonly string[];
+  readonly rule: string;
+  readonly profile: string;
+  readonly state: State;
+  readonly executor: string;
+  readonly held: number;
+  readonly decision: 'forward' | 'hold' | 'start' | 'wait' | 'park';
+  readonly why: string;
 }
 
 export class Machine {
-  readonly #policy: Policy;
+  #policy: Policy;
   readonly #users = new Map<KnimeUser, User>();
   readonly #executors = new Map<OsUser, Executor>();
   /** Every KNIME name of which it is known that its jobs go to the executor of an account. */
   readonly #accounts = new Map<KnimeUser, OsUser>();
-  /** Users in state `queued`, first come first served. */
+  /** Users in state `queued`, in the order in which they came. */
   readonly #queue = new Set<User>();
-  #starting = 0;
+  /** Users for whose executors the helper has been asked. */
+  readonly #asked = new Set<User>();
+  /** Executors that run and are not ready. */
+  #booting = 0;
+  #availableMemory: number | undefined;
+  #draining = false;
   #held = 0;
   #effects: Effect[] = [];
   #now = 0;
@@ -101,7 +149,79 @@ export class Machine {
 
   /** For status and tests. */
   get counts() {
-    return { held: this.#held, executors: this.#executors.size, starting: this.#load().starting, users: this.#users.size };
+    const starting = this.#booting + this.#asked.size;
+    return { held: this.#held, executors: this.#executors.size, starting, users: this.#users.size, waiting: this.#queue.size };
+  }
+
+  /** Somebody waits for an executor that could be ended: look at them soon. */
+  get wantsList(): boolean {
+    return this.#queue.size > 0 && this.#policy.whenFull === 'evict-idle' && !this.#draining;
+  }
+
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  /** How often to look at the executors so that idle_stop means what it says, in milliseconds; undefined: it is off. */
+  get idleGrainMs(): number | undefined {
+    const times = [this.#policy.idleStopMs, ...this.#policy.rules.map(({ idleStopMs }) => idleStopMs)].filter((time) => time !== undefined);
+    return times.length === 0 ? undefined : Math.min(...times) / 2;
+  }
+
+  /** Whose groups are not known: executors that ran before the broker did, and users from before a rule asked. */
+  ungrouped(): Set<KnimeUser> {
+    const everybody = [...[...this.#users.values()].map(({ name, groups }) => ({ user: name, groups })), ...this.#executors.values()];
+    return new Set(everybody.filter(({ groups }) => groups === undefined).map(({ user }) => user));
+  }
+
+  /** Executors stay, whatever the new policy says; so do jobs, but for those of users whom it denies. */
+  #setPolicy(policy: Policy): void {
+    this.#policy = policy;
+    for (const user of this.#users.values()) this.#judge(user);
+    for (const executor of this.#executors.values()) this.#judgeExecutor(executor);
+    for (const user of this.#queue) this.#shorten(user);
+  }
+
+  #setGroups(name: KnimeUser, groups: readonly string[]): void {
+    const user = this.#users.get(name);
+    if (user) {
+      user.groups = groups;
+      this.#judge(user);
+    }
+    for (const executor of this.#executors.values()) {
+      if (executor.user !== name) continue;
+      executor.groups = groups;
+      this.#judgeExecutor(executor);
+    }
+  }
+
+  /** What a job of this user would meet now. Changes nothing. */
+  explain(name: KnimeUser, groups: readonly string[]): Explanation {
+    const rule = ruleOf(this.#policy, name, groups);
+    const user = this.#users.get(name);
+    const executor = this.#executorOf(name);
+    const load = this.#load();
+    const said = executor
+      ? `account "${executor.osUser}", uid ${executor.uid}, pid ${executor.pid}, ${executor.ending ? 'ending' : executor.ready ? 'ready' : 'starting'}`
+      : 'none';
+    const held = user?.held.length ?? 0;
+    const facts = { user: name, groups, rule: rule?.label ?? 'none', profile: profileOf(rule), executor: said, held };
+    const state = user?.state ?? (executor ? (executor.ready ? 'ready' : 'booting') : 'idle');
+    const decide = (decision: Explanation['decision'], why: string) => ({ ...facts, state, decision, why });
+    const admitted = admits(this.#policy, name, rule);
+    if (!admitted.ok) return decide('park', `USER_DENIED: ${admitted.why}`);
+    if (state === 'broken' || state === 'refused') return decide('park', `${user?.code}: ${user?.detail}`);
+    if (state === 'backoff')
+      return decide('hold', `${user?.detail}; next attempt in ${Math.max(0, Math.ceil((user?.until ?? 0) - this.#now))} ms`);
+    if (executor && (!executor.ready || executor.ending))
+      return decide('hold', `the executor is ${executor.ending ? 'ending' : 'starting'}`);
+    if (executor && held > 0) return decide('hold', `the executor is busy, ${held} jobs wait for it already`);
+    if (executor) return decide('forward', 'the executor is ready');
+    if (state === 'starting') return decide('hold', 'the executor is being started');
+    const room = hasRoom(this.#policy, load, rule);
+    if (!room.ok) return decide('wait', room.why);
+    const turn = mayStart(this.#policy, load);
+    return turn.ok ? decide('start', `${load.executors} of ${this.#policy.maxExecutors} executors run`) : decide('wait', turn.why);
   }
 
   step(event: Event, now: number, random: number): Effect[] {
@@ -109,7 +229,7 @@ export class Machine {
     this.#now = now;
     switch (event.kind) {
       case 'job':
-        this.#job(event.ticket, event.user, event.hops);
+        this.#job(event);
         break;
       case 'started':
         this.#started(event.user, event.executor);
@@ -126,6 +246,19 @@ export class Machine {
       case 'listed':
         this.#listed(event.executors, event.askedAt, random);
         break;
+      case 'memory':
+        this.#availableMemory = event.availableBytes;
+        break;
+      case 'policy':
+        this.#setPolicy(event.policy);
+        break;
+      case 'groups':
+        this.#setGroups(event.user, event.groups);
+        break;
+      case 'drain':
+        this.#draining = event.on;
+        for (const user of this.#queue) this.#shorten(user);
+        break;
       case 'channel lost':
         for (const user of this.#users.values()) user.held = [];
         this.#held = 0;
@@ -138,48 +271,89 @@ export class Machine {
     return this.#effects;
   }
 
-  #job(ticket: Ticket, name: KnimeUser, hops: number): void {
-    if (isDenied(name, this.#policy)) {
-      this.#effects.push({ kind: 'park', ticket, user: name, reason: 'USER_DENIED', detail: `"${name}" is in policy.deny` });
+  #job({ ticket, user: name, hops, groups, ageMs }: Extract<Event, { kind: 'job' }>): void {
+    const { jobMaxAgeMs } = this.#policy;
+    if (jobMaxAgeMs !== undefined && ageMs > jobMaxAgeMs) {
+      const detail = `the job is ${ageMs} ms old (job_max_age is ${jobMaxAgeMs} ms): whoever has sent it has given up`;
+      this.#effects.push({ kind: 'park', ticket, user: name, reason: 'JOB_TOO_OLD', detail });
       return;
     }
-    const user = this.#user(name);
+    const user = this.#user(name, groups);
+    if (!user.admitted.ok) {
+      this.#effects.push(denial(user.admitted.why, user, ticket));
+      this.#forgetIfNothing(user);
+      return;
+    }
     if (user.state === 'idle') this.#wake(user);
     switch (user.state) {
       case 'ready':
-        if (hops < HOPS_FREE && user.held.length === 0) this.#effects.push({ kind: 'forward', ticket, user: name });
-        else this.#hold(user, ticket);
+        if (hops < HOPS_FREE && user.held.length === 0) this.#forward(user, ticket);
+        else this.#hold(user, ticket, hops);
         if (hops >= HOPS_FREE) user.cameBack = true;
         break;
       case 'broken':
       case 'refused':
         this.#effects.push({ kind: 'park', ticket, user: name, reason: user.code, detail: user.detail });
         break;
-      case 'idle':
-        this.#effects.push({ kind: 'defer', ticket, user: name, delayMs: NO_ROOM_DELAY_MS, why: 'as many executors run as may' });
-        this.#forgetIfNothing(user);
-        break;
       default:
-        this.#hold(user, ticket);
+        this.#hold(user, ticket, hops);
     }
   }
 
-  /** What the first job of an idle user leads to: its executor is known already, or one is planned, or (still `idle`) there is no room. */
+  #forward(user: User, ticket: Ticket): void {
+    const executor = this.#executorOf(user.name);
+    if (executor) executor.quietSince = this.#now;
+    this.#effects.push({ kind: 'forward', ticket, user: user.name });
+  }
+
+  /** What the first job of an idle user leads to: its executor is known already, or one is wanted. */
   #wake(user: User): void {
-    const executor = this.#executorOf(user);
-    if (executor) {
-      if (executor.deadline === Number.POSITIVE_INFINITY) executor.deadline = this.#now + this.#policy.startTimeoutMs;
-      this.#set(user, executor.ready ? 'ready' : 'booting', `executor of "${executor.osUser}"`);
-    } else if (hasRoom(this.#load(), this.#policy)) {
-      this.#set(user, 'queued', '');
+    const executor = this.#executorOf(user.name);
+    if (!executor) {
+      user.until = this.#now + PLACE_MS;
+      const room = this.#roomFor(user);
+      this.#set(user, 'queued', room.ok ? '' : room.why);
       this.#queue.add(user);
+      this.#shorten(user);
+      return;
     }
+    if (executor.deadline === Number.POSITIVE_INFINITY) executor.deadline = this.#now + this.#policy.startTimeoutMs;
+    const usable = executor.ready && !executor.ending;
+    this.#set(user, usable ? 'ready' : 'booting', `executor of "${executor.osUser}"${executor.ending ? ', which is ending' : ''}`);
   }
 
-  #hold(user: User, ticket: Ticket): void {
-    if (user.held.length >= this.#policy.heldPerUser || this.#held >= this.#policy.heldInAll) {
-      const delayMs = user.state === 'ready' ? BUSY_DELAY_MS : NO_ROOM_DELAY_MS;
-      this.#effects.push({ kind: 'defer', ticket, user: user.name, delayMs, why: 'as many jobs are held as may' });
+  /** How many jobs may be held for this user. Nobody else gets what a host holds that starts nothing. */
+  #heldAtMost(user: User): number {
+    if (user.state !== 'queued' || this.#roomFor(user).ok) return this.#policy.heldPerUser;
+    return this.#draining ? 0 : HELD_IN_LINE;
+  }
+
+  /** Gives away what is held beyond that. */
+  #shorten(user: User): void {
+    const kept = new Set(user.held.slice(0, this.#heldAtMost(user)));
+    if (kept.size === user.held.length) return;
+    const why = this.#whyWaiting(user);
+    const delayMs = leaveDelayMs(this.#draining, 0);
+    this.#release(
+      user,
+      (ticket) => ({ kind: 'defer', ticket, user: user.name, delayMs, why }),
+      (job) => !kept.has(job),
+    );
+  }
+
+  #hold(user: User, ticket: Ticket, hops: number): void {
+    const inLine = user.state === 'queued';
+    const most = this.#heldAtMost(user);
+    if (inLine) user.until = this.#now + PLACE_MS;
+    if (user.held.length >= most || this.#held >= this.#policy.heldInAll) {
+      const delayMs = user.state === 'ready' ? BUSY_DELAY_MS : leaveDelayMs(this.#draining, hops);
+      this.#effects.push({
+        kind: 'defer',
+        ticket,
+        user: user.name,
+        delayMs,
+        why: inLine ? this.#whyWaiting(user) : 'as many jobs are held as may',
+      });
       return;
     }
     user.held.push({ ticket, since: this.#now });
@@ -195,47 +369,134 @@ export class Machine {
   }
 
   #startQueued(): void {
-    for (const user of this.#queue) {
-      if (!mayStart(this.#load(), this.#policy)) return;
+    while (this.#queue.size > 0) {
+      const load = this.#load();
+      // A rule leaves less room, never more: with none at all nobody in line has to be looked at.
+      if (!mayStart(this.#policy, load).ok || !hasRoom(this.#policy, load, undefined).ok) return;
+      const user = nextInLine([...this.#queue].filter(({ rule }) => hasRoom(this.#policy, load, rule).ok));
+      if (!user) return;
       this.#queue.delete(user);
-      this.#starting += 1;
-      this.#set(user, 'starting', '');
-      this.#effects.push({ kind: 'start', user: user.name });
+      this.#asked.add(user);
+      const rule = user.rule ? `, ${user.rule.label}` : '';
+      const why = `${load.executors + 1} of ${this.#policy.maxExecutors} executors with this one${rule}`;
+      this.#set(user, 'starting', why);
+      this.#effects.push({ kind: 'start', user: user.name, profile: profileOf(user.rule), why });
     }
+  }
+
+  #roomFor(user: User): Verdict {
+    return hasRoom(this.#policy, this.#load(), user.rule);
+  }
+
+  #whyWaiting(user: User): string {
+    const room = this.#roomFor(user);
+    if (!room.ok) return room.why;
+    const turn = mayStart(this.#policy, this.#load());
+    return turn.ok ? 'as many jobs are held as may' : turn.why;
+  }
+
+  /** Where somebody waits for room: ends an executor that has nothing to do, one for each who waits. */
+  #evict(): void {
+    if (this.#policy.whenFull !== 'evict-idle' || this.#draining || this.#queue.size === 0) return;
+    const all = [...this.#executors.values()];
+    let ending = all.filter((executor) => executor.ending).length;
+    for (const user of this.#queue) {
+      if (ending >= this.#queue.size) return;
+      const room = this.#roomFor(user);
+      if (room.ok) continue;
+      const limitedByRule = hasRoom({ ...this.#policy, rules: [] }, { ...this.#load(), byRule: new Map() }, user.rule).ok;
+      const executor = evictable(limitedByRule ? all.filter(({ rule }) => rule === user.rule) : all);
+      if (!executor) continue;
+      this.#end(executor, `idle for ${idleForMs(executor)} ms, and "${user.name}" waits: ${room.why}`);
+      ending += 1;
+    }
+  }
+
+  #end(executor: Executor, why: string): void {
+    executor.ending = true;
+    executor.deadline = this.#now + ENDING_MAX_MS;
+    for (const user of this.#usersOf(executor)) if (user.state === 'ready') this.#begin(user, why);
+    this.#effects.push({ kind: 'stop', user: executor.user, why });
   }
 
   #started(name: KnimeUser, info: ExecutorInfo): void {
     const executor = this.#adopt(info);
     this.#accounts.set(name, info.osUser);
+    this.#startedFor(executor, this.#users.get(name));
     this.#leaveStarting(name, (user) => this.#set(user, 'booting', `executor of "${info.osUser}", uid ${info.uid}, pid ${info.mainPid}`));
-    if (executor.ready) this.#ready(executor);
+    if (executor.ready && !executor.ending) this.#ready(executor);
   }
 
   /** Takes an executor into the books. A new process under an account known before has to become ready anew. */
-  #adopt({ osUser, uid, mainPid, knimeUsers }: ExecutorInfo): Executor {
+  #adopt(info: ExecutorInfo): Executor {
+    const { osUser, uid, mainPid, knimeUsers } = info;
     for (const name of knimeUsers) this.#accounts.set(name, osUser);
     const known = this.#executors.get(osUser);
     if (known && known.pid === mainPid) return known;
+    this.#remove(known);
     const { startTimeoutMs, readyDelayMs } = this.#policy;
     const deadline = this.#now + (readyDelayMs ?? startTimeoutMs);
-    const executor = { osUser, uid, pid: mainPid, since: this.#now, ready: false, readySince: 0, deadline };
+    const user = knimeUsers[0] ?? knimeUserSchema.parse(osUser);
+    const idleness = { ready: false, ending: false, quietSince: this.#now, seenUntil: undefined };
+    const judged = { user, groups: undefined, rule: undefined };
+    const executor: Executor = { osUser, uid, pid: mainPid, ...judged, since: this.#now, readySince: 0, deadline, cpuMs: 0, ...idleness };
+    this.#judgeExecutor(executor);
     this.#executors.set(osUser, executor);
-    for (const user of this.#users.values()) {
-      if (this.#accounts.get(user.name) !== osUser) continue;
-      if (this.#queue.delete(user) || user.state === 'ready') this.#set(user, 'booting', `executor of "${osUser}"`);
+    this.#booting += 1;
+    for (const waiting of this.#users.values()) {
+      if (this.#accounts.get(waiting.name) !== osUser) continue;
+      if (this.#queue.delete(waiting) || waiting.state === 'ready') this.#set(waiting, 'booting', `executor of "${osUser}"`);
     }
     return executor;
   }
 
+  #remove(executor: Executor | undefined): void {
+    if (!executor) return;
+    this.#executors.delete(executor.osUser);
+    if (!executor.ready) this.#booting -= 1;
+  }
+
+  #judgeExecutor(executor: Executor): void {
+    executor.rule = ruleOf(this.#policy, executor.user, executor.groups ?? []);
+  }
+
+  /** What is known of the user is better than what the helper knows of the account. */
+  #startedFor(executor: Executor, user: User | undefined): void {
+    if (!user) return;
+    executor.user = user.name;
+    executor.groups = user.groups;
+    executor.rule = user.rule;
+  }
+
+  /** Processor time between two lists tells whether an executor works on something that did not come by way of kpx. */
+  #sample(executor: Executor, { cpuMs }: ExecutorInfo): void {
+    const { seenUntil, cpuMs: before } = executor;
+    executor.cpuMs = cpuMs;
+    executor.seenUntil = cpuMs === 0 ? undefined : this.#now;
+    const share = seenUntil === undefined || seenUntil === this.#now ? 1 : (cpuMs - before) / (this.#now - seenUntil);
+    if (executor.seenUntil === undefined || (seenUntil !== this.#now && share > this.#policy.idleCpuShare)) executor.quietSince = this.#now;
+  }
+
   #ready(executor: Executor): void {
-    if (!executor.ready) executor.readySince = this.#now;
+    if (!executor.ready) {
+      executor.readySince = this.#now;
+      executor.quietSince = this.#now;
+      this.#booting -= 1;
+    }
     executor.ready = true;
+    if (executor.ending) return;
     for (const user of this.#usersOf(executor)) {
       if (user.state !== 'booting') continue;
       this.#set(user, 'ready', `uid ${executor.uid}, pid ${executor.pid}`);
       user.offer = FIRST_OFFER;
-      this.#release(user, (ticket) => ({ kind: 'forward', ticket, user: user.name }));
+      this.#forwardHeld(user);
     }
+  }
+
+  #forwardHeld(user: User, which: (job: HeldJob) => boolean = () => true): void {
+    const executor = this.#executorOf(user.name);
+    if (executor) executor.quietSince = this.#now;
+    this.#release(user, (ticket) => ({ kind: 'forward', ticket, user: user.name }), which);
   }
 
   #notStarted({ user: name, code, detail }: Extract<Event, { kind: 'not started' }>, random: number): void {
@@ -255,13 +516,15 @@ export class Machine {
   #leaveStarting(name: KnimeUser, next: (user: User) => void): void {
     const user = this.#users.get(name);
     if (user?.state !== 'starting') return;
-    this.#starting -= 1;
+    this.#asked.delete(user);
     next(user);
   }
 
   /** One more failed start: wait longer, or give up for a while. */
   #fail(user: User, detail: string, random: number): void {
-    const { startAttempts, backoffInitialMs, backoffMaxMs } = this.#policy;
+    const { startAttempts, startWindowMs, backoffInitialMs, backoffMaxMs } = this.#policy;
+    if (this.#now - user.failingSince > startWindowMs) user.failures = 0;
+    if (user.failures === 0) user.failingSince = this.#now;
     user.failures += 1;
     if (user.failures < startAttempts) {
       this.#rest(user, 'backoff', backoffMs(user.failures - 1, backoffInitialMs, backoffMaxMs, random), 'START_FAILED', detail);
@@ -279,18 +542,24 @@ export class Machine {
     for (const info of alive.values()) if (!this.#executors.has(info.osUser)) this.#adopt(info);
     for (const executor of [...this.#executors.values()]) {
       if (executor.since >= askedAt || alive.get(executor.osUser)?.mainPid === executor.pid) continue;
-      this.#gone(executor, ended.get(executor.osUser) || 'end unknown', random);
+      this.#gone(executor, ended.get(executor.osUser) ?? '', random);
     }
-    for (const info of alive.values()) this.#adopt(info);
+    for (const info of alive.values()) this.#sample(this.#adopt(info), info);
+    // Now, while what has been seen of their work is fresh.
+    for (const executor of this.#executors.values()) if (executor.ready && !executor.ending) this.#endIfIdle(executor);
+    this.#evict();
   }
 
+  /** `lastExit` is empty when nobody knows how it ended: systemd keeps only failures in mind. */
   #gone(executor: Executor, lastExit: string, random: number): void {
-    this.#executors.delete(executor.osUser);
-    const early = !executor.ready || (lastExit !== 'exit 0' && this.#now - executor.readySince < STABLE_MS);
+    this.#remove(executor);
+    const crashed = lastExit !== 'exit 0' && lastExit !== '';
+    const early = !executor.ending && (!executor.ready || (crashed && this.#now - executor.readySince < STABLE_MS));
+    const how = lastExit || 'no failure is known';
     for (const user of this.#usersOf(executor)) {
       if (user.state !== 'booting' && user.state !== 'ready') continue;
-      if (early) this.#fail(user, `the executor ended ${executor.ready ? 'soon after' : 'before'} it was ready: ${lastExit}`, random);
-      else this.#settle(user, `the executor ended: ${lastExit}`);
+      if (early) this.#fail(user, `the executor ended ${executor.ready ? 'soon after' : 'before'} it was ready: ${how}`, random);
+      else this.#settle(user, `the executor ended: ${how}`);
     }
     for (const [name, osUser] of this.#accounts) if (osUser === executor.osUser) this.#accounts.delete(name);
   }
@@ -302,39 +571,52 @@ export class Machine {
     this.#forgetIfNothing(user);
   }
 
-  /** To `idle`, and on from there if jobs are held. Where there is no room for an executor, they wait in a delay queue. */
+  /** To `idle`, and on from there if jobs are held. */
   #begin(user: User, detail: string): void {
     this.#set(user, 'idle', detail);
     if (user.held.length > 0) this.#wake(user);
-    if (user.state === 'ready') this.#release(user, (ticket) => ({ kind: 'forward', ticket, user: user.name }));
-    if (user.state !== 'idle') return;
-    const why = 'as many executors run as may';
-    this.#release(user, (ticket) => ({ kind: 'defer', ticket, user: user.name, delayMs: NO_ROOM_DELAY_MS, why }));
+    if (user.state === 'ready') this.#forwardHeld(user);
   }
 
   #tick(random: number): void {
     for (const executor of this.#executors.values()) {
-      if (executor.ready) continue;
-      if (executor.deadline > this.#now) continue;
-      if (this.#policy.readyDelayMs !== undefined) this.#ready(executor);
+      if ((executor.ready && !executor.ending) || executor.deadline > this.#now) continue;
+      if (executor.ending) {
+        executor.deadline = Number.POSITIVE_INFINITY;
+        this.#effects.push({ kind: 'kill', user: executor.user });
+      } else if (this.#policy.readyDelayMs !== undefined) this.#ready(executor);
       else this.#notReadyInTime(executor, random);
     }
     for (const user of this.#users.values()) {
       if (user.held.length > 0) this.#releaseOld(user);
       if (user.state === 'ready' && user.held.length > 0) this.#offer(user);
       if (user.until > this.#now) continue;
-      if (user.state === 'backoff') {
+      if (user.state === 'queued' && user.held.length === 0) this.#leaveLine(user, 'no job has come back');
+      else if (user.state === 'backoff') {
         user.until = this.#now + this.#policy.backoffMaxMs; // if it stays idle: until when the failures are remembered
         this.#begin(user, 'trying again');
       } else if (user.state === 'broken' || user.state === 'refused') {
         // Half open: one trial, and one more failure is enough to break again.
         user.failures = user.state === 'broken' ? this.#policy.startAttempts - 1 : 0;
+        user.failingSince = this.#now;
         this.#set(user, 'idle', 'the next job is a trial');
         if (user.failures === 0) this.#forgetIfNothing(user);
         else user.until = this.#now + this.#policy.backoffMaxMs;
       } else if (user.state === 'idle') this.#settle(user, '');
       else if (user.state === 'ready' && user.failures > 0) this.#forgive(user);
     }
+  }
+
+  #endIfIdle(executor: Executor): void {
+    const idleStopMs = idleStopMsOf(this.#policy, executor.rule);
+    const idleMs = idleForMs(executor);
+    if (idleStopMs !== undefined && idleMs >= idleStopMs) this.#end(executor, `idle for ${idleMs} ms (idle_stop is ${idleStopMs} ms)`);
+  }
+
+  #leaveLine(user: User, why: string): void {
+    this.#queue.delete(user);
+    this.#set(user, 'idle', why);
+    this.#forgetIfNothing(user);
   }
 
   #notReadyInTime(executor: Executor, random: number): void {
@@ -347,7 +629,7 @@ export class Machine {
   }
 
   #forgive(user: User): void {
-    const executor = this.#executorOf(user);
+    const executor = this.#executorOf(user.name);
     if (executor && this.#now - executor.readySince >= STABLE_MS) user.failures = 0;
   }
 
@@ -358,16 +640,13 @@ export class Machine {
     user.offerAt = this.#now + user.offer.everyMs;
     user.cameBack = false;
     const offered = new Set(user.held.slice(0, user.offer.jobs));
-    this.#release(
-      user,
-      (ticket) => ({ kind: 'forward', ticket, user: user.name }),
-      (job) => offered.has(job),
-    );
+    this.#forwardHeld(user, (job) => offered.has(job));
   }
 
   #releaseOld(user: User): void {
     const old = (job: HeldJob) => this.#now - job.since >= HOLD_MAX_MS;
-    const why = `held for ${HOLD_MAX_MS} ms`;
+    const why = user.state === 'queued' ? this.#whyWaiting(user) : `held for ${HOLD_MAX_MS} ms`;
+    if (user.state === 'queued' && user.held.some(old)) user.until = this.#now + PLACE_MS;
     this.#release(user, (ticket) => ({ kind: 'defer', ticket, user: user.name, delayMs: NO_ROOM_DELAY_MS, why }), old);
   }
 
@@ -384,13 +663,29 @@ export class Machine {
     this.#effects.push({ kind: 'state', user: user.name, state, detail });
   }
 
-  #user(name: KnimeUser): User {
+  #user(name: KnimeUser, groups: readonly string[] | undefined): User {
     const known = this.#users.get(name);
-    if (known) return known;
+    if (known) {
+      if (known.groups !== groups && groups !== undefined) this.#setGroups(name, groups);
+      return known;
+    }
     const offering = { offer: FIRST_OFFER, offerAt: 0, cameBack: false };
-    const user: User = { name, state: 'idle', until: 0, failures: 0, code: 'START_FAILED', detail: '', held: [], ...offering };
+    const judged = { groups, rule: undefined, admitted: { ok: true } as Verdict };
+    const past = { until: 0, failures: 0, failingSince: 0, code: 'START_FAILED' as const, detail: '' };
+    const user: User = { name, ...judged, state: 'idle', ...past, held: [], ...offering };
+    this.#judge(user);
     this.#users.set(name, user);
     return user;
+  }
+
+  /** Jobs of a user who is not admitted any more do not wait for an executor either. */
+  #judge(user: User): void {
+    user.rule = ruleOf(this.#policy, user.name, user.groups ?? []);
+    const admitted = admits(this.#policy, user.name, user.rule);
+    user.admitted = admitted;
+    if (admitted.ok) return;
+    this.#release(user, (ticket) => denial(admitted.why, user, ticket));
+    if (this.#queue.has(user)) this.#leaveLine(user, admitted.why);
   }
 
   /** Keeps the books as small as what is going on: an idle user without a past is no entry. */
@@ -398,8 +693,8 @@ export class Machine {
     if (user.state === 'idle' && user.held.length === 0 && user.failures === 0) this.#users.delete(user.name);
   }
 
-  #executorOf(user: User): Executor | undefined {
-    const osUser = this.#accounts.get(user.name);
+  #executorOf(name: KnimeUser): Executor | undefined {
+    const osUser = this.#accounts.get(name);
     return osUser === undefined ? undefined : this.#executors.get(osUser);
   }
 
@@ -408,8 +703,30 @@ export class Machine {
   }
 
   #load(): Load {
-    const booting = [...this.#executors.values()].filter(({ ready }) => !ready).length;
-    const starting = booting + this.#starting;
-    return { executors: this.#executors.size + this.#starting + this.#queue.size, starting };
+    return {
+      executors: this.#executors.size + this.#asked.size,
+      starting: this.#booting + this.#asked.size,
+      byRule: this.#policy.rules.length === 0 ? NOBODY : this.#byRule(),
+      availableMemory: this.#availableMemory,
+      draining: this.#draining,
+    };
+  }
+
+  #byRule(): Map<Rule, number> {
+    const counts = new Map<Rule, number>();
+    const count = (rule: Rule | undefined) => rule && counts.set(rule, (counts.get(rule) ?? 0) + 1);
+    for (const { rule } of this.#executors.values()) count(rule);
+    for (const { rule } of this.#asked) count(rule);
+    return counts;
   }
 }
+
+const NOBODY: ReadonlyMap<Rule, number> = new Map();
+
+const denial = (detail: string, { name }: User, ticket: Ticket): Effect => ({
+  kind: 'park',
+  ticket,
+  user: name,
+  reason: 'USER_DENIED',
+  detail,
+});

@@ -1,14 +1,37 @@
-import type { KnimeUser } from '@kpx/protocol';
+import { type KnimeUser, type ProfileName, profileNameSchema } from '@kpx/protocol';
+import { type Rule, ruleFor } from './rules.js';
 
-/** The limits that operators tune: `[policy]`, `[jobs]` and `[executors]`, times in milliseconds. */
+/*
+ * What operators tune, as pure functions: from the policy, a user, and the load of the machine to a decision and its reason in words. The same
+ * words are in the log, with parked and deferred jobs, and in `kpx-broker explain`.
+ */
+
+/** `[policy]`, `[jobs]` and `[executors]`; times in milliseconds, memory in bytes. */
 export interface Policy {
   readonly maxExecutors: number;
   readonly maxStarting: number;
   readonly startAttempts: number;
+  /** A failed start counts for this long. */
+  readonly startWindowMs: number;
   readonly backoffInitialMs: number;
   readonly backoffMaxMs: number;
-  /** Folded to lower case. */
+  /** KNIME names, folded to lower case. */
   readonly deny: ReadonlySet<string>;
+  readonly rules: readonly Rule[];
+  readonly whenFull: 'wait' | 'evict-idle';
+  /** An executor without work for this long is ended; undefined: never. */
+  readonly idleStopMs: number | undefined;
+  /** Share of one processor up to which an executor counts as being without work. */
+  readonly idleCpuShare: number;
+  /** What an executor is expected to take; 0: memory is not looked at. */
+  readonly executorMemory: number;
+  /** What is to be left for others. */
+  readonly minAvailableMemory: number;
+  /** Core tokens of the licence, and how many an executor takes; 0: not limited. */
+  readonly coreTokens: number;
+  readonly tokensPerExecutor: number;
+  /** What becomes of a job that is older; undefined: no job is too old. */
+  readonly jobMaxAgeMs: number | undefined;
   readonly heldPerUser: number;
   readonly heldInAll: number;
   readonly startTimeoutMs: number;
@@ -18,19 +41,103 @@ export interface Policy {
 
 /** What the machine knows at the moment of a decision. */
 export interface Load {
-  /** Running executors and those about to be started, one an account. */
+  /** Running executors and those that are being started, one an account. */
   readonly executors: number;
   /** Executors started or being started that are not ready yet. */
   readonly starting: number;
+  /** Executors by the rule of the users that they were started for. */
+  readonly byRule: ReadonlyMap<Rule, number>;
+  /** Of the host, in bytes; undefined: not known, or not looked at. */
+  readonly availableMemory: number | undefined;
+  /** A host that is to be emptied starts nothing. */
+  readonly draining: boolean;
 }
 
-export const isDenied = (user: KnimeUser, policy: Policy) => policy.deny.has(user.toLowerCase());
+export type Verdict = { readonly ok: true } | { readonly ok: false; readonly why: string };
+const OK: Verdict = { ok: true };
+const no = (why: string): Verdict => ({ ok: false, why });
 
-/** May one more executor be planned? Otherwise jobs wait in the delay queue until one has ended. */
-export const hasRoom = (load: Load, policy: Policy) => load.executors < policy.maxExecutors;
+const DEFAULT_PROFILE = profileNameSchema.parse('default');
 
-/** May one more planned executor be started now? Booting is what costs: at most maxStarting at once. */
-export const mayStart = (load: Load, policy: Policy) => load.starting < policy.maxStarting;
+/** May this user have an executor at all? */
+export function admits(policy: Policy, user: KnimeUser, rule: Rule | undefined): Verdict {
+  if (policy.deny.has(user.toLowerCase())) return no(`"${user}" is in policy.deny`);
+  if (rule?.action === 'deny') return no(`${rule.label} denies "${user}"`);
+  return OK;
+}
+
+export const ruleOf = (policy: Policy, user: KnimeUser, groups: readonly string[]) => ruleFor(policy.rules, user, groups);
+export const profileOf = (rule: Rule | undefined): ProfileName => rule?.profile ?? DEFAULT_PROFILE;
+export const idleStopMsOf = (policy: Policy, rule: Rule | undefined) => rule?.idleStopMs ?? policy.idleStopMs;
+
+/** Is there room for one more executor, of a user of this rule? If not, its jobs wait until one has ended. */
+export function hasRoom(policy: Policy, load: Load, rule: Rule | undefined): Verdict {
+  if (load.draining) return no('the host is being drained');
+  if (load.executors >= policy.maxExecutors) return no(`${load.executors} of ${policy.maxExecutors} executors run (max_executors)`);
+  const ofRule = rule ? (load.byRule.get(rule) ?? 0) : 0;
+  if (rule?.maxExecutors !== undefined && ofRule >= rule.maxExecutors)
+    return no(`${ofRule} of ${rule.maxExecutors} executors of ${rule.label} run`);
+  const { coreTokens, tokensPerExecutor } = policy;
+  const tokens = load.executors * tokensPerExecutor;
+  if (coreTokens > 0 && tokens + tokensPerExecutor > coreTokens)
+    return no(`${tokens} of ${coreTokens} core tokens are taken, an executor takes ${tokensPerExecutor}`);
+  return hasMemory(policy, load);
+}
+
+function hasMemory({ executorMemory, minAvailableMemory }: Policy, { availableMemory, starting }: Load): Verdict {
+  if (executorMemory === 0 && minAvailableMemory === 0) return OK;
+  if (availableMemory === undefined) return no('the available memory of the host is not known');
+  // What executors that start will take is not taken yet.
+  const promised = starting * executorMemory;
+  const left = availableMemory - promised - executorMemory;
+  if (left >= minAvailableMemory) return OK;
+  return no(
+    `${mib(availableMemory)} of memory are available, of which ${mib(promised)} are promised to executors that start; ` +
+      `one more takes ${mib(executorMemory)}, and ${mib(minAvailableMemory)} are to be left`,
+  );
+}
+
+const mib = (bytes: number) => `${Math.round(bytes / 1024 / 1024)} MiB`;
+
+/** May one more executor be started now? Booting is what costs: at most maxStarting at once. */
+export const mayStart = (policy: Policy, load: Load): Verdict =>
+  load.starting < policy.maxStarting ? OK : no(`${load.starting} of ${policy.maxStarting} executors are starting (max_starting)`);
+
+/** What of an executor decides whether it may be ended for want of work. */
+export interface Idleness {
+  /** Since when it has had no job from kpx and hardly any processor time, as far as has been seen. */
+  readonly quietSince: number;
+  /** Until when that has been seen; undefined: its processor time is not known. */
+  readonly seenUntil: number | undefined;
+  readonly ready: boolean;
+  readonly ending: boolean;
+}
+
+/** For how long, in milliseconds, an executor is known to have had nothing to do. 0 when that is not known: never take the unknown for idle. */
+export function idleForMs({ quietSince, seenUntil, ready, ending }: Idleness): number {
+  if (!ready || ending || seenUntil === undefined) return 0;
+  return Math.max(0, Math.floor(seenUntil - quietSince));
+}
+
+/** An executor that has worked within this time is not ended in favour of another, in milliseconds. */
+export const EVICT_IDLE_MIN_MS = 60_000;
+
+/** Which executor to end so that another may start: the one that has been idle for longest, never one that may be at work. */
+export function evictable<E extends Idleness>(executors: Iterable<E>): E | undefined {
+  let longest: E | undefined;
+  for (const executor of executors) {
+    if (idleForMs(executor) < EVICT_IDLE_MIN_MS) continue;
+    if (!longest || idleForMs(executor) > idleForMs(longest)) longest = executor;
+  }
+  return longest;
+}
+
+/** Who of those that wait is next: the highest priority, and among equals who came first. */
+export function nextInLine<U extends { readonly rule: Rule | undefined }>(waiting: Iterable<U>): U | undefined {
+  let next: U | undefined;
+  for (const user of waiting) if (!next || (user.rule?.priority ?? 0) > (next.rule?.priority ?? 0)) next = user;
+  return next;
+}
 
 /** Waits in delay queues, in milliseconds: one queue each. */
 export const DELAYS_MS = [2_000, 10_000] as const;
@@ -40,6 +147,12 @@ export type DelayMs = (typeof DELAYS_MS)[number];
 export const NO_ROOM_DELAY_MS: DelayMs = 10_000;
 /** The wait of a busy executor's jobs beyond those that are held for it. */
 export const BUSY_DELAY_MS: DelayMs = 2_000;
+
+/** How often a host that is drained lets go of a job for a short time only, so that another host takes it; later there seems to be none. */
+const LEAVES_QUICKLY = 5;
+/** The wait of a job that has to leave a host that starts nothing for it. */
+export const leaveDelayMs = (draining: boolean, hops: number): DelayMs =>
+  draining && hops < LEAVES_QUICKLY ? BUSY_DELAY_MS : NO_ROOM_DELAY_MS;
 
 /** A ready executor's job that came back fewer times has only met others who compete for the queue. */
 export const HOPS_FREE = 2;

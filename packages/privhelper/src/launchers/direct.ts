@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type ExecutorInfo, ExecutorState, KpxError, SpawnOutcome, StopMode } from '@kpx/protocol';
+import { type ExecutorInfo, ExecutorState, KpxError, type OsUser, type ProfileName, SpawnOutcome, StopMode } from '@kpx/protocol';
 import type { Account } from '../accounts.js';
 import type { Audit } from '../audit.js';
 import type { Config } from '../config.js';
@@ -41,7 +42,7 @@ export class DirectLauncher implements Launcher {
     this.#audit = audit;
   }
 
-  async start(account: Account, signal: AbortSignal): Promise<Started> {
+  async start(account: Account, _profile: ProfileName, signal: AbortSignal): Promise<Started> {
     const running = this.#children.get(account.osUser);
     if (running && running.state !== ExecutorState.exited) return { outcome: SpawnOutcome.alreadyRunning, executor: describe(running) };
     const { executor, directories } = this.#config;
@@ -56,21 +57,22 @@ export class DirectLauncher implements Launcher {
     return { outcome: SpawnOutcome.started, executor: describe(child) };
   }
 
-  async stop(account: Account, mode: StopMode): Promise<void> {
-    const child = this.#children.get(account.osUser);
-    if (!child || child.state === ExecutorState.exited) throw new KpxError('NOT_RUNNING', `no executor of "${account.osUser}" runs`);
+  async stop(osUser: OsUser, mode: StopMode): Promise<number> {
+    const child = this.#children.get(osUser);
+    if (!child || child.state === ExecutorState.exited) throw new KpxError('NOT_RUNNING', `no executor of "${osUser}" runs`);
     signalGroup(child, mode === StopMode.kill ? 'SIGKILL' : 'SIGTERM');
     if (child.state === ExecutorState.running) {
       child.state = ExecutorState.stopping;
       child.sinceMs = Date.now();
     }
+    return child.account.uid;
   }
 
   async list(): Promise<readonly ExecutorInfo[]> {
-    return [...this.#children.values()].map(describe).sort((a, b) => (a.osUser < b.osUser ? -1 : 1));
+    const executors = [...this.#children.values()].map((child) => ({ ...describe(child), cpuMs: cpuMsOf(child) }));
+    return executors.sort((a, b) => (a.osUser < b.osUser ? -1 : 1));
   }
 
-  /** Ends all executors and resolves when they are gone, at the latest (by force) after `graceMs` milliseconds. */
   async stopAll(graceMs: number): Promise<void> {
     this.#ending = true;
     const alive = this.#alive();
@@ -148,5 +150,18 @@ function signalGroup({ process: { pid, exitCode, signalCode } }: Child, signal: 
 function describe({ account, process, sinceMs, state, lastExit }: Child): ExecutorInfo {
   const { osUser, uid, knimeUsers } = account;
   const mainPid = state === ExecutorState.exited ? 0 : (process.pid ?? 0);
-  return { osUser, uid, knimeUsers: [...knimeUsers], sinceMs, state, mainPid, lastExit };
+  return { osUser, uid, knimeUsers: [...knimeUsers], sinceMs, state, mainPid, lastExit, cpuMs: 0 };
+}
+
+/** Of its main process and the children that it has waited for. Source of the fields and of 100 ticks a second: proc_pid_stat(5), sysconf(3). */
+function cpuMsOf({ process: { pid }, state }: Child): number {
+  if (state === ExecutorState.exited) return 0;
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    const ticks = fields.slice(11, 15).reduce((sum, field) => sum + Number(field), 0);
+    return Math.max(1, ticks * 10);
+  } catch {
+    return 0; // it has ended while we looked
+  }
 }

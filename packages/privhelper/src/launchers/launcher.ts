@@ -1,4 +1,4 @@
-import type { ExecutorInfo, SpawnOutcome, StopMode } from '@kpx/protocol';
+import type { ExecutorInfo, OsUser, ProfileName, SpawnOutcome, StopMode } from '@kpx/protocol';
 import type { Account } from '../accounts.js';
 
 export interface Started {
@@ -9,12 +9,17 @@ export interface Started {
 /** How executors are started and stopped. State is derived from the operating system, never stored. */
 export interface Launcher {
   /**
-   * Idempotent: one executor an account. Resolves when the executor's program runs under the account (not when it is ready for jobs).
-   * Throws LIMIT_REACHED, LAUNCH_FAILED or DEADLINE_EXCEEDED.
+   * Idempotent: one executor an account, whatever its profile. Resolves when the executor's program runs under the account (not when it is ready for jobs).
+   * Throws PROFILE_UNKNOWN, LIMIT_REACHED, LAUNCH_FAILED or DEADLINE_EXCEEDED.
    */
-  start(account: Account, signal: AbortSignal): Promise<Started>;
-  /** Asks it to end (`graceful`) or ends it (`kill`); does not wait. Throws NOT_RUNNING when kpx has started none. */
-  stop(account: Account, mode: StopMode): Promise<void>;
+  start(account: Account, profile: ProfileName, signal: AbortSignal): Promise<Started>;
+  /**
+   * Asks it to end (`graceful`) or ends it (`kill`); does not wait. Goes by the name alone, so that the executor of an account which is gone
+   * or denied by now can be stopped. Answers its uid. Throws NOT_RUNNING when kpx has started none.
+   */
+  stop(osUser: OsUser, mode: StopMode, signal: AbortSignal): Promise<number>;
   /** Every executor, running or ended, in a stable order. */
-  list(): Promise<readonly ExecutorInfo[]>;
+  list(signal: AbortSignal): Promise<readonly ExecutorInfo[]>;
+  /** Ends those that cannot live without the helper; resolves when they are gone, at the latest (by force) after `graceMs` milliseconds. */
+  stopAll(graceMs: number): Promise<void>;
 }

@@ -124,10 +124,11 @@ export async function ownerOfDirectory(parent: FileHandle, name: string, path: s
 
 /**
  * `/usr/bin/setpriv … -- /usr/bin/cp --recursive --no-dereference -- SKELETON/. /proc/self/fd/3/.`: fills a new home. The copy runs with the
- * user's own rights, so that nothing a user could put in its way is done by root. Throws DIRECTORY_FAILED.
+ * user's own rights, so that nothing a user could put in its way is done by root. Needs CAP_SETUID, CAP_SETGID; not CAP_SETPCAP for an empty
+ * bounding set, which with no_new_privs and without a set-uid program has no meaning. Throws DIRECTORY_FAILED.
  */
 export async function copySkeleton(skeleton: string, home: FileHandle, uid: number, gid: number, signal: AbortSignal): Promise<void> {
-  const drop = ['--reuid', `${uid}`, '--regid', `${gid}`, '--clear-groups', '--no-new-privs', '--inh-caps=-all', '--bounding-set=-all'];
+  const drop = ['--reuid', `${uid}`, '--regid', `${gid}`, '--clear-groups', '--no-new-privs', '--inh-caps=-all'];
   const copy = ['/usr/bin/cp', '--recursive', '--no-dereference', '--', `${skeleton}/.`, '/proc/self/fd/3/.'];
   const result = await runCommand('/usr/bin/setpriv', [...drop, '--', ...copy], signal, [home.fd]);
   if (result.exitCode !== 0)

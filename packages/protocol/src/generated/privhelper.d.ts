@@ -923,6 +923,9 @@ export namespace kpx {
         /** Executor lastExit. */
         lastExit: string;
 
+        /** Executor cpuMs. */
+        cpuMs: number;
+
         /**
          * Encodes the specified Executor message. Does not implicitly {@link kpx.Executor.verify|verify} messages.
          * @param message Executor message or plain object to encode
@@ -967,6 +970,9 @@ export namespace kpx {
 
             /** Executor lastExit */
             lastExit?: (string|null);
+
+            /** Executor cpuMs */
+            cpuMs?: (number|null);
 
             /** Unknown fields preserved while decoding when enabled */
             $unknowns?: Uint8Array[];

@@ -2139,6 +2139,7 @@ export const kpx = $root.kpx = (() => {
          * @property {number|null} [sinceMs] Executor sinceMs
          * @property {number|null} [mainPid] Executor mainPid
          * @property {string|null} [lastExit] Executor lastExit
+         * @property {number|null} [cpuMs] Executor cpuMs
          * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
          */
 
@@ -2228,6 +2229,14 @@ export const kpx = $root.kpx = (() => {
         Executor.prototype.lastExit = "";
 
         /**
+         * Executor cpuMs.
+         * @member {number} cpuMs
+         * @memberof kpx.Executor
+         * @instance
+         */
+        Executor.prototype.cpuMs = $util.Long ? $util.Long.fromBits(0,0,true) : 0;
+
+        /**
          * Encodes the specified Executor message. Does not implicitly {@link kpx.Executor.verify|verify} messages.
          * @function encode
          * @memberof kpx.Executor
@@ -2258,6 +2267,8 @@ export const kpx = $root.kpx = (() => {
                 writer.uint32(/* id 6, wireType 0 =*/48).uint32(message.mainPid);
             if (message.lastExit != null && $Object.hasOwnProperty.call(message, "lastExit") && message.lastExit !== "")
                 writer.uint32(/* id 7, wireType 2 =*/58).string(message.lastExit);
+            if (message.cpuMs != null && $Object.hasOwnProperty.call(message, "cpuMs") && (typeof message.cpuMs === "object" ? message.cpuMs.low || message.cpuMs.high : message.cpuMs !== 0))
+                writer.uint32(/* id 8, wireType 0 =*/64).uint64(message.cpuMs);
             if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                 for (let i = 0; i < message.$unknowns.length; ++i)
                     writer.raw(message.$unknowns[i]);
@@ -2362,6 +2373,15 @@ export const kpx = $root.kpx = (() => {
                             message.lastExit = value;
                         else
                             delete message.lastExit;
+                        continue;
+                    }
+                case 8: {
+                        if (wireType !== 0)
+                            break;
+                        if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+                            message.cpuMs = value;
+                        else
+                            delete message.cpuMs;
                         continue;
                     }
                 }

@@ -1,0 +1,82 @@
+import { readFile } from 'node:fs/promises';
+import type { Duplex } from 'node:stream';
+import { type ChannelModel, connect as connectByAmqplib } from 'amqplib';
+import { type Config, readPassword } from '../config.js';
+
+/** How long one attempt to connect may take, in milliseconds. */
+const CONNECT_TIMEOUT_MS = 10_000;
+/** Heartbeat asked of the server, in seconds: a silent peer is noticed after two or three of them, 30 to 45 s; sooner if the server asks for less. */
+const HEARTBEAT_S = 15;
+/** Frame size asked of the server, in bytes; bodies come in as many frames as they need. */
+const FRAME_BYTES_MAX = 128 * 1024;
+
+/** Connects to one URL. Throws an Error without secrets that says what an operator can do. */
+export async function connect(url: string, config: Config['amqp'], host: string): Promise<ChannelModel> {
+  const { protocol, hostname, port, username, pathname } = new URL(url);
+  const ca = config.tls.ca_file === '' ? undefined : [await readCa(config.tls.ca_file)];
+  const target = {
+    protocol: protocol.slice(0, -1),
+    hostname: hostname.replace(/^\[|\]$/g, ''),
+    port: port === '' ? (protocol === 'amqps:' ? 5671 : 5672) : Number(port),
+    username: decodeURIComponent(username),
+    password: await readPassword(config),
+    vhost: pathname.slice(1), // amqplib decodes it; empty is "/"
+    heartbeat: HEARTBEAT_S,
+    frameMax: FRAME_BYTES_MAX,
+    maxFrameSize: FRAME_BYTES_MAX,
+  };
+  const socket = {
+    timeout: CONNECT_TIMEOUT_MS,
+    noDelay: true,
+    ...(ca ? { ca } : {}),
+    clientProperties: { connection_name: `kpx-broker on ${host}` },
+  };
+  return await connectByAmqplib(target, socket).catch((error: NodeJS.ErrnoException) => {
+    throw new Error(explain(error, target, config), { cause: error });
+  });
+}
+
+/**
+ * Ends the connection without a word. amqplib only half-closes a socket whose peer has gone silent, or does not read because of an alarm: it
+ * would stay open, and keep this process from ending, for as long as the peer likes. amqplib has no call for it.
+ */
+export function destroy(connection: ChannelModel, why: string): void {
+  // With an error: amqplib does not look at a plain 'close', and would wait for answers and send heartbeats as before.
+  (connection.connection as unknown as { readonly stream: Duplex }).stream.destroy(new Error(why));
+}
+
+async function readCa(file: string): Promise<Buffer> {
+  return await readFile(file).catch((error: NodeJS.ErrnoException) => {
+    throw new Error(`amqp.tls.ca_file ${file} cannot be read: ${error.code}`, { cause: error });
+  });
+}
+
+/** Node's codes for a chain that ends in no CA that is trusted. */
+const NOT_TRUSTED = new Set([
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+]);
+
+function explain(
+  { code = '', message }: NodeJS.ErrnoException,
+  { username, hostname }: Record<'username' | 'hostname', string>,
+  config: Config['amqp'],
+) {
+  if (message.includes('ACCESS_REFUSED') || message.includes('ACCESS-REFUSED')) {
+    const place =
+      config.password_file === '' ? 'the credential amqp-password, which the service reads when it starts' : config.password_file;
+    return `the login of the RabbitMQ user "${username}" was refused: is there this user, and is its password the one in ${place}? (${message})`;
+  }
+  if (NOT_TRUSTED.has(code)) {
+    const ca = config.tls.ca_file === '' ? 'name its file in amqp.tls.ca_file' : `amqp.tls.ca_file is ${config.tls.ca_file}`;
+    return `the server's certificate is of a CA that is not trusted here: ${ca} (${message})`;
+  }
+  if (code === 'CERT_HAS_EXPIRED') return `the server's certificate has expired: RabbitMQ needs a new one (${message})`;
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
+    return `the server's certificate is for other names than "${hostname}": use one of them in amqp.urls (${message})`;
+  }
+  return message;
+}

@@ -1,0 +1,57 @@
+import { request } from 'node:http';
+
+const ANSWER_TIMEOUT_MS = 10_000;
+const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
+
+/** No broker answers at the control socket. The message says why. */
+export class BrokerUnreachable extends Error {
+  override name = 'BrokerUnreachable';
+}
+
+/** The broker answers that it cannot answer. The message has its own words. */
+export class BrokerRefused extends Error {
+  override name = 'BrokerRefused';
+}
+
+/** Asks the running broker. Rejects with {@link BrokerUnreachable} or {@link BrokerRefused}. */
+export async function askBroker(socketPath: string, path: string): Promise<unknown> {
+  if (socketPath === '') throw new BrokerUnreachable('control.socket is "": the broker answers nowhere');
+  const { status, text } = await get(socketPath, path);
+  const body = parsed(text);
+  if (body === undefined) throw new BrokerUnreachable(`${socketPath}: what answers there is no broker`);
+  if (status === 200) return body;
+  throw new BrokerRefused((body as { error?: string }).error ?? `the broker answered with status ${status}`);
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+async function get(socketPath: string, path: string): Promise<{ status: number; text: string }> {
+  return await new Promise((resolve, reject) => {
+    const asked = request({ socketPath, path, timeout: ANSWER_TIMEOUT_MS }, (response) => {
+      let text = '';
+      response.setEncoding('utf8');
+      response.on('data', (chunk: string) => {
+        text += chunk;
+        if (text.length > ANSWER_BYTES_MAX) asked.destroy(new Error('the answer is too long'));
+      });
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, text }));
+      response.on('error', reject);
+    });
+    asked.once('timeout', () => asked.destroy(new Error(`no answer within ${ANSWER_TIMEOUT_MS} ms`)));
+    asked.once('error', (error: NodeJS.ErrnoException) => reject(new BrokerUnreachable(explain(socketPath, error))));
+    asked.end();
+  });
+}
+
+function explain(path: string, error: NodeJS.ErrnoException): string {
+  if (error.code === 'ENOENT') return `there is no socket at ${path}: the broker does not run, or control.socket is another`;
+  if (error.code === 'EACCES') return `no permission to use ${path}: ask as root`;
+  if (error.code === 'ECONNREFUSED') return `nobody answers at ${path}: the broker does not run`;
+  return `${path}: ${error.message}`;
+}

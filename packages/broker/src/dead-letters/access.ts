@@ -1,0 +1,151 @@
+import { constants } from 'node:fs';
+import { access } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
+import { ConfigError } from '@kpx/protocol';
+import { AmqpSession } from '../amqp/session.js';
+import { type Config, readConfig } from '../config.js';
+import { CommandError, EXIT } from './exit.js';
+import { DeadLetterQueue } from './queue.js';
+
+export const CONFIG_FILE = '/etc/kpx/broker.toml';
+/** What systemd makes the broker's credential of: commands have no credential. */
+export const PASSWORD_FILE = '/etc/kpx/amqp-password';
+
+/**
+ * Exists while a command is at work, and goes with its connection: an exclusive queue. What one operator looks at, another would not see,
+ * and take for not there.
+ */
+const LOCK_QUEUE = 'kpx.dead-letter.lock';
+/** How long connecting to one URL and looking at the queues may take, in milliseconds. */
+const OPEN_TIMEOUT_MS = 20_000;
+/** How long another operator's command is waited for, and how often it is looked whether it is done, in milliseconds. */
+const LOCK_TIMEOUT_MS = 60_000;
+const LOCK_RETRY_MS = 300;
+/** AMQP 0-9-1, RESOURCE_LOCKED. */
+const RESOURCE_LOCKED = 405;
+
+/** User and group "nobody" of every Linux. */
+const NOBODY = 65_534;
+
+export interface AccessOptions {
+  readonly configFile: string;
+  /** undefined: where the configuration says, or {@link PASSWORD_FILE}. */
+  readonly passwordFile: string | undefined;
+  /** Tells the operator what is waited for. */
+  readonly note: (text: string) => void;
+}
+
+/**
+ * Connects as the broker does, for one command at a time, and gives up root before the first message is read: messages come from the
+ * network. Throws {@link CommandError} or ConfigError.
+ */
+export async function openDeadLetters({ configFile, passwordFile, note }: AccessOptions): Promise<DeadLetterQueue> {
+  const config = await readConfig(configFile).catch((error: unknown) => {
+    if (!(error instanceof ConfigError && (error.cause as NodeJS.ErrnoException | undefined)?.code === 'EACCES')) throw error;
+    throw new CommandError(
+      EXIT.noPermission,
+      `${configFile} cannot be read: EACCES. Run this as root, or as a member of the file's group.`,
+    );
+  });
+  const password_file = passwordFile ?? (config.amqp.password_file || (process.env.CREDENTIALS_DIRECTORY ? '' : PASSWORD_FILE));
+  if (password_file !== '') await checkReadable(password_file);
+  // Made by the broker when it may be, never by a look at the dead letters.
+  const amqp = { ...config.amqp, password_file, declare: false };
+  const deadline = performance.now() + LOCK_TIMEOUT_MS;
+  for (let attempt = 0; ; attempt++) {
+    const queue = await tryToOpen({ ...config, amqp });
+    if (queue) {
+      leaveRoot();
+      return queue;
+    }
+    if (attempt === 0) note('Another kpx-broker dead-letters command is at work: waiting for it to end …');
+    if (performance.now() > deadline) {
+      throw new CommandError(EXIT.unavailable, `It has not ended within ${LOCK_TIMEOUT_MS / 1_000} s. Try again when it has.`);
+    }
+    await delay(LOCK_RETRY_MS);
+  }
+}
+
+async function checkReadable(file: string): Promise<void> {
+  await access(file, constants.R_OK).catch(({ code }: NodeJS.ErrnoException) => {
+    const what = `RabbitMQ's password cannot be read from ${file}: ${code}.`;
+    throw new CommandError(
+      code === 'EACCES' ? EXIT.noPermission : EXIT.config,
+      `${what} Run this as root, or name another file with --password-file.`,
+    );
+  });
+}
+
+/** undefined: another command is at work. */
+async function tryToOpen(config: Config): Promise<DeadLetterQueue | undefined> {
+  let block: (reason: string) => void = () => {};
+  const blocked = new Promise<string>((resolve) => {
+    block = resolve;
+  });
+  const session = await connectToAny(config.amqp, (reason) => reason !== undefined && block(reason));
+  try {
+    await session.channel.assertQueue(LOCK_QUEUE, { exclusive: true, durable: false });
+    return new DeadLetterQueue(session, config, blocked);
+  } catch (error) {
+    await session.close();
+    if ((error as { code?: unknown }).code === RESOURCE_LOCKED) return undefined;
+    throw refusal([(error as Error).message], config.amqp);
+  }
+}
+
+/** Every URL in turn, as the broker does. */
+async function connectToAny(amqp: Config['amqp'], blocked: (reason: string | undefined) => void): Promise<AmqpSession> {
+  const failures: string[] = [];
+  for (const url of amqp.urls) {
+    try {
+      const giveUp = AbortSignal.timeout(OPEN_TIMEOUT_MS);
+      return await AmqpSession.open(url, amqp, `${hostname()}, dead-letters`, { delivery: () => {}, blocked }, giveUp);
+    } catch (error) {
+      failures.push(`${new URL(url).host}: ${explain((error as Error).message)}`);
+    }
+  }
+  throw refusal(failures, amqp);
+}
+
+/** amqplib does not pass on why RabbitMQ refuses a virtual host (connection.close in place of open-ok). */
+function explain(message: string): string {
+  return message.startsWith('Expected ConnectionOpenOk') ? 'ACCESS_REFUSED - no such virtual host, or not for this user' : message;
+}
+
+function refusal(failures: readonly string[], { password_file }: Config['amqp']): CommandError {
+  const what = `RabbitMQ cannot be used: ${failures.join('; ')}`;
+  if (failures.some((failure) => /ACCESS[_-]REFUSED/.test(failure))) {
+    const password = password_file === '' ? 'the credential amqp-password' : password_file;
+    return new CommandError(EXIT.noPermission, `${what}\nCheck the user and virtual host in amqp.urls, its permissions, and ${password}.`);
+  }
+  return new CommandError(
+    EXIT.unavailable,
+    `${what}\nCheck that RabbitMQ runs and that amqp.urls, amqp.queue and amqp.exchange are right.`,
+  );
+}
+
+/** For good: what follows reads what the network has sent. Throws {@link CommandError} when it does not work. */
+function leaveRoot(): void {
+  if (process.getuid?.() !== 0) return;
+  // Terminals are opened anew by Node, which nobody may not.
+  void [process.stdin.isTTY, process.stdout.isTTY, process.stderr.isTTY];
+  try {
+    process.setgroups?.([]);
+    process.setgid?.(NOBODY);
+    process.setuid?.(NOBODY);
+  } catch (error) {
+    const why = (error as Error).message;
+    throw new CommandError(EXIT.noPermission, `Root cannot be given up (${why}). Run this as the broker's account, with --password-file.`);
+  }
+  if (canBeRoot()) throw new CommandError(EXIT.noPermission, 'Root was given up and could be had again: not going on.');
+}
+
+function canBeRoot(): boolean {
+  try {
+    process.setuid?.(0);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,13 @@
+/** sysexits.h */
+export const EXIT = { usage: 64, noInput: 66, unavailable: 69, noPermission: 77, config: 78 } as const;
+
+/** What ends a command: `message` says what, why and what to do, in a line or two for the person who typed it. */
+export class CommandError extends Error {
+  override name = 'CommandError';
+  readonly exitCode: (typeof EXIT)[keyof typeof EXIT];
+
+  constructor(exitCode: CommandError['exitCode'], message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.exitCode = exitCode;
+  }
+}

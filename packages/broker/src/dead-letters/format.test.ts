@@ -1,0 +1,68 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { bodyLines } from './body.js';
+import { indentJson, jsonLine, printable, table } from './format.js';
+
+describe('printable', () => {
+  it('leaves text of any language as it is', () => expect(printable('Grüße, 日本 👍')).toBe('Grüße, 日本 👍'));
+
+  it('lets no control or format character through, whatever comes', () => {
+    fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => !/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u.test(printable(text))));
+  });
+});
+
+describe('jsonLine', () => {
+  it('is one line that means the same', () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), fc.string({ unit: 'binary' }), (value, text) => {
+        const line = jsonLine({ value, text });
+        expect(line).not.toContain('\n');
+        expect(JSON.parse(line)).toEqual(JSON.parse(JSON.stringify({ value, text })));
+      }),
+    );
+  });
+
+  it('has bytes in base64 and large integers as text: headers of AMQP may hold them', () => {
+    expect(jsonLine({ bytes: Buffer.from('kpx'), large: 2n ** 63n })).toBe('{"bytes":"a3B4","large":"9223372036854775808"}');
+  });
+});
+
+describe('indentJson', () => {
+  it('means the same', () => {
+    fc.assert(
+      fc.property(fc.json(), (json) => {
+        expect(JSON.parse(indentJson(json))).toEqual(JSON.parse(json));
+      }),
+    );
+  });
+
+  it('keeps numbers and repeated keys as they were written', () => {
+    expect(indentJson('{"a":1.0e5,"a":12345678901234567890,"b":{ }}')).toBe(
+      '{\n  "a": 1.0e5,\n  "a": 12345678901234567890,\n  "b": { }\n}',
+    );
+  });
+});
+
+describe('bodyLines', () => {
+  it('stays within bounds for the deepest JSON that fits', () => {
+    const half = 32 * 1024;
+    expect(bodyLines(Buffer.from('['.repeat(half) + ']'.repeat(half))).join('\n').length).toBeLessThan(4 * 1024 * 1024);
+  });
+
+  it('shows what is no text in base64', () => {
+    expect(bodyLines(Buffer.from([0xff, 0xfe]))).toEqual(['//4=', '(not UTF-8: in base64)']);
+    expect(bodyLines(Buffer.alloc(70_000, 0xff)).at(-1)).toBe('(cut: the first 65536 of 70000 bytes in base64; --json has all of it)');
+  });
+
+  it('keeps the lines of a text', () => expect(bodyLines(Buffer.from('one\ntwo\u0007'))).toEqual(['one', 'two\\u0007']));
+});
+
+describe('table', () => {
+  it('has columns as wide as they have to be, and the last one cut to the width of the screen', () => {
+    const rows = [
+      ['a', 'x'.repeat(50)],
+      ['', 'short'],
+    ];
+    expect(table(['ONE', 'TWO'], rows, 20)).toEqual(['ONE  TWO', `a    ${'x'.repeat(14)}…`, '-    short']);
+  });
+});

@@ -1,0 +1,117 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { GetMessage, Options } from 'amqplib';
+import type { AmqpSession } from '../amqp/session.js';
+import { DEAD_LETTER_QUEUE } from '../amqp/topology.js';
+import type { Config } from '../config.js';
+import { CommandError, EXIT } from './exit.js';
+import { deliveriesOf, type Letter, readLetter, replayOptions, sameOptions } from './letter.js';
+
+/** Most dead letters that are looked at in one go. */
+export const LETTERS_MAX = 10_000;
+/** Messages that are asked for at once, and so in memory together. */
+const GETS_IN_FLIGHT = 8;
+/** After a body above this size, in bytes, they are asked for one by one. */
+const BODY_BYTES_LARGE = 1024 * 1024;
+/**
+ * RabbitMQ 4.0 to 4.2 remove a message from a quorum queue that has been given back more than 20 times, and looking gives back. So that no
+ * look ever removes one, a message that was given back this often is published anew, which counts from zero.
+ * Source: rabbitmq.com, "Quorum Queues", "Poison Message Handling".
+ */
+const DELIVERIES_MAX = 10;
+/** Tells a returned message from its neighbours; RabbitMQ returns it before it confirms it. */
+const REFERENCE_HEADER = 'x-kpx-ref';
+
+/** What a visitor has done with a message: it stays in the queue, or it is acknowledged, or it stays and so shall all others. */
+export type Visit = 'stays' | 'gone' | 'stop';
+export type Visitor = (letter: Letter, message: GetMessage) => Visit | Promise<Visit>;
+
+/**
+ * kpx.dead-letter in the hands of one operator. Messages are got without acknowledgement, so others do not see them meanwhile, and they are
+ * back in the queue as soon as the channel is gone, whatever becomes of this process. A quorum queue does not keep the order of what is
+ * given back.
+ */
+export class DeadLetterQueue {
+  /** Rejects, with a {@link CommandError}, when the connection is gone. */
+  readonly lost: Promise<never>;
+  readonly #session: AmqpSession;
+  readonly #config: Config;
+  readonly #returned = new Set<number>();
+  #lastReference = 0;
+
+  /** `blocked` resolves with RabbitMQ's reason when it takes no messages. */
+  constructor(session: AmqpSession, config: Config, blocked: Promise<string>) {
+    this.#session = session;
+    this.#config = config;
+    const lost = session.ended.then((why) => `The connection to RabbitMQ was lost (${why})`);
+    const alarm = blocked.then((why) => `RabbitMQ takes no messages at the moment (${why})`);
+    this.lost = Promise.race([lost, alarm]).then((why) => {
+      throw new CommandError(EXIT.unavailable, `${why}. What was not reported as done is still in ${DEAD_LETTER_QUEUE}: try again.`);
+    });
+    this.lost.catch(() => {}); // also when nobody waits for it
+    session.channel.on('return', ({ properties }) => this.#returned.add(Number(properties.headers?.[REFERENCE_HEADER])));
+  }
+
+  /** Shows every message to `visit`, LETTERS_MAX at most. Answers whether that was all of them. */
+  async pass(visit: Visitor): Promise<boolean> {
+    let stay = 0;
+    let together = 1;
+    let all: boolean | undefined;
+    while (all === undefined) {
+      const inFlight = Math.min(together, LETTERS_MAX - stay);
+      const answers = await Promise.all(Array.from({ length: inFlight }, () => this.#session.channel.get(DEAD_LETTER_QUEUE)));
+      const messages = answers.filter((answer) => answer !== false);
+      together = messages.some(({ content }) => content.length > BODY_BYTES_LARGE) ? 1 : GETS_IN_FLIGHT;
+      const visits = await Promise.all(messages.map((message) => this.#visit(message, visit)));
+      stay += visits.filter((done) => done !== 'gone').length;
+      if (visits.includes('stop') || messages.length < answers.length) all = true;
+      else if (stay >= LETTERS_MAX) all = messages.at(-1)?.fields.messageCount === 0;
+    }
+    if (stay > 0) this.#session.channel.nackAll(true);
+    return all;
+  }
+
+  /**
+   * Puts a message back to where jobs come from, and acknowledges it when RabbitMQ has confirmed that. Killed in between, it leaves the job
+   * in both places, and never in none. Answers undefined, or why the message had to stay where it is.
+   */
+  async replay(message: GetMessage): Promise<string | undefined> {
+    const { exchange, routing_key, queue } = this.#config.amqp;
+    const [to, key] = exchange === '' ? ['', queue] : [exchange, routing_key];
+    const problem = await this.#move(message, to, key, replayOptions(message.properties, this.#config.jobs.can_handle_header));
+    return problem && `${problem} from exchange "${to}" with routing key "${key}"`;
+  }
+
+  drop(message: GetMessage): void {
+    this.#session.channel.ack(message);
+  }
+
+  async close(): Promise<void> {
+    await this.#session.close();
+  }
+
+  async #visit(message: GetMessage, visit: Visitor): Promise<Visit> {
+    if (deliveriesOf(message) >= DELIVERIES_MAX) {
+      // It comes round again at the end of the queue, in this same pass.
+      const problem = await this.#move(message, '', DEAD_LETTER_QUEUE, sameOptions(message.properties));
+      if (problem === undefined) return 'gone';
+    }
+    return await visit(readLetter(message, this.#config.jobs.user_field), message);
+  }
+
+  async #move(message: GetMessage, exchange: string, routingKey: string, options: Options.Publish): Promise<string | undefined> {
+    const { channel } = this.#session;
+    const reference = ++this.#lastReference;
+    const headers = { ...options.headers, [REFERENCE_HEADER]: reference };
+    const refused = await new Promise<unknown>((resolve) => {
+      channel.publish(exchange, routingKey, message.content, { ...options, headers, mandatory: true }, resolve);
+    });
+    if (refused) {
+      // amqplib ends open confirms with an error when the channel dies, just before it says so.
+      await Promise.race([this.lost, nextTurn()]);
+      return 'RabbitMQ refused a place';
+    }
+    if (this.#returned.delete(reference)) return 'RabbitMQ found no queue';
+    channel.ack(message);
+    return undefined;
+  }
+}

@@ -1,0 +1,48 @@
+import type { KnimeUser, ProfileName } from '@kpx/protocol';
+
+/** One `[[policy.rule]]`, times in milliseconds. */
+export interface Rule {
+  /** For people: `rule 2 "reports"`. */
+  readonly label: string;
+  /** Patterns for KNIME names, folded to lower case, `*` for any characters; empty: everybody. */
+  readonly users: readonly string[];
+  /** OS groups; empty: whatever the groups are. */
+  readonly groups: readonly string[];
+  readonly action: 'allow' | 'deny';
+  readonly profile: ProfileName;
+  /** Executors at once of the users that this rule is for; undefined: no limit of its own. */
+  readonly maxExecutors: number | undefined;
+  /** Who starts first when several wait; higher first. */
+  readonly priority: number;
+  /** Instead of the policy's own. */
+  readonly idleStopMs: number | undefined;
+}
+
+/** `*` stands for any characters, none included; everything else for itself. */
+export function matchesPattern(pattern: string, name: string): boolean {
+  const parts = pattern.split('*');
+  const [first = ''] = parts;
+  if (parts.length === 1) return name === pattern;
+  const last = parts.at(-1) ?? '';
+  if (!name.startsWith(first) || !name.endsWith(last) || name.length < first.length + last.length) return false;
+  let at = first.length;
+  for (const part of parts.slice(1, -1)) {
+    const found = name.indexOf(part, at);
+    if (found < 0) return false;
+    at = found + part.length;
+  }
+  return at <= name.length - last.length;
+}
+
+/** The first rule for this user; a rule with users and groups asks for both. `groups` are the user's OS groups. */
+export function ruleFor(rules: readonly Rule[], user: KnimeUser, groups: readonly string[]): Rule | undefined {
+  const name = user.toLowerCase();
+  return rules.find(
+    (rule) =>
+      (rule.users.length === 0 || rule.users.some((pattern) => matchesPattern(pattern, name))) &&
+      (rule.groups.length === 0 || rule.groups.some((group) => groups.includes(group))),
+  );
+}
+
+/** Whether anybody's groups have to be looked up at all. */
+export const rulesAskForGroups = (rules: readonly Rule[]) => rules.some(({ groups }) => groups.length > 0);

@@ -1,0 +1,154 @@
+import { constants } from 'node:os';
+import {
+  type ExecutorInfo,
+  ExecutorState,
+  KpxError,
+  type OsUser,
+  osUserSchema,
+  type ProfileName,
+  SpawnOutcome,
+  StopMode,
+} from '@kpx/protocol';
+import { type Account, knimeUsersOf } from '../accounts.js';
+import { type Config, templateOf } from '../config.js';
+import { userPaths } from '../directories.js';
+import { environmentFile, executorEnvironment } from '../environment.js';
+import { lookUpAccount } from '../system/name-service.js';
+import { writePrivateFile } from '../system/private-file.js';
+import { killUnit, showUnits, startUnit, stopUnit, type UnitState } from '../system/systemctl.js';
+import type { Launcher, Started } from './launcher.js';
+
+/*
+ * Executors as units of PID 1, instances of one template unit that administrators tune with drop-ins: own control group, own /tmp, own log.
+ * They outlive the helper and the broker. Nothing is stored here: what runs is what PID 1 says.
+ */
+
+/** Root's directory for the executors' environments, by name of the account. The template unit names it, too. */
+const ENVIRONMENT_DIRECTORY = '/run/kpx/executors';
+
+export class SystemdLauncher implements Launcher {
+  readonly #config: Config;
+  /** Of all profiles. */
+  readonly #templates: readonly string[];
+  /** Units that are being started and may not be in PID 1's list yet. */
+  readonly #starting = new Set<string>();
+
+  constructor(config: Config) {
+    this.#config = config;
+    this.#templates = [...new Set([config.executor.unit, ...Object.values(config.executor.profiles)])];
+  }
+
+  async start(account: Account, profile: ProfileName, signal: AbortSignal): Promise<Started> {
+    const unit = unitOf(templateOf(this.#config.executor, profile), account.osUser);
+    // Who began before is counted, whether or not PID 1 shows it yet: of two starts, the later one always sees the earlier one.
+    const earlier = [...this.#starting];
+    this.#starting.add(unit);
+    try {
+      const alive = (await this.#units(signal)).filter(isAlive);
+      const running = alive.find(({ Id }) => this.#osUserOf(Id) === account.osUser);
+      if (running) return { outcome: SpawnOutcome.alreadyRunning, executor: this.#describe(running, account.osUser) };
+      const limit = this.#config.executor.max_executors;
+      if (new Set([...alive.map(({ Id }) => Id), ...earlier]).size >= limit)
+        throw new KpxError('LIMIT_REACHED', `max_executors of the helper is ${limit}`);
+      await this.#writeEnvironment(account, signal);
+      const started = await startUnit(unit, signal);
+      const [state] = await showUnits([unit], signal);
+      if (!started || !state || !isAlive(state)) throw new KpxError('LAUNCH_FAILED', whyNotStarted(unit, state));
+      return { outcome: SpawnOutcome.started, executor: this.#describe(state, account.osUser) };
+    } finally {
+      this.#starting.delete(unit);
+    }
+  }
+
+  async stop(osUser: OsUser, mode: StopMode, signal: AbortSignal): Promise<number> {
+    const state = (await this.#units(signal)).find((unit) => isAlive(unit) && this.#osUserOf(unit.Id) === osUser);
+    if (!state) throw new KpxError('NOT_RUNNING', `no executor of "${osUser}" runs`);
+    const done = mode === StopMode.kill ? await killUnit(state.Id, signal) : await stopUnit(state.Id, signal);
+    if (!done) throw new KpxError('LAUNCH_FAILED', `systemd did not stop ${state.Id}: see systemctl status`);
+    return uidOf(state);
+  }
+
+  async list(signal: AbortSignal): Promise<readonly ExecutorInfo[]> {
+    const executors = new Map<OsUser, ExecutorInfo>();
+    for (const unit of await this.#units(signal)) {
+      const osUser = this.#osUserOf(unit.Id);
+      // What has failed under one profile is of no interest while another one runs.
+      if (osUser !== undefined && (isAlive(unit) || !executors.has(osUser))) executors.set(osUser, this.#describe(unit, osUser));
+    }
+    return [...executors.values()].sort((a, b) => (a.osUser < b.osUser ? -1 : 1));
+  }
+
+  /** Executors are children of PID 1 and live on. */
+  async stopAll(): Promise<void> {}
+
+  async #units(signal: AbortSignal): Promise<UnitState[]> {
+    const patterns = this.#templates.map((template) => unitOf(template, '*'));
+    return await showUnits(patterns, signal);
+  }
+
+  /** Undefined for what is no instance of a configured template, or not named like an account. */
+  #osUserOf(unit: string): OsUser | undefined {
+    for (const template of this.#templates) {
+      if (!unit.startsWith(template)) continue;
+      const osUser = osUserSchema.safeParse(unit.slice(template.length, -'.service'.length));
+      if (osUser.success) return osUser.data;
+    }
+    return undefined;
+  }
+
+  async #writeEnvironment(account: Account, signal: AbortSignal): Promise<void> {
+    const { executor, directories } = this.#config;
+    // PID 1 takes the file's name for a glob(7) pattern, in which a backslash is not itself: DOM\alice names the file DOMalice.env. Were
+    // there an account DOMalice, one could be started with the other's environment.
+    const name = account.osUser.replace(/\\(.?)/g, '$1');
+    if (name !== account.osUser && (await lookUpAccount(name, signal)))
+      throw new KpxError(
+        'ACCOUNT_DENIED',
+        `the account "${account.osUser}" may not have an executor: systemd cannot tell it from "${name}"`,
+      );
+    const environment = await executorEnvironment(account, userPaths(account, directories), executor);
+    await writePrivateFile(ENVIRONMENT_DIRECTORY, `${name}.env`, environmentFile(environment));
+  }
+
+  #describe(unit: UnitState, osUser: OsUser): ExecutorInfo {
+    const knimeUsers = [...knimeUsersOf(osUser, this.#config.accounts)];
+    const state = isAlive(unit)
+      ? unit.ActiveState === 'deactivating'
+        ? ExecutorState.stopping
+        : ExecutorState.running
+      : ExecutorState.exited;
+    const ageMs = Math.max(0, (Number(process.hrtime.bigint() / 1_000n) - Number(unit.StateChangeTimestampMonotonic)) / 1_000);
+    const sinceMs = Math.max(1, Math.round(Date.now() - ageMs));
+    const cpuMs = isAlive(unit) ? cpuMsOf(unit) : 0;
+    return { osUser, uid: uidOf(unit), knimeUsers, state, sinceMs, mainPid: Number(unit.MainPID), lastExit: lastExit(unit), cpuMs };
+  }
+}
+
+const unitOf = (template: string, osUser: string) => `${template}${osUser}.service`;
+
+const isAlive = ({ ActiveState }: UnitState) => !['inactive', 'failed'].includes(ActiveState);
+
+/** 0 where PID 1 does not know it any more. */
+const uidOf = ({ UID }: UnitState) => (/^\d+$/.test(UID) ? Number(UID) : 0);
+
+/** 0 where PID 1 does not count it: then its highest number stands there, or no number. */
+function cpuMsOf({ CPUUsageNSec: nanoseconds }: UnitState): number {
+  const milliseconds = Math.ceil(Number(nanoseconds) / 1_000_000);
+  return Number.isSafeInteger(milliseconds) ? milliseconds : 0;
+}
+
+/** "exit 1", "signal SIGKILL", with systemd's own verdict where it says more; empty when no process has ended. */
+function lastExit({ ExecMainCode: code, ExecMainStatus: status, Result: result }: UnitState): string {
+  if (code === '0') return '';
+  const signalName = Object.entries(constants.signals).find(([, number]) => number === Number(status))?.[0];
+  const how = code === '1' ? `exit ${status}` : `signal ${signalName ?? status}`;
+  return ['success', 'exit-code', 'signal', 'core-dump'].includes(result) ? how : `${how} (${result})`;
+}
+
+/** For the broker: result and exit code. What the unit wrote stays in the journal, for root. */
+function whyNotStarted(unit: string, state: UnitState | undefined): string {
+  const advice = `see journalctl --unit '${unit}'`;
+  if (!state) return `systemd knows nothing of ${unit}: ${advice}`;
+  if (state.LoadState !== 'loaded') return `systemd cannot load ${unit} (${state.LoadState}): see systemctl status '${unit}'`;
+  return `${unit} did not start: result ${state.Result}, ${lastExit(state) || 'no process'}: ${advice}`;
+}

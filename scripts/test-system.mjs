@@ -1,0 +1,51 @@
+// `npm run test:system`: kpx's Debian package in a machine that has booted. Arguments go to vitest.
+import { spawnSync } from 'node:child_process';
+import { realpathSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { runBesideBootedMachine } from '../test/fixtures/booted/boot.mjs';
+import { CONTAINER_PACKAGES } from '../test/fixtures/booted/services.mjs';
+import { downloadDebianPackages, EXIT_UNAVAILABLE, endingWithItsExitCode, PrepareError, prepare } from './prepare.mjs';
+
+/** Beside what all tests need: systemd-nspawn. */
+export const SYSTEM_TEST_PACKAGES = ['systemd-container'];
+
+const CHECKOUT = dirname(dirname(fileURLToPath(import.meta.url)));
+const VITEST = [process.execPath, 'node_modules/vitest/vitest.mjs'];
+
+/** A command of its own, because the arguments here are vitest's. It makes the bundles too. */
+function makePackage() {
+  const { status } = spawnSync(process.execPath, ['scripts/package.mjs'], { cwd: CHECKOUT, stdio: ['ignore', 'ignore', 'inherit'] });
+  if (status !== 0) throw new PrepareError('The Debian package was not built.', EXIT_UNAVAILABLE);
+}
+
+/**
+ * Runs a command beside a booted machine that has the built package at hand. On a machine that is prepared, with SYSTEM_TEST_PACKAGES. The
+ * working directory has to be the checkout.
+ * @param {string[]} command argv
+ * @param {NodeJS.ProcessEnv} [env]
+ * @returns {Promise<number>} its exit code
+ */
+export async function runBesidePackage(command, env = process.env) {
+  endingWithItsExitCode(() => {
+    makePackage();
+    downloadDebianPackages(CONTAINER_PACKAGES);
+  });
+  console.log('Booting a machine in a container: it is gone afterwards.');
+  return await runBesideBootedMachine(command, { env });
+}
+
+/**
+ * @param {string[]} args of vitest
+ * @param {NodeJS.ProcessEnv} [env]
+ * @returns {Promise<number>} vitest's exit code
+ */
+export async function runSystemTests(args, env = process.env) {
+  return await runBesidePackage([...VITEST, 'run', '--project=system', ...args], env);
+}
+
+if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  process.chdir(CHECKOUT);
+  endingWithItsExitCode(() => prepare(SYSTEM_TEST_PACKAGES));
+  process.exitCode = await runSystemTests(process.argv.slice(2));
+}

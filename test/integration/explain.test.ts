@@ -1,0 +1,142 @@
+import { writeFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { describe, expect, it } from 'vitest';
+import { jobOf } from '../fixtures/jobs.js';
+import { idsOf } from '../fixtures/kpx.js';
+import { explain, installKpx, jobsDone, publish, runBroker, startKpx } from './installed-kpx.js';
+
+/** Asks the control socket for something that the program would never ask for. */
+async function ask(socketPath: string, path: string, method = 'GET'): Promise<number | undefined> {
+  return await new Promise((resolve, reject) => {
+    const asked = request({ socketPath, path, method }, (response) => {
+      response.resume();
+      resolve(response.statusCode);
+    });
+    asked.once('error', reject);
+    asked.end();
+  });
+}
+
+describe('kpx-broker explain', () => {
+  it('says to people what a job would meet', async () => {
+    const rule = [{ name: 'science', groups: ['analysts'], max_executors: 3 }];
+    const kpx = await startKpx({ broker: { policy: { rule } } });
+    const { code, stdout } = await runBroker(['explain', 'bob', '--config', kpx.brokerConfigFile], {});
+    expect([code, stdout.split('\n')]).toEqual([
+      0,
+      [
+        'user       bob',
+        'groups     bob, analysts',
+        'rule       rule 1 "science"',
+        'profile    default',
+        'state      idle',
+        'executor   none',
+        'jobs held  0',
+        'a job now  starts an executor: 0 of 40 executors run',
+        '',
+      ],
+    ]);
+  });
+
+  it('tells each decision as it is made: start, hold while it boots, forward, and the account that a KNIME name leads to', async () => {
+    const kpx = await startKpx({ standIn: { BOOT_MS: '400' } });
+    expect(await explain(kpx, 'alice')).toMatchObject({ decision: 'start', state: 'idle', executor: 'none' });
+    await publish(kpx, jobOf('alice', 'a1'));
+    await kpx.brokerLog.line({ user: 'alice', state: 'booting' });
+    expect(await explain(kpx, 'alice')).toMatchObject({ decision: 'hold', why: 'the executor is starting', held: 1, state: 'booting' });
+    const [done] = await jobsDone(kpx, 'alice', 1);
+    const { uid } = idsOf('alice');
+    const executor = `account "alice", uid ${uid}, pid ${done?.pid}, ready`;
+    expect(await explain(kpx, 'alice')).toEqual({
+      ...{ user: 'alice', groups: [], rule: 'none', profile: 'default', state: 'ready', executor, held: 0 },
+      ...{ decision: 'forward', why: 'the executor is ready' },
+    });
+  });
+
+  it('gives the reasons of the log: a failed start that is tried again, and one that was given up', async () => {
+    const kpx = await startKpx({
+      standIn: { FAIL: '3' },
+      broker: { policy: { start_attempts: 2, backoff_initial: '3s' } },
+    });
+    await publish(kpx, jobOf('alice', 'a1'));
+    const words = async (state: string, tail: RegExp) =>
+      String((await kpx.brokerLog.line({ user: 'alice', state })).reason).replace(tail, '');
+    const failed = await words('backoff', /; for [\d.]+ ms$/);
+    expect(failed).toContain('exit 3');
+    const { decision, why } = await explain(kpx, 'alice');
+    expect([decision, String(why).replace(/; next attempt in \d+ ms$/, '')]).toEqual(['hold', failed]);
+    const broken = await words('broken', /; for [\d.]+ ms$/);
+    expect(await explain(kpx, 'alice')).toMatchObject({ decision: 'park', why: `START_FAILED: ${broken}` });
+    expect(await kpx.brokerLog.line({ user: 'alice', msg: 'job parked' })).toMatchObject({ reason: 'START_FAILED', detail: broken });
+  });
+
+  it('gives the reason of a job that the policy parks', async () => {
+    const kpx = await startKpx({ broker: { policy: { deny: ['mallory'] } } });
+    await publish(kpx, jobOf('mallory', 'm1'));
+    const parked = await kpx.brokerLog.line({ user: 'mallory', msg: 'job parked' });
+    expect(await explain(kpx, 'mallory')).toMatchObject({ decision: 'park', why: `${parked.reason}: ${parked.detail}` });
+  });
+
+  it('ends with 69 where no broker answers, saying why', async () => {
+    const kpx = await installKpx();
+    const told = async () => await runBroker(['explain', 'alice', '--config', kpx.brokerConfigFile], {});
+    expect(await told()).toMatchObject({
+      code: 69,
+      stderr: `there is no socket at ${kpx.controlSocket}: the broker does not run, or control.socket is another\n`,
+    });
+    await kpx.startHelper();
+    await kpx.startBroker();
+    await kpx.endBroker('SIGKILL');
+    expect(await told()).toMatchObject({ code: 69, stderr: `nobody answers at ${kpx.controlSocket}: the broker does not run\n` });
+    // The next one replaces the socket that was left.
+    await kpx.startBroker();
+    expect(await told()).toMatchObject({ code: 0 });
+    await kpx.endBroker();
+    expect(await told()).toMatchObject({ code: 69, stderr: expect.stringContaining('there is no socket') });
+  });
+
+  it('ends with 64 on wrong usage, with 78 on a wrong configuration, and only root and the broker may ask', async () => {
+    const kpx = await startKpx();
+    const config = ['--config', kpx.brokerConfigFile];
+    const run = async (args: string[], ids = {}) => await runBroker(['explain', ...args], ids);
+    expect(await run(config)).toMatchObject({ code: 64, stderr: 'give the name of one KNIME user\nTry --help.\n' });
+    expect(await run(['a', 'b', ...config])).toMatchObject({ code: 64 });
+    expect(await run(['../x', ...config])).toMatchObject({
+      code: 64,
+      stderr: expect.stringMatching(/^"..\/x" is no name of a KNIME user: /),
+    });
+    expect(await run(['alice', '--grup', 'x', ...config])).toMatchObject({ code: 64, stderr: expect.stringContaining('--grup') });
+    expect(await run(['--help'])).toMatchObject({ code: 0, stdout: expect.stringContaining('Usage: kpx-broker explain USER') });
+    writeFileSync(`${kpx.etc}/broken.toml`, '[control]\nsocket = 5\n');
+    expect(await run(['alice', '--config', `${kpx.etc}/broken.toml`])).toMatchObject({
+      code: 78,
+      stderr: expect.stringContaining('control.socket'),
+    });
+    writeFileSync(`${kpx.etc}/nowhere.toml`, '[control]\nsocket = ""\n');
+    expect(await run(['alice', '--config', `${kpx.etc}/nowhere.toml`])).toMatchObject({
+      code: 69,
+      stderr: expect.stringContaining('nowhere'),
+    });
+    expect(await run(['alice', ...config], idsOf('kpx-broker'))).toMatchObject({ code: 0 });
+    writeFileSync(`${kpx.etc}/public.toml`, `[amqp]\nurls = ["amqp://u@h"]\n[control]\nsocket = "${kpx.controlSocket}"\n`, { mode: 0o644 });
+    expect(await run(['alice', '--config', `${kpx.etc}/public.toml`], idsOf('bob'))).toMatchObject({
+      code: 69,
+      stderr: `no permission to use ${kpx.controlSocket}: ask as root\n`,
+    });
+  });
+});
+
+describe('the control socket', () => {
+  it('answers nonsense with an error and lives on', async () => {
+    const kpx = await startKpx();
+    const asked = [
+      await ask(kpx.controlSocket, '//'),
+      await ask(kpx.controlSocket, '/explain'),
+      await ask(kpx.controlSocket, '/explain?user=a%20b'),
+      await ask(kpx.controlSocket, '/nothing'),
+      await ask(kpx.controlSocket, '/explain?user=alice', 'POST'),
+    ];
+    expect(asked).toEqual([400, 400, 400, 404, 404]);
+    expect(await explain(kpx, 'alice')).toMatchObject({ decision: 'start' });
+  });
+});

@@ -1,0 +1,230 @@
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { BROKER, SOCKET, unitOf, WORKSPACES } from '../fixtures/booted/kpx.js';
+import { jobOf } from '../fixtures/jobs.js';
+import { startKpx } from './installed-kpx.js';
+import { bootedLdap, bootedMachine } from './shared-machine.js';
+
+const machine = bootedMachine();
+const ldap = bootedLdap();
+
+/** Quick to give up, so that a test does not have to wait. */
+const IMPATIENT = { policy: { start_attempts: 2, backoff_initial: '200ms', backoff_max: '1s' } };
+
+const mainPid = async (unit: string) => Number((await machine.show(unit, 'MainPID')).MainPID);
+
+/** A file below /etc/systemd/system for one test. */
+async function dropIn(unit: string, text: string): Promise<void> {
+  const directory = `/etc/systemd/system/${unit}.d`;
+  await machine.writeFile(`${directory}/10-test.conf`, text);
+  onTestFinished(async () => {
+    await machine.remove(directory);
+    await machine.systemctl('daemon-reload');
+  });
+  await machine.systemctl('daemon-reload');
+}
+
+async function helperPid(): Promise<number> {
+  const { stdout } = await machine.run(['/usr/bin/pgrep', '--full', 'kpx-privhelper.cjs']);
+  return Number(stdout.trim());
+}
+
+describe('the broker', () => {
+  it.each(['restarted', 'killed'])('%s: executors live on, and it takes them up again', async (what) => {
+    const kpx = await startKpx();
+    await kpx.publish(jobOf('ada', `${what}-1`));
+    const first = await kpx.jobDone('ada', `${what}-1`);
+    const before = await mainPid(BROKER);
+    await kpx.mark();
+    if (what === 'restarted') await machine.systemctl('restart', BROKER);
+    else await machine.systemctl('kill', '--signal=SIGKILL', BROKER);
+    await kpx.inUse();
+    expect(await mainPid(BROKER)).not.toBe(before);
+    await kpx.publish(jobOf('ada', `${what}-2`));
+    expect(await kpx.jobDone('ada', `${what}-2`)).toMatchObject({ pid: first.pid });
+  });
+});
+
+describe('the helper', () => {
+  it('killed in the middle of a request: the request is made again by the next one', async () => {
+    const kpx = await startKpx();
+    // The look-up of the account hangs for as long as SSSD does.
+    await machine.systemctl('kill', '--kill-whom=all', '--signal=SIGSTOP', 'sssd.service');
+    onTestFinished(() => machine.systemctl('kill', '--kill-whom=all', '--signal=SIGCONT', 'sssd.service').then(() => {}));
+    await kpx.mark();
+    await kpx.publish(jobOf('ria', 'r1'));
+    await expect.poll(async () => (await machine.run(['/usr/bin/pgrep', '--exact', 'getent'], { allowFailure: true })).exitCode).toBe(0);
+    await machine.run(['/usr/bin/kill', '-KILL', `${await helperPid()}`]);
+    expect(await kpx.brokerSays({ msg: 'lost the helper' })).toMatchObject({ level: 40 });
+    await kpx.brokerSays({ msg: 'executor', user: 'ria', state: 'backoff' });
+    await machine.systemctl('kill', '--kill-whom=all', '--signal=SIGCONT', 'sssd.service');
+    await kpx.jobDone('ria', 'r1');
+    expect(await machine.show(SOCKET, 'ActiveState', 'NConnections')).toEqual({ ActiveState: 'active', NConnections: '1' });
+  });
+});
+
+describe('an executor', () => {
+  it('that is killed: the broker sees it, and the next job starts it again', async () => {
+    const kpx = await startKpx();
+    await kpx.publish(jobOf('sam', 's1'));
+    const first = await kpx.jobDone('sam', 's1');
+    await kpx.mark();
+    await machine.systemctl('kill', '--signal=SIGKILL', unitOf('sam'));
+    expect(await kpx.brokerSays({ user: 'sam', state: 'backoff' })).toMatchObject({ reason: expect.stringContaining('signal SIGKILL') });
+    await kpx.publish(jobOf('sam', 's2'));
+    expect((await kpx.jobDone('sam', 's2')).pid).not.toBe(first.pid);
+  });
+
+  it('that has ended cleanly is no failure: the next job starts it again at once', async () => {
+    const kpx = await startKpx();
+    await kpx.publish(jobOf('sam', 's3'));
+    await kpx.jobDone('sam', 's3');
+    await kpx.mark();
+    await machine.systemctl('stop', unitOf('sam'));
+    expect(await kpx.brokerSays({ user: 'sam', state: 'idle' })).toMatchObject({ reason: 'the executor ended: no failure is known' });
+    await kpx.publish(jobOf('sam', 's4'));
+    await kpx.jobDone('sam', 's4');
+  });
+
+  it('that ends at once: tried again, then its jobs are parked with how it ended; its own words stay in the journal', async () => {
+    const kpx = await startKpx({ broker: IMPATIENT, standIn: { FAIL: '42' } });
+    await kpx.publish(jobOf('tess', 't1'));
+    const [parked] = await kpx.deadLetters(1);
+    expect(parked?.headers).toMatchObject({ 'x-kpx-reason': 'START_FAILED', 'x-kpx-detail': expect.stringContaining('exit 42') });
+    expect(parked?.headers['x-kpx-detail']).not.toContain('told to fail');
+    await machine.waitForJournal('its words', [`--unit=${unitOf('tess')}`], ({ MESSAGE }) => MESSAGE === 'executor: told to fail');
+  });
+
+  it.each([
+    ['a program that is not there', '[Service]\nExecStart=\nExecStart=/opt/knime/missing\n', 'exit 203'],
+    ['a working directory that is not there', '[Service]\nWorkingDirectory=/nowhere\n', 'exit 200'],
+  ])('whose drop-in names %s: parked, with systemd’s exit code', async (_what, text, code) => {
+    await dropIn(unitOf('uma'), text);
+    const kpx = await startKpx({ broker: IMPATIENT });
+    await kpx.publish(jobOf('uma', 'u1'));
+    const [parked] = await kpx.deadLetters(1);
+    const detail = `LAUNCH_FAILED: kpx-executor@uma.service did not start: result exit-code, ${code}: see journalctl`;
+    expect(parked?.headers['x-kpx-detail']).toContain(detail);
+    expect(await kpx.helperSays({ verb: 'spawnExecutor', code: 'LAUNCH_FAILED' })).toMatchObject({ os_user: 'uma', decision: 'refused' });
+  });
+
+  it('whose drop-in has a typo: systemd says so, and the executor runs without it', async () => {
+    await dropIn(unitOf('uma'), '[Service]\nMemoryMx=8G\n');
+    const kpx = await startKpx();
+    await kpx.publish(jobOf('uma', 'u1'));
+    await kpx.jobDone('uma', 'u1');
+    const said = ({ MESSAGE }: { MESSAGE: string }) => MESSAGE.includes('MemoryMx');
+    await machine.waitForJournal('the typo', [], said);
+  });
+
+  it('whose drop-in adds a second ExecStart= cannot be loaded: parked, and the message says where to look', async () => {
+    await dropIn(unitOf('uma'), '[Service]\nExecStart=/opt/knime/another\n');
+    const kpx = await startKpx({ broker: IMPATIENT });
+    await kpx.publish(jobOf('uma', 'u2'));
+    const [parked] = await kpx.deadLetters(1);
+    expect(parked?.headers['x-kpx-detail']).toContain(
+      "LAUNCH_FAILED: systemd cannot load kpx-executor@uma.service (bad-setting): see systemctl status 'kpx-executor@uma.service'",
+    );
+  });
+});
+
+describe('a user', () => {
+  it('who is deleted from LDAP while their executor runs: it goes on, can be stopped, and is not started again', async () => {
+    await ldap.addUser('leaver', { uid: 22_001 });
+    const kpx = await startKpx({ broker: IMPATIENT });
+    await kpx.publish(jobOf('leaver', 'l1'));
+    const first = await kpx.jobDone('leaver', 'l1');
+    await ldap.deleteUser('leaver');
+    await kpx.publish(jobOf('leaver', 'l2'));
+    expect((await kpx.jobDone('leaver', 'l2')).pid).toBe(first.pid);
+    await kpx.mark();
+    await machine.systemctl('restart', BROKER);
+    await kpx.inUse();
+    await kpx.publish(jobOf('leaver', 'l3'));
+    await kpx.jobDone('leaver', 'l3');
+    await machine.systemctl('stop', unitOf('leaver'));
+    await kpx.brokerSays({ user: 'leaver', state: 'idle' });
+    await kpx.publish(jobOf('leaver', 'l4'));
+    const [parked] = await kpx.deadLetters(1);
+    expect(parked).toMatchObject({ json: { job: 'l4' } });
+    expect(parked?.headers['x-kpx-detail']).toContain('ACCOUNT_UNKNOWN: there is no account "leaver" on this machine');
+  });
+});
+
+describe('the name service', () => {
+  it('stopped: running executors are not affected, new users wait and are served when it is back', async () => {
+    const kpx = await startKpx({ broker: { policy: { backoff_initial: '500ms', backoff_max: '1s', start_attempts: 100 } } });
+    await kpx.publish(jobOf('vic', 'v1'));
+    await kpx.jobDone('vic', 'v1');
+    // Stopped alone it would still answer from its cache in shared memory.
+    await machine.run(['/usr/sbin/sss_cache', '--everything']);
+    await machine.systemctl('stop', 'sssd.service');
+    onTestFinished(() => machine.systemctl('start', 'sssd.service').then(() => {}));
+    await machine.run(['/usr/bin/find', '/var/lib/sss/mc', '-type', 'f', '-delete']);
+    await kpx.publish(jobOf('vic', 'v2'), jobOf('wes', 'w1'));
+    await kpx.jobDone('vic', 'v2');
+    expect(await kpx.brokerSays({ user: 'wes', state: 'backoff' })).toMatchObject({
+      reason: expect.stringMatching(/ACCOUNT_(UNKNOWN|LOOKUP_FAILED): /),
+    });
+    await machine.systemctl('start', 'sssd.service');
+    await kpx.jobDone('wes', 'w1');
+  });
+});
+
+describe('a file system', () => {
+  it('that is full under the workspace parent: said so, and the jobs go on when there is room', async () => {
+    const kpx = await startKpx({ broker: { policy: { backoff_initial: '500ms', backoff_max: '1s', start_attempts: 100 } } });
+    await machine.systemctl('stop', BROKER);
+    await machine.run(['/usr/bin/mount', '-t', 'tmpfs', '-o', 'size=1M,nr_inodes=2,mode=0755', 'kpx-full', WORKSPACES]);
+    onTestFinished(() => machine.run(['/usr/bin/umount', '--lazy', WORKSPACES], { allowFailure: true }).then(() => {}));
+    await machine.run(['/usr/bin/touch', `${WORKSPACES}/last-inode`]);
+    await kpx.mark();
+    await machine.systemctl('start', BROKER);
+    await kpx.inUse();
+    await kpx.publish(jobOf('xena', 'x1'));
+    expect(await kpx.brokerSays({ user: 'xena', state: 'backoff' })).toMatchObject({
+      reason: expect.stringContaining(`DIRECTORY_FAILED: ${WORKSPACES}/xena: ENOSPC`),
+    });
+    await machine.run(['/usr/bin/mount', '-o', 'remount,size=100M,nr_inodes=1000', WORKSPACES]);
+    await kpx.jobDone('xena', 'x1');
+    await kpx.stop();
+  });
+
+  it('that is read-only under the home parent: said so, nothing half made, and the jobs go on when it is writable', async () => {
+    const kpx = await startKpx({ broker: { policy: { backoff_initial: '500ms', backoff_max: '1s', start_attempts: 100 } } });
+    await machine.systemctl('stop', BROKER);
+    await machine.run(['/usr/bin/mount', '-t', 'tmpfs', '-o', 'ro,size=10M,mode=0755', 'kpx-read-only', '/home']);
+    onTestFinished(() => machine.run(['/usr/bin/umount', '--lazy', '/home'], { allowFailure: true }).then(() => {}));
+    await kpx.mark();
+    await machine.systemctl('start', BROKER);
+    await kpx.inUse();
+    await kpx.publish(jobOf('yan', 'y1'));
+    expect(await kpx.brokerSays({ user: 'yan', state: 'backoff' })).toMatchObject({
+      reason: expect.stringContaining('DIRECTORY_FAILED: /home/yan: EROFS'),
+    });
+    expect((await machine.run(['/usr/bin/ls', '-A', '/home'])).stdout).toBe('');
+    // The helper has a view of the mounts of its own, from its start: the next connection sees the change.
+    await machine.run(['/usr/bin/mount', '-o', 'remount,rw', '/home']);
+    await machine.systemctl('restart', BROKER);
+    await kpx.jobDone('yan', 'y1');
+    await kpx.stop();
+  });
+});
+
+describe('/run/kpx', () => {
+  it('removed: the broker says what is missing, and two commands mend it; nothing is lost', async () => {
+    const kpx = await startKpx({ broker: { policy: { backoff_initial: '500ms', backoff_max: '1s', start_attempts: 100 } } });
+    await machine.remove('/run/kpx');
+    await kpx.publish(jobOf('emil', 'e1'));
+    expect(await kpx.brokerSays({ user: 'emil', state: 'backoff' })).toMatchObject({
+      reason: expect.stringMatching(/DIRECTORY_FAILED: .*\/run\/kpx/),
+    });
+    await kpx.mark();
+    await machine.systemctl('restart', BROKER);
+    expect(await kpx.brokerSays({ msg: 'the helper cannot be used; trying again' })).toMatchObject({
+      reason: expect.stringContaining('there is no socket at /run/kpx/privhelper.sock'),
+    });
+    await machine.run(['/usr/bin/systemd-tmpfiles', '--create', 'kpx.conf']);
+    await machine.systemctl('restart', SOCKET);
+    await kpx.jobDone('emil', 'e1');
+  });
+});

@@ -1,0 +1,35 @@
+import { onTestFailed, onTestFinished } from 'vitest';
+import { BootedKpx, type BootedKpxOptions } from '../fixtures/booted/kpx.js';
+import { bootedMachine, takeKnimeVhost } from './shared-machine.js';
+
+/** What a failure shows of the journal. */
+const JOURNAL_LINES = 80;
+
+/** Installs the package if it is not there yet. */
+export async function installPackage(): Promise<void> {
+  const machine = bootedMachine();
+  if (await machine.exists('/usr/lib/kpx/kpx-broker.cjs')) return;
+  await BootedKpx.install(machine, await BootedKpx.packageFile(machine));
+}
+
+/** kpx, installed and configured on a virtual host of its own for one test, not started yet; stopped when the test is finished. */
+export async function installKpx(options: BootedKpxOptions = {}): Promise<BootedKpx> {
+  await installPackage();
+  const machine = bootedMachine();
+  const kpx = new BootedKpx(machine, await takeKnimeVhost());
+  const cursor = await machine.journalCursor();
+  onTestFailed(async () => {
+    const { stdout } = await machine.run(['/usr/bin/journalctl', '--no-pager', `--after-cursor=${cursor}`]);
+    console.log(stdout.split('\n').slice(-JOURNAL_LINES).join('\n'));
+  });
+  onTestFinished(() => kpx.stop());
+  await kpx.configure(options);
+  return kpx;
+}
+
+/** The same, with both units running. */
+export async function startKpx(options: BootedKpxOptions = {}): Promise<BootedKpx> {
+  const kpx = await installKpx(options);
+  await kpx.start();
+  return kpx;
+}

@@ -1,0 +1,25 @@
+import { inject, onTestFinished } from 'vitest';
+import { Ldap } from '../fixtures/booted/ldap.js';
+import { BootedMachine } from '../fixtures/booted/machine.js';
+import { RabbitmqAccess, type Vhost } from '../fixtures/rabbitmq-access.js';
+
+/** The machine that was booted for the whole run. */
+export function bootedMachine(): BootedMachine {
+  return new BootedMachine(inject('bootedMachine'));
+}
+
+export function bootedLdap(): Ldap {
+  return new Ldap(bootedMachine());
+}
+
+/** Debian's own rabbitmq-server.service in the booted machine; reached at the same address from inside and from the tests. */
+export function bootedRabbitmq(): RabbitmqAccess {
+  return new RabbitmqAccess(inject('bootedRabbitmq'));
+}
+
+/** A virtual host with KNIME's topology for one test, gone when it is finished. */
+export async function takeKnimeVhost(): Promise<Vhost> {
+  const vhost = await bootedRabbitmq().createKnimeVhost();
+  onTestFinished(() => vhost.delete());
+  return vhost;
+}

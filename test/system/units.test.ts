@@ -1,0 +1,208 @@
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { BROKER, SOCKET, TEMPS, unitOf } from '../fixtures/booted/kpx.js';
+import { jobOf } from '../fixtures/jobs.js';
+import { installPackage, startKpx } from './installed-kpx.js';
+import { bootedMachine } from './shared-machine.js';
+
+const machine = bootedMachine();
+
+const KIB_PER_MB = 1_000_000 / 1_024;
+const RESIDENT_MB_MAX = 55;
+const PRIVATE_DIRTY_MB_MAX = 14;
+
+interface Process {
+  readonly pid: number;
+  readonly uid: number;
+  readonly argv: string;
+}
+
+/** Every process of the machine. */
+async function processes(): Promise<Process[]> {
+  const { stdout } = await machine.run(['/usr/bin/ps', '-e', '--no-headers', '-ww', '-o', 'pid=,uid=,args=']);
+  return stdout.split('\n').flatMap((line) => {
+    const [, pid, uid, argv = ''] = /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line) ?? [];
+    return pid === undefined ? [] : [{ pid: Number(pid), uid: Number(uid), argv }];
+  });
+}
+
+/** Root's processes that run kpx's code. */
+const rootsOwn = async () => (await processes()).filter(({ uid, argv }) => uid === 0 && argv.includes('/usr/lib/kpx/'));
+
+/** Sends nothing, waits for the end: what a connection to the helper's socket comes to. */
+const CONNECT = `
+  const { SeqpacketSocket } = require('node-unix-socket');
+  const socket = new SeqpacketSocket();
+  socket.on('end', () => { console.log('closed by the other side'); process.exit(0); });
+  socket.on('error', (error) => { console.log(error.message); process.exit(0); });
+  try {
+    socket.connect('/run/kpx/privhelper.sock', () => {});
+  } catch (error) {
+    console.log('refused: ' + error.message);
+  }
+`;
+
+describe('systemd-analyze security', () => {
+  it.each([
+    ['kpx-privhelper@.service', 1.8],
+    ['kpx-broker.service', 1.2],
+    ['kpx-executor@.service', 4],
+  ])('gives %s an exposure of at most %d', async (unit, max) => {
+    await installPackage();
+    const { stdout } = await machine.run(['/usr/bin/systemd-analyze', 'security', '--no-pager', '--offline=yes', unit]);
+    const exposure = Number(/Overall exposure level for \S+: ([\d.]+)/.exec(stdout)?.[1]);
+    console.log(`${unit}: exposure ${exposure}, at most ${max}`);
+    expect(exposure).toBeLessThanOrEqual(max);
+  });
+
+  it('finds nothing in the units that it does not know', async () => {
+    await installPackage();
+    const units = [BROKER, SOCKET, 'kpx-privhelper@1-2-3.service', unitOf('ada'), 'kpx-executors.slice'];
+    const { stdout, stderr } = await machine.run(['/usr/bin/systemd-analyze', 'verify', '--man=no', ...units]);
+    expect(stdout + stderr).toBe('');
+  });
+});
+
+describe('the root helper', () => {
+  it('is no process at all while no broker is connected, and one small one while one is', async () => {
+    const kpx = await startKpx();
+    await kpx.publish(jobOf('ned', 'n'), jobOf('olga', 'o'));
+    await Promise.all([kpx.jobDone('ned', 'n'), kpx.jobDone('olga', 'o')]);
+    const [helper, ...others] = await rootsOwn();
+    expect(others).toEqual([]);
+    const rollup = await machine.readFile(`/proc/${helper?.pid}/smaps_rollup`);
+    const mb = (field: string) => Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(rollup)?.[1]) / KIB_PER_MB;
+    console.log(`kpx-privhelper: ${mb('Rss').toFixed(1)} MB resident, ${mb('Private_Dirty').toFixed(1)} MB private dirty`);
+    expect(mb('Rss')).toBeLessThanOrEqual(RESIDENT_MB_MAX);
+    expect(mb('Private_Dirty')).toBeLessThanOrEqual(PRIVATE_DIRTY_MB_MAX);
+
+    await kpx.mark();
+    await machine.systemctl('stop', BROKER);
+    await kpx.helperSays({ event: 'disconnected' });
+    await expect.poll(rootsOwn).toEqual([]);
+    expect(await machine.show(SOCKET, 'ActiveState')).toEqual({ ActiveState: 'active' });
+    for (const user of ['ned', 'olga']) expect(await machine.show(unitOf(user), 'ActiveState')).toEqual({ ActiveState: 'active' });
+  });
+
+  it('is told by PID 1 who asks: the broker’s account, and nobody else, root included', async () => {
+    const kpx = await startKpx();
+    const { MainPID: pid } = await machine.show(BROKER, 'MainPID');
+    const uid = Number((await machine.run(['/usr/bin/id', '--user', 'kpx-broker'])).stdout);
+    expect(await kpx.helperSays({ event: 'request', verb: 'hello' })).toMatchObject({ peer: { pid: Number(pid), uid } });
+    await machine.systemctl('stop', BROKER);
+    await expect.poll(rootsOwn).toEqual([]);
+    await kpx.mark();
+    const connect = ['/usr/bin/node', '--eval', CONNECT];
+    const program = ['/usr/bin/env', `--chdir=${machine.facts.checkout}`, ...connect];
+    expect((await machine.run(program)).stdout).toBe('closed by the other side\n');
+    expect(await kpx.helperSays({ event: 'refused connection' })).toMatchObject({
+      peer: { uid: 0 },
+      reason: `expected uid ${uid}, "kpx-broker"`,
+    });
+    expect((await machine.run(program, { user: 'ada' })).stdout).toMatch(/^refused: /);
+    const { stdout: stranger } = await machine.run(['/usr/bin/id', '--user', 'ada']);
+    const heard = (await machine.journal('--identifier=kpx-privhelper')).filter(({ MESSAGE }) =>
+      MESSAGE.includes(`"uid":${stranger.trim()}}`),
+    );
+    expect(heard).toEqual([]);
+  });
+
+  it('serves one connection: a second one is turned away by PID 1, and the first one does not notice', async () => {
+    const kpx = await startKpx();
+    const uid = (await machine.run(['/usr/bin/id', '--user', 'kpx-broker'])).stdout.trim();
+    const gid = (await machine.run(['/usr/bin/id', '--group', 'kpx-broker'])).stdout.trim();
+    const asBroker = ['/usr/bin/setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups', '--'];
+    const program = [...asBroker, '/usr/bin/env', `--chdir=${machine.facts.checkout}`, '/usr/bin/node', '--eval', CONNECT];
+    expect((await machine.run(program)).stdout).toBe('closed by the other side\n');
+    await kpx.publish(jobOf('quin', 'q'));
+    await kpx.jobDone('quin', 'q');
+    expect((await rootsOwn()).length).toBe(1);
+  });
+
+  it('starts no more executors than max_executors, however many are asked for at once', async () => {
+    const policy = { max_executors: 40, max_starting: 40 };
+    const kpx = await startKpx({ helper: { executor: { max_executors: 3 } }, broker: { policy } });
+    const users = ['ada', 'cleo', 'kim', 'leo', 'mia', 'ned', 'olga', 'pia'];
+    await kpx.publish(...users.map((user) => jobOf(user, 'limited')));
+    for (const user of users) await kpx.helperSays({ verb: 'spawnExecutor', os_user: user });
+    const { stdout } = await machine.run(['/usr/bin/systemctl', 'list-units', '--plain', '--no-legend', 'kpx-executor@*']);
+    const running = stdout.trimEnd().split('\n');
+    expect(running.length).toBe(3);
+    expect(await kpx.helperSays({ code: 'LIMIT_REACHED' })).toMatchObject({ reason: 'max_executors of the helper is 3' });
+  });
+
+  it('says in --check what is missing, unit included', async () => {
+    await startKpx();
+    const check = ['/usr/sbin/kpx-privhelper', '--config', '/etc/kpx/privhelper.toml', '--check'];
+    expect((await machine.run(check)).stdout).toBe('/etc/kpx/privhelper.toml: everything is as it must be.\n');
+    await machine.run(['/usr/bin/mv', '/usr/lib/systemd/system/kpx-executor@.service', '/root/']);
+    onTestFinished(async () => {
+      await machine.run(['/usr/bin/mv', '/root/kpx-executor@.service', '/usr/lib/systemd/system/']);
+      await machine.systemctl('daemon-reload');
+    });
+    await machine.systemctl('daemon-reload');
+    const { exitCode, stderr } = await machine.run(check, { allowFailure: true });
+    expect({ exitCode, stderr }).toEqual({
+      exitCode: 78,
+      stderr: '/etc/kpx/privhelper.toml: executor.unit: systemd says of kpx-executor@kpx-check.service: not-found\n',
+    });
+  });
+});
+
+describe('temp directories', () => {
+  it('age by tmpfiles.d: what is old goes, the directory stays with its ACL, and links are not followed', async () => {
+    const kpx = await startKpx();
+    await kpx.publish(jobOf('dora', 'd'));
+    await kpx.jobDone('dora', 'd');
+    const packaged = await machine.readFile('/usr/lib/tmpfiles.d/kpx-temp.conf');
+    expect(packaged).toMatch(/^e \/srv\/kpx\/temp\/\* - - - 30d$/m);
+    const clean = async (age: string) => {
+      await machine.writeFile('/run/kpx-test-ageing.conf', packaged.replace(' 30d', ` ${age}`));
+      await machine.run(['/usr/bin/systemd-tmpfiles', '--clean', '/run/kpx-test-ageing.conf']);
+    };
+    onTestFinished(() => machine.remove('/run/kpx-test-ageing.conf'));
+    const acl = async () => (await machine.run(['/usr/bin/getfacl', '--absolute-names', `${TEMPS}/dora`])).stdout;
+    const before = await acl();
+    await machine.run(['/usr/bin/mkdir', '-p', `${TEMPS}/dora/deep/er`], { user: 'dora' });
+    await machine.run(['/usr/bin/touch', `${TEMPS}/dora/deep/er/file`, '/home/dora/precious'], { user: 'dora' });
+    await machine.run(['/usr/bin/ln', '-s', '/home/dora', `${TEMPS}/dora/link`], { user: 'dora' });
+    await clean('30d');
+    expect(await machine.exists(`${TEMPS}/dora/deep/er/file`)).toBe(true);
+    const empty = async () => {
+      await clean('1s');
+      return (await machine.run(['/usr/bin/ls', '-A', `${TEMPS}/dora`])).stdout === '';
+    };
+    await expect.poll(empty, { timeout: 10_000 }).toBe(true);
+    expect(await machine.exists('/home/dora/precious')).toBe(true);
+    expect(await acl()).toBe(before);
+  });
+});
+
+describe('the broker', () => {
+  it('that hangs is replaced by the watchdog', async () => {
+    await machine.writeFile('/etc/systemd/system/kpx-broker.service.d/10-watchdog.conf', '[Service]\nWatchdogSec=2s\n');
+    onTestFinished(() => machine.remove('/etc/systemd/system/kpx-broker.service.d'));
+    await machine.systemctl('daemon-reload');
+    const kpx = await startKpx();
+    await kpx.mark();
+    await machine.systemctl('kill', '--signal=SIGSTOP', BROKER);
+    await kpx.inUse();
+    const entries = await machine.journal(`--unit=${BROKER}`, '--lines=200');
+    expect(entries.some(({ MESSAGE }) => MESSAGE.includes('Watchdog timeout'))).toBe(true);
+  });
+
+  it('with a wrong configuration says what is wrong and is not started over and over', async () => {
+    const kpx = await startKpx();
+    await kpx.configure({ broker: { policy: { max_executor: 3 } } });
+    await kpx.mark();
+    await machine.run(['/usr/bin/systemctl', 'restart', BROKER], { allowFailure: true });
+    const said = await kpx.brokerSays({ text: '/etc/kpx/broker.toml: policy.max_executor: unknown key; did you mean "max_executors"?' });
+    expect(said).toBeDefined();
+    await expect
+      .poll(() => machine.show(BROKER, 'ActiveState', 'ExecMainStatus', 'NRestarts'))
+      .toEqual({
+        ActiveState: 'failed',
+        ExecMainStatus: '78',
+        NRestarts: '0',
+      });
+  });
+});
