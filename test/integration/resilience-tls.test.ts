@@ -1,0 +1,104 @@
+import { copyFileSync, writeFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { type Certificate, OwnCa } from '../fixtures/certificates.js';
+import { freePorts } from '../fixtures/free-ports.js';
+import { jobOf } from '../fixtures/jobs.js';
+import { Kpx } from '../fixtures/kpx.js';
+import { type RabbitmqServer, startRabbitmq } from '../fixtures/rabbitmq.js';
+import { jobsDone, publish } from './installed-kpx.js';
+
+const CANNOT = 'RabbitMQ cannot be used; trying again';
+
+let rabbitmq: RabbitmqServer;
+let tlsPort = 0;
+const ca = new OwnCa('kpx-test');
+const other = new OwnCa('somebody-else');
+const good = ca.issue('IP:127.0.0.1');
+/** What RabbitMQ reads; another certificate is copied there. */
+const served: Certificate = ca.issue('IP:127.0.0.1,DNS:served');
+
+beforeAll(async () => {
+  [tlsPort = 0] = await freePorts(1);
+  rabbitmq = await startRabbitmq({
+    settings: {
+      'listeners.ssl.local': `127.0.0.1:${tlsPort}`,
+      'ssl_options.cacertfile': ca.file,
+      'ssl_options.certfile': served.certificate,
+      'ssl_options.keyfile': served.key,
+      'ssl_options.verify': 'verify_none',
+    },
+  });
+});
+afterAll(() => rabbitmq.remove());
+
+async function serve({ certificate, key }: Certificate): Promise<void> {
+  copyFileSync(certificate, served.certificate);
+  copyFileSync(key, served.key);
+  await rabbitmq.ctl('eval', 'ssl:clear_pem_cache().'); // Erlang would keep the old one for two minutes
+}
+
+const overTls = (text: string) => {
+  const url = new URL(text);
+  url.port = String(tlsPort);
+  return url.href.replace(/^amqp:/, 'amqps:');
+};
+
+async function install(caFile: string): Promise<Kpx> {
+  const vhost = await rabbitmq.createKnimeVhost();
+  const kpx = new Kpx(vhost, {
+    standIn: { BOOT_MS: '50' },
+    msgq: overTls(vhost.url('executor')),
+    environment: { NODE_EXTRA_CA_CERTS: ca.file },
+    broker: { amqp: { urls: [overTls(vhost.urlWithoutPassword('broker'))], tls: { ca_file: caFile } } },
+  });
+  onTestFinished(() => kpx.stop());
+  await kpx.startHelper();
+  await kpx.startBroker({ wait: false });
+  return kpx;
+}
+
+describe('TLS', () => {
+  it('with the company’s own CA: jobs are done, broker and executors both by TLS', async () => {
+    await serve(good);
+    const kpx = await install(ca.file);
+    await kpx.brokerLog.line({ msg: 'consuming', server: `127.0.0.1:${tlsPort}` });
+    await publish(kpx, jobOf('alice', 'a1'));
+    await jobsDone(kpx, 'alice', 1);
+  });
+
+  it.each([
+    [
+      'of another CA is refused, naming the setting',
+      () => good,
+      () => other.file,
+      /a CA that is not trusted here: amqp\.tls\.ca_file is \/srv/,
+    ],
+    ['of a CA that nobody has named is refused, naming the setting', () => good, () => '', /name its file in amqp\.tls\.ca_file/],
+    ['that has expired is refused', () => ca.issue('IP:127.0.0.1', { expired: true }), () => ca.file, /certificate has expired/],
+    ['for another host is refused', () => ca.issue('DNS:rabbit.example'), () => ca.file, /is for other names than "127\.0\.0\.1"/],
+  ])('a certificate %s', async (_, certificate, caFile, says) => {
+    await serve(certificate());
+    const kpx = await install(caFile());
+    const { reason } = await kpx.brokerLog.line({ msg: CANNOT });
+    expect(reason).toMatch(says);
+    expect(await kpx.vhost.connections('broker')).toEqual([]);
+  });
+
+  it('that begins to work is taken up without a restart: the certificate is renewed', async () => {
+    await serve(ca.issue('IP:127.0.0.1', { expired: true }));
+    const kpx = await install(ca.file);
+    await kpx.brokerLog.line({ msg: CANNOT });
+    await serve(good);
+    await kpx.brokerLog.line({ msg: 'consuming' });
+  });
+
+  it('with a ca_file that is not there: said, and used as soon as it is', async () => {
+    await serve(good);
+    const file = `/srv/ca-that-comes-late-${process.pid}.pem`;
+    const kpx = await install(file);
+    expect((await kpx.brokerLog.line({ msg: CANNOT })).reason).toBe(`amqp.tls.ca_file ${file} cannot be read: ENOENT`);
+    writeFileSync(file, '');
+    copyFileSync(ca.file, file);
+    await kpx.brokerLog.line({ msg: 'consuming' });
+  });
+});
