@@ -7,4 +7,4 @@ import { endingWithItsExitCode, prepare } from './prepare.mjs';
 process.chdir(dirname(dirname(fileURLToPath(import.meta.url))));
 endingWithItsExitCode(prepare);
 await import('./build.mjs');
-process.exitCode = await runInPrivateMachine([process.execPath, '--import', 'tsx', 'test/bench/first-jobs.ts', ...process.argv.slice(2)]);
+process.exitCode = await runInPrivateMachine([process.execPath, '--import', 'tsx', 'test/bench/bench.ts', ...process.argv.slice(2)]);

@@ -1,0 +1,144 @@
+// `npm run bench`: everything that is measured in the private machine, each figure beside its limit where there is one, in the same run.
+import { cpus } from 'node:os';
+import { parseArgs } from 'node:util';
+import { createAccounts } from '../fixtures/accounts.js';
+import { startRabbitmq } from '../fixtures/rabbitmq.js';
+import { burst, warmStart } from './bursts.js';
+import { round, table } from './figures.js';
+import { relayLatency, relayRate } from './relay.js';
+import { heldJobs, steadyState } from './steady.js';
+
+const USAGE = `npm run bench [-- --rounds N] [-- --only PART] [-- --json]
+
+  --rounds N   of the relay and of bursts of up to 20 users, 1 to 100 (default: 5); medians are printed
+  --only PART  relay, latency, burst, warm, steady or held (repeatable)
+  --json       one line for programs
+`;
+const PARTS = ['relay', 'latency', 'burst', 'warm', 'steady', 'held'] as const;
+const ROUNDS_DEFAULT = 5;
+const ROUNDS_MAX = 100;
+const KIB = 1_024;
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: String(ROUNDS_DEFAULT) },
+    only: { type: 'string', multiple: true, default: [...PARTS] },
+    json: { type: 'boolean', default: false },
+    help: { type: 'boolean' },
+  },
+});
+const rounds = Number(values.rounds);
+const known = values.only.every((part) => (PARTS as readonly string[]).includes(part));
+if (values.help || !known || !(Number.isInteger(rounds) && rounds >= 1 && rounds <= ROUNDS_MAX)) {
+  process.stdout.write(USAGE);
+  process.exit(values.help ? 0 : 64);
+}
+const wanted = (part: (typeof PARTS)[number]) => values.only.includes(part);
+const say = (text: string) => process.stderr.write(`${text}\n`);
+
+createAccounts();
+const rabbitmq = await startRabbitmq();
+const relay = [];
+if (wanted('relay')) {
+  for (const [prefetch, bodyBytes] of [
+    [200, KIB],
+    [1, KIB],
+    [20, KIB],
+    [2_000, KIB],
+    [200, 64 * KIB],
+  ] as const) {
+    say(`relay, prefetch ${prefetch}, ${bodyBytes} bytes …`);
+    relay.push(await relayRate(rabbitmq, prefetch, bodyBytes, prefetch === 200 && bodyBytes === KIB ? rounds : 1));
+  }
+}
+if (wanted('latency')) say('latency …');
+const latency = wanted('latency') ? await relayLatency(rabbitmq) : undefined;
+const bursts = [];
+if (wanted('burst')) {
+  for (const users of [1, 20, 200]) {
+    say(`first jobs of ${users} users …`);
+    bursts.push(await burst(rabbitmq, users, users > 20 ? 1 : rounds));
+  }
+}
+if (wanted('warm')) say('warm starts …');
+const warm = wanted('warm') ? await warmStart(rabbitmq) : undefined;
+const steady = [];
+if (wanted('steady')) {
+  for (const executors of [10, 100, 1_000]) {
+    say(`${executors} running executors …`);
+    steady.push(await steadyState(rabbitmq, executors));
+  }
+}
+if (wanted('held')) say('10,000 held jobs …');
+const held = wanted('held') ? await heldJobs(rabbitmq) : undefined;
+await rabbitmq.remove();
+
+const [few, , many] = steady;
+const figures = {
+  machine: { node: process.version, cpus: cpus().length, cpu: cpus()[0]?.model },
+  rounds,
+  relayRatio: relay[0]?.ratio,
+  burst20LastExecMs: bursts[1]?.lastExecMs,
+  warmStartMs: warm?.warmStartMs,
+  brokerResidentMb: held?.residentMb,
+  brokerPrivateMb: held?.privateMb,
+  cpuPerJobRatio: few && many ? round(many.cpuUsPerJob / few.cpuUsPerJob, 2) : undefined,
+  relay,
+  latency,
+  bursts,
+  warm,
+  steady,
+  held,
+};
+
+if (values.json) process.stdout.write(`${JSON.stringify(figures)}\n`);
+else {
+  const sections: [string, (string | number)[][]][] = [
+    [
+      'Relay of jobs whose executor runs, jobs a second, beside amqplib alone',
+      [
+        ['prefetch', 'body', 'kpx', 'bare loop', 'ratio'],
+        ...relay.map((row) => [row.prefetch, row.bodyBytes, row.relay, row.bare, row.ratio]),
+      ],
+    ],
+    [
+      'From publishing to the executor’s queue, ms, a job every few ms',
+      latency
+        ? [
+            ['jobs', 'every', 'p50', 'p90', 'p99', 'max'],
+            [latency.jobs, latency.everyMs, latency.p50Ms, latency.p90Ms, latency.p99Ms, latency.maxMs],
+          ]
+        : [],
+    ],
+    [
+      'First jobs at once, executors boot in 500 ms, ms after publishing; the floor: a bare loop execs the same programs',
+      [
+        ['users', 'last exec', 'last done', 'floor', 'ratio'],
+        ...bursts.map((row) => [row.users, row.lastExecMs, row.lastDoneMs, row.floorExecMs, row.ratio]),
+      ],
+    ],
+    [
+      'A start when the directories are there, ms from publishing to the executor’s main program',
+      warm
+        ? [
+            ['starts', 'median', 'max', 'floor'],
+            [warm.starts, warm.warmStartMs, warm.maxMs, warm.floorMs],
+          ]
+        : [],
+    ],
+    [
+      'The broker’s processor time per job',
+      [['executors', 'µs a job', 'MB resident'], ...steady.map((row) => [row.executors, row.cpuUsPerJob, row.residentMb])],
+    ],
+    [
+      'The broker’s memory with held jobs of 1 KiB',
+      held
+        ? [
+            ['jobs', 'MB resident', 'MB private'],
+            [held.jobs, held.residentMb, held.privateMb],
+          ]
+        : [],
+    ],
+  ];
+  for (const [title, rows] of sections) if (rows.length > 1) process.stdout.write(`\n${title}\n${table(rows)}`);
+}
