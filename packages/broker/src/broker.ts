@@ -19,8 +19,6 @@ import { backoffMs } from './policy/backoff.js';
 import { NO_ROOM_DELAY_MS } from './policy/policy.js';
 import { rulesAskForGroups } from './policy/rules.js';
 
-/** How often the machine is told that time has passed, in milliseconds: the grain of every deadline. */
-const TICK_MS = 100;
 const RECONNECT_INITIAL_MS = 500;
 const RECONNECT_MAX_MS = 10_000;
 /** How long a graceful stop waits for confirms that are under way, in milliseconds. */
@@ -50,6 +48,9 @@ export class Broker {
   #session: AmqpSession | undefined;
   #relay: Relay | undefined;
   #lastTicket: Ticket = 0;
+  /** When the machine is told next that time has passed. */
+  #tickAt = Number.POSITIVE_INFINITY;
+  #ticking: NodeJS.Timeout | undefined;
   #asksForGroups: boolean;
   #ports: ReadonlySet<number>;
 
@@ -147,7 +148,7 @@ export class Broker {
   async run(): Promise<void> {
     const helper = this.#helper.run();
     this.#watch.start();
-    const ticks = setInterval(() => this.#emit({ kind: 'tick' }), TICK_MS);
+    this.#emit({ kind: 'tick' });
     const memory = setInterval(() => void this.#lookAtMemory(), MEMORY_POLL_MS);
     await this.#lookAtMemory();
     let failures = 0;
@@ -163,7 +164,8 @@ export class Broker {
       const woken = AbortSignal.any([this.#stopping.signal, this.#replacing.signal]);
       await delay(wait, undefined, { signal: woken }).catch(() => {}); // by stop() or reload()
     }
-    clearInterval(ticks);
+    clearTimeout(this.#ticking);
+    this.#tickAt = Number.NEGATIVE_INFINITY; // no further one
     clearInterval(memory);
     this.#watch.stop();
     this.#helper.stop();
@@ -249,7 +251,7 @@ export class Broker {
     const ticket = ++this.#lastTicket;
     this.#deliveries.set(ticket, { message, hops: job.hops });
     const ageMs = Math.max(0, Date.now() - (sentAt(message.properties) ?? Date.now()));
-    const event = { kind: 'job', ticket, user: job.user, hops: job.hops, ageMs } as const;
+    const event = { kind: 'job', ticket, user: job.user, hops: job.hops, waited: job.waited, ageMs } as const;
     if (this.#asksForGroups) void this.#withGroups(event);
     else this.#emit({ ...event, groups: undefined });
   }
@@ -273,7 +275,14 @@ export class Broker {
   }
 
   #emit(event: Event): void {
-    for (const effect of this.#machine.step(event, performance.now(), Math.random())) this.#apply(effect);
+    const now = performance.now();
+    if (event.kind === 'tick') this.#tickAt = Number.POSITIVE_INFINITY;
+    for (const effect of this.#machine.step(event, now, Math.random())) this.#apply(effect);
+    const next = now + this.#machine.tickInMs;
+    if (next >= this.#tickAt) return;
+    clearTimeout(this.#ticking);
+    this.#tickAt = next;
+    this.#ticking = setTimeout(() => this.#emit({ kind: 'tick' }), next - performance.now());
   }
 
   #apply(effect: Effect): void {

@@ -15,6 +15,8 @@ export interface Job {
   /** The submitter as KNIME names them; syntax checked. */
   readonly user: KnimeUser;
   readonly hops: number;
+  /** It comes from a delay queue: nobody has been offered it and given it back. */
+  readonly waited: boolean;
 }
 
 export interface Undecodable {
@@ -41,7 +43,9 @@ export function decodeJob(body: Buffer, headers: Record<string, unknown>, userFi
     return { reason: 'USER_NAME_INVALID', detail: `${quoted}: ${name.error.issues[0]?.message}` };
   }
   const hops = headers[HOPS_HEADER];
-  return { user: name.data, hops: Number.isSafeInteger(hops) && Number(hops) > 0 ? Number(hops) : 0 };
+  // RabbitMQ says where a message has expired last; kpx takes that off when it publishes it again.
+  const waited = Array.isArray(headers['x-death']);
+  return { user: name.data, hops: Number.isSafeInteger(hops) && Number(hops) > 0 ? Number(hops) : 0, waited };
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });

@@ -13,6 +13,8 @@ export type Event =
       readonly ticket: Ticket;
       readonly user: KnimeUser;
       readonly hops: number;
+      /** It comes from a delay queue, not from an offer. */
+      readonly waited: boolean;
       /** OS groups of the user; undefined: no rule asks for them. The same array for as long as nothing has changed. */
       readonly groups: readonly string[] | undefined;
       /** Since it was sent, in milliseconds, as far as is known. */

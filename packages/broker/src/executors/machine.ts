@@ -1,13 +1,12 @@
-import { ERRORS, type ErrorCode, type ExecutorInfo, ExecutorState, type KnimeUser, knimeUserSchema, type OsUser } from '@kpx/protocol';
+import { ERRORS, type ErrorCode, type ExecutorInfo, ExecutorState, type KnimeUser } from '@kpx/protocol';
 import { backoffMs } from '../policy/backoff.js';
 import {
   admits,
-  BUSY_DELAY_MS,
+  busyDelayMs,
   evictable,
   FIRST_OFFER,
   HOPS_FREE,
   hasRoom,
-  type Idleness,
   idleForMs,
   idleStopMsOf,
   type Load,
@@ -16,7 +15,9 @@ import {
   NO_ROOM_DELAY_MS,
   nextInLine,
   nextOffer,
+  OFFER_EVERY_MS_MAX,
   type Offer,
+  offerWaitMs,
   type Policy,
   profileOf,
   ruleOf,
@@ -25,6 +26,8 @@ import {
 import type { Rule } from '../policy/rules.js';
 import type { Reason } from '../reasons.js';
 import type { Effect, Event, State, Ticket } from './events.js';
+import { HeldJobs } from './held.js';
+import { type Executor, Roster, sample } from './roster.js';
 
 /*
  * The per-user state machine. Events in, effects out; no clock, no dice, no socket, no log of its own: `now` (milliseconds, monotonic) and
@@ -49,17 +52,16 @@ export const REFUSAL_MS = 30_000;
 export const NO_HELPER_RETRY_MS = 2_000;
 /** Jobs held for a user for whom there is no room: one keeps the place in line. */
 export const HELD_IN_LINE = 1;
+/** Longest time that this one is held, in milliseconds: then it goes round once, and another host that has room may take it. */
+export const HELD_IN_LINE_MAX_MS = 30_000;
 /** How long a user keeps the place in line without a held job, in milliseconds: its jobs come back from the delay queue within this time. */
 export const PLACE_MS = 30_000;
 /** How long an executor that was asked to end may take before it is ended by force, in milliseconds: longer than its unit's TimeoutStopSec=. */
 export const ENDING_MAX_MS = 90_000;
+/** How often the machine is to be told that time has passed, in milliseconds, where nothing asks for more: the grain of every deadline. */
+export const TICK_MS = 100;
 /** An executor that crashes sooner than this after it was ready counts as one more failed start, in milliseconds. */
 export const STABLE_MS = 10_000;
-
-interface HeldJob {
-  readonly ticket: Ticket;
-  readonly since: number;
-}
 
 interface User {
   readonly name: KnimeUser;
@@ -76,30 +78,12 @@ interface User {
   /** Why it is `backoff`, `broken` or `refused`. */
   code: Reason | ErrorCode;
   detail: string;
-  held: HeldJob[];
-  /** When `ready`: how its held jobs are offered to a busy executor, when next, and whether one has come back since the last time. */
+  readonly held: HeldJobs;
+  /** When `ready`: how its held jobs are offered to a busy executor, when next, how many last time, and how many have come back since. */
   offer: Offer;
   offerAt: number;
-  cameBack: boolean;
-}
-
-interface Executor extends Idleness {
-  readonly osUser: OsUser;
-  readonly uid: number;
-  readonly pid: number;
-  /** The KNIME name that it was started for, as far as is known: to ask the helper by, and to find its rule. */
-  user: KnimeUser;
-  groups: readonly string[] | undefined;
-  rule: Rule | undefined;
-  readonly since: number;
-  ready: boolean;
-  readySince: number;
-  /** Until when it must be ready, or, when it is to end, must have ended. */
-  deadline: number;
-  ending: boolean;
-  quietSince: number;
-  seenUntil: number | undefined;
-  cpuMs: number;
+  offered: number;
+  cameBack: number;
 }
 
 /** What `explain` says: what a job of a user would meet now. */
@@ -118,18 +102,16 @@ export interface Explanation {
 export class Machine {
   #policy: Policy;
   readonly #users = new Map<KnimeUser, User>();
-  readonly #executors = new Map<OsUser, Executor>();
-  /** Every KNIME name of which it is known that its jobs go to the executor of an account. */
-  readonly #accounts = new Map<KnimeUser, OsUser>();
+  readonly #executors = new Roster();
   /** Users in state `queued`, in the order in which they came. */
   readonly #queue = new Set<User>();
   /** Users for whose executors the helper has been asked. */
   readonly #asked = new Set<User>();
-  /** Executors that run and are not ready. */
-  #booting = 0;
   #availableMemory: number | undefined;
   #draining = false;
   #held = 0;
+  /** When the next offer to a busy executor is due, at the earliest. */
+  #nextOfferAt = Number.POSITIVE_INFINITY;
   #effects: Effect[] = [];
   #now = 0;
 
@@ -149,13 +131,18 @@ export class Machine {
 
   /** For status and tests. */
   get counts() {
-    const starting = this.#booting + this.#asked.size;
+    const starting = this.#executors.booting + this.#asked.size;
     return { held: this.#held, executors: this.#executors.size, starting, users: this.#users.size, waiting: this.#queue.size };
   }
 
   /** Somebody waits for an executor that could be ended: look at them soon. */
   get wantsList(): boolean {
     return this.#queue.size > 0 && this.#policy.whenFull === 'evict-idle' && !this.#draining;
+  }
+
+  /** When the next `tick` is wanted, in milliseconds from the last event. */
+  get tickInMs(): number {
+    return Math.max(1, Math.min(TICK_MS, this.#nextOfferAt - this.#now));
   }
 
   get draining(): boolean {
@@ -178,7 +165,7 @@ export class Machine {
   #setPolicy(policy: Policy): void {
     this.#policy = policy;
     for (const user of this.#users.values()) this.#judge(user);
-    for (const executor of this.#executors.values()) this.#judgeExecutor(executor);
+    for (const executor of this.#executors.values()) executor.rule = ruleOf(policy, executor.user, executor.groups ?? []);
     for (const user of this.#queue) this.#shorten(user);
   }
 
@@ -191,7 +178,7 @@ export class Machine {
     for (const executor of this.#executors.values()) {
       if (executor.user !== name) continue;
       executor.groups = groups;
-      this.#judgeExecutor(executor);
+      executor.rule = ruleOf(this.#policy, name, groups);
     }
   }
 
@@ -199,12 +186,12 @@ export class Machine {
   explain(name: KnimeUser, groups: readonly string[]): Explanation {
     const rule = ruleOf(this.#policy, name, groups);
     const user = this.#users.get(name);
-    const executor = this.#executorOf(name);
+    const executor = this.#executors.of(name);
     const load = this.#load();
     const said = executor
       ? `account "${executor.osUser}", uid ${executor.uid}, pid ${executor.pid}, ${executor.ending ? 'ending' : executor.ready ? 'ready' : 'starting'}`
       : 'none';
-    const held = user?.held.length ?? 0;
+    const held = user?.held.size ?? 0;
     const facts = { user: name, groups, rule: rule?.label ?? 'none', profile: profileOf(rule), executor: said, held };
     const state = user?.state ?? (executor ? (executor.ready ? 'ready' : 'booting') : 'idle');
     const decide = (decision: Explanation['decision'], why: string) => ({ ...facts, state, decision, why });
@@ -260,7 +247,7 @@ export class Machine {
         for (const user of this.#queue) this.#shorten(user);
         break;
       case 'channel lost':
-        for (const user of this.#users.values()) user.held = [];
+        for (const user of this.#users.values()) user.held.clear();
         this.#held = 0;
         break;
       case 'tick':
@@ -271,7 +258,7 @@ export class Machine {
     return this.#effects;
   }
 
-  #job({ ticket, user: name, hops, groups, ageMs }: Extract<Event, { kind: 'job' }>): void {
+  #job({ ticket, user: name, hops, waited, groups, ageMs }: Extract<Event, { kind: 'job' }>): void {
     const { jobMaxAgeMs } = this.#policy;
     if (jobMaxAgeMs !== undefined && ageMs > jobMaxAgeMs) {
       const detail = `the job is ${ageMs} ms old (job_max_age is ${jobMaxAgeMs} ms): whoever has sent it has given up`;
@@ -287,9 +274,9 @@ export class Machine {
     if (user.state === 'idle') this.#wake(user);
     switch (user.state) {
       case 'ready':
-        if (hops < HOPS_FREE && user.held.length === 0) this.#forward(user, ticket);
+        if (hops < HOPS_FREE && user.held.size === 0) this.#forward(user, ticket);
         else this.#hold(user, ticket, hops);
-        if (hops >= HOPS_FREE) user.cameBack = true;
+        if (hops > 0 && !waited) user.cameBack += 1;
         break;
       case 'broken':
       case 'refused':
@@ -301,14 +288,14 @@ export class Machine {
   }
 
   #forward(user: User, ticket: Ticket): void {
-    const executor = this.#executorOf(user.name);
+    const executor = this.#executors.of(user.name);
     if (executor) executor.quietSince = this.#now;
     this.#effects.push({ kind: 'forward', ticket, user: user.name });
   }
 
   /** What the first job of an idle user leads to: its executor is known already, or one is wanted. */
   #wake(user: User): void {
-    const executor = this.#executorOf(user.name);
+    const executor = this.#executors.of(user.name);
     if (!executor) {
       user.until = this.#now + PLACE_MS;
       const room = this.#roomFor(user);
@@ -330,23 +317,19 @@ export class Machine {
 
   /** Gives away what is held beyond that. */
   #shorten(user: User): void {
-    const kept = new Set(user.held.slice(0, this.#heldAtMost(user)));
-    if (kept.size === user.held.length) return;
+    const beyond = user.held.takeBeyond(this.#heldAtMost(user));
+    if (beyond.length === 0) return;
     const why = this.#whyWaiting(user);
     const delayMs = leaveDelayMs(this.#draining, 0);
-    this.#release(
-      user,
-      (ticket) => ({ kind: 'defer', ticket, user: user.name, delayMs, why }),
-      (job) => !kept.has(job),
-    );
+    this.#release(beyond, (ticket) => ({ kind: 'defer', ticket, user: user.name, delayMs, why }));
   }
 
   #hold(user: User, ticket: Ticket, hops: number): void {
     const inLine = user.state === 'queued';
     const most = this.#heldAtMost(user);
     if (inLine) user.until = this.#now + PLACE_MS;
-    if (user.held.length >= most || this.#held >= this.#policy.heldInAll) {
-      const delayMs = user.state === 'ready' ? BUSY_DELAY_MS : leaveDelayMs(this.#draining, hops);
+    if (user.held.size >= most || this.#held >= this.#policy.heldInAll) {
+      const delayMs = user.state === 'ready' ? busyDelayMs(user.offer) : leaveDelayMs(this.#draining, hops);
       this.#effects.push({
         kind: 'defer',
         ticket,
@@ -356,16 +339,15 @@ export class Machine {
       });
       return;
     }
-    user.held.push({ ticket, since: this.#now });
+    user.held.add(ticket, this.#now);
     this.#held += 1;
+    if (user.state === 'ready' && user.held.size === 1) this.#awaitOffer(user);
   }
 
-  #release(user: User, effect: (ticket: Ticket) => Effect, which: (job: HeldJob) => boolean = () => true): void {
-    const leaving = user.held.filter(which);
-    if (leaving.length === 0) return;
-    user.held = user.held.filter((job) => !leaving.includes(job));
-    this.#held -= leaving.length;
-    for (const { ticket } of leaving) this.#effects.push(effect(ticket));
+  /** What has been taken from those that are held leaves. */
+  #release(tickets: readonly Ticket[], effect: (ticket: Ticket) => Effect): void {
+    this.#held -= tickets.length;
+    for (const ticket of tickets) this.#effects.push(effect(ticket));
   }
 
   #startQueued(): void {
@@ -421,43 +403,21 @@ export class Machine {
 
   #started(name: KnimeUser, info: ExecutorInfo): void {
     const executor = this.#adopt(info);
-    this.#accounts.set(name, info.osUser);
+    this.#executors.leads(name, info.osUser);
     this.#startedFor(executor, this.#users.get(name));
     this.#leaveStarting(name, (user) => this.#set(user, 'booting', `executor of "${info.osUser}", uid ${info.uid}, pid ${info.mainPid}`));
     if (executor.ready && !executor.ending) this.#ready(executor);
   }
 
-  /** Takes an executor into the books. A new process under an account known before has to become ready anew. */
+  /** Whoever waits for an executor of this account, or had the one before, waits for this one now. */
   #adopt(info: ExecutorInfo): Executor {
-    const { osUser, uid, mainPid, knimeUsers } = info;
-    for (const name of knimeUsers) this.#accounts.set(name, osUser);
-    const known = this.#executors.get(osUser);
-    if (known && known.pid === mainPid) return known;
-    this.#remove(known);
-    const { startTimeoutMs, readyDelayMs } = this.#policy;
-    const deadline = this.#now + (readyDelayMs ?? startTimeoutMs);
-    const user = knimeUsers[0] ?? knimeUserSchema.parse(osUser);
-    const idleness = { ready: false, ending: false, quietSince: this.#now, seenUntil: undefined };
-    const judged = { user, groups: undefined, rule: undefined };
-    const executor: Executor = { osUser, uid, pid: mainPid, ...judged, since: this.#now, readySince: 0, deadline, cpuMs: 0, ...idleness };
-    this.#judgeExecutor(executor);
-    this.#executors.set(osUser, executor);
-    this.#booting += 1;
+    const { executor, isNew } = this.#executors.adopt(info, this.#policy, this.#now);
+    if (!isNew) return executor;
     for (const waiting of this.#users.values()) {
-      if (this.#accounts.get(waiting.name) !== osUser) continue;
-      if (this.#queue.delete(waiting) || waiting.state === 'ready') this.#set(waiting, 'booting', `executor of "${osUser}"`);
+      if (this.#executors.accountOf(waiting.name) !== info.osUser) continue;
+      if (this.#queue.delete(waiting) || waiting.state === 'ready') this.#set(waiting, 'booting', `executor of "${info.osUser}"`);
     }
     return executor;
-  }
-
-  #remove(executor: Executor | undefined): void {
-    if (!executor) return;
-    this.#executors.delete(executor.osUser);
-    if (!executor.ready) this.#booting -= 1;
-  }
-
-  #judgeExecutor(executor: Executor): void {
-    executor.rule = ruleOf(this.#policy, executor.user, executor.groups ?? []);
   }
 
   /** What is known of the user is better than what the helper knows of the account. */
@@ -468,35 +428,20 @@ export class Machine {
     executor.rule = user.rule;
   }
 
-  /** Processor time between two lists tells whether an executor works on something that did not come by way of kpx. */
-  #sample(executor: Executor, { cpuMs }: ExecutorInfo): void {
-    const { seenUntil, cpuMs: before } = executor;
-    executor.cpuMs = cpuMs;
-    executor.seenUntil = cpuMs === 0 ? undefined : this.#now;
-    const share = seenUntil === undefined || seenUntil === this.#now ? 1 : (cpuMs - before) / (this.#now - seenUntil);
-    if (executor.seenUntil === undefined || (seenUntil !== this.#now && share > this.#policy.idleCpuShare)) executor.quietSince = this.#now;
-  }
-
   #ready(executor: Executor): void {
-    if (!executor.ready) {
-      executor.readySince = this.#now;
-      executor.quietSince = this.#now;
-      this.#booting -= 1;
-    }
-    executor.ready = true;
+    this.#executors.markReady(executor, this.#now);
     if (executor.ending) return;
     for (const user of this.#usersOf(executor)) {
       if (user.state !== 'booting') continue;
       this.#set(user, 'ready', `uid ${executor.uid}, pid ${executor.pid}`);
-      user.offer = FIRST_OFFER;
       this.#forwardHeld(user);
     }
   }
 
-  #forwardHeld(user: User, which: (job: HeldJob) => boolean = () => true): void {
-    const executor = this.#executorOf(user.name);
+  #forwardHeld(user: User, count = user.held.size): void {
+    const executor = this.#executors.of(user.name);
     if (executor) executor.quietSince = this.#now;
-    this.#release(user, (ticket) => ({ kind: 'forward', ticket, user: user.name }), which);
+    this.#release(user.held.takeFirst(count), (ticket) => ({ kind: 'forward', ticket, user: user.name }));
   }
 
   #notStarted({ user: name, code, detail }: Extract<Event, { kind: 'not started' }>, random: number): void {
@@ -504,11 +449,11 @@ export class Machine {
       if (code === 'LIMIT_REACHED') {
         this.#set(user, 'idle', detail);
         const why = `the helper has no room: ${detail}`;
-        this.#release(user, (ticket) => ({ kind: 'defer', ticket, user: name, delayMs: NO_ROOM_DELAY_MS, why }));
+        this.#release(user.held.takeAll(), (ticket) => ({ kind: 'defer', ticket, user: name, delayMs: NO_ROOM_DELAY_MS, why }));
         this.#forgetIfNothing(user);
       } else if (ERRORS[code].retry === 'never') {
         this.#rest(user, 'refused', REFUSAL_MS, code, detail);
-        this.#release(user, (ticket) => ({ kind: 'park', ticket, user: name, reason: code, detail }));
+        this.#release(user.held.takeAll(), (ticket) => ({ kind: 'park', ticket, user: name, reason: code, detail }));
       } else this.#fail(user, `${code}: ${detail}`, random);
     });
   }
@@ -532,7 +477,7 @@ export class Machine {
     }
     const why = `${user.failures} starts failed, the last one: ${detail}`;
     this.#rest(user, 'broken', backoffMaxMs, 'START_FAILED', why);
-    this.#release(user, (ticket) => ({ kind: 'park', ticket, user: user.name, reason: 'START_FAILED', detail: why }));
+    this.#release(user.held.takeAll(), (ticket) => ({ kind: 'park', ticket, user: user.name, reason: 'START_FAILED', detail: why }));
   }
 
   #listed(executors: readonly ExecutorInfo[], askedAt: number, random: number): void {
@@ -544,7 +489,7 @@ export class Machine {
       if (executor.since >= askedAt || alive.get(executor.osUser)?.mainPid === executor.pid) continue;
       this.#gone(executor, ended.get(executor.osUser) ?? '', random);
     }
-    for (const info of alive.values()) this.#sample(this.#adopt(info), info);
+    for (const info of alive.values()) sample(this.#adopt(info), info.cpuMs, this.#policy.idleCpuShare, this.#now);
     // Now, while what has been seen of their work is fresh.
     for (const executor of this.#executors.values()) if (executor.ready && !executor.ending) this.#endIfIdle(executor);
     this.#evict();
@@ -552,7 +497,7 @@ export class Machine {
 
   /** `lastExit` is empty when nobody knows how it ended: systemd keeps only failures in mind. */
   #gone(executor: Executor, lastExit: string, random: number): void {
-    this.#remove(executor);
+    this.#executors.remove(executor);
     const crashed = lastExit !== 'exit 0' && lastExit !== '';
     const early = !executor.ending && (!executor.ready || (crashed && this.#now - executor.readySince < STABLE_MS));
     const how = lastExit || 'no failure is known';
@@ -561,7 +506,7 @@ export class Machine {
       if (early) this.#fail(user, `the executor ended ${executor.ready ? 'soon after' : 'before'} it was ready: ${how}`, random);
       else this.#settle(user, `the executor ended: ${how}`);
     }
-    for (const [name, osUser] of this.#accounts) if (osUser === executor.osUser) this.#accounts.delete(name);
+    this.#executors.forgetNames(executor.osUser);
   }
 
   /** An executor has come to an end that is no failure: what is held for it is the reason for a new one. */
@@ -574,7 +519,7 @@ export class Machine {
   /** To `idle`, and on from there if jobs are held. */
   #begin(user: User, detail: string): void {
     this.#set(user, 'idle', detail);
-    if (user.held.length > 0) this.#wake(user);
+    if (user.held.size > 0) this.#wake(user);
     if (user.state === 'ready') this.#forwardHeld(user);
   }
 
@@ -587,11 +532,13 @@ export class Machine {
       } else if (this.#policy.readyDelayMs !== undefined) this.#ready(executor);
       else this.#notReadyInTime(executor, random);
     }
+    this.#nextOfferAt = Number.POSITIVE_INFINITY;
+    let offering = 0;
     for (const user of this.#users.values()) {
-      if (user.held.length > 0) this.#releaseOld(user);
-      if (user.state === 'ready' && user.held.length > 0) this.#offer(user);
+      if (user.held.size > 0) this.#releaseOld(user);
+      if (user.state === 'ready' && user.held.size > 0) this.#offer(user, (random + GOLDEN_RATIO * offering++) % 1);
       if (user.until > this.#now) continue;
-      if (user.state === 'queued' && user.held.length === 0) this.#leaveLine(user, 'no job has come back');
+      if (user.state === 'queued' && user.held.size === 0) this.#leaveLine(user, 'no job has come back');
       else if (user.state === 'backoff') {
         user.until = this.#now + this.#policy.backoffMaxMs; // if it stays idle: until when the failures are remembered
         this.#begin(user, 'trying again');
@@ -629,25 +576,39 @@ export class Machine {
   }
 
   #forgive(user: User): void {
-    const executor = this.#executorOf(user.name);
+    const executor = this.#executors.of(user.name);
     if (executor && this.#now - executor.readySince >= STABLE_MS) user.failures = 0;
   }
 
+  /** Jobs that come back from an offer go on at its pace; long after the last one, all begins anew. */
+  #awaitOffer(user: User): void {
+    if (this.#now - user.offerAt > OFFER_EVERY_MS_MAX) {
+      user.offer = FIRST_OFFER;
+      user.offerAt = this.#now + offerWaitMs(FIRST_OFFER, 0);
+      user.offered = 0;
+    }
+    this.#nextOfferAt = Math.min(this.#nextOfferAt, user.offerAt);
+  }
+
   /** A busy executor's jobs, a few at a time, as often as it takes them. */
-  #offer(user: User): void {
-    if (user.offerAt > this.#now) return;
-    user.offer = nextOffer(user.offer, user.cameBack);
-    user.offerAt = this.#now + user.offer.everyMs;
-    user.cameBack = false;
-    const offered = new Set(user.held.slice(0, user.offer.jobs));
-    this.#forwardHeld(user, (job) => offered.has(job));
+  #offer(user: User, random: number): void {
+    if (user.offerAt <= this.#now) {
+      if (user.offered > 0) user.offer = nextOffer(user.offer, user.offered - user.cameBack);
+      user.offerAt = this.#now + offerWaitMs(user.offer, random);
+      user.offered = Math.min(user.offer.jobs, user.held.size);
+      user.cameBack = 0;
+      this.#forwardHeld(user, user.offered);
+    }
+    this.#nextOfferAt = Math.min(this.#nextOfferAt, user.offerAt);
   }
 
   #releaseOld(user: User): void {
-    const old = (job: HeldJob) => this.#now - job.since >= HOLD_MAX_MS;
-    const why = user.state === 'queued' ? this.#whyWaiting(user) : `held for ${HOLD_MAX_MS} ms`;
-    if (user.state === 'queued' && user.held.some(old)) user.until = this.#now + PLACE_MS;
-    this.#release(user, (ticket) => ({ kind: 'defer', ticket, user: user.name, delayMs: NO_ROOM_DELAY_MS, why }), old);
+    const inLine = user.state === 'queued';
+    const old = user.held.takeHeldSince(this.#now - (inLine ? HELD_IN_LINE_MAX_MS : HOLD_MAX_MS));
+    if (old.length === 0) return;
+    const why = inLine ? this.#whyWaiting(user) : `held for ${HOLD_MAX_MS} ms`;
+    if (inLine) user.until = this.#now + PLACE_MS;
+    this.#release(old, (ticket) => ({ kind: 'defer', ticket, user: user.name, delayMs: NO_ROOM_DELAY_MS, why }));
   }
 
   #rest(user: User, state: 'backoff' | 'broken' | 'refused', forMs: number, code: Reason | ErrorCode, detail: string): void {
@@ -669,10 +630,10 @@ export class Machine {
       if (known.groups !== groups && groups !== undefined) this.#setGroups(name, groups);
       return known;
     }
-    const offering = { offer: FIRST_OFFER, offerAt: 0, cameBack: false };
+    const offering = { offer: FIRST_OFFER, offerAt: Number.NEGATIVE_INFINITY, offered: 0, cameBack: 0 };
     const judged = { groups, rule: undefined, admitted: { ok: true } as Verdict };
     const past = { until: 0, failures: 0, failingSince: 0, code: 'START_FAILED' as const, detail: '' };
-    const user: User = { name, ...judged, state: 'idle', ...past, held: [], ...offering };
+    const user: User = { name, ...judged, state: 'idle', ...past, held: new HeldJobs(), ...offering };
     this.#judge(user);
     this.#users.set(name, user);
     return user;
@@ -684,28 +645,23 @@ export class Machine {
     const admitted = admits(this.#policy, user.name, user.rule);
     user.admitted = admitted;
     if (admitted.ok) return;
-    this.#release(user, (ticket) => denial(admitted.why, user, ticket));
+    this.#release(user.held.takeAll(), (ticket) => denial(admitted.why, user, ticket));
     if (this.#queue.has(user)) this.#leaveLine(user, admitted.why);
   }
 
   /** Keeps the books as small as what is going on: an idle user without a past is no entry. */
   #forgetIfNothing(user: User): void {
-    if (user.state === 'idle' && user.held.length === 0 && user.failures === 0) this.#users.delete(user.name);
-  }
-
-  #executorOf(name: KnimeUser): Executor | undefined {
-    const osUser = this.#accounts.get(name);
-    return osUser === undefined ? undefined : this.#executors.get(osUser);
+    if (user.state === 'idle' && user.held.size === 0 && user.failures === 0) this.#users.delete(user.name);
   }
 
   *#usersOf(executor: Executor): Iterable<User> {
-    for (const user of [...this.#users.values()]) if (this.#accounts.get(user.name) === executor.osUser) yield user;
+    for (const user of [...this.#users.values()]) if (this.#executors.accountOf(user.name) === executor.osUser) yield user;
   }
 
   #load(): Load {
     return {
       executors: this.#executors.size + this.#asked.size,
-      starting: this.#booting + this.#asked.size,
+      starting: this.#executors.booting + this.#asked.size,
       byRule: this.#policy.rules.length === 0 ? NOBODY : this.#byRule(),
       availableMemory: this.#availableMemory,
       draining: this.#draining,
@@ -713,13 +669,14 @@ export class Machine {
   }
 
   #byRule(): Map<Rule, number> {
-    const counts = new Map<Rule, number>();
-    const count = (rule: Rule | undefined) => rule && counts.set(rule, (counts.get(rule) ?? 0) + 1);
-    for (const { rule } of this.#executors.values()) count(rule);
-    for (const { rule } of this.#asked) count(rule);
+    const counts = this.#executors.byRule();
+    for (const { rule } of this.#asked) if (rule) counts.set(rule, (counts.get(rule) ?? 0) + 1);
     return counts;
   }
 }
+
+/** Spreads one throw of the dice over many: steps of this size come close to no earlier one. */
+const GOLDEN_RATIO = (Math.sqrt(5) - 1) / 2;
 
 const NOBODY: ReadonlyMap<Rule, number> = new Map();
 

@@ -1,4 +1,5 @@
 import { type KnimeUser, type ProfileName, profileNameSchema } from '@kpx/protocol';
+import { backoffMs } from './backoff.js';
 import { type Rule, ruleFor } from './rules.js';
 
 /*
@@ -140,40 +141,50 @@ export function nextInLine<U extends { readonly rule: Rule | undefined }>(waitin
 }
 
 /** Waits in delay queues, in milliseconds: one queue each. */
-export const DELAYS_MS = [2_000, 10_000] as const;
+export const DELAYS_MS = [200, 2_000, 10_000] as const;
 export type DelayMs = (typeof DELAYS_MS)[number];
 
 /** The wait of jobs for which there is no room, neither among the executors nor among the held jobs. */
 export const NO_ROOM_DELAY_MS: DelayMs = 10_000;
-/** The wait of a busy executor's jobs beyond those that are held for it. */
-export const BUSY_DELAY_MS: DelayMs = 2_000;
+/** The short wait of a job that another host, or an executor that will be free soon, may take. */
+const SOON_MS: DelayMs = 2_000;
 
 /** How often a host that is drained lets go of a job for a short time only, so that another host takes it; later there seems to be none. */
 const LEAVES_QUICKLY = 5;
 /** The wait of a job that has to leave a host that starts nothing for it. */
-export const leaveDelayMs = (draining: boolean, hops: number): DelayMs =>
-  draining && hops < LEAVES_QUICKLY ? BUSY_DELAY_MS : NO_ROOM_DELAY_MS;
+export const leaveDelayMs = (draining: boolean, hops: number): DelayMs => (draining && hops < LEAVES_QUICKLY ? SOON_MS : NO_ROOM_DELAY_MS);
 
 /** A ready executor's job that came back fewer times has only met others who compete for the queue. */
 export const HOPS_FREE = 2;
 
 /**
- * How a busy executor's held jobs are offered to it again: so many at a time, after so many milliseconds. RabbitMQ does not tell whether an
- * executor would take one more job; a job that comes back tells that it would not.
+ * How a busy executor's held jobs are offered to it again: so many at a time, after a wait that grows with every offer of which nothing was taken.
+ * RabbitMQ does not tell whether an executor would take one more job; a job that comes back tells that it would not, or that RabbitMQ has had it
+ * go round among others. It gives what no executor has credit for straight back to the broker: so little at a time, but soon again, is what keeps
+ * an executor of short jobs at work.
  */
 export interface Offer {
   readonly jobs: number;
-  readonly everyMs: number;
+  /** Offers in a row of which nothing was taken. */
+  readonly misses: number;
 }
 
-const OFFER_EVERY_MS_MIN = 100;
-const OFFER_EVERY_MS_MAX = 2_000;
+const OFFER_EVERY_MS_MIN = 10;
+/** The longest wait between two offers; and how long what an offer has shown is remembered. */
+export const OFFER_EVERY_MS_MAX = 2_000;
 const OFFER_JOBS_MAX = 64;
-export const FIRST_OFFER: Offer = { jobs: 4, everyMs: OFFER_EVERY_MS_MIN };
+export const FIRST_OFFER: Offer = { jobs: 4, misses: 0 };
 
-/** Twice as many after an offer that was taken; after one that came back half as many, then one at a time, less and less often. */
-export function nextOffer({ jobs, everyMs }: Offer, cameBack: boolean): Offer {
-  if (!cameBack) return { jobs: Math.min(jobs * 2, OFFER_JOBS_MAX), everyMs: OFFER_EVERY_MS_MIN };
-  if (jobs > 1) return { jobs: Math.floor(jobs / 2), everyMs };
-  return { jobs, everyMs: Math.min(everyMs * 2, OFFER_EVERY_MS_MAX) };
+/** The wait of jobs beyond those that are held for a busy executor: short while it takes what it is offered, so that it does not run dry. */
+export const busyDelayMs = ({ misses }: Offer): DelayMs => (misses === 0 ? 200 : SOON_MS);
+
+/** Twice what was taken of the last offer; where nothing was, one at a time, less and less often. */
+export function nextOffer({ misses }: Offer, taken: number): Offer {
+  if (taken <= 0) return { jobs: 1, misses: misses + 1 };
+  return { jobs: Math.min(taken * 2, OFFER_JOBS_MAX), misses: 0 };
 }
+
+/**
+ * Partly left to chance: RabbitMQ goes round its consumers in order, and offers of several users at one pace can meet the wrong executor every time.
+ */
+export const offerWaitMs = ({ misses }: Offer, random: number): number => backoffMs(misses, OFFER_EVERY_MS_MIN, OFFER_EVERY_MS_MAX, random);
