@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { createAccounts } from '../fixtures/accounts.js';
 import { startRabbitmq } from '../fixtures/rabbitmq.js';
 import { burst, warmStart } from './bursts.js';
+import { busy } from './busy.js';
 import { round, table } from './figures.js';
 import { relayLatency, relayRate } from './relay.js';
 import { heldJobs, steadyState } from './steady.js';
@@ -11,10 +12,10 @@ import { heldJobs, steadyState } from './steady.js';
 const USAGE = `npm run bench [-- --rounds N] [-- --only PART] [-- --json]
 
   --rounds N   of the relay and of bursts of up to 20 users, 1 to 100 (default: 5); medians are printed
-  --only PART  relay, latency, burst, warm, steady or held (repeatable)
+  --only PART  relay, latency, busy, burst, warm, steady or held (repeatable)
   --json       one line for programs
 `;
-const PARTS = ['relay', 'latency', 'burst', 'warm', 'steady', 'held'] as const;
+const PARTS = ['relay', 'latency', 'busy', 'burst', 'warm', 'steady', 'held'] as const;
 const ROUNDS_DEFAULT = 5;
 const ROUNDS_MAX = 100;
 const KIB = 1_024;
@@ -53,6 +54,13 @@ if (wanted('relay')) {
 }
 if (wanted('latency')) say('latency …');
 const latency = wanted('latency') ? await relayLatency(rabbitmq) : undefined;
+const busyExecutors = [];
+if (wanted('busy')) {
+  for (const users of [1, 4]) {
+    say(`short jobs of ${users} users …`);
+    busyExecutors.push(await busy(rabbitmq, users, rounds));
+  }
+}
 const bursts = [];
 if (wanted('burst')) {
   for (const users of [1, 20, 200]) {
@@ -85,6 +93,7 @@ const figures = {
   cpuPerJobRatio: few && many ? round(many.cpuUsPerJob / few.cpuUsPerJob, 2) : undefined,
   relay,
   latency,
+  busy: busyExecutors,
   bursts,
   warm,
   steady,
@@ -109,6 +118,10 @@ else {
             [latency.jobs, latency.everyMs, latency.p50Ms, latency.p90Ms, latency.p99Ms, latency.maxMs],
           ]
         : [],
+    ],
+    [
+      'Jobs of 2 ms, four executors running, jobs a second; the limit: the executors alone',
+      [['users', 'kpx', 'limit', 'ratio'], ...busyExecutors.map((row) => [row.users, row.rate, row.limit ?? '–', row.ratio ?? '–'])],
     ],
     [
       'First jobs at once, executors boot in 500 ms, ms after publishing; the floor: a bare loop execs the same programs',
