@@ -160,23 +160,21 @@ export class Relay {
 /** Headers that are RabbitMQ's about an earlier way of the message, or orders to it: repeated, they would route copies or look like a loop. */
 const SERVER_HEADERS = /^(x-death|x-first-death-.*|x-last-death-.*|CC|BCC)$/;
 
-/** The properties of a delivery as they go on. */
+/** The properties of a delivery as they go on. In plain loops, as this is done for every job. */
 function travelOptions(properties: MessageProperties, ours: Record<string, unknown>, expires: boolean): Options.Publish {
   const { headers: theirs, expiration, userId, ...rest } = properties;
-  const headers: Record<string, unknown> = Object.fromEntries(Object.entries(theirs ?? {}).filter(([name]) => !SERVER_HEADERS.test(name)));
+  const headers: Record<string, unknown> = {};
+  for (const name in theirs) if (!SERVER_HEADERS.test(name)) headers[name] = theirs[name];
   // RabbitMQ closes the channel of whoever publishes under another user's id: said in a header instead.
   if (userId !== undefined) headers['x-kpx-user-id'] = userId;
   const original = expiration ?? headers[EXPIRATION_HEADER];
   delete headers[EXPIRATION_HEADER];
   if (original !== undefined && !expires) headers[EXPIRATION_HEADER] = original;
-  return {
-    ...defined(rest),
-    ...(original !== undefined && expires ? { expiration: String(original) } : {}),
-    headers: { ...headers, ...ours },
-    mandatory: true,
-  };
-}
-
-function defined(properties: object): Options.Publish {
-  return Object.fromEntries(Object.entries(properties).filter(([, value]) => value !== undefined && value !== null));
+  const options: Record<string, unknown> = { headers: Object.assign(headers, ours), mandatory: true };
+  for (const name in rest) {
+    const value: unknown = rest[name as keyof typeof rest];
+    if (value !== undefined && value !== null) options[name] = value;
+  }
+  if (original !== undefined && expires) options.expiration = String(original);
+  return options;
 }
