@@ -69,9 +69,9 @@ describe('workspace and temp directory', () => {
     const { connection, installation } = await startHelper();
     await connection.prepare('alice');
     asUser('alice', `echo mine >${installation.workspaces}/alice/file`);
-    const before = snapshot(`${installation.workspaces}/alice/file`);
+    const before = PLACES.map((place) => snapshot(`${installation[place]}/alice`));
     expect(await connection.prepare('alice')).toMatchObject({ kind: 'userPrepared', body: { created: [] } });
-    expect(snapshot(`${installation.workspaces}/alice/file`)).toEqual(before);
+    expect(PLACES.map((place) => snapshot(`${installation[place]}/alice`))).toEqual(before);
   });
 
   it('are closed again when their owner had opened them to others', async () => {

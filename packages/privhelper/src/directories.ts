@@ -3,7 +3,7 @@ import { basename, dirname } from 'node:path';
 import { KpxError } from '@kpx/protocol';
 import type { Account } from './accounts.js';
 import type { Config } from './config.js';
-import { replaceAcl } from './system/acl.js';
+import { haveAcl, replaceAcl } from './system/acl.js';
 import {
   copySkeleton,
   openTrustedDirectory,
@@ -57,11 +57,10 @@ async function prepareWorkDirectories(account: Account, config: DirectoriesConfi
       });
       open.push({ kind, path, parent, directory });
     }
-    await replaceAcl(
-      open.map(({ directory }) => directory.handle.fd),
-      entries,
-      signal,
-    );
+    const descriptors = open.map(({ directory }) => directory.handle.fd);
+    // New ones are known not to have it. Of those that are there a look is enough, as long as nobody has changed them.
+    const isNew = open.some(({ directory }) => directory.staged);
+    if (isNew || !(await haveAcl(descriptors, entries, signal))) await replaceAcl(descriptors, entries, signal);
     for (const { kind, parent, path } of open.filter(({ directory }) => directory.staged)) {
       await publishDirectory(parent, account.osUser, path);
       created.push(kind);

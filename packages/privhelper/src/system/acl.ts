@@ -7,20 +7,33 @@ import { runCommand } from './command.js';
  */
 const slots = (directories: readonly number[]) => directories.map((_, index) => `/proc/self/fd/${index + 3}/.`);
 
+/** Access and default entries of the whole ACL, from numeric access entries in setfacl's long form, complete with mask where one is needed. */
+const wholeAcl = (entries: readonly string[]) => [...entries, ...entries.map((entry) => `default:${entry}`)];
+
 /**
- * `/usr/bin/setfacl --set ENTRIES -- …`, then `/usr/bin/getfacl` to read back and compare: replaces the whole ACL, access and default, of open
- * directories. `entries` are numeric access entries in setfacl's long form, complete with mask where one is needed; the default entries are
- * made from them. Needs CAP_FOWNER. Throws DIRECTORY_FAILED, also when the file system took the command and did something else.
+ * `/usr/bin/getfacl … -- …`: whether each of the open directories has exactly the ACL of `entries`, access and default. Also false when getfacl
+ * cannot say: then there is an ACL to be set.
+ */
+export async function haveAcl(directories: readonly number[], entries: readonly string[], signal: AbortSignal): Promise<boolean> {
+  const options = ['--omit-header', '--absolute-names', '--numeric', '--no-effective'];
+  const { exitCode, stdout } = await runCommand('/usr/bin/getfacl', [...options, '--', ...slots(directories)], signal, directories);
+  const wanted = wholeAcl(entries).sort().join();
+  const found = stdout.trim().split('\n\n');
+  return exitCode === 0 && found.length === directories.length && found.every((text) => text.split('\n').sort().join() === wanted);
+}
+
+/**
+ * `/usr/bin/setfacl --set ENTRIES -- …`, then {@link haveAcl} to read back and compare: replaces the whole ACL, access and default, of open
+ * directories. Needs CAP_FOWNER. Throws DIRECTORY_FAILED, also when the file system took the command and did something else.
  */
 export async function replaceAcl(directories: readonly number[], entries: readonly string[], signal: AbortSignal): Promise<void> {
-  const wanted = [...entries, ...entries.map((entry) => `default:${entry}`)];
-  const set = await runCommand('/usr/bin/setfacl', ['--set', wanted.join(','), '--', ...slots(directories)], signal, directories);
-  if (set.exitCode !== 0) throw new KpxError('DIRECTORY_FAILED', `the ACL could not be set: ${set.stderr.trim()}`);
-  const options = ['--omit-header', '--absolute-names', '--numeric', '--no-effective'];
-  const get = await runCommand('/usr/bin/getfacl', [...options, '--', ...slots(directories)], signal, directories);
-  const found = get.stdout.trim().split('\n\n');
-  const same = (text: string) => text.split('\n').sort().join() === [...wanted].sort().join();
-  if (get.exitCode !== 0 || found.length !== directories.length || !found.every(same)) {
+  const { exitCode, stderr } = await runCommand(
+    '/usr/bin/setfacl',
+    ['--set', wholeAcl(entries).join(','), '--', ...slots(directories)],
+    signal,
+    directories,
+  );
+  if (exitCode !== 0) throw new KpxError('DIRECTORY_FAILED', `the ACL could not be set: ${stderr.trim()}`);
+  if (!(await haveAcl(directories, entries, signal)))
     throw new KpxError('DIRECTORY_FAILED', 'the ACL read back is not the one that was set: does the file system support ACLs?');
-  }
 }
