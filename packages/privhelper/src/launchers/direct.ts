@@ -1,6 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ExecutorInfo, ExecutorState, KpxError, type OsUser, type ProfileName, SpawnOutcome, StopMode } from '@kpx/protocol';
 import type { Account } from '../accounts.js';
@@ -16,8 +15,12 @@ import type { Launcher, Started } from './launcher.js';
  * They end with the helper (parent death signal), and processes that an executor moves to another session are out of reach of `stop`.
  */
 
-/** How often to look whether setpriv has become the executor, in milliseconds. There is no event for an exec of a child. */
-const EXEC_POLL_MS = 2;
+/**
+ * When to look first whether setpriv has become the executor, in milliseconds, and at most how long after that again: each pause is twice the one
+ * before. There is no event for an exec of a child, and looking takes time that the executors of others need to get started.
+ */
+const EXEC_POLL_FIRST_MS = 2;
+const EXEC_POLL_MAX_MS = 32;
 
 /** What the kernel calls the child before the exec of the executor. */
 const LAUNCHER_NAME = 'setpriv';
@@ -124,17 +127,26 @@ function dropPrivileges({ uid, gid }: Account): string[] {
  * executor's program takes its place. A program that ends within a few milliseconds may have been seen running.
  */
 async function untilExecuted(child: Child, signal: AbortSignal): Promise<void> {
-  while (child.state !== ExecutorState.exited) {
-    const status = await readFile(`/proc/${child.process.pid}/status`, 'utf8').catch(() => '');
+  for (let pauseMs = EXEC_POLL_FIRST_MS; child.state !== ExecutorState.exited; pauseMs = Math.min(2 * pauseMs, EXEC_POLL_MAX_MS)) {
+    const status = statusOf(child);
     const field = (name: string) => new RegExp(`^${name}:\\s+(\\S+)`, 'm').exec(status)?.[1];
     if (field('Name') !== LAUNCHER_NAME && field('Uid') === `${child.account.uid}`) return;
     if (signal.aborted) {
       signalGroup(child, 'SIGKILL');
       throw new KpxError('DEADLINE_EXCEEDED', 'the executor was not running in time and has been ended');
     }
-    await delay(EXEC_POLL_MS);
+    await delay(pauseMs);
   }
   throw new KpxError('LAUNCH_FAILED', `the executor ended at once: ${child.lastExit}`);
+}
+
+/** Synchronous: of the kernel's own files, which never hang, that is a fraction of the work. Empty when it has ended while we looked. */
+function statusOf({ process: { pid } }: Child): string {
+  try {
+    return readFileSync(`/proc/${pid}/status`, 'latin1');
+  } catch {
+    return '';
+  }
 }
 
 /** To the whole process group, which exists for as long as its leader, our child, has not been waited for. */
