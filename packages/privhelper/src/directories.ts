@@ -1,17 +1,9 @@
-import type { FileHandle } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { KpxError } from '@kpx/protocol';
 import type { Account } from './accounts.js';
 import type { Config } from './config.js';
 import { haveAcl, replaceAcl } from './system/acl.js';
-import {
-  copySkeleton,
-  openTrustedDirectory,
-  openUserDirectory,
-  ownerOfDirectory,
-  publishDirectory,
-  type UserDirectory,
-} from './system/directory.js';
+import { copySkeleton, openTrustedDirectory, openUserDirectory, ownerOfDirectory } from './system/directory.js';
 import { lookUpId } from './system/name-service.js';
 
 type DirectoriesConfig = Config['directories'];
@@ -46,31 +38,16 @@ export async function prepareDirectories(
 async function prepareWorkDirectories(account: Account, config: DirectoriesConfig, created: Created[], signal: AbortSignal): Promise<void> {
   const entries = await aclEntries(config, signal);
   const paths = userPaths(account, config);
-  const open: { kind: Created; path: string; parent: FileHandle; directory: UserDirectory }[] = [];
-  try {
-    for (const kind of ['workspace', 'temp'] as const) {
-      const path = paths[kind];
-      const parent = await openTrustedDirectory(dirname(path));
-      const directory = await openUserDirectory(parent, account.osUser, account.uid, account.gid, path).catch(async (error) => {
-        await parent.close();
-        throw error;
-      });
-      open.push({ kind, path, parent, directory });
-    }
-    const descriptors = open.map(({ directory }) => directory.handle.fd);
-    // New ones are known not to have it. Of those that are there a look is enough, as long as nobody has changed them.
-    const isNew = open.some(({ directory }) => directory.staged);
-    if (isNew || !(await haveAcl(descriptors, entries, signal))) await replaceAcl(descriptors, entries, signal);
-    for (const { kind, parent, path } of open.filter(({ directory }) => directory.staged)) {
-      await publishDirectory(parent, account.osUser, path);
-      created.push(kind);
-    }
-  } finally {
-    for (const { parent, directory } of open) {
-      await directory.handle.close();
-      await parent.close();
-    }
-  }
+  await using workspaces = await openTrustedDirectory(config.workspace_parent);
+  await using temps = await openTrustedDirectory(config.temp_parent);
+  await using workspace = await openUserDirectory(workspaces, paths.workspace, account.uid, account.gid);
+  await using temp = await openUserDirectory(temps, paths.temp, account.uid, account.gid);
+  const descriptors = [workspace.handle.fd, temp.handle.fd];
+  // New ones are known not to have it. Of those that are there a look is enough, as long as nobody has changed them.
+  const isNew = workspace.staged || temp.staged;
+  if (isNew || !(await haveAcl(descriptors, entries, signal))) await replaceAcl(descriptors, entries, signal);
+  if (await workspace.publish()) created.push('workspace');
+  if (await temp.publish()) created.push('temp');
 }
 
 /** Owner everything, group and others nothing, then the configured entries by id, with the mask that lets them have what they say. */
@@ -92,23 +69,14 @@ async function prepareHome(account: Account, config: DirectoriesConfig, signal: 
   if (!config.home_parents.some((parent) => home.startsWith(`${parent}/`))) {
     throw new KpxError('HOME_UNUSABLE', `the home ${home} of "${osUser}" is not below any of home_parents`);
   }
-  const name = basename(home);
-  const parent = await openTrustedDirectory(dirname(home));
-  try {
-    const owner = await ownerOfDirectory(parent, name, home);
-    if (owner === uid) return false;
-    if (owner !== undefined) throw new KpxError('HOME_UNUSABLE', `the home ${home} exists and belongs to uid ${owner}, expected ${uid}`);
-    if (!config.create_home) throw new KpxError('HOME_UNUSABLE', `the home ${home} does not exist and create_home is off`);
-    if (name.startsWith('.')) throw new KpxError('HOME_UNUSABLE', `the home ${home} starts with a dot and is not made`);
-    const { handle } = await openUserDirectory(parent, name, uid, gid, home);
-    try {
-      await copySkeleton(config.skeleton, handle, uid, gid, signal);
-    } finally {
-      await handle.close();
-    }
-    await publishDirectory(parent, name, home);
-    return true;
-  } finally {
-    await parent.close();
-  }
+  await using parent = await openTrustedDirectory(dirname(home));
+  const owner = await ownerOfDirectory(parent, home);
+  if (owner === uid) return false;
+  if (owner !== undefined) throw new KpxError('HOME_UNUSABLE', `the home ${home} exists and belongs to uid ${owner}, expected ${uid}`);
+  if (!config.create_home) throw new KpxError('HOME_UNUSABLE', `the home ${home} does not exist and create_home is off`);
+  if (basename(home).startsWith('.')) throw new KpxError('HOME_UNUSABLE', `the home ${home} starts with a dot and is not made`);
+  await using made = await openUserDirectory(parent, home, uid, gid);
+  // Not into one that somebody else, a first login for example, has made meanwhile.
+  if (made.staged) await copySkeleton(config.skeleton, made.handle, uid, gid, signal);
+  return await made.publish();
 }

@@ -1,7 +1,6 @@
-import { constants } from 'node:fs';
-import { open, rename, unlink } from 'node:fs/promises';
+import { rename, unlink, writeFile } from 'node:fs/promises';
 import { KpxError } from '@kpx/protocol';
-import { openTrustedDirectory } from './directory.js';
+import { at, openTrustedDirectory } from './directory.js';
 
 /**
  * Writes `directory/name`, 0600 root:root, whatever was there before: complete or not at all. `directory` is judged as by
@@ -9,23 +8,13 @@ import { openTrustedDirectory } from './directory.js';
  * one name. Throws DIRECTORY_UNSAFE or DIRECTORY_FAILED.
  */
 export async function writePrivateFile(directory: string, name: string, content: string): Promise<void> {
-  const parent = await openTrustedDirectory(directory);
-  const at = (file: string) => `/proc/self/fd/${parent.fd}/${file}`;
+  await using parent = await openTrustedDirectory(directory);
+  const unfinished = at(parent, `.new-${name}`);
   try {
-    const unfinished = at(`.new-${name}`);
-    await unlink(unfinished).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOENT') throw error; // what a crash left behind
-    });
-    const file = await open(unfinished, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
-    try {
-      await file.writeFile(content);
-    } finally {
-      await file.close();
-    }
-    await rename(unfinished, at(name));
+    await unlink(unfinished).catch((error) => error.code === 'ENOENT' || Promise.reject(error)); // what a crash left behind
+    await writeFile(unfinished, content, { flag: 'wx', mode: 0o600 }); // O_EXCL, which follows no link
+    await rename(unfinished, at(parent, name));
   } catch (error) {
     throw new KpxError('DIRECTORY_FAILED', `${directory}/${name} could not be written: ${(error as NodeJS.ErrnoException).code ?? error}`);
-  } finally {
-    await parent.close();
   }
 }

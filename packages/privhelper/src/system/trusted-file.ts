@@ -1,8 +1,8 @@
-import { constants } from 'node:fs';
+import { constants, type Stats } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { KpxError } from '@kpx/protocol';
-import { openTrustedDirectory } from './directory.js';
+import { at, closedOnError, openTrustedDirectory } from './directory.js';
 
 /** Who else than root may read the file: nobody for a secret, anybody for a configuration. Nobody else may ever write it. */
 export type Secrecy = 'secret' | 'public';
@@ -15,32 +15,22 @@ const FORBIDDEN_BITS = { secret: 0o077, public: 0o022 } as const;
  * configuration. Throws DIRECTORY_UNSAFE or DIRECTORY_FAILED with the reason.
  */
 export async function readTrustedFile(path: string, secrecy: Secrecy, bytesMax: number): Promise<string> {
-  const parent = await openTrustedDirectory(dirname(path));
-  try {
-    const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
-    const file = await open(`/proc/self/fd/${parent.fd}/${basename(path)}`, flags).catch((error: NodeJS.ErrnoException) => {
-      throw new KpxError(
-        'DIRECTORY_FAILED',
-        error.code === 'ENOENT' ? `${path} does not exist` : `${path} cannot be opened: ${error.code}`,
-      );
-    });
-    try {
-      const status = await file.stat();
-      const mode = status.mode & 0o7777;
-      if (!status.isFile()) throw new KpxError('DIRECTORY_UNSAFE', `${path} is not a regular file`);
-      if (status.uid !== 0) throw new KpxError('DIRECTORY_UNSAFE', `${path} belongs to uid ${status.uid}, expected root`);
-      if (mode & FORBIDDEN_BITS[secrecy]) {
-        throw new KpxError(
-          'DIRECTORY_UNSAFE',
-          `${path} has mode ${mode.toString(8)}, expected ${secrecy === 'secret' ? '600' : '600 or 644'}`,
-        );
-      }
-      if (status.size > bytesMax) throw new KpxError('DIRECTORY_FAILED', `${path} has ${status.size} bytes, at most ${bytesMax} are read`);
-      return await file.readFile('utf8');
-    } finally {
-      await file.close();
-    }
-  } finally {
-    await parent.close();
+  await using parent = await openTrustedDirectory(dirname(path));
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+  const file = await open(at(parent, basename(path)), flags).catch(({ code }: NodeJS.ErrnoException) => {
+    throw new KpxError('DIRECTORY_FAILED', code === 'ENOENT' ? `${path} does not exist` : `${path} cannot be opened: ${code}`);
+  });
+  await using judged = await closedOnError(file, (status) => judge(status, path, secrecy, bytesMax));
+  return await judged.readFile('utf8');
+}
+
+function judge(status: Stats, path: string, secrecy: Secrecy, bytesMax: number): void {
+  const mode = status.mode & 0o7777;
+  if (!status.isFile()) throw new KpxError('DIRECTORY_UNSAFE', `${path} is not a regular file`);
+  if (status.uid !== 0) throw new KpxError('DIRECTORY_UNSAFE', `${path} belongs to uid ${status.uid}, expected root`);
+  if (mode & FORBIDDEN_BITS[secrecy]) {
+    const expected = secrecy === 'secret' ? '600' : '600 or 644';
+    throw new KpxError('DIRECTORY_UNSAFE', `${path} has mode ${mode.toString(8)}, expected ${expected}`);
   }
+  if (status.size > bytesMax) throw new KpxError('DIRECTORY_FAILED', `${path} has ${status.size} bytes, at most ${bytesMax} are read`);
 }
