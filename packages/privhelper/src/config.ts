@@ -1,6 +1,8 @@
 import {
   CONFIG_BYTES_MAX,
   ConfigError,
+  configTable,
+  configText,
   KNIME_USERS_PER_ACCOUNT_MAX,
   KpxError,
   knimeUserSchema,
@@ -21,20 +23,9 @@ export const DEFAULT_PROFILE = 'default';
 const LIST_MAX = 1_000;
 /** KNIME names in [accounts.map]. */
 const MAP_MAX = 10_000;
-/** Characters of one path, argument or environment value. */
-const TEXT_CHARS_MAX = 4_096;
-const text = z
-  .string()
-  .max(TEXT_CHARS_MAX)
-  // Noncharacters are valid UTF-8, and systemd refuses a whole EnvironmentFile= for one of them.
-  .regex(/^[^\p{Cc}\p{Noncharacter_Code_Point}]*$/u, 'expected text without control characters and noncharacters');
+const text = configText;
 const path = text.regex(/^(\/|(\/(?!\.{1,2}(\/|$))[^/]+)+)$/, 'expected an absolute path without "." or ".." or "//", not ending in "/"');
 const names = z.array(text.min(1)).max(LIST_MAX).default([]);
-
-/** What is wrong with a key of a table, where zod alone says only that something is. */
-const keyMessage: { error: z.core.$ZodErrorMap } = {
-  error: (issue) => (issue.code === 'invalid_key' ? issue.issues[0]?.message : undefined),
-};
 
 /** An access entry for setfacl: type, name or id, permissions. */
 const aclEntry = text.regex(/^(user|group):[A-Za-z0-9._@\\-]{1,64}:[r-][w-][x-]$/, 'expected "group:NAME:r-x" or "user:NAME:rwx"');
@@ -46,10 +37,7 @@ const accounts = z.strictObject({
   allowed_groups: names,
   denied_shells: names,
   case: z.enum(['lower', 'keep']).default('lower'),
-  map: z
-    .record(knimeUserSchema, osUserSchema, keyMessage)
-    .default({})
-    .refine((map) => Object.keys(map).length <= MAP_MAX, `expected at most ${MAP_MAX} names`),
+  map: configTable(knimeUserSchema, osUserSchema, MAP_MAX, 'names').default({}),
 });
 
 const directories = z.strictObject({
@@ -62,7 +50,10 @@ const directories = z.strictObject({
 });
 
 /** Without what glibc heeds before main(): setpriv runs with these variables while it is still root. */
-const VARIABLE = /^(?!LD_|GLIBC_|GCONV_PATH$|LOCPATH$)[A-Za-z_][A-Za-z0-9_]{0,127}$/;
+const variable = text.regex(
+  /^(?!LD_|GLIBC_|GCONV_PATH$|LOCPATH$)[A-Za-z_][A-Za-z0-9_]{0,127}$/,
+  'expected the name of an environment variable, none that changes how programs are loaded',
+);
 
 /** A template unit without its instance name. */
 const template = text.regex(/^[A-Za-z0-9:_.-]{1,64}@$/, 'expected the name of a template unit up to its "@"');
@@ -74,37 +65,25 @@ const executor = z
     launcher: z.enum(['systemd', 'direct']).default('systemd'),
     unit: template.default('kpx-executor@'),
     /** Further template units, by the name that the broker asks with. */
-    profiles: z
-      .record(profileNameSchema, template, keyMessage)
-      .default({})
+    profiles: configTable(profileNameSchema, template, LIST_MAX, 'profiles')
       .refine((profiles) => !Object.hasOwn(profiles, DEFAULT_PROFILE), `expected no "${DEFAULT_PROFILE}": that is executor.unit`)
-      .refine((profiles) => Object.keys(profiles).length <= LIST_MAX, `expected at most ${LIST_MAX} profiles`),
+      .default({}),
     command: z.array(text).max(256).default([]),
     working_directory: z.union([path, z.literal('')]).default(''),
     msgq_file: path.default('/etc/kpx/executor-msgq'),
     reservation_clause: text.includes('{user}', 'expected a clause with {user} in it').default("user = '{user}'"),
     max_executors: z.int().min(1).max(EXECUTORS_MAX).default(200),
-    environment: z
-      .record(
-        z.string().regex(VARIABLE, 'expected the name of an environment variable, none that changes how programs are loaded'),
-        text,
-        keyMessage,
-      )
-      .default({})
-      .refine((variables) => Object.keys(variables).length <= LIST_MAX, `expected at most ${LIST_MAX} variables`),
+    environment: configTable(variable, text, LIST_MAX, 'variables').default({}),
   })
-  .refine(({ launcher, command: [program] }) => launcher === 'systemd' || program?.startsWith('/'), {
-    path: ['command'],
-    message: 'expected an absolute path as the first element',
-  })
-  .refine(({ launcher, profiles }) => launcher === 'systemd' || Object.keys(profiles).length === 0, {
-    path: ['profiles'],
-    message: 'expected none with launcher "direct"',
-  })
-  .refine(({ launcher, command }) => launcher === 'direct' || command.length === 0, { path: ['command'], message: THE_UNIT_SAYS })
-  .refine(({ launcher, working_directory }) => launcher === 'direct' || working_directory === '', {
-    path: ['working_directory'],
-    message: THE_UNIT_SAYS,
+  .superRefine(({ launcher, command, working_directory, profiles }, context) => {
+    const expect = (met: boolean, key: string, message: string) => met || context.addIssue({ code: 'custom', path: [key], message });
+    if (launcher === 'systemd') {
+      expect(command.length === 0, 'command', THE_UNIT_SAYS);
+      expect(working_directory === '', 'working_directory', THE_UNIT_SAYS);
+    } else {
+      expect(command[0]?.startsWith('/') === true, 'command', 'expected an absolute path as the first element');
+      expect(Object.keys(profiles).length === 0, 'profiles', 'expected none with launcher "direct"');
+    }
   });
 
 /** privhelper.toml. */
@@ -114,20 +93,18 @@ export const configSchema = z
     path: ['directories', 'temp_parent'],
     message: 'expected another directory than workspace_parent',
   })
-  .superRefine((config, context) => {
-    const perAccount = new Map<string, number>();
+  .superRefine(({ accounts }, context) => {
     const seen = new Set<string>();
-    for (const [knimeUser, osUser] of Object.entries(config.accounts.map)) {
-      const folded = foldCase(knimeUser, config.accounts.case);
+    const perAccount = new Map<string, number>();
+    for (const [name, osUser] of Object.entries(accounts.map)) {
+      const complain = (message: string) => context.addIssue({ code: 'custom', path: ['accounts', 'map', name], message });
+      const folded = foldCase(name, accounts.case);
       const count = (perAccount.get(osUser) ?? 0) + 1;
-      perAccount.set(osUser, count);
-      const problem = seen.has(folded)
-        ? 'stands here twice, in different case'
-        : count >= KNIME_USERS_PER_ACCOUNT_MAX
-          ? `more than ${KNIME_USERS_PER_ACCOUNT_MAX - 1} names for the account "${osUser}"`
-          : undefined;
+      if (seen.has(folded)) complain('stands here twice, in different case');
+      else if (count >= KNIME_USERS_PER_ACCOUNT_MAX)
+        complain(`more than ${KNIME_USERS_PER_ACCOUNT_MAX - 1} names for the account "${osUser}"`);
       seen.add(folded);
-      if (problem) context.addIssue({ code: 'custom', path: ['accounts', 'map', knimeUser], message: problem });
+      perAccount.set(osUser, count);
     }
   });
 

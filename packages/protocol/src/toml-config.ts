@@ -4,6 +4,25 @@ import * as z from 'zod';
 /** Largest configuration file that is read, in bytes. */
 export const CONFIG_BYTES_MAX = 1024 * 1024;
 
+/** Longest text in a configuration, in characters: a path, an argument, a value. */
+const TEXT_CHARS_MAX = 4_096;
+
+/** Noncharacters are valid UTF-8, and systemd refuses a whole EnvironmentFile= for one of them. */
+export const configText = z
+  .string()
+  .max(TEXT_CHARS_MAX)
+  .regex(/^[^\p{Cc}\p{Noncharacter_Code_Point}]*$/u, 'expected text without control characters and noncharacters');
+
+/** A table with keys of the administrator's choice, `max` at most, empty by default. `what` they are is for the message. */
+export function configTable<Key extends z.core.$ZodRecordKey, Value extends z.ZodType>(key: Key, value: Value, max: number, what: string) {
+  return z
+    .record(key, value, {
+      // Of a key, zod alone says only that something is wrong with it.
+      error: (issue) => (issue.code === 'invalid_key' ? issue.issues[0]?.message : undefined),
+    })
+    .refine((table) => Object.keys(table).length <= max, `expected at most ${max} ${what}`);
+}
+
 /** A configuration that cannot be used. `message` has one line per problem: file, key or line, what is wrong, what is expected. */
 export class ConfigError extends Error {
   override name = 'ConfigError';
