@@ -1,19 +1,16 @@
 import {
-  decodeRequest,
+  type Answer,
   EXECUTORS_PER_PAGE,
-  encodeResponse,
   type KnimeUser,
   KpxError,
   type OsUser,
   type PacketConnection,
-  type PacketHandlers,
   PROTOCOL_VERSION,
-  ProtocolViolation,
   REQUEST_DEADLINE_MS,
   REQUESTS_IN_FLIGHT_MAX,
   type Request,
   type RequestBody,
-  type Response,
+  ServingSession,
   SpawnOutcome,
   StopMode,
   type Verb,
@@ -24,30 +21,23 @@ import { type Config, templateOf } from './config.js';
 import { type Created, prepareDirectories } from './directories.js';
 import type { Launcher } from './launchers/launcher.js';
 
-/** What a handler may use. `facts` is what the audit line will say, as far as it is known. */
-interface Context {
+/** What lasts as long as the process. */
+export interface Services {
   readonly config: Config;
   readonly launcher: Launcher;
+  readonly audit: Audit;
+}
+
+/** What a handler may use. `facts` is what the audit line will say, as far as it is known. */
+interface Context extends Services {
   readonly signal: AbortSignal;
   readonly facts: Partial<Writable<AuditLine>>;
 }
 type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
-type Answer = Response extends infer R ? (R extends Response ? Omit<R, 'id'> : never) : never;
+type Handler<V extends Verb> = (body: RequestBody<V>, context: Context) => Promise<Answer>;
 
-interface Entry<V extends Verb> {
-  /** `first`: only as the first request of a connection, and once. `later`: only after that. */
-  readonly allowed: 'first' | 'later';
-  readonly handle: (body: RequestBody<V>, context: Context) => Promise<Answer>;
-}
-
-/** Everything that a broker can make root do. Anything else closes the connection. */
-const TABLE: { readonly [V in Verb]: Entry<V> } = {
-  hello: { allowed: 'first', handle: hello },
-  prepareUser: { allowed: 'later', handle: prepareUser },
-  spawnExecutor: { allowed: 'later', handle: spawnExecutor },
-  stopExecutor: { allowed: 'later', handle: stopExecutor },
-  listExecutors: { allowed: 'later', handle: listExecutors },
-};
+/** Everything that a broker can make root do. Anything else, and anything but Hello before Hello, closes the connection: see ServingSession. */
+const TABLE: { readonly [V in Verb]: Handler<V> } = { hello, prepareUser, spawnExecutor, stopExecutor, listExecutors };
 
 async function hello({ version }: RequestBody<'hello'>, { config }: Context): Promise<Answer> {
   if (version !== PROTOCOL_VERSION) {
@@ -115,70 +105,30 @@ async function alone<T>(osUser: OsUser, work: () => Promise<T>): Promise<T> {
   }
 }
 
-export interface Services {
-  readonly config: Config;
-  readonly launcher: Launcher;
-  readonly audit: Audit;
+/** One broker's connection, with an audit line for everything that happens on it. */
+export function serveBroker(services: Services, peer: Peer, connection: () => PacketConnection, onClosed: () => void): ServingSession {
+  const { audit } = services;
+  audit.line({ peer, event: 'connected' });
+  const answer = (request: Request) => dispatch(request, peer, services);
+  const violated = (reason: string) => audit.line({ peer, event: 'violation', decision: 'refused', reason });
+  const closed = (reason: string) => {
+    audit.line({ peer, event: 'disconnected', reason });
+    onClosed();
+  };
+  return new ServingSession({ answer, violated, closed }, connection);
 }
 
-/** One broker's connection: decodes, checks order and number, dispatches, answers, and writes the audit line of each request. */
-export class Session implements PacketHandlers {
-  readonly #services: Services;
-  readonly #peer: Peer;
-  readonly #connection: () => PacketConnection;
-  readonly #onClosed: () => void;
-  readonly #inFlight = new Set<number>();
-  #greeted: 'no' | 'asked' | 'yes' = 'no';
-
-  constructor(services: Services, peer: Peer, connection: () => PacketConnection, onClosed: () => void) {
-    this.#services = services;
-    this.#peer = peer;
-    this.#connection = connection;
-    this.#onClosed = onClosed;
-    services.audit.line({ peer, event: 'connected' });
-  }
-
-  packet(packet: Buffer): void {
-    try {
-      const request = decodeRequest(packet);
-      this.#admit(request);
-      void this.#serve(request);
-    } catch (error) {
-      if (!(error instanceof ProtocolViolation)) throw error;
-      this.#services.audit.line({ peer: this.#peer, event: 'violation', decision: 'refused', reason: error.message });
-      this.#connection().close('protocol violation');
-    }
-  }
-
-  closed(why: string): void {
-    this.#services.audit.line({ peer: this.#peer, event: 'disconnected', reason: why });
-    this.#onClosed();
-  }
-
-  #admit({ id, verb }: Request): void {
-    const first = TABLE[verb].allowed === 'first';
-    if (first !== (this.#greeted === 'no') || this.#greeted === 'asked') throw new ProtocolViolation(`${verb} out of order`);
-    if (this.#inFlight.has(id)) throw new ProtocolViolation(`${verb} with the id of a request in flight`);
-    if (this.#inFlight.size >= REQUESTS_IN_FLIGHT_MAX)
-      throw new ProtocolViolation(`more than ${REQUESTS_IN_FLIGHT_MAX} requests in flight`);
-    this.#inFlight.add(id);
-    if (first) this.#greeted = 'asked';
-  }
-
-  async #serve({ id, verb, body }: Request): Promise<void> {
-    const began = performance.now();
-    const facts: Context['facts'] = 'knimeUser' in body ? { knime_user: body.knimeUser } : {};
-    const context = { ...this.#services, facts, signal: AbortSignal.timeout(REQUEST_DEADLINE_MS) };
-    const handle = TABLE[verb].handle as (body: Request['body'], context: Context) => Promise<Answer>;
-    const answer = await handle(body, context).catch((error) => failure(error, facts));
-    this.#inFlight.delete(id);
-    const decision = answer.kind === 'error' ? 'refused' : 'done';
-    const duration_ms = Math.round(performance.now() - began);
-    this.#services.audit.line({ peer: this.#peer, event: 'request', decision, id, verb, ...facts, duration_ms });
-    this.#connection().send(encodeResponse({ id, ...answer } as Response));
-    if (verb === 'hello' && answer.kind === 'hello') this.#greeted = 'yes';
-    if (verb === 'hello' && answer.kind === 'error') this.#connection().close('the broker speaks another version');
-  }
+/** Has a request handled; its audit line is out before its answer is. */
+async function dispatch({ id, verb, body }: Request, peer: Peer, services: Services): Promise<Answer> {
+  const began = performance.now();
+  const facts: Context['facts'] = 'knimeUser' in body ? { knime_user: body.knimeUser } : {};
+  const context = { ...services, facts, signal: AbortSignal.timeout(REQUEST_DEADLINE_MS) };
+  const handle = TABLE[verb] as Handler<Verb>;
+  const answer = await handle(body, context).catch((error) => failure(error, facts));
+  const decision = answer.kind === 'error' ? 'refused' : 'done';
+  const duration_ms = Math.round(performance.now() - began);
+  services.audit.line({ peer, event: 'request', decision, id, verb, ...facts, duration_ms });
+  return answer;
 }
 
 /** The typed error that travels; what was not foreseen is said in full to the audit log only. */

@@ -2,10 +2,10 @@ import { constants } from 'node:fs';
 import { access, readlink } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { adoptConnection, ConfigError, KpxError, type PacketConnection, type PacketHandlers } from '@kpx/protocol';
+import { adoptConnection, ConfigError, KpxError, type PacketConnection } from '@kpx/protocol';
 import { openAudit, type Peer } from './audit.js';
 import { type Config, readConfig } from './config.js';
-import { type Services, Session } from './dispatch.js';
+import { type Services, serveBroker } from './dispatch.js';
 import { MSGQ_BYTES_MAX } from './environment.js';
 import { DirectLauncher } from './launchers/direct.js';
 import { SystemdLauncher } from './launchers/systemd.js';
@@ -75,19 +75,9 @@ async function main(args: string[]): Promise<void> {
   }
 }
 
-interface Options {
-  readonly config: string;
-  readonly listen: string | undefined;
-  readonly descriptor: string | undefined;
-  readonly peer: string | undefined;
-  readonly peerUser: string;
-  readonly group: string;
-  readonly connections: number;
-  readonly check: boolean;
-  readonly help: boolean;
-}
+type Options = ReturnType<typeof parseOptions>;
 
-function parseOptions(args: string[]): Options {
+function parseOptions(args: string[]) {
   const { values } = parseArgs({
     args,
     options: {
@@ -102,8 +92,7 @@ function parseOptions(args: string[]): Options {
       help: { type: 'boolean', default: false },
     },
   });
-  const { config = '', listen, 'connection-fd': descriptor, peer, 'peer-user': peerUser, 'socket-group': group, check, help } = values;
-  const connections = Number(values['max-connections']);
+  const { config = '', listen, 'connection-fd': descriptor, peer, check, help } = values;
   if (!help && config === '') throw new UsageError('--config FILE is missing');
   if (!help && [listen !== undefined, descriptor !== undefined, check].filter(Boolean).length !== 1) {
     throw new UsageError('give exactly one of --listen PATH, --connection-fd N and --check');
@@ -111,10 +100,11 @@ function parseOptions(args: string[]): Options {
   if (descriptor !== undefined && !/^([3-9]|[1-9]\d{1,3})$/.test(descriptor))
     throw new UsageError('--connection-fd: expected a number from 3');
   if (peer !== undefined && descriptor === undefined) throw new UsageError('--peer: only with --connection-fd');
+  const connections = Number(values['max-connections']);
   if (!(Number.isInteger(connections) && connections >= 1 && connections <= CONNECTIONS_MAX)) {
     throw new UsageError(`--max-connections: expected 1 to ${CONNECTIONS_MAX}`);
   }
-  return { config: resolve(config), listen: listen && resolve(listen), descriptor, peer, peerUser, group, connections, check, help };
+  return { ...values, config: resolve(config), listen: listen && resolve(listen), connections };
 }
 
 /** Everything that the configuration names, judged once before the first request; each is judged again when it is used. */
@@ -148,21 +138,19 @@ async function checkUnits(file: string, { unit, profiles }: Config['executor']):
 }
 
 async function serveDescriptor(services: Services, options: Options): Promise<() => void> {
-  const descriptor = Number(options.descriptor);
+  const descriptor = Number(options['connection-fd']);
   const target = await readlink(`/proc/self/fd/${descriptor}`).catch(() => 'closed');
   // Node has descriptors of its own, and taking over one of those goes unnoticed.
   if (!target.startsWith('socket:')) throw new UsageError(`--connection-fd: descriptor ${descriptor} is not a socket but ${target}`);
   const peer = { via: `fd ${descriptor}`, connection: 1, ...(options.peer === undefined ? {} : peerOf(options.peer)) };
-  if ('uid' in peer) await refuseStrangers(peer, options.peerUser, services);
+  if ('uid' in peer) await refuseStrangers(peer, options['peer-user'], services);
   services.audit.info('serving one connection', peer);
   let connection: PacketConnection;
-  const session = new Session(
-    services,
-    peer,
-    () => connection,
-    () => process.kill(process.pid, 'SIGTERM'),
+  const end = () => process.kill(process.pid, 'SIGTERM');
+  connection = adoptConnection(
+    descriptor,
+    serveBroker(services, peer, () => connection, end),
   );
-  connection = adoptConnection(descriptor, session);
   return () => connection.close('the helper ends');
 }
 
@@ -185,26 +173,22 @@ async function refuseStrangers(peer: Peer, account: string, { audit }: Services)
   process.exit(EXIT.noPermission);
 }
 
-async function serveSocket(services: Services, { listen = '', group, connections }: Options): Promise<() => void> {
+async function serveSocket(services: Services, options: Options): Promise<() => void> {
+  const { listen = '', 'socket-group': group, connections } = options;
   const gid = await lookUpId('group', group, AbortSignal.timeout(CHECK_DEADLINE_MS));
   if (gid === undefined) throw new UsageError(`--socket-group: there is no group "${group}" on this machine`);
   let accepted = 0;
   let open = 0;
-  const refusal: PacketHandlers = { packet: () => {}, closed: () => {} };
   const server = await openListeningSocket(listen, gid, (connection) => {
     const peer = { via: listen, connection: ++accepted };
     if (open >= connections) {
-      services.audit.line({
-        peer,
-        event: 'refused connection',
-        decision: 'refused',
-        reason: `${open} of ${connections} connections are open`,
-      });
+      const reason = `${open} of ${connections} connections are open`;
+      services.audit.line({ peer, event: 'refused connection', decision: 'refused', reason });
       setImmediate(() => connection().close('too many connections'));
-      return refusal;
+      return { packet: () => {}, closed: () => {} };
     }
     open += 1;
-    return new Session(services, peer, connection, () => {
+    return serveBroker(services, peer, connection, () => {
       open -= 1;
     });
   });

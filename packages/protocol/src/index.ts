@@ -2,5 +2,6 @@ export * from './codec.js';
 export * from './errors.js';
 export * from './limits.js';
 export * from './names.js';
+export * from './session.js';
 export * from './toml-config.js';
 export * from './transport.js';

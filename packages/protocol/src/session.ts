@@ -1,0 +1,67 @@
+import { decodeRequest, encodeResponse, ProtocolViolation, type Request, type Response } from './codec.js';
+import { REQUESTS_IN_FLIGHT_MAX } from './limits.js';
+import type { PacketConnection, PacketHandlers } from './transport.js';
+
+/** A response without the id of its request. */
+export type Answer = Response extends infer R ? (R extends Response ? Omit<R, 'id'> : never) : never;
+
+/** What the serving side does on one connection. */
+export interface Service {
+  /** Answers one request; several are asked at once. What it rejects with ends the process. An error in answer to Hello ends the connection. */
+  answer(request: Request): Promise<Answer>;
+  /** The peer did not speak the protocol, and the connection is about to be closed. */
+  violated(reason: string): void;
+  /** Called once, the last of all but answers that nobody waits for any more. */
+  closed(why: string): void;
+}
+
+/**
+ * The serving side of one connection. Hello comes first, once, and is answered before anything else is asked; requests in flight differ in their
+ * ids and are at most REQUESTS_IN_FLIGHT_MAX. Whatever breaks that, or does not decode, closes the connection.
+ */
+export class ServingSession implements PacketHandlers {
+  readonly #service: Service;
+  readonly #connection: () => PacketConnection;
+  readonly #inFlight = new Set<number>();
+  #greeted: 'no' | 'asked' | 'yes' = 'no';
+
+  constructor(service: Service, connection: () => PacketConnection) {
+    this.#service = service;
+    this.#connection = connection;
+  }
+
+  packet(packet: Buffer): void {
+    try {
+      const request = decodeRequest(packet);
+      this.#admit(request);
+      void this.#serve(request);
+    } catch (error) {
+      if (!(error instanceof ProtocolViolation)) throw error;
+      this.#service.violated(error.message);
+      this.#connection().close('protocol violation');
+    }
+  }
+
+  closed(why: string): void {
+    this.#service.closed(why);
+  }
+
+  #admit({ id, verb }: Request): void {
+    const first = verb === 'hello';
+    if (first !== (this.#greeted === 'no') || this.#greeted === 'asked') throw new ProtocolViolation(`${verb} out of order`);
+    if (this.#inFlight.has(id)) throw new ProtocolViolation(`${verb} with the id of a request in flight`);
+    if (this.#inFlight.size >= REQUESTS_IN_FLIGHT_MAX)
+      throw new ProtocolViolation(`more than ${REQUESTS_IN_FLIGHT_MAX} requests in flight`);
+    this.#inFlight.add(id);
+    if (first) this.#greeted = 'asked';
+  }
+
+  async #serve(request: Request): Promise<void> {
+    const { id, verb } = request;
+    const answer = await this.#service.answer(request);
+    this.#inFlight.delete(id);
+    this.#connection().send(encodeResponse({ id, ...answer } as Response));
+    if (verb === 'hello' && answer.kind === 'hello') this.#greeted = 'yes';
+    if (verb === 'hello' && answer.kind === 'error') this.#connection().close('the peer speaks another version');
+  }
+}
