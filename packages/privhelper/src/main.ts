@@ -1,5 +1,3 @@
-import { constants } from 'node:fs';
-import { access, readlink } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { adoptConnection, ConfigError, KpxError, type PacketConnection } from '@kpx/protocol';
@@ -11,6 +9,7 @@ import { DirectLauncher } from './launchers/direct.js';
 import { SystemdLauncher } from './launchers/systemd.js';
 import { openTrustedDirectory } from './system/directory.js';
 import { lookUpAccount, lookUpId } from './system/name-service.js';
+import { checkProgram, targetOfDescriptor } from './system/process.js';
 import { openListeningSocket } from './system/socket.js';
 import { showUnits } from './system/systemctl.js';
 import { readTrustedFile } from './system/trusted-file.js';
@@ -120,8 +119,8 @@ async function checkSurroundings(file: string, { directories, executor }: Config
   if (directories.create_home) await check('directories.skeleton', trusted(directories.skeleton));
   await check('executor.msgq_file', readTrustedFile(executor.msgq_file, 'secret', MSGQ_BYTES_MAX));
   const commands = executor.launcher === 'systemd' ? [...COMMANDS, 'systemctl'] : COMMANDS;
-  for (const command of commands) await check('external commands', access(`/usr/bin/${command}`, constants.X_OK));
-  if (executor.launcher === 'direct') await check('executor.command', access(executor.command[0] ?? '', constants.X_OK));
+  for (const command of commands) await check('external commands', checkProgram(`/usr/bin/${command}`));
+  if (executor.launcher === 'direct') await check('executor.command', checkProgram(executor.command[0] ?? ''));
   if (problems.length > 0) throw new ConfigError(file, problems);
 }
 
@@ -139,7 +138,7 @@ async function checkUnits(file: string, { unit, profiles }: Config['executor']):
 
 async function serveDescriptor(services: Services, options: Options): Promise<() => void> {
   const descriptor = Number(options['connection-fd']);
-  const target = await readlink(`/proc/self/fd/${descriptor}`).catch(() => 'closed');
+  const target = targetOfDescriptor(descriptor);
   // Node has descriptors of its own, and taking over one of those goes unnoticed.
   if (!target.startsWith('socket:')) throw new UsageError(`--connection-fd: descriptor ${descriptor} is not a socket but ${target}`);
   const peer = { via: `fd ${descriptor}`, connection: 1, ...(options.peer === undefined ? {} : peerOf(options.peer)) };

@@ -1,5 +1,4 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ExecutorInfo, ExecutorState, KpxError, type OsUser, type ProfileName, SpawnOutcome, StopMode } from '@kpx/protocol';
 import type { Account } from '../accounts.js';
@@ -8,6 +7,7 @@ import type { Config } from '../config.js';
 import { type UserPaths, userPaths } from '../directories.js';
 import { executorEnvironment } from '../environment.js';
 import { maskedStdio } from '../system/descriptors.js';
+import { readProcess } from '../system/process.js';
 import type { Launcher, Started } from './launcher.js';
 
 /*
@@ -128,7 +128,7 @@ function dropPrivileges({ uid, gid }: Account): string[] {
  */
 async function untilExecuted(child: Child, signal: AbortSignal): Promise<void> {
   for (let pauseMs = EXEC_POLL_FIRST_MS; child.state !== ExecutorState.exited; pauseMs = Math.min(2 * pauseMs, EXEC_POLL_MAX_MS)) {
-    const status = statusOf(child);
+    const status = readProcess(child.process.pid, 'status');
     const field = (name: string) => new RegExp(`^${name}:\\s+(\\S+)`, 'm').exec(status)?.[1];
     if (field('Name') !== LAUNCHER_NAME && field('Uid') === `${child.account.uid}`) return;
     if (signal.aborted) {
@@ -138,15 +138,6 @@ async function untilExecuted(child: Child, signal: AbortSignal): Promise<void> {
     await delay(pauseMs);
   }
   throw new KpxError('LAUNCH_FAILED', `the executor ended at once: ${child.lastExit}`);
-}
-
-/** Synchronous: of the kernel's own files, which never hang, that is a fraction of the work. Empty when it has ended while we looked. */
-function statusOf({ process: { pid } }: Child): string {
-  try {
-    return readFileSync(`/proc/${pid}/status`, 'latin1');
-  } catch {
-    return '';
-  }
 }
 
 /** To the whole process group, which exists for as long as its leader, our child, has not been waited for. */
@@ -168,12 +159,9 @@ function describe({ account, process, sinceMs, state, lastExit }: Child): Execut
 /** Of its main process and the children that it has waited for. Source of the fields and of 100 ticks a second: proc_pid_stat(5), sysconf(3). */
 function cpuMsOf({ process: { pid }, state }: Child): number {
   if (state === ExecutorState.exited) return 0;
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    const ticks = fields.slice(11, 15).reduce((sum, field) => sum + Number(field), 0);
-    return Math.max(1, ticks * 10);
-  } catch {
-    return 0; // it has ended while we looked
-  }
+  const stat = readProcess(pid, 'stat');
+  if (stat === '') return 0;
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const ticks = fields.slice(11, 15).reduce((sum, field) => sum + Number(field), 0);
+  return Math.max(1, ticks * 10);
 }
