@@ -1,14 +1,16 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { ERRORS } from '@kpx/protocol';
 import { describe, expect, it } from 'vitest';
 
 const root = new URL('..', import.meta.url).pathname;
-const files = execFileSync('git', ['-c', `safe.directory=*`, 'ls-files', '--cached', '--others', '--exclude-standard'], {
+const tracked = execFileSync('git', ['-c', `safe.directory=*`, 'ls-files', '--cached', '--others', '--exclude-standard'], {
   cwd: root,
   encoding: 'utf8',
 })
   .split('\n')
-  .filter((file) => /^packages\/.*\.ts$/.test(file) && !file.includes('/generated/'));
+  .filter((file) => file !== '' && existsSync(`${root}${file}`));
+const files = tracked.filter((file) => /^packages\/.*\.ts$/.test(file) && !file.includes('/generated/'));
 const code = files.filter((file) => !/\.test\.ts$|test-fixtures|^packages\/[^/]+\/test/.test(file));
 const read = (file: string) => readFileSync(`${root}${file}`, 'utf8');
 
@@ -27,9 +29,52 @@ describe('packages keep apart', () => {
   });
 });
 
+/** Lines that are neither blank nor only comment. */
+function codeLines(file: string): number {
+  const withoutComments = read(file).replace(/^\s*\/\*[\s\S]*?\*\/\s*$/gm, '');
+  return withoutComments.split('\n').filter((line) => !/^\s*(\/\/|$)/.test(line)).length;
+}
+
+describe('what runs as root stays small', () => {
+  const CODE_LINES_MAX = 1_075;
+
+  it(`has at most ${CODE_LINES_MAX} lines of code without the direct launcher`, () => {
+    const own = code.filter((file) => file.startsWith('packages/privhelper/src/') && !file.endsWith('/launchers/direct.ts'));
+    expect(own).toContain('packages/privhelper/src/dispatch.ts');
+    const lines = own.map((file) => codeLines(file)).reduce((sum, count) => sum + count, 0);
+    expect(lines).toBeGreaterThan(CODE_LINES_MAX / 2); // counted at all
+    expect(lines).toBeLessThanOrEqual(CODE_LINES_MAX);
+  });
+
+  it.each([
+    ['protocol', ['node-unix-socket', 'protobufjs', 'smol-toml', 'zod']],
+    ['privhelper', ['@kpx/protocol', 'pino', 'zod']],
+    ['broker', ['@kpx/protocol', 'amqplib', 'node-unix-socket', 'pino', 'zod']],
+  ])('%s depends on what it is known to depend on, and imports each of it', (name, dependencies) => {
+    expect(Object.keys(JSON.parse(read(`packages/${name}/package.json`)).dependencies).sort()).toEqual(dependencies);
+    const own = code.filter((file) => file.startsWith(`packages/${name}/src/`)).map(read);
+    for (const dependency of dependencies) expect(own.some((text) => text.includes(`from '${dependency}`))).toBe(true);
+  });
+});
+
+it('says of every function that touches the operating system what it does', () => {
+  const system = code.filter((file) => file.startsWith('packages/privhelper/src/system/'));
+  const exported = system.flatMap((file) => [...read(file).matchAll(/(.*)\n^export (?:async function|function|const) (\w+)/gm)]);
+  expect(exported.length).toBeGreaterThan(20);
+  expect(exported.filter(([, before = '']) => !before.trimEnd().endsWith('*/')).map(([, , name]) => name)).toEqual([]);
+});
+
+it('has a test for every error that the helper answers with', () => {
+  const tests = tracked.filter((file) => /\.test\.ts$/.test(file) && !/\/errors\.test\.ts$/.test(file)).map(read);
+  const codes = Object.keys(ERRORS);
+  expect(codes.length).toBeGreaterThan(10);
+  expect(codes.filter((code) => !tests.some((text) => text.includes(`'${code}'`)))).toEqual([]);
+});
+
 describe('code that must not be there', () => {
   it.each([
-    ['a shell', /shell: *true|\bexec(Sync)?\(/],
+    ['a shell', /\bshell: *(true\b|['"`])|\bexec(Sync)?\(/],
+    ['code that is loaded at run time', /\bimport\(|\brequire\(/],
     ['code from strings', /\beval\(|new Function\(/],
     ['protobuf reflection', /protobufjs(\/light)?'/],
     ['a lint rule switched off', /biome-ignore|@ts-(ignore|nocheck|expect-error)/],
