@@ -1,5 +1,5 @@
 // Bundles each program into one readable file: packages/NAME/dist/kpx-NAME.cjs. The same sources give the same bytes.
-import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -15,11 +15,12 @@ const PROGRAMS = {
 
 for (const [name, interpreter] of Object.entries(PROGRAMS)) {
   const outfile = join(root, `packages/${name}/dist/kpx-${name}.cjs`);
-  await build({
+  const { outputFiles } = await build({
     absWorkingDir: root, // paths in the bundle's comments are relative to it
     entryPoints: [`packages/${name}/src/main.ts`],
     outfile,
     bundle: true,
+    write: false,
     platform: 'node',
     format: 'cjs',
     target: 'node20.19',
@@ -28,10 +29,11 @@ for (const [name, interpreter] of Object.entries(PROGRAMS)) {
     banner: { js: `#!/usr/bin/env ${interpreter}` },
   });
   // esbuild escapes what is not ASCII everywhere but in comments, where a single character makes V8 keep the whole source in two bytes each.
-  const text = readFileSync(outfile, 'utf8');
-  writeFileSync(
-    outfile,
-    text.replace(/[^\0-\x7f]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`),
-  );
-  chmodSync(outfile, 0o755);
+  const text = outputFiles[0].text.replace(/[^\0-\x7f]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  // Beside its place first: somebody may be running the one that is there.
+  const unfinished = `${outfile}.${process.pid}`;
+  mkdirSync(dirname(outfile), { recursive: true });
+  writeFileSync(unfinished, text);
+  chmodSync(unfinished, 0o755);
+  renameSync(unfinished, outfile);
 }

@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util';
 import { CHECKOUT, readText } from '../systemd/debian/checkout.mjs';
 import { contents } from '../systemd/debian/contents.mjs';
 import { ancestors, changelog, controlFiles } from '../systemd/debian/control.mjs';
+import { sbom } from '../systemd/debian/sbom.mjs';
 import { EXIT_UNAVAILABLE, endingWithItsExitCode, PrepareError, prepareNpmPackages } from './prepare.mjs';
 
 const USAGE = `npm run package [-- --version V] [-- --output DIR]
@@ -95,7 +96,7 @@ function layOut(stage, entries, epoch) {
 function makePackage({ version, output }) {
   const architecture = run('dpkg', ['--print-architecture']).trim();
   const epoch = sourceDateEpoch();
-  const entries = contents({ architecture, changelog: changelog(version, epoch) });
+  const entries = contents({ architecture, changelog: changelog(version, epoch), sbom: sbom(version, epoch) });
   const file = path.join(output, `kpx_${version}_${architecture}.deb`);
   const stage = mkdtempSync(path.join(tmpdir(), 'kpx-package-'));
   try {

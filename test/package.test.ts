@@ -153,6 +153,34 @@ describe('the Debian package', () => {
   });
 });
 
+describe('its bill of materials', () => {
+  const bill = () => JSON.parse(inTree('usr/share/doc/kpx/sbom.cdx.json'));
+  /** The whole name, which CycloneDX has in parts. */
+  const named = (type: RegExp) =>
+    (bill().components as { 'bom-ref': string }[]).map((component) => component['bom-ref']).filter((ref) => type.test(ref));
+
+  it('names exactly the runtime dependencies, each with its version', () => {
+    const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
+      packages: Record<string, { version?: string; dev?: true; link?: true }>;
+    };
+    const runtime = Object.entries(packages)
+      .filter(([path, { dev, link }]) => path.startsWith('node_modules/') && !dev && !link && existsSync(join(root, path)))
+      .map(([path, { version }]) => `${path.slice('node_modules/'.length)}@${version}`);
+    expect(named(/^(?!@kpx\/)/).sort()).toEqual(runtime.sort());
+    expect(named(/^(protobufjs|zod|amqplib)@/).length).toBe(3);
+    expect(named(/^@kpx\//).length).toBe(3);
+  });
+
+  it('says of what they are that none of it has changed, and under which licence', () => {
+    const { components, metadata } = bill();
+    for (const component of components) {
+      expect(component.licenses, component['bom-ref']).toHaveLength(1);
+      if (!component['bom-ref'].startsWith('@kpx/')) expect(component, component['bom-ref']).toHaveProperty('hashes.0.alg', 'SHA-512');
+    }
+    expect(metadata.component).toMatchObject({ name: 'kpx', version: VERSION });
+  });
+});
+
 describe.each(PROGRAMS)('the packaged %s', (program) => {
   it('runs from where it is installed, native part included', () => {
     // Bundles load the native part at once: without it there would be no help either.
@@ -230,3 +258,24 @@ describe.each([
     expect(shown).toEqual(parseConfig('minimal', minimal, schema));
   });
 });
+
+/** Inode and contents of each bundle after a build that is started in `directory` under `umask`. */
+function built(directory: string, umask: number) {
+  const before = process.umask(umask);
+  execFileSync(process.execPath, [join(root, 'scripts/build.mjs')], { cwd: directory, stdio: ['ignore', 'ignore', 'pipe'] });
+  process.umask(before);
+  const files = PROGRAMS.map((program) => join(root, `packages/${program.replace('kpx-', '')}/dist/${program}.cjs`));
+  return files.map((file) => ({ inode: statSync(file).ino, mode: statSync(file).mode & 0o777, sha256: sha256(file) }));
+}
+
+it(
+  'npm run build gives the same bundles, byte by byte, again and from anywhere',
+  () => {
+    const first = built(root, 0o022);
+    const second = built(tmpdir(), 0o077);
+    expect(second.map(({ sha256 }) => sha256)).toEqual(first.map(({ sha256 }) => sha256));
+    expect(second.map(({ mode }) => mode)).toEqual([0o755, 0o755]);
+    for (const [index, { inode }] of first.entries()) expect(second[index]?.inode).not.toBe(inode); // made again, indeed
+  },
+  BUILD_TIMEOUT_MS,
+);

@@ -48,11 +48,11 @@ const NODE_ARCHITECTURES = new Map([
 
 /**
  * Everything but dpkg's own files.
- * @param {{ architecture: string, changelog: string }} made
+ * @param {{ architecture: string, changelog: string, sbom: string }} made
  * @returns {Entry[]}
  */
-export function contents({ architecture, changelog }) {
-  return [...programs(architecture), ...unitsAndConfiguration(), ...documents(changelog)];
+export function contents({ architecture, changelog, sbom }) {
+  return [...programs(architecture), ...unitsAndConfiguration(), ...documents(changelog, sbom)];
 }
 
 /** @returns {string} the name of the npm package with the native part of node-unix-socket for `architecture` */
@@ -117,9 +117,10 @@ function unitsAndConfiguration() {
 
 /**
  * @param {string} changelog
+ * @param {string} sbom
  * @returns {Entry[]}
  */
-function documents(changelog) {
+function documents(changelog, sbom) {
   return [
     ...MAN_PAGES.map((page) => ({
       to: `usr/share/man/man${path.extname(page).slice(1)}/${page}.gz`,
@@ -128,6 +129,7 @@ function documents(changelog) {
     })),
     ...list('docs', /\.md$/).map((name) => ({ to: `${DOCUMENTS}/docs/${name}`, mode: 0o644, content: read(`docs/${name}`) })),
     { to: `${DOCUMENTS}/copyright`, mode: 0o644, content: Buffer.from(copyright(PROGRAMS)) },
+    { to: `${DOCUMENTS}/sbom.cdx.json`, mode: 0o644, content: Buffer.from(sbom) },
     { to: `${DOCUMENTS}/changelog.gz`, mode: 0o644, content: gzip(changelog) },
   ];
 }
