@@ -25,15 +25,12 @@ describe.each([
   });
 });
 
-it.each([
-  ['systemd/broker.toml', (key: string) => `\n# ${key} = `],
-  ['systemd/man/kpx-broker.toml.5', (key: string) => `\n.It Li ${key}`],
-])('%s names every key of a rule', (file, written) => {
+it('systemd/broker.toml names every key of a rule', () => {
   const amqp = { urls: ['amqp://kpx-broker@127.0.0.1:5672/knime'] };
   const rule = { users: ['*'], max_executors: 1, idle_stop: '1m' };
   const [parsed = {}] = brokerSchema.parse({ amqp, policy: { rule: [rule] } }).policy.rule;
   expect(Object.keys(parsed).length).toBe(8);
-  for (const key of Object.keys(parsed)) expect(read(file)).toContain(written(key));
+  for (const key of Object.keys(parsed)) expect(read('systemd/broker.toml')).toContain(`\n# ${key} = `);
 });
 
 it('docs/tune.md has examples that are configurations', () => {

@@ -8,7 +8,6 @@ import { parseConfig } from '@kpx/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { configSchema as brokerSchema } from '../packages/broker/src/config.js';
 import { configSchema as helperSchema } from '../packages/privhelper/src/config.js';
-import { keysOf } from './fixtures/config-keys.js';
 
 const root = new URL('..', import.meta.url).pathname;
 const VERSION = '1.2.3~test1';
@@ -79,6 +78,7 @@ describe('the Debian package', () => {
     }
     for (const file of ['sysusers.d/kpx.conf', 'tmpfiles.d/kpx.conf', 'tmpfiles.d/kpx-temp.conf'])
       expect(files.get(`/usr/lib/${file}`)).toBe('-rw-r--r-- root/root');
+    for (const schema of ['broker', 'privhelper']) expect(files.get(`/usr/share/kpx/${schema}.schema.json`)).toBe('-rw-r--r-- root/root');
     for (const program of PROGRAMS) expect(files.get(`/usr/lib/kpx/${program}.cjs`)).toBe('-rwxr-xr-x root/root');
   });
 
@@ -136,7 +136,7 @@ describe('the Debian package', () => {
   it('names no document or program of its own that is not in it', () => {
     const texts = ['DEBIAN/postinst', 'etc/kpx/broker.toml', 'etc/kpx/privhelper.toml'].map(inTree);
     const units = readdirSync(join(tree, 'usr/lib/systemd/system')).map((unit) => inTree(`usr/lib/systemd/system/${unit}`));
-    const named = [...texts, ...units].flatMap((text) => text.match(/\/usr\/(share\/doc|lib)\/kpx[\w./-]*\w/g) ?? []);
+    const named = [...texts, ...units].flatMap((text) => text.match(/\/usr\/(share\/doc|share|lib)\/kpx[\w./-]*\w/g) ?? []);
     expect(named.length).toBeGreaterThan(2);
     expect(named.filter((path) => !existsSync(join(tree, path)))).toEqual([]);
   });
@@ -211,53 +211,6 @@ describe.each(PROGRAMS)('the packaged %s', (program) => {
 function manualPage(section: number, name: string): string {
   return gunzipSync(readFileSync(join(tree, `usr/share/man/man${section}/${name}.${section}.gz`))).toString('utf8');
 }
-
-/** `Qq text` is text in quotes, `Bq …` a list, anything else as it stands. */
-function tomlOf(mdoc: string): string {
-  if (/^Bq\b/.test(mdoc)) return `[${mdoc.length > 'Bq'.length ? tomlOf(mdoc.slice('Bq '.length)) : ''}]`;
-  return /^Qq\b/.test(mdoc) ? JSON.stringify(mdoc.slice('Qq '.length)) : mdoc;
-}
-
-/** What a page says of a configuration: every key, and a TOML file of the defaults that it shows. */
-function documented(page: string): { keys: string[]; defaults: string } {
-  const keys: string[] = [];
-  const defaults: string[] = [];
-  let table = '';
-  for (const line of page.split('\n')) {
-    const [, heading] = /^\.Ss \[(.+)\]\\&$/.exec(line) ?? [];
-    const [, key, value] = /^\.It Cm (\w+)(?: No = (.*))?$/.exec(line) ?? [];
-    if (heading !== undefined) {
-      table = heading;
-      keys.push(table);
-      defaults.push(`[${table}]`);
-    } else if (key !== undefined) {
-      keys.push(`${table}.${key}`);
-      if (value !== undefined) defaults.push(`${key} = ${tomlOf(value)}`);
-    }
-  }
-  return { keys, defaults: defaults.join('\n') };
-}
-
-const REQUIRED = 'urls = ["amqp://user@host"]';
-
-describe.each([
-  ['kpx-broker.toml', brokerSchema, `[amqp]\n${REQUIRED}`],
-  ['kpx-privhelper.toml', helperSchema, ''],
-])('the manual page of %s', (name, schema, minimal) => {
-  it('names every key, and none that there is not', () => {
-    const known = keysOf(schema);
-    const tables = known.map((key) => key.slice(0, key.lastIndexOf('.')));
-    const { keys } = documented(manualPage(5, name));
-    expect(known.filter((key) => !keys.includes(key))).toEqual([]);
-    expect(keys.filter((key) => ![...known, ...tables].includes(key))).toEqual([]);
-  });
-
-  it('shows the defaults', () => {
-    const { defaults } = documented(manualPage(5, name));
-    const shown = parseConfig(name, minimal === '' ? defaults : defaults.replace('[amqp]', minimal), schema);
-    expect(shown).toEqual(parseConfig('minimal', minimal, schema));
-  });
-});
 
 /** Inode and contents of each bundle after a build that is started in `directory` under `umask`. */
 function built(directory: string, umask: number) {

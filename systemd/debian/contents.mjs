@@ -27,6 +27,8 @@ const COPIES = /** @type {const} */ ([
   ['systemd/kpx-temp.tmpfiles', 'usr/lib/tmpfiles.d/kpx-temp.conf', 0o644],
   ['systemd/broker.toml', 'etc/kpx/broker.toml', 0o640], // postinst gives it to the group kpx-broker
   ['systemd/privhelper.toml', 'etc/kpx/privhelper.toml', 0o600],
+  ['systemd/broker.schema.json', 'usr/share/kpx/broker.schema.json', 0o644],
+  ['systemd/privhelper.schema.json', 'usr/share/kpx/privhelper.schema.json', 0o644],
   ['systemd/debian/lintian-overrides', 'usr/share/lintian/overrides/kpx', 0o644],
   ['README.md', `${DOCUMENTS}/README.md`, 0o644],
   ['SECURITY.md', `${DOCUMENTS}/SECURITY.md`, 0o644],

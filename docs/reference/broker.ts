@@ -1,0 +1,79 @@
+import type { Texts } from './tables.js';
+
+const RELOAD = 'with `systemctl reload kpx-broker`';
+const RECONNECT = `${RELOAD}, which makes a new connection to RabbitMQ: held jobs go back to the queue`;
+const RESTART = 'with `systemctl restart kpx-broker`';
+
+/** What the tables and keys of broker.toml mean. Code in backticks; a sentence ends with a full stop and a capital follows. */
+export const BROKER_TEXTS: Texts = {
+  amqp: { text: 'RabbitMQ.', effect: RECONNECT },
+  'amqp.urls':
+    'Where RabbitMQ is, as `"amqp://USER@HOST:PORT/VHOST"`, or `"amqps://…"` for TLS; tried in turn. The port is 5672, with TLS 5671, if none is given. A password in there is refused.',
+  'amqp.password_file':
+    'The file with the password of that user, on one line. Read for each connection, so that a new password in the file needs no restart; the credential is handed over when the service starts. When empty, the credential `amqp-password` that systemd passes, which `kpx-broker.service` takes from `/etc/kpx/amqp-password`.',
+  'amqp.queue': 'The queue of the jobs. Jobs in the old one, and in its `kpx.delay.*`, stay there when it is another one.',
+  'amqp.exchange': 'The exchange to which a job goes back for the executor; when empty, it is published to the queue itself.',
+  'amqp.routing_key': 'With which routing key.',
+  'amqp.prefetch': 'How many jobs RabbitMQ hands over before one of them is acknowledged. Half of them may be held.',
+  'amqp.declare': 'If true, make queue, exchange and binding where they are missing. KNIME Server makes them itself.',
+  'amqp.tls': { text: 'For URLs that start with `"amqps://"`.', effect: RECONNECT },
+  'amqp.tls.ca_file': 'A PEM file with the certificates to trust instead of those of the system.',
+
+  jobs: { text: 'What a job looks like, and how many are held.', effect: RECONNECT },
+  'jobs.user_field': "The key of a job's JSON body that names the submitter.",
+  'jobs.can_handle_header': 'The header that tells executors that a job is theirs to take; it is set to true.',
+  'jobs.held_per_user': 'How many jobs of one user are held while the executor starts or is busy; further ones wait in a delay queue.',
+
+  helper: { text: 'The way to root.', effect: RESTART },
+  'helper.socket': 'The socket of kpx-privhelper.',
+
+  executors: { text: 'When an executor counts as started.', effect: RELOAD },
+  'executors.ready':
+    'When an executor counts as ready for jobs: `"connected"`, when a process of its account has a connection to RabbitMQ\'s port; `"delay"`, when `ready_delay` has passed since it was started.',
+  'executors.ready_delay': 'See there.',
+  'executors.start_timeout': 'An executor that is not ready by then is ended, and counts as a failed start.',
+
+  policy: { text: 'Who may have an executor, how many there are, and when they end.', effect: RELOAD },
+  'policy.max_executors': 'How many executors run at once. Further users wait in line.',
+  'policy.max_starting': 'How many executors start at once; the jobs of further users wait.',
+  'policy.start_attempts':
+    "After that many failed starts in a row within `start_window` the user's jobs are parked for `backoff_max`; then there is one trial.",
+  'policy.start_window': 'How long a failed start counts.',
+  'policy.backoff_initial':
+    'The wait before the second attempt. It doubles with each further one, up to `backoff_max`; half of it is random.',
+  'policy.backoff_max': 'At least `backoff_initial`.',
+  'policy.deny':
+    'KNIME names, in any case, whose jobs are parked. `privhelper.toml` has lists of its own, which hold whatever is said here.',
+  'policy.when_full':
+    'What happens when there is no room for the executor of a user who waits: `"wait"`, until one ends; `"evict-idle"`, the executor that has been idle for longest is ended, if that is a minute or more.',
+  'policy.idle_stop':
+    "An executor that has been idle for so long is ended; the user's next job starts another. When empty, never. Idle is one that has had no job from kpx and hardly any processor time; what is not known is never taken for idle. A job that only waits, for a database for example, looks idle. Executors are looked at every 30 seconds, or twice within the shortest `idle_stop` there is, but once a second at most.",
+  'policy.idle_cpu_percent': 'Up to this share of one processor, in percent, an executor counts as idle.',
+  'policy.executor_memory':
+    "What an executor is expected to take of the host's memory. None is started that would not fit into what is available (`MemAvailable`), after what is promised to those that start at the moment. When empty, memory is not looked at.",
+  'policy.min_available_memory': 'What has to be left of it.',
+  'policy.core_tokens': 'Core tokens of the licence that this host may use; 0: not limited.',
+  'policy.tokens_per_executor': 'How many of them an executor takes, 1 to `core_tokens`.',
+  'policy.job_max_age':
+    "Older jobs are parked with the reason `JOB_TOO_OLD` instead of being run, because KNIME Server has given them up. When empty, no job is too old. The age is that of the message's timestamp, or, without one, the time since kpx has first put it back.",
+  'policy.rule': {
+    text: 'What is otherwise for some users; of several rules the first that matches counts, so special ones go before general ones. Who matches none is allowed, with the values of `[policy]`. A rule needs `users` or `groups`; with both, a user has to match both. A file that says `rule = []` has no place for a `[[policy.rule]]`; take that line out.',
+    effect: RELOAD,
+  },
+  'policy.rule.name': 'For logs and explanations, which call it `rule 2 "name"`.',
+  'policy.rule.users': 'KNIME names in any case; a `*` stands for any characters, none included.',
+  'policy.rule.groups':
+    'Groups of the operating system: those of the account of the KNIME name, folded to lower case, as `id` tells them. What is told is used again for five minutes, or until the configuration is read again. The map of `privhelper.toml` is not known to the broker: rules for mapped users go by name.',
+  'policy.rule.action': '`"allow"`, or `"deny"`: jobs are parked with the reason `USER_DENIED`.',
+  'policy.rule.profile': 'Which template unit executors are started from: a key of `[executor.profiles]` in `privhelper.toml`.',
+  'policy.rule.max_executors':
+    'How many executors these users have at once, all of them together; when not set, as many as there is room for.',
+  'policy.rule.priority': 'Who of those that wait starts first: the highest; of equals who came first.',
+  'policy.rule.idle_stop': 'Instead of that of `[policy]`.',
+
+  control: { text: 'Where an operator asks the running broker.', effect: RESTART },
+  'control.socket': "Where the running broker answers its operator's programs; the directory is the broker's own. When empty, nowhere.",
+
+  log: { text: 'The log, one JSON object a line.', effect: RELOAD },
+  'log.level': 'From this level on; `"debug"` has each job. The body of a job is in none.',
+};

@@ -1,0 +1,54 @@
+import { readFileSync } from 'node:fs';
+import { parse } from 'smol-toml';
+import { describe, expect, it } from 'vitest';
+import * as z from 'zod';
+import { BROKER_TEXTS } from '../docs/reference/broker.js';
+import { outputs } from '../docs/reference/outputs.js';
+import { PRIVHELPER_TEXTS } from '../docs/reference/privhelper.js';
+import { tablesOf } from '../docs/reference/tables.js';
+import { configSchema as brokerSchema } from '../packages/broker/src/config.js';
+import { configSchema as helperSchema } from '../packages/privhelper/src/config.js';
+
+const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
+
+it.each(Object.entries(outputs()))('%s is what `npm run reference` makes of the schemas', (file, made) => {
+  expect(read(file)).toBe(made);
+});
+
+it('wants a text for every key, and no other', () => {
+  const schema = z.strictObject({ log: z.strictObject({ level: z.string().default('x') }) });
+  const log = { text: 'The log.', effect: 'at once' };
+  expect(tablesOf(schema, { log, 'log.level': 'How much.' })).toHaveLength(1);
+  expect(() => tablesOf(schema, { log })).toThrow('"log.level" has no text');
+  expect(() => tablesOf(schema, { log, 'log.level': 'How much.', 'log.file': 'Where.' })).toThrow('no key for the text of log.file');
+});
+
+describe.each([
+  ['broker', brokerSchema, BROKER_TEXTS],
+  ['privhelper', helperSchema, PRIVHELPER_TEXTS],
+] as const)('%s.schema.json', (name, schema, texts) => {
+  const example = parse(read(`systemd/${name}.toml`));
+  const editor = z.fromJSONSchema(JSON.parse(read(`systemd/${name}.schema.json`)));
+
+  it('is what the example names, and accepts it', () => {
+    expect(read(`systemd/${name}.toml`)).toMatch(`#:schema /usr/share/kpx/${name}.schema.json\n`);
+    expect(editor.safeParse(example).error).toBeUndefined();
+  });
+
+  it('refuses what is of another type, out of bounds, or misspelt, as the program does', () => {
+    const wrong: Record<string, unknown>[] = [{ ...example, misspelt: {} }];
+    for (const { heading, keys } of tablesOf(schema, texts).filter(({ heading }) => /^\[\w+\]$/.test(heading))) {
+      const table = heading.slice(1, -1);
+      const values = example[table] as Record<string, unknown>;
+      wrong.push({ ...example, [table]: { ...values, misspelt: 1 } });
+      for (const key of keys) wrong.push({ ...example, [table]: { ...values, [key.name]: { of: 'another type' } } });
+      for (const key of keys.filter(({ takes }) => /^(integer|number), /.test(takes)))
+        wrong.push({ ...example, [table]: { ...values, [key.name]: -1 } });
+    }
+    for (const config of wrong) {
+      expect([config, schema.safeParse(config).success]).toEqual([config, false]);
+      expect([config, editor.safeParse(config).success]).toEqual([config, false]);
+    }
+    expect(wrong.length).toBeGreaterThan(20);
+  });
+});
