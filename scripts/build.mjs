@@ -1,4 +1,4 @@
-// Bundles each program into one readable file: packages/NAME/dist/kpx-NAME.cjs. The same sources give the same bytes.
+// Bundles each program into one readable file in packages/*/dist. The same sources give the same bytes.
 import { chmodSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -6,18 +6,23 @@ import { build } from 'esbuild';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
-/** Node's flags for each program when it is called by its own name: the helper has no use for a JIT or code from strings. */
-const PROGRAMS = {
-  privhelper:
-    '-S node --jitless --no-expose-wasm --max-semi-space-size=1 --initial-old-space-size=4 --disallow-code-generation-from-strings --disable-proto=throw',
-  broker: 'node',
-};
+/** Where each program begins, and Node's flags when it is called by its own name: the helper has no use for a JIT or code from strings. */
+const PROGRAMS = [
+  {
+    entry: 'packages/privhelper/src/main.ts',
+    program: 'packages/privhelper/dist/kpx-privhelper.cjs',
+    interpreter:
+      '-S node --jitless --no-expose-wasm --max-semi-space-size=1 --initial-old-space-size=4 --disallow-code-generation-from-strings --disable-proto=throw',
+  },
+  { entry: 'packages/broker/src/main.ts', program: 'packages/broker/dist/kpx-broker.cjs', interpreter: 'node' },
+  { entry: 'packages/broker/src/cli/main.ts', program: 'packages/broker/dist/kpxctl.cjs', interpreter: 'node' },
+];
 
-for (const [name, interpreter] of Object.entries(PROGRAMS)) {
-  const outfile = join(root, `packages/${name}/dist/kpx-${name}.cjs`);
+for (const { entry, program, interpreter } of PROGRAMS) {
+  const outfile = join(root, program);
   const { outputFiles } = await build({
     absWorkingDir: root, // paths in the bundle's comments are relative to it
-    entryPoints: [`packages/${name}/src/main.ts`],
+    entryPoints: [entry],
     outfile,
     bundle: true,
     write: false,

@@ -14,13 +14,16 @@ const files = tracked.filter((file) => /^packages\/.*\.ts$/.test(file) && !file.
 const code = files.filter((file) => !/\.test\.ts$|test-fixtures|^packages\/[^/]+\/test/.test(file));
 const read = (file: string) => readFileSync(`${root}${file}`, 'utf8');
 
+/** kpxctl writes a configuration of the helper, and judges it as the helper will. It is no part of the broker's own program. */
+const WRITES_THE_HELPERS_CONFIGURATION = 'packages/broker/src/cli/import-config/conversion.ts';
+
 describe('packages keep apart', () => {
   it.each([
     ['protocol', /@kpx\/|\/(broker|privhelper)\//],
     ['privhelper', /@kpx\/broker|\/broker\//],
     ['broker', /@kpx\/privhelper|\/privhelper\//],
   ])('%s imports nothing that it must not', (name, forbidden) => {
-    const own = files.filter((file) => file.startsWith(`packages/${name}/`));
+    const own = files.filter((file) => file.startsWith(`packages/${name}/`) && file !== WRITES_THE_HELPERS_CONFIGURATION);
     expect(own.length).toBeGreaterThan(5);
     for (const file of own) {
       for (const [, from = ''] of read(file).matchAll(/(?:from|import)\s*\(?'([^']+)'/g))
@@ -69,6 +72,13 @@ it('has a test for every error that the helper answers with', () => {
   const codes = Object.keys(ERRORS);
   expect(codes.length).toBeGreaterThan(10);
   expect(codes.filter((code) => !tests.some((text) => text.includes(`'${code}'`)))).toEqual([]);
+});
+
+it('of the helper, its configuration alone is known to kpxctl, and nothing to the broker', () => {
+  const imported = [...read(WRITES_THE_HELPERS_CONFIGURATION).matchAll(/'(@kpx\/privhelper[^']*)'/g)].map(([, from]) => from);
+  expect(imported).toEqual(['@kpx/privhelper/config', '@kpx/privhelper/environment']);
+  const importers = files.filter((file) => !file.endsWith('.test.ts') && read(file).includes('import-config/'));
+  expect(importers).toEqual(['packages/broker/src/cli/program.ts']);
 });
 
 describe('code that must not be there', () => {

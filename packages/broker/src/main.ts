@@ -9,7 +9,7 @@ import { differences } from './control/difference.js';
 import { explainCommand } from './control/explain.js';
 import { ControlServer } from './control/server.js';
 import { deadLetters } from './dead-letters/cli.js';
-import { CommandError, EXIT } from './dead-letters/exit.js';
+import { CommandError, EXIT } from './exit.js';
 import { ServiceManager } from './service-manager.js';
 
 const USAGE = `kpx-broker: consumes KNIME's job queue and asks kpx-privhelper for executors. Runs unprivileged.
@@ -85,6 +85,7 @@ async function openControl(broker: Broker, log: Logger): Promise<ControlServer |
   if (socket === '') return undefined;
   const questions = {
     explain: (user: KnimeUser, groups: readonly string[] | undefined) => broker.explain(user, groups),
+    status: () => ({ doing: broker.status(), draining: broker.draining }),
     configuration: () => broker.config,
   };
   try {

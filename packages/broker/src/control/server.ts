@@ -12,16 +12,23 @@ const HEADER_BYTES_MAX = 8 * 1024;
 const SOCKET_MODE = 0o600;
 const GROUPS_MAX = 1_000;
 
+/** In words, for people. */
+export interface Status {
+  readonly doing: string;
+  readonly draining: boolean;
+}
+
 /** What can be asked of a running broker. All of it is read-only. */
 export interface Questions {
   explain(user: KnimeUser, groups: readonly string[] | undefined): Promise<Explanation>;
+  status(): Status;
   /** The configuration in force, without secrets: there are none in it. */
   configuration(): unknown;
 }
 
 class BadRequest extends Error {}
 
-/** HTTP with JSON on a Unix socket: `GET /explain?user=NAME[&group=G…]` and `GET /configuration`. */
+/** HTTP with JSON on a Unix socket: `GET /explain?user=NAME[&group=G…]`, `GET /status` and `GET /configuration`. */
 export class ControlServer {
   readonly #path: string;
   readonly #server;
@@ -90,6 +97,7 @@ const HANDLERS: Record<string, (questions: Questions, query: URLSearchParams) =>
     if (groups.length > GROUPS_MAX) throw new BadRequest(`group: at most ${GROUPS_MAX}`);
     return await questions.explain(user.data, query.has('group') ? groups : undefined);
   },
+  '/status': (questions) => questions.status(),
   '/configuration': (questions) => questions.configuration(),
 };
 

@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { ConfigError } from '@kpx/protocol';
 import { AmqpSession } from '../amqp/session.js';
 import { type Config, readConfig } from '../config.js';
-import { CommandError, EXIT } from './exit.js';
+import { CommandError, EXIT } from '../exit.js';
 import { DeadLetterQueue } from './queue.js';
 
 export const CONFIG_FILE = '/etc/kpx/broker.toml';

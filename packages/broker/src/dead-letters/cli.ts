@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
+import { CommandError, EXIT } from '../exit.js';
 import { CONFIG_FILE, openDeadLetters, PASSWORD_FILE } from './access.js';
 import { drop, list, reasons, replay, show } from './commands.js';
-import { CommandError, EXIT } from './exit.js';
 import type { DeadLetterQueue } from './queue.js';
 import type { Selection } from './selection.js';
 

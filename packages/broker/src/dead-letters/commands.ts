@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { GetMessage } from 'amqplib';
+import { CommandError, EXIT } from '../exit.js';
 import { bodyLines, utf8Of } from './body.js';
 import { BROKER_REASONS, type Entry, entryOf, FAILURES, REFUSALS } from './catalogue.js';
 import { confirmed } from './confirm.js';
-import { CommandError, EXIT } from './exit.js';
 import { jsonLine, printable, table } from './format.js';
 import type { Letter } from './letter.js';
 import { type DeadLetterQueue, LETTERS_MAX, type Visitor } from './queue.js';

@@ -3,7 +3,7 @@ import type { GetMessage, Options } from 'amqplib';
 import type { AmqpSession } from '../amqp/session.js';
 import { DEAD_LETTER_QUEUE } from '../amqp/topology.js';
 import type { Config } from '../config.js';
-import { CommandError, EXIT } from './exit.js';
+import { CommandError, EXIT } from '../exit.js';
 import { deliveriesOf, type Letter, readLetter, replayOptions, sameOptions } from './letter.js';
 
 /** Most dead letters that are looked at in one go. */

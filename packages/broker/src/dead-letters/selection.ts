@@ -1,4 +1,4 @@
-import { CommandError, EXIT } from './exit.js';
+import { CommandError, EXIT } from '../exit.js';
 import type { Letter } from './letter.js';
 
 /** Which dead letters are meant: those of the ids, or those of which everything else that is given holds; nothing given: all. */

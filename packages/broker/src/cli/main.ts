@@ -1,0 +1,24 @@
+import { ConfigError } from '@kpx/protocol';
+import { CommanderError } from 'commander';
+import { BrokerRefused, BrokerUnreachable } from '../control/client.js';
+import { CommandError, EXIT } from '../exit.js';
+import { kpxctl } from './program.js';
+
+// Whoever reads may have read enough: `… | head`.
+process.stdout.on('error', ({ code }: NodeJS.ErrnoException) => code === 'EPIPE' && process.exit());
+
+kpxctl()
+  .parseAsync()
+  .catch((error: Error) => {
+    process.exitCode = exitCodeOf(error);
+    // commander has said its own already.
+    if (!(error instanceof CommanderError)) process.stderr.write(`${error.message}\n`);
+  });
+
+function exitCodeOf(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT.usage;
+  if (error instanceof CommandError) return error.exitCode;
+  if (error instanceof ConfigError) return EXIT.config;
+  if (error instanceof BrokerUnreachable || error instanceof BrokerRefused) return EXIT.unavailable;
+  throw error;
+}

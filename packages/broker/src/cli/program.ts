@@ -1,0 +1,22 @@
+import { Command } from 'commander';
+import { addImportConfig } from './import-config/command.js';
+import { addStatus } from './status.js';
+import { bold } from './style.js';
+
+/** The operator's program: every verb with its options, and what runs it. */
+export function kpxctl(): Command {
+  const program = new Command('kpxctl')
+    .description('For operators of kpx: asks the running broker, and moves from the script that kpx supersedes.')
+    .configureHelp({ styleTitle: bold })
+    .showHelpAfterError('Try --help.')
+    .helpOption('--help', 'this text')
+    .helpCommand(false)
+    .exitOverride()
+    .addHelpText('after', `\n${EXIT_CODES}`);
+  addImportConfig(program);
+  addStatus(program);
+  return program;
+}
+
+const EXIT_CODES = `Exit codes: 0 done, 64 wrong usage, 65 wrong settings of the original, 66 no such file or dead letter, 69 no broker answers or it cannot tell,
+73 a directory cannot be made, 77 not permitted, 78 wrong configuration.`;

@@ -1,0 +1,56 @@
+import { ConfigError } from '@kpx/protocol';
+import type { Command } from 'commander';
+import { readConfig, readControlSocket } from '../config.js';
+import { askBroker } from '../control/client.js';
+import { differences } from '../control/difference.js';
+import type { Status } from '../control/server.js';
+import { CONFIG_FILE } from '../dead-letters/access.js';
+import { bold, warning } from './style.js';
+
+export function addStatus(program: Command): void {
+  program
+    .command('status')
+    .summary('what the running broker is doing')
+    .description(
+      'Asks the running broker what it is doing, and whether the configuration file is the one that is in force. Changes nothing.',
+    )
+    .option('--config <FILE>', "where the broker's control socket is configured", CONFIG_FILE)
+    .option('--json', 'for programs')
+    .action(status);
+}
+
+/** What a reload would change, or why the file says nothing of it. */
+type Compared = { readonly changed: readonly string[] } | { readonly wrong: string };
+
+async function status({ config, json }: { config: string; json?: boolean }): Promise<void> {
+  const socket = await readControlSocket(config);
+  const now = (await askBroker(socket, '/status')) as Status;
+  const compared = await compare(config, await askBroker(socket, '/configuration'));
+  process.stdout.write(
+    json ? `${JSON.stringify({ ...now, config_file: { path: config, ...compared } })}\n` : forPeople(now, config, compared),
+  );
+}
+
+async function compare(file: string, running: unknown): Promise<Compared> {
+  try {
+    return { changed: differences(running, JSON.parse(JSON.stringify(await readConfig(file)))) };
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return { wrong: error.message };
+  }
+}
+
+function forPeople({ doing, draining }: Status, file: string, compared: Compared): string {
+  const rows = [
+    ['broker', doing],
+    ['starts', draining ? warning('none: the host is being drained') : 'executors, as jobs come'],
+    ['file', aboutFile(file, compared)],
+  ];
+  return rows.map(([name = '', value = '']) => `${bold(name.padEnd(6))}  ${value}\n`).join('');
+}
+
+function aboutFile(file: string, compared: Compared): string {
+  if ('wrong' in compared) return warning(`a reload would refuse it:\n  ${compared.wrong.replaceAll('\n', '\n  ')}`);
+  if (compared.changed.length === 0) return `${file} is in force`;
+  return warning(`a reload would change (times in ms, memory in bytes):\n  ${compared.changed.join('\n  ')}`);
+}
