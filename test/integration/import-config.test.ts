@@ -1,0 +1,60 @@
+import { execFile } from 'node:child_process';
+import { chownSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { parse } from 'smol-toml';
+import { expect, it } from 'vitest';
+import { BROKER_ACCOUNT } from '../fixtures/accounts.js';
+import type { Section } from '../fixtures/helper-installation.js';
+import { jobOf } from '../fixtures/jobs.js';
+import { checkout, idsOf, node } from '../fixtures/kpx.js';
+import { installKpx, jobsDone, publish } from './installed-kpx.js';
+
+const PROGRAM = join(checkout(), 'packages/broker/dist/kpxctl.cjs');
+
+it('makes, of the settings of the original, what kpx starts and runs jobs with', async () => {
+  const kpx = await installKpx();
+  const home = join(kpx.srv, 'knime_4.11');
+  mkdirSync(home);
+  const standIn = join(checkout(), 'test/fixtures/knime/executor.mjs');
+  writeFileSync(join(home, 'knime'), `#!/bin/sh\nexec ${node()} ${standIn} "$@"\n`, { mode: 0o755 });
+  const { host, amqpPort, users } = kpx.vhost.server;
+  const original = {
+    log_level: 'DEBUG',
+    log_file: '/var/log/original.log',
+    rabbitmq_host_name: [host, 'localhost'],
+    rabbitmq_port: amqpPort,
+    rabbitmq_virtual_host: kpx.vhost.vhost,
+    rabbitmq_client_user: users.admin.name,
+    rabbitmq_client_password: users.admin.password,
+    rabbitmq_queue_name: 'knime-jobs',
+    rabbitmq_exchange: 'knime-server2executorknime-jobs',
+    rabbitmq_routing_key: 'new-work',
+    knime_home: home,
+    max_attempts_executor_start: 10,
+    local_knime_user_os_user_mapping: { 'carol.smith': 'carol' },
+  };
+  const [file, imported] = [join(kpx.etc, 'original.json'), join(kpx.etc, 'imported')];
+  writeFileSync(file, JSON.stringify(original), { mode: 0o600 });
+  const { stdout, stderr } = await promisify(execFile)(node(), [PROGRAM, 'import-config', file, '--output-dir', imported]);
+  expect([stderr, stdout.includes(users.admin.password)]).toEqual(['', false]);
+  expect(statSync(join(imported, 'amqp-password')).mode & 0o777).toBe(0o600);
+
+  // What a private machine has otherwise than one with systemd: who reads the password, where directories are, who starts executors.
+  const tables = (name: string) => parse(readFileSync(join(imported, name), 'utf8')) as Record<string, Section>;
+  const { uid, gid } = idsOf(BROKER_ACCOUNT);
+  const password = join(kpx.etc, 'imported-password');
+  writeFileSync(password, readFileSync(join(imported, 'amqp-password')), { mode: 0o600 });
+  chownSync(password, uid, gid);
+  const broker = tables('broker.toml');
+  kpx.configureBroker({ ...broker, amqp: { ...broker.amqp, password_file: password } });
+  const [, start = ''] = /^ExecStart=(\/.*)$/m.exec(readFileSync(join(imported, 'kpx-executor@.service.d/10-all.conf'), 'utf8')) ?? [];
+  const command = start.split(' ').map((argument) => argument.replace(`$\{KPX_WORKSPACE}`, '{workspace}'));
+  kpx.writeHelperConfig({ ...tables('privhelper.toml'), executor: { command, msgq_file: join(imported, 'executor-msgq') } });
+
+  await kpx.start();
+  await publish(kpx, jobOf('carol.smith', 'c1'), jobOf('alice', 'a1'));
+  expect(await jobsDone(kpx, 'carol', 1)).toMatchObject([{ job: 'c1' }]);
+  expect(await jobsDone(kpx, 'alice', 1)).toMatchObject([{ job: 'a1' }]);
+  expect(await kpx.brokerLog.line({ user: 'alice', msg: 'job forwarded' })).toMatchObject({ level: 20 }); // log_level DEBUG
+});
