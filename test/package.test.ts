@@ -12,7 +12,9 @@ import { configSchema as helperSchema } from '../packages/privhelper/src/config.
 const root = new URL('..', import.meta.url).pathname;
 const VERSION = '1.2.3~test1';
 const BUILD_TIMEOUT_MS = 60_000;
-const PROGRAMS = ['kpx-broker', 'kpx-privhelper'];
+/** The services' programs, and the operator's. */
+const SERVICES = ['kpx-broker', 'kpx-privhelper'];
+const PROGRAMS = [...SERVICES, 'kpxctl'];
 
 const work = mkdtempSync(join(tmpdir(), 'kpx-package-test-'));
 const tree = join(work, 'tree');
@@ -68,7 +70,7 @@ describe('the Debian package', () => {
     expect(Number(field('Installed-Size'))).toBeGreaterThan(1_000);
   });
 
-  it('has every unit of systemd/, the accounts and directories, and the two programs', () => {
+  it('has every unit of systemd/, the accounts and directories, and the programs', () => {
     const files = contents();
     const units = readdirSync(join(root, 'systemd')).filter((name) => /\.(service|socket|slice)$/.test(name));
     expect(units.length).toBeGreaterThanOrEqual(5);
@@ -181,21 +183,27 @@ describe('its bill of materials', () => {
   });
 });
 
-describe.each(PROGRAMS)('the packaged %s', (program) => {
+describe.each([
+  ['kpx-broker', 'usr/sbin'],
+  ['kpx-privhelper', 'usr/sbin'],
+  ['kpxctl', 'usr/bin'],
+])('the packaged %s', (program, directory) => {
   it('runs from where it is installed, native part included', () => {
     // Bundles load the native part at once: without it there would be no help either.
-    expect(run(process.execPath, join(tree, `usr/lib/kpx/${program}.cjs`), '--help')).toContain(`Usage: ${program} --config FILE`);
+    expect(run(process.execPath, join(tree, `usr/lib/kpx/${program}.cjs`), '--help')).toContain(`Usage: ${program} `);
     const [native = ''] = readdirSync(join(tree, 'usr/lib/kpx/node_modules'));
     expect(readdirSync(join(tree, 'usr/lib/kpx/node_modules', native))).toEqual(
       expect.arrayContaining([expect.stringMatching(/\.node$/), 'LICENSE', 'package.json']),
     );
   });
 
-  it('is in /usr/sbin, and run by the Node that the package depends on', () => {
-    expect(statSync(join(tree, 'usr/sbin', program)).ino).toBe(statSync(join(tree, `usr/lib/kpx/${program}.cjs`)).ino);
-    expect(inTree(`usr/sbin/${program}`)).toMatch(/^#!(\/usr\/bin\/env -S )?\/usr\/bin\/node( |\n)/);
+  it(`is in /${directory}, and run by the Node that the package depends on`, () => {
+    expect(statSync(join(tree, directory, program)).ino).toBe(statSync(join(tree, `usr/lib/kpx/${program}.cjs`)).ino);
+    expect(inTree(`${directory}/${program}`)).toMatch(/^#!(\/usr\/bin\/env -S )?\/usr\/bin\/node( |\n)/);
   });
+});
 
+describe.each(SERVICES)('the packaged %s', (program) => {
   it('has a manual page with the options that it has, exactly', () => {
     const help = run(process.execPath, join(tree, `usr/lib/kpx/${program}.cjs`), '--help');
     const options = [...help.matchAll(/^ {2}--([a-z-]+)/gm)].map(([, name]) => name);

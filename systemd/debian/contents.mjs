@@ -6,7 +6,12 @@ import { EXIT_UNAVAILABLE, PrepareError } from '../../scripts/prepare.mjs';
 import { list, read, readBundle, readText } from './checkout.mjs';
 import { copyright } from './copyright.mjs';
 
-const PROGRAMS = ['kpx-broker', 'kpx-privhelper'];
+/** Each program, and where it is called from. */
+const PROGRAMS = new Map([
+  ['kpx-broker', 'usr/sbin'],
+  ['kpx-privhelper', 'usr/sbin'],
+  ['kpxctl', 'usr/bin'],
+]);
 const LIBRARY = 'usr/lib/kpx';
 const UNITS = 'usr/lib/systemd/system';
 const DOCUMENTS = 'usr/share/doc/kpx';
@@ -34,7 +39,7 @@ const COPIES = /** @type {const} */ ([
   ['SECURITY.md', `${DOCUMENTS}/SECURITY.md`, 0o644],
 ]);
 
-const MAN_PAGES = ['kpx-broker.8', 'kpx-privhelper.8', 'kpx-broker.toml.5', 'kpx-privhelper.toml.5'];
+const MAN_PAGES = ['kpx-broker.8', 'kpx-privhelper.8', 'kpxctl.8', 'kpx-broker.toml.5', 'kpx-privhelper.toml.5'];
 
 /** Debian's name of an architecture → Node's, for those that node-unix-socket has a native part for. */
 const NODE_ARCHITECTURES = new Map([
@@ -84,9 +89,9 @@ function programs(architecture) {
   const { main } = JSON.parse(readText(`node_modules/${native}/package.json`));
   const directory = `${LIBRARY}/node_modules/${native}`;
   return [
-    ...PROGRAMS.flatMap((program) => [
+    ...[...PROGRAMS].flatMap(([program, called]) => [
       { to: `${LIBRARY}/${program}.cjs`, mode: 0o755, content: Buffer.from(withDebianNode(readBundle(program))) },
-      { to: `usr/sbin/${program}`, link: `../lib/kpx/${program}.cjs` },
+      { to: `${called}/${program}`, link: `../lib/kpx/${program}.cjs` },
     ]),
     { to: `${directory}/package.json`, mode: 0o644, content: read(`node_modules/${native}/package.json`) },
     { to: `${directory}/${main}`, mode: 0o644, content: read(`node_modules/${native}/${main}`) },
@@ -130,7 +135,7 @@ function documents(changelog, sbom) {
       content: gzip(read(`systemd/man/${page}`)),
     })),
     ...list('docs', /\.md$/).map((name) => ({ to: `${DOCUMENTS}/docs/${name}`, mode: 0o644, content: read(`docs/${name}`) })),
-    { to: `${DOCUMENTS}/copyright`, mode: 0o644, content: Buffer.from(copyright(PROGRAMS)) },
+    { to: `${DOCUMENTS}/copyright`, mode: 0o644, content: Buffer.from(copyright([...PROGRAMS.keys()])) },
     { to: `${DOCUMENTS}/sbom.cdx.json`, mode: 0o644, content: Buffer.from(sbom) },
     { to: `${DOCUMENTS}/changelog.gz`, mode: 0o644, content: gzip(changelog) },
   ];
