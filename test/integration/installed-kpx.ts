@@ -21,18 +21,23 @@ export async function startKpx(options: KpxOptions = {}): Promise<Kpx> {
 }
 
 /** Runs the broker's program to its end, as its own account unless told otherwise. */
-export async function runBroker(args: string[], ids: object = idsOf(BROKER_ACCOUNT)) {
-  const program = join(checkout(), 'packages/broker/dist/kpx-broker.cjs');
+export const runBroker = (args: string[], ids: object = idsOf(BROKER_ACCOUNT)) => runProgram('kpx-broker', args, ids);
+
+/** Runs the operator's program to its end, as root unless told otherwise. */
+export const runKpxctl = (args: string[], ids: object = {}) => runProgram('kpxctl', args, ids);
+
+async function runProgram(name: string, args: string[], ids: object) {
+  const program = join(checkout(), `packages/broker/dist/${name}.cjs`);
   return await promisify(execFile)(node(), [program, ...args], { ...ids, env: {}, cwd: '/' }).then(
     ({ stdout }) => ({ code: 0, stdout, stderr: '' }),
     ({ code, stdout, stderr }) => ({ code, stdout, stderr }),
   );
 }
 
-/** What `kpx-broker explain` says to root. */
+/** What `kpxctl explain` says to root. */
 export async function explain(kpx: Kpx, user: string, ...args: string[]): Promise<Record<string, unknown>> {
-  const { code, stdout, stderr } = await runBroker(['explain', user, '--json', '--config', kpx.brokerConfigFile, ...args], {});
-  if (code !== 0) throw new Error(`kpx-broker explain ended with ${code}: ${stderr}`);
+  const { code, stdout, stderr } = await runKpxctl(['explain', user, '--json', '--config', kpx.brokerConfigFile, ...args]);
+  if (code !== 0) throw new Error(`kpxctl explain ended with ${code}: ${stderr}`);
   return JSON.parse(stdout);
 }
 

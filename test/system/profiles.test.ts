@@ -25,7 +25,7 @@ async function makeBigUnit(): Promise<void> {
   await machine.systemctl('daemon-reload');
 }
 
-const explain = async (user: string) => JSON.parse((await machine.run(['/usr/sbin/kpx-broker', 'explain', user, '--json'])).stdout);
+const explain = async (user: string) => JSON.parse((await machine.run(['/usr/bin/kpxctl', 'explain', user, '--json'])).stdout);
 
 /** Has the broker read another configuration; resolves with what it says has changed. */
 async function reload(kpx: BootedKpx, options: BootedKpxOptions): Promise<unknown> {
@@ -86,7 +86,7 @@ describe('as root, beside the unit', () => {
     expect(await reload(kpx, { broker: { policy: { max_executors: 1 } } })).toEqual(['policy.max_executors: 40 -> 1']);
     const why = '1 of 1 executors run (max_executors)';
     expect(await explain('leo')).toMatchObject({ decision: 'wait', why });
-    const { stdout } = await machine.run(['/usr/sbin/kpx-broker', 'explain', 'leo']);
+    const { stdout } = await machine.run(['/usr/bin/kpxctl', 'explain', 'leo']);
     expect(stdout).toContain(`a job now  waits until there is room: ${why}\n`);
 
     await kpx.configure({ broker: { policy: { max_starting: 0 } } });

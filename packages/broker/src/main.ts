@@ -6,22 +6,19 @@ import { Broker } from './broker.js';
 import { type Config, readConfig } from './config.js';
 import { askBroker, BrokerRefused, BrokerUnreachable } from './control/client.js';
 import { differences } from './control/difference.js';
-import { explainCommand } from './control/explain.js';
 import { ControlServer } from './control/server.js';
-import { deadLetters } from './dead-letters/cli.js';
-import { CommandError, EXIT } from './exit.js';
+import { EXIT } from './exit.js';
 import { ServiceManager } from './service-manager.js';
 
 const USAGE = `kpx-broker: consumes KNIME's job queue and asks kpx-privhelper for executors. Runs unprivileged.
 
 Usage: kpx-broker --config FILE [--check]
-       kpx-broker explain USER                                      see kpx-broker explain --help
-       kpx-broker dead-letters list|show|replay|drop|reasons ...    see kpx-broker dead-letters --help
 
   --config FILE  configuration
   --check        judge the configuration, say what is wrong, and what differs from that of the running broker; exit
   --help         this text
 
+For operators there is kpxctl.
 SIGTERM and SIGINT: held jobs go back to the queue, jobs under way are confirmed, executors live on.
 SIGHUP: the configuration is read again; one that is wrong is refused, and the old one stays in force.
 SIGUSR2: no executor is started any more, so that this host can be emptied; a second one ends that.
@@ -130,19 +127,8 @@ function fail(exitCode: number, message: string): void {
   process.exitCode = exitCode;
 }
 
-async function explain(args: string[]): Promise<void> {
-  const wrong = await explainCommand(args);
-  if (wrong !== undefined) fail(EXIT.usage, `${wrong}\nTry --help.`);
-}
-
-const COMMANDS: Record<string, (args: string[]) => Promise<void>> = { 'dead-letters': deadLetters, explain };
-
-const [command = '', ...rest] = process.argv.slice(2);
-const run = Object.hasOwn(COMMANDS, command) ? COMMANDS[command]?.(rest) : main(process.argv.slice(2));
-run?.catch((error: Error & { code?: unknown }) => {
+main(process.argv.slice(2)).catch((error: Error & { code?: unknown }) => {
   if (String(error.code).startsWith('ERR_PARSE_ARGS')) fail(EXIT.usage, `${error.message}\nTry --help.`);
-  else if (error instanceof CommandError) fail(error.exitCode, error.message);
   else if (error instanceof ConfigError) fail(EXIT.config, error.message);
-  else if (error instanceof BrokerUnreachable || error instanceof BrokerRefused) fail(EXIT.unavailable, error.message);
   else throw error;
 });

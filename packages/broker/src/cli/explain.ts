@@ -1,22 +1,10 @@
-import { parseArgs } from 'node:util';
 import { knimeUserSchema } from '@kpx/protocol';
+import { type Command, InvalidArgumentError } from 'commander';
 import { readControlSocket } from '../config.js';
+import { askBroker } from '../control/client.js';
+import { CONFIG_FILE } from '../dead-letters/access.js';
 import type { Explanation } from '../executors/machine.js';
-import { askBroker } from './client.js';
-
-const USAGE = `kpx-broker explain USER: what a job of this KNIME user would meet now, and why. Asks the running broker; changes nothing.
-
-Usage: kpx-broker explain USER [--group GROUP]... [--config FILE] [--json]
-
-  --group GROUP  as if the user were in this OS group (repeatable); default: the groups of the account of that name
-  --config FILE  where the broker's control socket is configured (default: /etc/kpx/broker.toml)
-  --json         for programs
-  --help         this text
-
-Exit codes: 0 answered, 64 wrong usage, 69 no broker answers or it cannot tell, 78 wrong configuration.
-`;
-
-const DEFAULT_CONFIG = '/etc/kpx/broker.toml';
+import { bold } from './style.js';
 
 /** What each decision means for the job. */
 const DECISIONS: Record<Explanation['decision'], string> = {
@@ -27,32 +15,42 @@ const DECISIONS: Record<Explanation['decision'], string> = {
   park: 'is parked in kpx.dead-letter',
 };
 
-/** `kpx-broker explain`. Answers what is wrong with `args`; rejects with BrokerUnreachable, BrokerRefused or ConfigError. */
-export async function explainCommand(args: string[]): Promise<string | undefined> {
-  const { values, positionals } = parseArgs({
-    args,
-    allowPositionals: true,
-    options: {
-      group: { type: 'string', multiple: true, default: [] },
-      config: { type: 'string', default: DEFAULT_CONFIG },
-      json: { type: 'boolean', default: false },
-      help: { type: 'boolean', default: false },
-    },
-  });
-  if (values.help) {
-    process.stdout.write(USAGE);
-    return undefined;
-  }
-  const [user] = positionals;
-  if (user === undefined || positionals.length > 1) return 'give the name of one KNIME user';
-  const name = knimeUserSchema.safeParse(user);
-  if (!name.success) return `${JSON.stringify(user)} is no name of a KNIME user: ${name.error.issues[0]?.message}`;
-  const socket = await readControlSocket(values.config);
+interface Options {
+  readonly group?: readonly string[];
+  readonly config: string;
+  readonly json?: boolean;
+}
+
+export function addExplain(program: Command): void {
+  program
+    .command('explain')
+    .summary('what a job of a KNIME user would meet now, and why')
+    .description('Says what a job of this KNIME user would meet now, and why. Asks the running broker; changes nothing.')
+    .argument('<USER>', 'name of a KNIME user', knimeUser)
+    .option(
+      '--group <GROUP>',
+      'as if the user were in this OS group (repeatable); default: the groups of the account of that name',
+      collected,
+    )
+    .option('--config <FILE>', "where the broker's control socket is configured", CONFIG_FILE)
+    .option('--json', 'for programs')
+    .action(explain);
+}
+
+function knimeUser(text: string): string {
+  const name = knimeUserSchema.safeParse(text);
+  if (!name.success) throw new InvalidArgumentError(`It is no name of a KNIME user: ${name.error.issues[0]?.message}`);
+  return name.data;
+}
+
+const collected = (text: string, before: string[] = []) => [...before, text];
+
+async function explain(user: string, { group = [], config, json }: Options): Promise<void> {
+  const socket = await readControlSocket(config);
   const query = new URLSearchParams({ user });
-  for (const group of values.group) query.append('group', group);
+  for (const name of group) query.append('group', name);
   const explanation = (await askBroker(socket, `/explain?${query}`)) as Explanation;
-  process.stdout.write(values.json ? `${JSON.stringify(explanation)}\n` : forPeople(explanation));
-  return undefined;
+  process.stdout.write(json ? `${JSON.stringify(explanation)}\n` : forPeople(explanation));
 }
 
 function forPeople({ user, groups, rule, profile, state, executor, held, decision, why }: Explanation): string {
@@ -66,5 +64,5 @@ function forPeople({ user, groups, rule, profile, state, executor, held, decisio
     ['jobs held', String(held)],
     ['a job now', `${DECISIONS[decision]}: ${why}`],
   ];
-  return rows.map(([name = '', value = '']) => `${name.padEnd(10)} ${value}\n`).join('');
+  return rows.map(([name = '', value = '']) => `${bold(name.padEnd(10))} ${value}\n`).join('');
 }

@@ -1,4 +1,6 @@
 import { Command } from 'commander';
+import { addDeadLetters } from './dead-letters.js';
+import { addExplain } from './explain.js';
 import { addImportConfig } from './import-config/command.js';
 import { addStatus } from './status.js';
 import { bold } from './style.js';
@@ -6,15 +8,19 @@ import { bold } from './style.js';
 /** The operator's program: every verb with its options, and what runs it. */
 export function kpxctl(): Command {
   const program = new Command('kpxctl')
-    .description('For operators of kpx: asks the running broker, and moves from the script that kpx supersedes.')
+    .description(
+      'For operators of kpx: asks the running broker, looks after the jobs that could not be run, and moves from the script that kpx supersedes.',
+    )
     .configureHelp({ styleTitle: bold })
     .showHelpAfterError('Try --help.')
     .helpOption('--help', 'this text')
     .helpCommand(false)
     .exitOverride()
     .addHelpText('after', `\n${EXIT_CODES}`);
-  addImportConfig(program);
   addStatus(program);
+  addExplain(program);
+  addDeadLetters(program);
+  addImportConfig(program);
   return program;
 }
 

@@ -59,7 +59,7 @@ export async function openDeadLetters({ configFile, passwordFile, note }: Access
       leaveRoot();
       return queue;
     }
-    if (attempt === 0) note('Another kpx-broker dead-letters command is at work: waiting for it to end …');
+    if (attempt === 0) note('Another kpxctl dead-letters command is at work: waiting for it to end …');
     if (performance.now() > deadline) {
       throw new CommandError(EXIT.unavailable, `It has not ended within ${LOCK_TIMEOUT_MS / 1_000} s. Try again when it has.`);
     }

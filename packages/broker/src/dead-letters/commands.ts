@@ -126,7 +126,7 @@ async function choose(queue: DeadLetterQueue, selection: Selection): Promise<Let
   const chosen = select(await lookAtAll(queue), selection);
   if (chosen.length > 0) return chosen;
   if (isAll(selection)) print(NONE);
-  else throw new CommandError(EXIT.noInput, 'No dead letter matches. See: kpx-broker dead-letters list');
+  else throw new CommandError(EXIT.noInput, 'No dead letter matches. See: kpxctl dead-letters list');
   return [];
 }
 

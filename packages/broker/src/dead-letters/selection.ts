@@ -28,7 +28,7 @@ function keyOf(letters: readonly Letter[], id: string): string {
   const keys = new Set(letters.flatMap(({ key }) => (key.startsWith(id) ? [key] : [])));
   const [key, another] = keys;
   if (key === undefined) {
-    throw new CommandError(EXIT.noInput, `There is no dead letter ${id}. See: kpx-broker dead-letters list`);
+    throw new CommandError(EXIT.noInput, `There is no dead letter ${id}. See: kpxctl dead-letters list`);
   }
   if (another !== undefined) {
     throw new CommandError(EXIT.usage, `${id} stands for ${keys.size} dead letters: give more of it, such as ${distinct(key, another)}`);
