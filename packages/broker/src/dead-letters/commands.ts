@@ -170,7 +170,9 @@ function checkComplete(done: number, all: number): void {
   if (done < all) throw new CommandError(EXIT.noInput, 'The others are no longer in the queue: something else has taken them meanwhile.');
 }
 
-const byTime = (one: Letter, other: Letter) => (one.parkedAt < other.parkedAt ? -1 : Number(one.parkedAt > other.parkedAt));
+/** Oldest first; those of one millisecond always in the same order, which the queue itself does not keep when they were looked at. */
+const byTime = (one: Letter, other: Letter) => compare(one.parkedAt, other.parkedAt) || compare(one.key, other.key);
+const compare = (one: string, other: string) => (one < other ? -1 : Number(one > other));
 const cell = (text: string) => printable(text) || '-';
 
 /** How many, and for which reasons. */
