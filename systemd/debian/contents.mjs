@@ -35,6 +35,9 @@ const COPIES = /** @type {const} */ ([
   ['systemd/broker.schema.json', 'usr/share/kpx/broker.schema.json', 0o644],
   ['systemd/privhelper.schema.json', 'usr/share/kpx/privhelper.schema.json', 0o644],
   ['systemd/debian/lintian-overrides', 'usr/share/lintian/overrides/kpx', 0o644],
+  ['systemd/completion/kpxctl.bash', 'usr/share/bash-completion/completions/kpxctl', 0o644],
+  ['systemd/completion/_kpxctl', 'usr/share/zsh/vendor-completions/_kpxctl', 0o644],
+  ['systemd/completion/kpxctl.fish', 'usr/share/fish/vendor_completions.d/kpxctl.fish', 0o644],
   ['README.md', `${DOCUMENTS}/README.md`, 0o644],
   ['SECURITY.md', `${DOCUMENTS}/SECURITY.md`, 0o644],
 ]);

@@ -1,0 +1,41 @@
+# Completion of kpxctl(8) for bash.
+
+_kpxctl() {
+    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} words
+    local access='--config --password-file' filters='--user --reason'
+    COMPREPLY=()
+    case $previous in
+    --config | --password-file)
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+        return
+        ;;
+    --output-dir)
+        mapfile -t COMPREPLY < <(compgen -d -- "$current")
+        return
+        ;;
+    --user | --reason | --group)
+        return
+        ;;
+    esac
+    if ((COMP_CWORD == 1)); then
+        words='status explain dead-letters import-config'
+    elif [[ ${COMP_WORDS[1]} == dead-letters ]]; then
+        case ${COMP_WORDS[2]} in
+        list) words="$access $filters --json" ;;
+        show) words="$access --json" ;;
+        replay) words="$access $filters --all" ;;
+        drop) words="$access $filters --all --yes" ;;
+        reasons) words= ;;
+        *) words='list show replay drop reasons' ;;
+        esac
+    else
+        case ${COMP_WORDS[1]} in
+        status) words='--config --json' ;;
+        explain) words='--group --config --json' ;;
+        import-config) words='--output-dir --force --json' ;;
+        esac
+        [[ ${COMP_WORDS[1]} == import-config && $current != -* ]] && mapfile -t COMPREPLY < <(compgen -f -- "$current")
+    fi
+    mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -W "$words --help" -- "$current")
+}
+complete -o filenames -F _kpxctl kpxctl

@@ -1,0 +1,32 @@
+# Completion of kpxctl(8) for fish.
+
+set -l letters 'list show replay drop reasons'
+set -l at __fish_seen_subcommand_from
+
+complete -c kpxctl -f
+complete -c kpxctl -l help -d 'a summary'
+
+complete -c kpxctl -n __fish_use_subcommand -a status -d 'what the running broker is doing'
+complete -c kpxctl -n __fish_use_subcommand -a explain -d 'what a job of a user would meet now'
+complete -c kpxctl -n __fish_use_subcommand -a dead-letters -d 'the jobs that could not be run'
+complete -c kpxctl -n __fish_use_subcommand -a import-config -d 'take over the settings of the script before kpx'
+
+complete -c kpxctl -n "$at status explain" -l config -r -F -d 'configuration of kpx-broker'
+complete -c kpxctl -n "$at status explain import-config" -l json -d 'for programs'
+complete -c kpxctl -n "$at explain" -l group -x -a '(__fish_complete_groups)' -d 'as if in this OS group'
+complete -c kpxctl -n "$at import-config" -F
+complete -c kpxctl -n "$at import-config" -l output-dir -x -a '(__fish_complete_directories)' -d 'made new'
+complete -c kpxctl -n "$at import-config" -l force -d 'replace an earlier import'
+
+complete -c kpxctl -n "$at dead-letters; and not $at $letters" -a list -d 'a line for each'
+complete -c kpxctl -n "$at dead-letters; and not $at $letters" -a show -d 'one of them'
+complete -c kpxctl -n "$at dead-letters; and not $at $letters" -a replay -d 'for another trial'
+complete -c kpxctl -n "$at dead-letters; and not $at $letters" -a drop -d 'remove for good'
+complete -c kpxctl -n "$at dead-letters; and not $at $letters" -a reasons -d 'every code explained'
+complete -c kpxctl -n "$at list show replay drop" -l config -r -F -d 'configuration of kpx-broker'
+complete -c kpxctl -n "$at list show replay drop" -l password-file -r -F -d "file with RabbitMQ's password"
+complete -c kpxctl -n "$at list replay drop" -l user -x -d 'those of a KNIME user'
+complete -c kpxctl -n "$at list replay drop" -l reason -x -d 'those parked for a reason'
+complete -c kpxctl -n "$at list show" -l json -d 'for programs'
+complete -c kpxctl -n "$at replay drop" -l all -d 'all of them'
+complete -c kpxctl -n "$at drop" -l yes -d 'without a question'
