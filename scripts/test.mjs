@@ -29,6 +29,8 @@ for (const {
 await import('./build.mjs');
 
 const VITEST = [process.execPath, 'node_modules/vitest/vitest.mjs'];
+/** Those that run in the private machine. */
+const PRIVATE_PROJECTS = ['unit', 'integration', 'security'].map((project) => `--project=${project}`);
 const EXIT_SIGNAL_BASE = 128;
 const args = process.argv.slice(2);
 /** test/reporter.ts adds a line to it for each run. In the checkout, because little else is the same file in a private machine. */
@@ -59,7 +61,7 @@ function counts() {
 async function runBoth() {
   const filtered = args.length === 0 ? [] : ['--passWithNoTests', ...args];
   console.log('Running the tests in a private machine: accounts, servers and files made in there are gone afterwards.');
-  const first = await runInPrivateMachine([...VITEST, 'run', '--project=unit', '--project=integration', ...filtered], { env });
+  const first = await runInPrivateMachine([...VITEST, 'run', ...PRIVATE_PROJECTS, ...filtered], { env });
   if (first >= EXIT_SIGNAL_BASE || !systemTestsAreWanted()) return first;
   const second = await runSystemTests(filtered, env);
   return first === 0 ? second : first;
