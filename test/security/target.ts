@@ -1,0 +1,150 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { ExecutorState } from '@kpx/protocol';
+import { expect } from 'vitest';
+import { BROKER_ACCOUNT } from '../fixtures/accounts.js';
+import { eventually } from '../fixtures/eventually.js';
+import { HelperConnection } from '../fixtures/helper-connection.js';
+import { HelperInstallation, type HelperOptions, type HelperStart } from '../fixtures/helper-installation.js';
+import type { LogLine } from '../fixtures/json-log.js';
+import { descriptorsOf, everyProcess, statOf } from '../fixtures/process.js';
+import { snapshot } from '../fixtures/tree.js';
+import { Attacker } from './attacker.js';
+
+/** Who may have an executor in every configuration of these tests. Nobody else ever gets one. */
+export const ELIGIBLE = ['alice', 'bob', 'carol'];
+const HONEST = 'alice';
+
+/** Watched with everything below them. */
+const TREES = ['/etc', '/home', '/run', '/dev/shm', '/var/spool'];
+/** Watched for names that come and go. /tmp is not among them: it is everybody's. */
+const DIRECTORIES = ['/', '/root', '/srv', '/usr/bin', '/usr/sbin', '/usr/local/bin', '/var', '/var/lib'];
+/** Part of {@link snapshot}: setfacl changes it each time, even where it changes nothing else. */
+const CHANGE_TIME = / c \d+/;
+
+/**
+ * A root helper under attack, an attacker who has the broker's account, and the canary that is looked at after each attack. One for all tests
+ * of a file.
+ */
+export class Target {
+  attacker!: Attacker;
+  readonly #connections: HelperConnection[] = [];
+  #before!: Readonly<ReturnType<Target['look']>>;
+  /** Where the audit lines of this attack begin. */
+  #from = 0;
+  /** Up to where {@link expectViolation} has read them. */
+  #read = 0;
+
+  private constructor(readonly installation: HelperInstallation) {}
+
+  /** Accounts have to be there by now: what is there is what is compared with. */
+  static async start(options: HelperOptions = {}, start: HelperStart = {}): Promise<Target> {
+    return await Target.of(new HelperInstallation(options), start);
+  }
+
+  static async of(installation: HelperInstallation, start: HelperStart = {}): Promise<Target> {
+    const target = new Target(installation);
+    await installation.startHelper({ args: ['--listen', installation.socket, '--max-connections', '2'], ...start });
+    target.attacker = await Attacker.as(BROKER_ACCOUNT);
+    const connection = await target.greeted();
+    for (const user of ELIGIBLE) expect(await connection.prepare(user)).toMatchObject({ kind: 'userPrepared' });
+    await target.#quiet();
+    target.#before = target.look();
+    target.#from = target.#read = installation.helperLog.lines.length;
+    return target;
+  }
+
+  get pid(): number {
+    return this.installation.helper?.pid ?? 0;
+  }
+
+  /** A connection of the attacker's, and nothing said yet. */
+  async connected(): Promise<HelperConnection> {
+    return this.#opened(await HelperConnection.open(this.installation.socket, this.attacker.connect));
+  }
+
+  /** The same, past the Hello. */
+  async greeted(): Promise<HelperConnection> {
+    return this.#opened(await HelperConnection.greeted(this.installation.socket, this.attacker.connect));
+  }
+
+  #opened(connection: HelperConnection): HelperConnection {
+    this.#connections.push(connection);
+    return connection;
+  }
+
+  /** The first audit line of this attack with all these values. */
+  async audited(values: LogLine): Promise<LogLine> {
+    return await this.installation.helperLog.line(values, { from: this.#from });
+  }
+
+  /** All audit lines of this attack so far. */
+  get heard(): LogLine[] {
+    return this.installation.helperLog.lines.slice(this.#from);
+  }
+
+  /** A connection that the helper has closed without an answer, and has said why. */
+  async expectViolation(connection: HelperConnection, reason: string): Promise<void> {
+    await connection.closed;
+    expect(connection.unclaimed).toEqual([]);
+    const { helperLog } = this.installation;
+    const line = await helperLog.line({ event: 'violation' }, { from: this.#read });
+    expect(line).toMatchObject({ decision: 'refused', reason: expect.stringContaining(reason) });
+    this.#read = helperLog.lines.indexOf(line) + 1;
+  }
+
+  /** An executor that this attack has started, gone again. */
+  async stopped(osUser: string): Promise<void> {
+    const from = this.installation.helperLog.lines.length;
+    const connection = await this.greeted();
+    expect(await connection.stop(osUser, 2)).toMatchObject({ kind: 'executorStopped' });
+    await this.installation.helperLog.line({ event: 'executor ended', os_user: osUser }, { from });
+  }
+
+  /**
+   * After each attack: the same helper serves an honest client; the machine has the processes and files that it had; whatever the helper says
+   * it has done it has done for those who may have an executor.
+   */
+  async canary(): Promise<void> {
+    await this.#quiet();
+    const connection = await this.greeted();
+    expect(await connection.prepare(HONEST)).toMatchObject({ kind: 'userPrepared', body: { osUser: HONEST, created: [] } });
+    const { body } = (await connection.list()) as { body: { executors: { osUser: string; state: number }[] } };
+    expect(body.executors.filter(({ osUser, state }) => !ELIGIBLE.includes(osUser) || state !== ExecutorState.exited)).toEqual([]);
+    await this.#quiet();
+    await eventually('nothing runs that did not run before', () => this.look().processes.length === this.#before.processes.length).catch(
+      () => {},
+    );
+    expect(this.look()).toEqual(this.#before);
+    const done = this.heard.filter(({ decision, os_user }) => decision === 'done' && os_user !== undefined);
+    expect(done.filter(({ os_user }) => !ELIGIBLE.includes(String(os_user)))).toEqual([]);
+    this.#from = this.#read = this.installation.helperLog.lines.length;
+  }
+
+  /** Every connection is closed, and the helper has said so. */
+  async #quiet(): Promise<void> {
+    for (const connection of this.#connections.splice(0)) connection.close();
+    const said = (event: string) => this.installation.helperLog.lines.filter((line) => line.event === event).length;
+    await eventually('all connections are closed', () => said('connected') === said('disconnected'));
+  }
+
+  /** What an attack must not change. */
+  look() {
+    const { workspaces, temps, srv } = this.installation;
+    const prepared = new Set(ELIGIBLE.flatMap((user) => [`${workspaces}/${user}`, `${temps}/${user}`]));
+    const files = Object.assign({}, ...[...TREES, srv].filter(existsSync).map(snapshot)) as Record<string, string>;
+    for (const path of prepared) if (files[path] !== undefined) files[path] = files[path].replace(CHANGE_TIME, '');
+    return {
+      helper: statOf(this.pid)?.parent,
+      descriptors: Object.keys(descriptorsOf(this.pid)).length,
+      processes: everyProcess().filter((pid) => pid !== this.attacker.pid),
+      names: Object.fromEntries(DIRECTORIES.filter(existsSync).map((path) => [path, readdirSync(path)])),
+      files,
+    };
+  }
+
+  async end(): Promise<void> {
+    await this.attacker.end();
+    await this.installation.endHelper();
+    this.installation.removeDirectories();
+  }
+}
