@@ -42,8 +42,11 @@ function judgeEntry(osUser: OsUser, entry: PasswdEntry, config: AccountsConfig):
   if (!PLAIN_PATH.test(entry.shell)) throw denied(osUser, 'its shell is not a plain absolute path');
 }
 
-/** Absolute, printable, no empty, `.` or `..` component. The name service may be somebody else's: its values are judged like any input. */
-const PLAIN_PATH = /^(\/(?!\.{1,2}(\/|$))[^/\p{Cc}\p{Noncharacter_Code_Point}]{1,255}){1,64}$/u;
+/**
+ * Absolute, printable, no empty, `.` or `..` component. The name service may be somebody else's: its values are judged like any input. U+FFFD is
+ * what is left of bytes that are not UTF-8: the path would be another one.
+ */
+const PLAIN_PATH = /^(\/(?!\.{1,2}(\/|$))[^/\p{Cc}\p{Noncharacter_Code_Point}\ufffd]{1,255}){1,64}$/u;
 
 async function judgeGroups(osUser: OsUser, config: AccountsConfig, signal: AbortSignal): Promise<void> {
   if (config.denied_groups.length === 0 && config.allowed_groups.length === 0) return;
