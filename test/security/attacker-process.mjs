@@ -1,13 +1,13 @@
 // What attacker.ts has done under another account: a process with its rights and nothing else. Asked through the channel to its parent,
 // it answers with what came of it: a value, or the error's code.
 
+import { execFile } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
-import { setTimeout as delay } from 'node:timers/promises';
+import net from 'node:net';
+import { promisify } from 'node:util';
 import { SeqpacketSocket } from 'node-unix-socket';
 
-/** Requests that are sent at once by one who does not read, and the pause after them, in milliseconds: too few to be too many in flight. */
-const UNREAD_AT_ONCE = 8;
-const UNREAD_PAUSE_MS = 2;
+const PERL_TIMEOUT_MS = 10_000;
 
 /** @type {Map<number, SeqpacketSocket>} */
 const sockets = new Map();
@@ -23,10 +23,12 @@ const connected = (socket, path) =>
     socket.connect(path, () => resolve(undefined));
   });
 
-/** @param {string} path */
-async function connect(path) {
+/** One that is deaf never reads. @param {string} path @param {boolean} [deaf] */
+async function connect(path, deaf = false) {
   const connection = ++connections;
   const socket = new SeqpacketSocket();
+  const { wrap } = /** @type {{ wrap: { startRecv(): void } }} */ (/** @type {unknown} */ (socket));
+  if (deaf) wrap.startRecv = () => {};
   await connected(socket, path);
   sockets.set(connection, socket);
   socket.on('data', (packet) => tell({ connection, packet }));
@@ -42,65 +44,74 @@ function close(connection) {
   tell({ connection, closed: true });
 }
 
-/** As fast as it goes. Resolves with the number of answers when the other side has closed. @param {string} path @param {Uint8Array[]} packets */
-async function flood(path, packets) {
+/** Sends, has its answer, and sends the other packet `count` times as fast as it goes. Resolves with the number of further answers when the other
+ * side has closed. @param {string} path @param {Uint8Array} first @param {Uint8Array} again @param {number} count */
+async function flood(path, first, again, count) {
   const socket = new SeqpacketSocket();
   await connected(socket, path);
-  let answers = 0;
   const closed = new Promise((resolve) => {
     for (const end of ['end', 'error', 'close']) socket.on(end, resolve);
   });
-  socket.on('data', () => {
-    answers += 1;
+  let answers = -1;
+  const answered = new Promise((resolve) => {
+    socket.on('data', () => {
+      answers += 1;
+      resolve(undefined);
+    });
   });
-  for (const packet of packets) socket.write(Buffer.from(packet), 0, packet.length, () => {});
+  write(socket, first);
+  await answered;
+  for (let sent = 0; sent < count; sent++) write(socket, again);
   await closed;
   setImmediate(() => socket.destroy());
   return answers;
 }
 
-/** Sends the first packet and then the second again and again, and reads nothing. Resolves when the other side has closed. @param {string} path @param {Uint8Array[]} packets */
-async function neverRead(path, [first = new Uint8Array(), again = new Uint8Array()]) {
-  const socket = new SeqpacketSocket();
-  const { wrap } = /** @type {{ wrap: { startRecv(): void } }} */ (/** @type {unknown} */ (socket));
-  wrap.startRecv = () => {};
-  await connected(socket, path);
-  let ended = false;
-  socket.on('error', () => {
-    ended = true;
-  });
-  socket.write(Buffer.from(first), 0, first.length, () => {});
-  let sent = 0;
-  while (!ended) {
-    await delay(UNREAD_PAUSE_MS);
-    for (let count = 0; count < UNREAD_AT_ONCE && !ended; count++) {
-      socket.write(Buffer.from(again), 0, again.length, () => {});
-      sent += 1;
+/** @param {SeqpacketSocket} socket @param {Uint8Array} packet */
+const write = (socket, packet) => socket.write(Buffer.from(packet), 0, packet.length, () => {});
+
+/** As many connections at once as it is given, up to `count`. Resolves with their number. @param {string} path @param {number} count */
+async function crowd(path, count) {
+  /** @type {SeqpacketSocket[]} */
+  const open = [];
+  for (let tried = 0; tried < count; tried++) {
+    const socket = new SeqpacketSocket();
+    socket.on('error', () => {});
+    try {
+      socket.connect(path, () => {});
+      open.push(socket);
+    } catch {
+      // The listener has as many in its queue as it may have.
     }
   }
-  return sent;
-}
-
-/** Many connections at once, each closed when all are there. Resolves with their number. @param {string} path @param {number} count */
-async function crowd(path, count) {
-  const open = Array.from({ length: count }, () => new SeqpacketSocket());
-  for (const socket of open) {
-    await connected(socket, path);
-    socket.on('error', () => {});
-  }
+  await new Promise((resolve) => setImmediate(resolve));
   for (const socket of open) socket.destroy();
   return open.length;
 }
+
+/** @param {string} path @returns {Promise<string>} what the kernel says, which looks at the permission before the type of the socket */
+const knock = (path) =>
+  new Promise((resolve) => {
+    const client = net.connect(path, () => resolve('connected'));
+    client.once('error', (error) => resolve(/** @type {NodeJS.ErrnoException} */ (error).code ?? error.message));
+  });
+
+/** What node-unix-socket has no call for. @param {string} program @param {string[]} args */
+const perl = async (program, ...args) =>
+  (await promisify(execFile)('/usr/bin/perl', ['-MSocket', '-e', program, ...args], { timeout: PERL_TIMEOUT_MS })).stdout;
 
 /** @type {Record<string, (...args: any[]) => unknown>} */
 const OPERATIONS = {
   connect,
   close,
   flood,
-  neverRead,
   crowd,
-  send: (connection, packet) => sockets.get(connection)?.write(Buffer.from(packet), 0, packet.length, () => {}),
-  halfClose: (connection) => sockets.get(connection)?.end(),
+  knock,
+  perl,
+  send: (connection, packet) => {
+    const socket = sockets.get(connection);
+    if (socket) write(socket, packet);
+  },
   signal: (pid, signal) => process.kill(pid, signal) && undefined,
   read: (path) => readFileSync(path, 'latin1'),
   write: (path, text) => writeFileSync(path, text),

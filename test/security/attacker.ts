@@ -7,6 +7,8 @@ import { checkout, end, idsOf, node } from '../fixtures/helper-installation.js';
 /** What came of it: a value, or the code of the error. */
 export type Outcome = { value?: unknown; code?: string };
 
+const GONE = 'the attacker is gone';
+
 type Told = { question: number; value?: unknown; code?: string } | { connection: number; packet?: Uint8Array; closed?: boolean };
 
 /** A process that has an account's rights, and does with them what it is told to: attacker-process.mjs. */
@@ -28,15 +30,16 @@ export class Attacker {
     });
     this.#process.on('message', (told: Told) => this.#told(told));
     this.#process.once('exit', () => {
-      for (const answer of this.#questions.values()) answer({ code: 'the attacker is gone' });
-      for (const { closed } of this.#connections.values()) closed('the attacker is gone');
+      for (const answer of this.#questions.values()) answer({ code: GONE });
+      for (const { closed } of this.#connections.values()) closed(GONE);
     });
   }
 
   /** Resolves when it is ready. */
   static async as(account: string): Promise<Attacker> {
     const attacker = new Attacker(account);
-    await attacker.tries('link', '/proc/self');
+    const { code } = await attacker.tries('link', '/proc/self');
+    if (code !== undefined) throw new Error(`no attacker as ${account}: ${code}`);
     return attacker;
   }
 
@@ -46,6 +49,7 @@ export class Attacker {
 
   /** One of the operations of attacker-process.mjs. */
   async tries(operation: string, ...args: unknown[]): Promise<Outcome> {
+    if (!this.#process.connected) return { code: GONE };
     const question = ++this.#asked;
     const outcome = new Promise<Outcome>((resolve) => this.#questions.set(question, resolve));
     this.#process.send({ question, operation, args });

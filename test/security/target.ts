@@ -1,4 +1,5 @@
 import { existsSync, readdirSync } from 'node:fs';
+import { isDeepStrictEqual } from 'node:util';
 import { ExecutorState } from '@kpx/protocol';
 import { expect } from 'vitest';
 import { BROKER_ACCOUNT } from '../fixtures/accounts.js';
@@ -18,6 +19,8 @@ const HONEST = 'alice';
 const TREES = ['/etc', '/home', '/run', '/dev/shm', '/var/spool'];
 /** Watched for names that come and go. /tmp is not among them: it is everybody's. */
 const DIRECTORIES = ['/', '/root', '/srv', '/usr/bin', '/usr/sbin', '/usr/local/bin', '/var', '/var/lib'];
+/** How long what was begun may take to end, in milliseconds. */
+const SETTLE_TIMEOUT_MS = 5_000;
 /** Part of {@link snapshot}: setfacl changes it each time, even where it changes nothing else. */
 const CHANGE_TIME = / c \d+/;
 
@@ -111,15 +114,16 @@ export class Target {
     const { body } = (await connection.list()) as { body: { executors: { osUser: string; state: number }[] } };
     expect(body.executors.filter(({ osUser, state }) => !ELIGIBLE.includes(osUser) || state !== ExecutorState.exited)).toEqual([]);
     await this.#quiet();
-    await eventually('nothing runs that did not run before', () => this.look().processes.length === this.#before.processes.length).catch(
-      () => {},
-    );
-    const [before, now] = [this.#before, this.look()];
-    this.#before = now; // so that what one attack has done is not held against the next
-    expect(now).toEqual(before);
+    const before = this.#before;
+    const asBefore = () => {
+      this.#before = this.look(); // what one attack has done is not held against the next
+      return isDeepStrictEqual(this.#before, before);
+    };
+    await eventually('all is as before', asBefore, SETTLE_TIMEOUT_MS).catch(() => {}); // the comparison below says what is not
     const done = this.heard.filter(({ decision, os_user }) => decision === 'done' && os_user !== undefined);
-    expect(done.filter(({ os_user }) => !ELIGIBLE.includes(String(os_user)))).toEqual([]);
     this.#from = this.#read = this.installation.helperLog.lines.length;
+    expect(this.#before).toEqual(before);
+    expect(done.filter(({ os_user }) => !ELIGIBLE.includes(String(os_user)))).toEqual([]);
   }
 
   /** Every connection is closed, and the helper has said so. */

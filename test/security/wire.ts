@@ -8,7 +8,7 @@ export const WIRE = { varint: 0, fixed64: 1, bytes: 2, groupStart: 3, groupEnd: 
 type Value = number | bigint | string | Buffer;
 export type Field = readonly [number: number, value: Value];
 
-export const tag = (field: number, wireType: number) => varint((field << 3) | wireType);
+export const tag = (field: number, wireType: number) => varint(field * 8 + wireType);
 
 export function varint(value: number | bigint): Buffer {
   const bytes: number[] = [];
