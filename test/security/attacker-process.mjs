@@ -2,7 +2,7 @@
 // it answers with what came of it: a value, or the error's code.
 
 import { execFile } from 'node:child_process';
-import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { promisify } from 'node:util';
 import { SeqpacketSocket } from 'node-unix-socket';
@@ -100,6 +100,27 @@ const knock = (path) =>
 const perl = async (program, ...args) =>
   (await promisify(execFile)('/usr/bin/perl', ['-MSocket', '-e', program, ...args], { timeout: PERL_TIMEOUT_MS })).stdout;
 
+const OF_PROCESS = ['cmdline', 'environ', 'comm', 'status', 'stat', 'maps', 'mountinfo', 'cgroup'];
+
+/** Files of /proc that hold the text, of those that this account may read, and how many it may read. @param {string} text */
+function search(text) {
+  const paths = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((pid) => OF_PROCESS.map((file) => `/proc/${pid}/${file}`));
+  const found = [];
+  let read = 0;
+  for (const path of paths) {
+    try {
+      const content = readFileSync(path, 'latin1');
+      read += 1;
+      if (content.includes(text)) found.push(path);
+    } catch {
+      // It may not be read, or is gone.
+    }
+  }
+  return { found, read };
+}
+
 /** @type {Record<string, (...args: any[]) => unknown>} */
 const OPERATIONS = {
   connect,
@@ -117,6 +138,8 @@ const OPERATIONS = {
   write: (path, text) => writeFileSync(path, text),
   list: (path) => readdirSync(path),
   link: (path) => readlinkSync(path),
+  remove: (path) => unlinkSync(path),
+  search,
 };
 
 process.on('message', async (/** @type {{ question: number, operation: string, args: unknown[] }} */ { question, operation, args }) => {

@@ -27,6 +27,7 @@ export class Attacker {
       cwd: checkout(),
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       serialization: 'advanced',
+      detached: true, // SIGCONT reaches every process of one's session, whoever's it is
     });
     this.#process.on('message', (told: Told) => this.#told(told));
     this.#process.once('exit', () => {

@@ -6,8 +6,9 @@ import { HelperConnection } from '../fixtures/helper-connection.js';
 import { statusOf } from '../fixtures/process.js';
 import { refusal } from '../integration/installed-helper.js';
 import { Attacker } from './attacker.js';
+import { READ_TO_END, rawSocket, SEND_DESCRIPTORS } from './raw-socket.js';
 import { Target } from './target.js';
-import { FIELD, type Field, message, request, tag, type Verb, varint, WIRE } from './wire.js';
+import { FIELD, type Field, hello, message, request, tag, type Verb, varint, WIRE } from './wire.js';
 
 /*
  * Bytes that no broker sends, and good ones at the wrong time, too often or too fast. What one helper for each connection adds to this, and that
@@ -28,8 +29,6 @@ beforeAll(async () => {
 });
 afterEach(() => target.canary());
 
-const HELLO: readonly Field[] = [[1, PROTOCOL_VERSION]];
-const hello = request('hello', HELLO, 1);
 const list = request('listExecutors', [[1, 1]]);
 /** One good packet of each verb. */
 const GOOD: Readonly<Record<Verb, Buffer>> = {
@@ -355,30 +354,9 @@ describe('too much', () => {
   });
 });
 
-/** Sends on a connection of its own, with the program's `$s`, after a Hello that has been answered. */
-const PERL = `
-  socket(my $s, AF_UNIX, SOCK_SEQPACKET, 0) or die $!;
-  connect($s, sockaddr_un($ARGV[0])) or die "connect: $!";
-  send($s, pack('H*', $ARGV[1]), 0) or die "hello: $!";
-  recv($s, my $hello, 65536, 0);
-`;
-/** msghdr, iovec and cmsghdr of sendmsg(2) for as many descriptors of /dev/null as $ARGV[3] says; its number depends on the processor. */
-const SEND_DESCRIPTORS = `
-  open(my $null, '<', '/dev/null') or die $!;
-  my $data = pack('H*', $ARGV[2]);
-  my $descriptors = pack('i*', (fileno($null)) x $ARGV[3]);
-  my $control = pack('Q i i a*', 16 + length $descriptors, SOL_SOCKET, 1, $descriptors);
-  $control .= chr(0) x (-length($control) % 8);
-  my $iovec = pack('P Q', $data, length $data);
-  my $message = pack('Q L x4 P Q P Q i x4', 0, 0, $iovec, 1, $control, length $control, 0);
-  my $number = { x86_64 => 46, aarch64 => 211 }->{(split ' ', \`uname -m\`)[0]};
-  syscall($number, fileno($s), $message, 0) > 0 or die "sendmsg: $!";
-`;
-const READ_TO_END = 'while (recv($s, my $answer, 65536, 0), length $answer) { print "answer\\n" } print "end\\n";';
-
 describe('a socket', () => {
   const perl = async (program: string, packet = list, ...args: string[]) =>
-    await target.attacker.tries('perl', PERL + program, target.installation.socket, hello.toString('hex'), packet.toString('hex'), ...args);
+    await rawSocket(target.attacker, target.installation.socket, program, packet, ...args);
 
   it('that sends an empty packet, where there is none in the protocol, is closed', async () => {
     expect(await perl(`send($s, '', 0); ${READ_TO_END}`)).toMatchObject({ value: 'end\n' });

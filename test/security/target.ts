@@ -1,6 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
-import { ExecutorState } from '@kpx/protocol';
+import { ExecutorState, StopMode } from '@kpx/protocol';
 import { expect } from 'vitest';
 import { BROKER_ACCOUNT } from '../fixtures/accounts.js';
 import { eventually } from '../fixtures/eventually.js';
@@ -11,7 +11,7 @@ import { descriptorsOf, everyProcess, statOf } from '../fixtures/process.js';
 import { snapshot } from '../fixtures/tree.js';
 import { Attacker } from './attacker.js';
 
-/** Who may have an executor in every configuration of these tests. Nobody else ever gets one. */
+/** Who may have an executor in most configurations of these tests. */
 export const ELIGIBLE = ['alice', 'bob', 'carol'];
 const HONEST = 'alice';
 
@@ -30,6 +30,8 @@ const CHANGE_TIME = / c \d+/;
  */
 export class Target {
   attacker!: Attacker;
+  /** Processes of the tests' own that may come and go. */
+  readonly bystanders = new Set<number>();
   readonly #connections: HelperConnection[] = [];
   #before!: Readonly<ReturnType<Target['look']>>;
   /** Where the audit lines of this attack begin. */
@@ -37,19 +39,23 @@ export class Target {
   /** Up to where {@link expectViolation} has read them. */
   #read = 0;
 
-  private constructor(readonly installation: HelperInstallation) {}
+  private constructor(
+    readonly installation: HelperInstallation,
+    readonly eligible: readonly string[],
+  ) {}
 
   /** Accounts have to be there by now: what is there is what is compared with. */
   static async start(options: HelperOptions = {}, start: HelperStart = {}): Promise<Target> {
     return await Target.of(new HelperInstallation(options), start);
   }
 
-  static async of(installation: HelperInstallation, start: HelperStart = {}): Promise<Target> {
-    const target = new Target(installation);
+  /** `eligible`: who may have an executor; nobody else ever gets one. */
+  static async of(installation: HelperInstallation, start: HelperStart = {}, eligible = ELIGIBLE): Promise<Target> {
+    const target = new Target(installation, eligible);
     await installation.startHelper({ args: ['--listen', installation.socket, '--max-connections', '2'], ...start });
     target.attacker = await Attacker.as(BROKER_ACCOUNT);
     const connection = await target.greeted();
-    for (const user of ELIGIBLE) expect(await connection.prepare(user)).toMatchObject({ kind: 'userPrepared' });
+    for (const user of eligible) expect(await connection.prepare(user)).toMatchObject({ kind: 'userPrepared' });
     await target.#quiet();
     target.#before = target.look();
     target.#from = target.#read = installation.helperLog.lines.length;
@@ -95,11 +101,10 @@ export class Target {
     this.#read = helperLog.lines.indexOf(line) + 1;
   }
 
-  /** An executor that this attack has started, gone again. */
-  async stopped(osUser: string): Promise<void> {
+  /** Ends an executor that this attack has started. */
+  async stopped(connection: HelperConnection, osUser: string): Promise<void> {
     const from = this.installation.helperLog.lines.length;
-    const connection = await this.greeted();
-    expect(await connection.stop(osUser, 2)).toMatchObject({ kind: 'executorStopped' });
+    expect(await connection.stop(osUser, StopMode.kill)).toMatchObject({ kind: 'executorStopped' });
     await this.installation.helperLog.line({ event: 'executor ended', os_user: osUser }, { from });
   }
 
@@ -112,7 +117,7 @@ export class Target {
     const connection = await this.greeted();
     expect(await connection.prepare(HONEST)).toMatchObject({ kind: 'userPrepared', body: { osUser: HONEST, created: [] } });
     const { body } = (await connection.list()) as { body: { executors: { osUser: string; state: number }[] } };
-    expect(body.executors.filter(({ osUser, state }) => !ELIGIBLE.includes(osUser) || state !== ExecutorState.exited)).toEqual([]);
+    expect(body.executors.filter(({ osUser, state }) => !this.eligible.includes(osUser) || state !== ExecutorState.exited)).toEqual([]);
     await this.#quiet();
     const before = this.#before;
     const asBefore = () => {
@@ -123,7 +128,7 @@ export class Target {
     const done = this.heard.filter(({ decision, os_user }) => decision === 'done' && os_user !== undefined);
     this.#from = this.#read = this.installation.helperLog.lines.length;
     expect(this.#before).toEqual(before);
-    expect(done.filter(({ os_user }) => !ELIGIBLE.includes(String(os_user)))).toEqual([]);
+    expect(done.filter(({ os_user }) => !this.eligible.includes(String(os_user)))).toEqual([]);
   }
 
   /** Every connection is closed, and the helper has said so. */
@@ -136,13 +141,13 @@ export class Target {
   /** What an attack must not change. */
   look() {
     const { workspaces, temps, srv } = this.installation;
-    const prepared = new Set(ELIGIBLE.flatMap((user) => [`${workspaces}/${user}`, `${temps}/${user}`]));
+    const prepared = new Set(this.eligible.flatMap((user) => [`${workspaces}/${user}`, `${temps}/${user}`]));
     const files = Object.assign({}, ...[...TREES, srv].filter(existsSync).map(snapshot)) as Record<string, string>;
     for (const path of prepared) if (files[path] !== undefined) files[path] = files[path].replace(CHANGE_TIME, '');
     return {
       helper: statOf(this.pid)?.parent,
       descriptors: Object.keys(descriptorsOf(this.pid)).length,
-      processes: everyProcess().filter((pid) => pid !== this.attacker.pid),
+      processes: everyProcess().filter((pid) => pid !== this.attacker.pid && !this.bystanders.has(pid)),
       names: Object.fromEntries(DIRECTORIES.filter(existsSync).map((path) => [path, readdirSync(path)])),
       files,
     };

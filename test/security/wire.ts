@@ -1,3 +1,5 @@
+import { PROTOCOL_VERSION } from '@kpx/protocol';
+
 /** The verbs' numbers in privhelper.proto, where they are the fields of a Request. */
 export const FIELD = { id: 1, hello: 2, prepareUser: 3, spawnExecutor: 4, stopExecutor: 5, listExecutors: 6 } as const;
 export type Verb = Exclude<keyof typeof FIELD, 'id'>;
@@ -33,6 +35,8 @@ export function message(...fields: readonly Field[]): Buffer {
 
 /** The packet of one request; `id` is 100 where it does not matter. */
 export const request = (verb: Verb, fields: readonly Field[], id = 100) => message([FIELD.id, id], [FIELD[verb], message(...fields)]);
+
+export const hello = request('hello', [[1, PROTOCOL_VERSION]], 1);
 
 /** Every verb that carries a name, with this one in it. */
 export const NAMING: readonly (readonly [verb: Verb, packet: (name: string | Buffer) => Buffer])[] = [
