@@ -1,0 +1,173 @@
+import { decodeResponse, encodeRequest, PROTOCOL_VERSION, type Request, type Response, StopMode } from '@kpx/protocol';
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { type BootedKpx, SOCKET, unitOf } from '../fixtures/booted/kpx.js';
+import { refusal } from '../integration/installed-helper.js';
+import { withKpx } from './kpx-of-file.js';
+import { bootedMachine } from './shared-machine.js';
+
+/*
+ * Who has the broker's account, where PID 1 listens, starts the helper, and starts executors. What does not depend on that: test/security.
+ * What an executor gets at: isolation.test.ts; one connection and max_executors: units.test.ts.
+ */
+
+const machine = bootedMachine();
+const ATTACKER = `${machine.facts.checkout}/test/fixtures/booted/attacker.mjs`;
+const ENVIRONMENT_FILES = '/run/kpx/executors';
+
+let kpx: BootedKpx;
+let unitsBefore: string[];
+
+/** Of the system and of kpx: whatever is loaded and running, but for what comes and goes with a connection. */
+async function runningUnits(): Promise<string[]> {
+  const argv = ['list-units', '--plain', '--no-legend', '--state=active', '--type=service,socket,slice'];
+  const units = (await machine.systemctl(...argv)).trimEnd().split('\n');
+  return units.map((line) => line.split(' ')[0] ?? '').filter((unit) => !unit.startsWith('kpx-privhelper@'));
+}
+
+beforeAll(async () => {
+  return await withKpx({}, async (running) => {
+    kpx = running;
+    await machine.systemctl('start', SOCKET); // and no broker: its place is the attacker's
+    unitsBefore = await runningUnits();
+  });
+});
+
+/** After each attack: the units that ran run, and no others; no environment of an executor is left; the next who asks is served. */
+afterEach(async () => {
+  expect(await runningUnits()).toEqual(unitsBefore);
+  expect((await machine.run(['/usr/bin/find', ENVIRONMENT_FILES, '-type', 'f'], { allowFailure: true })).stdout).toBe('');
+  const { answers, end } = await says({ user: 'kpx-broker' }, { verb: 'listExecutors', body: { page: 1 } });
+  expect([answers, end]).toEqual([[{ id: 2, kind: 'executorPage', body: { executors: [], more: false } }], 'all are answered']);
+});
+
+interface Said {
+  readonly answers: Response[];
+  readonly end: string;
+}
+
+/** What the helper answers to these after Hello. `groups`: in place of the account's own. */
+async function says({ user, groups }: { user: string; groups?: string }, ...requests: object[]): Promise<Said> {
+  const hello = { verb: 'hello', body: { version: PROTOCOL_VERSION } };
+  const packets = [hello, ...requests].map((request, index) => encodeRequest({ id: index + 1, ...request } as Request).toString('hex'));
+  const become = groups === undefined ? [] : ['/usr/bin/setpriv', `--reuid=${user}`, `--regid=${groups}`, '--clear-groups', '--'];
+  const as = groups === undefined && user !== 'root' ? { user } : {};
+  await kpx.mark();
+  const { stdout } = await machine.run([...become, '/usr/bin/node', ATTACKER, ...packets], as);
+  const lines = stdout.trimEnd().split('\n');
+  const answers = lines.slice(0, -1).map((hex) => decodeResponse(Buffer.from(hex, 'hex')));
+  return { answers: answers.filter(({ kind }) => kind !== 'hello'), end: lines.at(-1) ?? '' };
+}
+
+const BROKER = { user: 'kpx-broker' };
+const naming = (knimeUser: string) => [
+  { verb: 'prepareUser', body: { knimeUser } },
+  { verb: 'spawnExecutor', body: { knimeUser, profile: 'default' } },
+  { verb: 'stopExecutor', body: { knimeUser, mode: StopMode.kill } },
+];
+
+describe('the name of an instance', () => {
+  it.each([
+    ['a specifier', '%i'],
+    ['a colon', 'ada:root'],
+    ['two units', 'ada.service kpx-executor@root'],
+    ['a wildcard', '*'],
+    ['a wildcard behind a letter', 'a*'],
+    ['a path', '../ada'],
+    ['a slash', 'ada/ben'],
+    ['a line of a unit', 'ada\nUser=root'],
+    ['an option', '--root=/tmp'],
+    ['a uid', '20001'],
+    ['the uid of root', '0'],
+  ])('that is none closes the connection: %s', async (_what, name) => {
+    const start = { verb: 'spawnExecutor', body: { knimeUser: name, profile: 'default' } };
+    expect(await says(BROKER, start)).toEqual({ answers: [], end: 'closed' });
+    expect(await kpx.helperSays({ event: 'violation' })).toMatchObject({ decision: 'refused', peer: { uid: expect.any(Number) } });
+  });
+
+  it.each([
+    ['the suffix of a unit', 'ada.service'],
+    ['another instance', 'ada@ben'],
+    ['a whole unit', 'kpx-executor@ada'],
+    ['an escaped dash', 'ada\\x2d'],
+    ['an escaped letter', '\\x61da'],
+    ['an escape without an end', 'ada\\x'],
+    ['a backslash at its end', 'ada\\'],
+    ['a backslash at its beginning', '\\ada'],
+    ['a backslash in it', 'a\\da'],
+    ['an environment file', 'ada.env'],
+    ['an environment file being written', 'new-ada.env'],
+    ['a drop-in', 'ada.service.d'],
+    ['the helper itself', 'kpx-privhelper@1-1-0.service'],
+    ['the slice', 'kpx-executors.slice'],
+  ])('that is nobody’s starts and stops nothing: %s', async (_what, name) => {
+    const { answers } = await says(BROKER, ...naming(name));
+    const unknown = refusal('ACCOUNT_UNKNOWN', 'there is no account');
+    expect(answers).toEqual([unknown, unknown, refusal('NOT_RUNNING', 'no executor of')]);
+  });
+
+  it.each(['root', 'ROOT', 'daemon', 'nobody', 'kpx-broker', 'messagebus', 'openldap', 'rabbitmq', 'sssd', 'systemd-network'])(
+    'that is an account of the system starts and stops nothing: %s',
+    async (name) => {
+      const { answers } = await says(BROKER, ...naming(name));
+      expect(answers).toHaveLength(3);
+      for (const { kind, body } of answers.slice(0, 2) as { kind: string; body: { code?: string } }[]) {
+        expect([kind, body.code]).toEqual(['error', expect.stringMatching(/^(ACCOUNT_(DENIED|UNKNOWN)|HOME_UNUSABLE)$/)]);
+      }
+      expect(answers[2]).toEqual(refusal('NOT_RUNNING'));
+      expect(await machine.show(unitOf(name.toLowerCase()), 'ActiveState')).toEqual({ ActiveState: 'inactive' });
+    },
+  );
+});
+
+describe('what runs on the machine', () => {
+  it.each(['slapd', 'sssd', 'rabbitmq-server', 'dbus', 'systemd-journald', 'kpx-privhelper', 'init'])(
+    'is not stopped in the name of a user: %s',
+    async (name) => {
+      const stop = [name, `${name}.service`].flatMap((knimeUser) =>
+        [StopMode.graceful, StopMode.kill].map((mode) => ({ verb: 'stopExecutor', body: { knimeUser, mode } })),
+      );
+      const { answers } = await says(BROKER, ...stop);
+      expect(answers).toEqual(Array(4).fill(refusal('NOT_RUNNING')));
+    },
+  );
+
+  it.each([
+    ['start an executor', ['systemctl', '--no-ask-password', 'start', unitOf('ada')]],
+    ['start an executor of root', ['systemctl', '--no-ask-password', 'start', unitOf('root')]],
+    ['start a helper', ['systemctl', '--no-ask-password', 'start', 'kpx-privhelper@1-1-0.service']],
+    ['stop a service', ['systemctl', '--no-ask-password', 'stop', 'slapd.service']],
+    ['stop the helper’s socket', ['systemctl', '--no-ask-password', 'stop', SOCKET]],
+    ['change a unit', ['systemctl', '--no-ask-password', 'set-property', '--runtime', SOCKET, 'CPUWeight=1']],
+    ['have a unit read anew', ['systemctl', '--no-ask-password', 'daemon-reload']],
+    ['set variables for all units', ['systemctl', '--no-ask-password', 'set-environment', 'LD_PRELOAD=/tmp/evil.so']],
+    ['run a unit of its own', ['systemd-run', '--no-ask-password', '--uid=0', '/usr/bin/true']],
+    ['link a unit', ['systemctl', '--no-ask-password', 'link', '/tmp/evil.service']],
+  ])('the broker’s account may not %s by itself', async (_what, [program = '', ...args]) => {
+    const { exitCode, stderr } = await machine.run([`/usr/bin/${program}`, ...args], { user: 'kpx-broker', allowFailure: true });
+    expect(exitCode).not.toBe(0);
+    expect(stderr).toMatch(/denied|authentication required|not permitted|Permission/i);
+  });
+
+  it.each([
+    ['read', '/etc/kpx/privhelper.toml'],
+    ['read', '/etc/kpx/executor-msgq'],
+    ['list', ENVIRONMENT_FILES],
+    ['read', '/proc/1/environ'],
+  ])('the broker’s account may not %s %s', async (how, path) => {
+    const program = how === 'list' ? '/usr/bin/ls' : '/usr/bin/cat';
+    const { exitCode, stderr } = await machine.run([program, '--', path], { user: 'kpx-broker', allowFailure: true });
+    expect([exitCode === 0, stderr]).toEqual([false, expect.stringContaining('Permission denied')]);
+  });
+});
+
+describe('who connects', () => {
+  it.each(['ada', 'nobody', 'rabbitmq'])('must be the broker: %s does not get to', async (user) => {
+    expect(await says({ user }, ...naming('ada'))).toEqual({ answers: [], end: 'refused' });
+  });
+
+  it.each(['root', 'ada', 'nobody'])('must be the broker, and not only of its group: %s', async (user) => {
+    const uid = Number((await machine.run(['/usr/bin/id', '--user', user])).stdout);
+    expect(await says({ user, groups: 'kpx-broker' }, ...naming('ada'))).toEqual({ answers: [], end: 'closed' });
+    expect(await kpx.helperSays({ event: 'refused connection' })).toMatchObject({ decision: 'refused', peer: { uid } });
+  });
+});
