@@ -112,7 +112,7 @@ export class Target {
    * After each attack: the same helper serves an honest client; the machine has the processes and files that it had; whatever the helper says
    * it has done it has done for those who may have an executor.
    */
-  async canary(): Promise<void> {
+  async canary(settleTimeoutMs = SETTLE_TIMEOUT_MS): Promise<void> {
     await this.#quiet();
     const connection = await this.greeted();
     expect(await connection.prepare(HONEST)).toMatchObject({ kind: 'userPrepared', body: { osUser: HONEST, created: [] } });
@@ -124,7 +124,7 @@ export class Target {
       this.#before = this.look(); // what one attack has done is not held against the next
       return isDeepStrictEqual(this.#before, before);
     };
-    await eventually('all is as before', asBefore, SETTLE_TIMEOUT_MS).catch(() => {}); // the comparison below says what is not
+    await eventually('all is as before', asBefore, settleTimeoutMs).catch(() => {}); // the comparison below says what is not
     const done = this.heard.filter(({ decision, os_user }) => decision === 'done' && os_user !== undefined);
     this.#from = this.#read = this.installation.helperLog.lines.length;
     expect(this.#before).toEqual(before);

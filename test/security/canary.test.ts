@@ -1,0 +1,56 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { appendFileSync, chmodSync, rmSync, writeFileSync } from 'node:fs';
+import { beforeAll, expect, it } from 'vitest';
+import { end } from '../fixtures/helper-installation.js';
+import { Target } from './target.js';
+
+/*
+ * The look that follows each attack sees what an attack could have done.
+ */
+
+const SETTLE_TIMEOUT_MS = 200;
+
+let target: Target;
+beforeAll(async () => {
+  target = await Target.start();
+  return () => target.end();
+});
+
+let left: ChildProcess;
+
+it.each<[what: string, harm: () => unknown, undo: () => unknown]>([
+  ['a new file of root’s', () => writeFileSync('/etc/evil', ''), () => rmSync('/etc/evil')],
+  ['a new program', () => writeFileSync('/srv/evil', ''), () => rmSync('/srv/evil')],
+  ['a file that has changed', () => appendFileSync(target.installation.configFile, '\n'), () => {}],
+  [
+    'another mode of a directory',
+    () => chmodSync(target.installation.workspaces, 0o777),
+    () => chmodSync(target.installation.workspaces, 0o755),
+  ],
+  [
+    'a process that was left',
+    () => {
+      left = spawn('/usr/bin/sleep', ['infinity'], { stdio: 'ignore' });
+    },
+    () => end(left, 'SIGKILL'),
+  ],
+  [
+    'an executor that was left',
+    async () => {
+      await (await target.greeted()).spawned('bob');
+    },
+    async () => await target.stopped(await target.greeted(), 'bob'),
+  ],
+])('sees %s, and is content without', async (_what, harm, undo) => {
+  await target.canary();
+  await harm();
+  await expect(target.canary(SETTLE_TIMEOUT_MS)).rejects.toThrow(/expected/);
+  await undo();
+  await target.canary(SETTLE_TIMEOUT_MS).catch(() => {}); // it sees the undoing, too
+  await target.canary();
+});
+
+it('sees that the helper has died', async () => {
+  await target.installation.endHelper('SIGKILL');
+  await expect(target.canary(SETTLE_TIMEOUT_MS)).rejects.toThrow();
+});
