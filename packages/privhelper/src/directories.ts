@@ -75,6 +75,7 @@ async function prepareHome(account: Account, config: DirectoriesConfig, signal: 
   if (owner !== undefined) throw new KpxError('HOME_UNUSABLE', `the home ${home} exists and belongs to uid ${owner}, expected ${uid}`);
   if (!config.create_home) throw new KpxError('HOME_UNUSABLE', `the home ${home} does not exist and create_home is off`);
   if (basename(home).startsWith('.')) throw new KpxError('HOME_UNUSABLE', `the home ${home} starts with a dot and is not made`);
+  await using _skeleton = await openTrustedDirectory(config.skeleton); // judged again: since the start it may have changed
   await using made = await openUserDirectory(parent, home, uid, gid);
   // Not into one that somebody else, a first login for example, has made meanwhile.
   if (made.staged) await copySkeleton(config.skeleton, made.handle, uid, gid, signal);
