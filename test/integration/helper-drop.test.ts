@@ -1,12 +1,9 @@
 import { execFileSync } from 'node:child_process';
 import { chmodSync, closeSync, existsSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { eventually } from '../fixtures/eventually.js';
 import { HelperConnection } from '../fixtures/helper-connection.js';
-import { checkout, idsOf, node } from '../fixtures/helper-installation.js';
-import type { Probe } from '../fixtures/probe.mjs';
+import { idsOf, node } from '../fixtures/helper-installation.js';
 import { argumentsOf, descriptorsOf, environmentOf, everyProcess, statOf, statusOf } from '../fixtures/process.js';
 import { installHelper, rawAccounts, startHelper } from './installed-helper.js';
 
@@ -135,32 +132,6 @@ describe('an executor', () => {
     ];
     expect(argumentsOf(mainPid)).toEqual([...command.slice(0, 3), ...got]);
     expect(existsSync('/srv/pwned')).toBe(false);
-  });
-
-  it('cannot become root again, nor reach the helper', async () => {
-    const installation = installHelper();
-    const command = [node(), join(checkout(), 'test/fixtures/probe.mjs'), '{workspace}', installation.configFile, installation.socket];
-    installation.writeHelperConfig({ executor: { command } });
-    await installation.startHelper();
-    const connection = await HelperConnection.greeted(installation.socket);
-    const { mainPid } = await connection.spawned('bob');
-    const file = `${installation.workspaces}/bob/probe.json`;
-    const probe: Probe = JSON.parse(await eventually('the probe has looked', () => existsSync(file) && readFileSync(file, 'utf8')));
-    expect(probe).toMatchObject({ pid: mainPid, noNewPrivs: true, groups: groupsOf('bob') });
-    expect(probe.attempts).toEqual({
-      setuid: 'EPERM',
-      seteuid: 'EPERM',
-      setgid: 'EPERM',
-      setgroups: 'EPERM',
-      setuidProgram: expect.stringContaining('Command failed'),
-      readConfig: 'EACCES',
-      writeConfig: 'EACCES',
-      readShadow: 'EACCES',
-      readHelperMemory: 'EACCES',
-      signalHelper: 'EPERM',
-      connect: 'EACCES',
-    });
-    expect(statOf(installation.helper?.pid ?? 0)).toBeDefined();
   });
 });
 

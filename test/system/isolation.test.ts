@@ -1,15 +1,16 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { filesOf, sharedMemoryFileOf } from '../fixtures/booted/belongings.mjs';
-import { CAPABLE_PROGRAM, FORGED, OPEN_DIRECTORY, type Report, SET_UID_PROGRAM } from '../fixtures/booted/intruder.mjs';
+import { FORGED, OPEN_DIRECTORY, type Report } from '../fixtures/booted/intruder.mjs';
 import { type BootedKpx, SLICE, TEMPS, unitOf, WORKSPACES } from '../fixtures/booted/kpx.js';
 import { eventually } from '../fixtures/eventually.js';
 import { jobOf } from '../fixtures/jobs.js';
+import { type Probe, TEMPTATIONS } from '../fixtures/probe.mjs';
 import { withKpx } from './kpx-of-file.js';
 import { bootedLdap, bootedMachine } from './shared-machine.js';
 
 /*
- * Two users at once: pia, whose executor works, and quin, whose executor tries everything it can (test/fixtures/booted/intruder.mjs).
- * The tests look at what became of it.
+ * Two users at once: pia, whose executor works, and quin, whose executor tries everything it can: to get at pia's (booted/intruder.mjs in
+ * test/fixtures), and to get at root and the helper (probe.mjs). The tests look at what became of it.
  */
 
 const machine = bootedMachine();
@@ -17,6 +18,8 @@ const ldap = bootedLdap();
 const FIXTURES = `${machine.facts.checkout}/test/fixtures/booted`;
 const REPORT_TIMEOUT_MS = 60_000;
 const WORKED = 'it worked';
+/** Programs that would make somebody root. */
+const BAIT = '/opt/kpx-test-bait';
 
 const OPEN_DIRECTORIES = ['/usr', '/etc', '/boot'].map((parent) => `${parent}/${OPEN_DIRECTORY}`);
 
@@ -44,11 +47,18 @@ const nastyName = (index: number) => `KPX_NASTY_${index}`;
 
 /** PIDs of pia's and quin's executors. */
 const pids = { pia: 0, quin: 0 };
+/** What came of being after root and the helper, as quin, in an executor and outside of one. */
+const probed = {} as Record<'inside' | 'outside', Probe>;
 let kpx: BootedKpx;
 let inside: Report;
 let outside: Report['system'];
 
 const mainPidOf = async (osUser: string) => Number((await machine.show(unitOf(osUser), 'MainPID')).MainPID);
+
+async function helperPid(): Promise<number> {
+  const units = await machine.systemctl('list-units', '--plain', '--no-legend', 'kpx-privhelper@*.service');
+  return Number((await machine.show(units.split(' ')[0] ?? '', 'MainPID')).MainPID);
+}
 
 async function environmentOf(pid: number): Promise<Record<string, string>> {
   const variables = (await machine.readFile(`/proc/${pid}/environ`)).split('\0').filter(Boolean);
@@ -69,15 +79,18 @@ async function descriptorsOf(pid: number): Promise<string[]> {
 /** What everybody on the machine could use, were it not for the unit. */
 async function layOutTemptations(): Promise<void> {
   for (const directory of OPEN_DIRECTORIES) await machine.run(['/usr/bin/install', '--directory', '--mode=1777', directory]);
-  await machine.run(['/usr/bin/install', '--mode=4755', '/usr/bin/id', SET_UID_PROGRAM]);
-  await machine.run(['/usr/bin/install', '--mode=0755', '/usr/bin/cat', CAPABLE_PROGRAM]);
-  await machine.run(['/usr/sbin/setcap', 'cap_dac_override=ep', CAPABLE_PROGRAM]);
+  const install = (mode: string, program: string, name: string) =>
+    machine.run(['/usr/bin/install', '-D', `--mode=${mode}`, program, `${BAIT}/${name}`]);
+  await install('4755', '/usr/bin/id', TEMPTATIONS.setUid);
+  await install('2755', '/usr/bin/id', TEMPTATIONS.setGid);
+  await install('0755', '/usr/bin/cat', TEMPTATIONS.capable);
+  await machine.run(['/usr/sbin/setcap', 'cap_dac_override=ep', `${BAIT}/${TEMPTATIONS.capable}`]);
 }
 
 const dropIn = (osUser: string) => `/etc/systemd/system/${unitOf(osUser)}.d`;
 
 async function removeTemptations(): Promise<void> {
-  for (const path of [...OPEN_DIRECTORIES, SET_UID_PROGRAM, CAPABLE_PROGRAM, dropIn('pia'), dropIn('quin')]) await machine.remove(path);
+  for (const path of [...OPEN_DIRECTORIES, BAIT, dropIn('pia'), dropIn('quin')]) await machine.remove(path);
   await machine.systemctl('daemon-reload');
 }
 
@@ -102,14 +115,24 @@ beforeAll(async () => {
     await kpx.publish(jobOf('pia', 'before the intruder'));
     await eventually('pia’s job is done', async () => (await kpx.done('pia')).some(({ job }) => job === 'before the intruder'));
     pids.pia = await mainPidOf('pia');
-    await tune('quin', 'ExecStart=', `ExecStart=/usr/bin/node ${FIXTURES}/intruder.mjs \${KPX_WORKSPACE}/inside.json pia ${pids.pia} stay`);
+    const probe = ['/usr/bin/node', `${FIXTURES}/../probe.mjs`];
+    const about = ['/etc/kpx', '/run/kpx/privhelper.sock', '/usr/lib/kpx/kpx-privhelper.cjs', BAIT, `${await helperPid()}`];
+    const intruder = ['/usr/bin/node', `${FIXTURES}/intruder.mjs`];
+    await tune(
+      'quin',
+      `ExecStartPre=${probe.join(' ')} \${KPX_WORKSPACE} ${about.join(' ')}`,
+      'ExecStart=',
+      `ExecStart=${intruder.join(' ')} \${KPX_WORKSPACE}/inside.json pia ${pids.pia} stay`,
+    );
     await kpx.publish(jobOf('quin'));
     inside = await report(`${WORKSPACES}/quin/inside.json`);
+    probed.inside = await report(`${WORKSPACES}/quin/probe.json`);
     pids.quin = await mainPidOf('quin');
     const file = `${WORKSPACES}/quin/outside.json`;
-    const intrude = ['/usr/bin/node', `${FIXTURES}/intruder.mjs`, file, 'pia', `${pids.pia}`];
-    await machine.run(intrude, { user: 'quin', timeoutMs: REPORT_TIMEOUT_MS });
+    await machine.run([...intruder, file, 'pia', `${pids.pia}`], { user: 'quin', timeoutMs: REPORT_TIMEOUT_MS });
     outside = (await report<Pick<Report, 'system'>>(file)).system;
+    await machine.run([...probe, `${WORKSPACES}/quin`, ...about], { user: 'quin', timeoutMs: REPORT_TIMEOUT_MS });
+    probed.outside = await report(`${WORKSPACES}/quin/probe.json`);
   });
   return async () => {
     await end();
@@ -184,8 +207,6 @@ describe('an executor that is after what is not its own', () => {
     ['have a user namespace', expect.stringContaining('Operation not permitted')],
     ['mount in namespaces of its own', expect.stringContaining('Operation not permitted')],
     ['use ptrace(2)', 'Operation not permitted'],
-    ['become root by a set-uid program', 'still itself'],
-    ['become root by a program with capabilities', 'EPERM'],
     ['make a set-uid program', 'EPERM'],
   ])('cannot %s, as other processes of the same user can', (what, refused) => {
     expect({ inside: inside.system[what], outside: outside[what] }).toEqual({ inside: refused, outside: WORKED });
@@ -215,8 +236,6 @@ describe('an executor that is after what is not its own', () => {
     ['run a unit as root', NO_BUS],
     ["run a unit as the other's", NO_BUS],
     ['watch the bus', NO_BUS],
-    ['become root by setuid(2)', 'EPERM'],
-    ['take other groups', 'EPERM'],
   ])('cannot %s', (what, refused) => {
     expect(inside.system[what]).toEqual(refused);
   });
@@ -256,6 +275,93 @@ describe('an executor that is after what is not its own', () => {
   });
 });
 
+describe('an executor that is after root', () => {
+  it.each([
+    ['call setuid(0)', 'EPERM'],
+    ['call seteuid(0)', 'EPERM'],
+    ['call setgid(0)', 'EPERM'],
+    ['call setegid(0)', 'EPERM'],
+    ['call setgroups([0])', 'EPERM'],
+    ['call initgroups(root)', 'EPERM'],
+    ['make root its real uid', 'EPERM'],
+    ['make root its effective uid', 'EPERM'],
+    ['make root its saved uid', 'EPERM'],
+    ['make root its saved gid', 'EPERM'],
+    ['gain by a set-uid program', 'still itself'],
+    ['gain by a set-gid program', 'still itself'],
+    ['gain by a program with a capability', 'EPERM'],
+    ['run su', 'the program fails'],
+    ['run mount', 'the program fails'],
+    ['run setpriv', 'the program fails'],
+    ['give a file to root', 'EPERM'],
+    ['make a device', 'EPERM'],
+    ['mount a file system', 'EPERM'],
+    ['change its root directory', 'EPERM'],
+    ['name the host', 'EPERM'],
+    ['end the machine', 'EPERM'],
+    ['name the program for core dumps', 'EROFS'],
+    ['be more urgent than others', 'EACCES'],
+    ['be safe from the out-of-memory killer', 'EACCES'],
+    ['open a controlling terminal', 'ENXIO'],
+  ])('cannot %s: %s', (what, refused) => {
+    expect(probed.inside.attempts.root[what]).toBe(refused);
+  });
+
+  it('has tried nothing else, and could have gained by three programs, were it not for its unit', () => {
+    expect(Object.keys(probed.inside.attempts.root)).toHaveLength(26);
+    const gained = Object.entries(probed.outside.attempts.root).filter(([, result]) => result === WORKED);
+    expect(gained.map(([what]) => what)).toEqual([
+      'gain by a set-uid program',
+      'gain by a set-gid program',
+      'gain by a program with a capability',
+    ]);
+  });
+});
+
+describe('an executor that is after the helper', () => {
+  it.each([
+    ...['environ', 'maps', 'auxv', 'mem', 'io', 'syscall', 'stack', 'cwd', 'root', 'exe', 'ns/mnt', 'fd/0', 'fd/1'].map((name) => [
+      `read its /proc/PID/${name}`,
+      'ENOENT',
+    ]),
+    ['list its /proc/PID/fd', 'ENOENT'],
+    ['list its /proc/PID/map_files', 'ENOENT'],
+    ['write its memory', 'ENOENT'],
+    ['write into its log', 'ENOENT'],
+    ['reach files by its root', 'ENOENT'],
+    ['attach to it', 'EPERM'],
+    ['seize it', 'EPERM'],
+    ['see whether a signal reaches it', 'EPERM'],
+    ['end it', 'EPERM'],
+    ['kill it', 'EPERM'],
+    ['stop it', 'EPERM'],
+    ['continue it', 'EPERM'],
+    ['change its limits', 'EPERM'],
+    ['change its processors', 'EPERM'],
+    ['slow it down', 'EPERM'],
+    ['have it killed first', 'ENOENT'],
+    ['list its configuration', 'EACCES'],
+    ['read its configuration', 'EACCES'],
+    ['write its configuration', 'EACCES'],
+    ['remove its configuration', 'EACCES'],
+    ['put a file beside its configuration', 'EACCES'],
+    ['read the password', 'EACCES'],
+    ['read /etc/shadow', 'EACCES'],
+    ['write its program', 'EACCES'],
+    ['remove its socket', 'EACCES'],
+    ['open its socket', 'EACCES'],
+    ['connect to it', 'EACCES'],
+  ])('cannot %s: %s', (what = '', refused) => {
+    expect(probed.inside.attempts.helper[what]).toBe(refused);
+  });
+
+  it('has tried nothing else, of which outside of its unit no more would work than to see what the configuration’s files are called', () => {
+    expect(Object.keys(probed.inside.attempts.helper)).toHaveLength(40);
+    const worked = Object.entries(probed.outside.attempts.helper).filter(([, result]) => result === WORKED);
+    expect(worked).toEqual([['list its configuration', WORKED]]);
+  });
+});
+
 describe('an executor', () => {
   const ZERO = '0000000000000000';
 
@@ -276,6 +382,15 @@ describe('an executor', () => {
     expect(status.Uid?.split('\t').map(Number)).toEqual(Array(4).fill(groups[0]));
     expect(status.Gid?.split('\t').map(Number)).toEqual(Array(4).fill(groups[0]));
     expect(status.Groups?.split(' ').map(Number)).toEqual(groups);
+  });
+
+  it('leads a session of its own, has no signal blocked, no core dump, and goes before others when memory is out', async () => {
+    const file = (name: string) => machine.readFile(`/proc/${pids.pia}/${name}`);
+    const [, , group, session, terminal] = (await file('stat')).split(') ')[1]?.split(' ') ?? [];
+    expect([group, session, terminal]).toEqual([`${pids.pia}`, `${pids.pia}`, '0']);
+    expect(fieldsOf(await file('status'))).toMatchObject({ SigBlk: ZERO, TracerPid: '0' });
+    expect(await file('limits')).toMatch(/^Max core file size +1 +1 /m);
+    expect((await file('oom_score_adj')).trim()).toBe('300');
   });
 
   it('is in a control group of its own in that of all executors', async () => {
