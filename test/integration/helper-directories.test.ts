@@ -1,20 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import {
-  chmodSync,
-  chownSync,
-  linkSync,
-  mkdirSync,
-  readdirSync,
-  renameSync,
-  statSync,
-  symlinkSync,
-  unlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, chownSync, linkSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { idsOf } from '../fixtures/helper-installation.js';
 import { aclOf, PRIVATE_ACL, snapshot } from '../fixtures/tree.js';
-import { installHelper, refusal, startHelper } from './installed-helper.js';
+import { refusal, startHelper } from './installed-helper.js';
 
 const PLACES = ['workspaces', 'temps'] as const;
 const made = (...created: string[]) => ({ kind: 'userPrepared', body: { created: expect.arrayContaining(created) } });
@@ -118,33 +107,7 @@ describe('what a user has put into the own workspace', () => {
   const withoutItself = (path: string) => Object.entries(snapshot(path)).filter(([name]) => name !== path);
 });
 
-/** What an attacker, or an administrator by mistake, could have put where a user's directory belongs. */
-const OBSTACLES: Record<string, (path: string, elsewhere: string) => void> = {
-  'a symbolic link to a directory of the user': (path, elsewhere) => symlinkSync(elsewhere, path),
-  'a symbolic link to nothing': (path) => symlinkSync('/nonexistent', path),
-  'a file of the user': (path) => {
-    writeFileSync(path, 'text');
-    chownSync(path, idsOf('alice').uid, idsOf('alice').gid);
-  },
-  'a named pipe': (path) => execFileSync('/usr/bin/mkfifo', [path]),
-  'a directory of another user': (path) => makeDirectory(path, idsOf('bob').uid, idsOf('alice').gid),
-  'a directory of root': (path) => makeDirectory(path, 0, 0),
-};
-
 describe.each(PLACES)('%s: what exists', (place) => {
-  it.each(Object.keys(OBSTACLES))('and is %s is refused and left as it is', async (kind) => {
-    const { connection, installation } = await startHelper();
-    const elsewhere = `${installation.srv}/elsewhere`;
-    makeDirectory(elsewhere, idsOf('alice').uid, idsOf('alice').gid, 0o755);
-    const path = `${installation[place]}/alice`;
-    OBSTACLES[kind]?.(path, elsewhere);
-    const before = [snapshot(installation[place]), snapshot(elsewhere)];
-    const refused = refusal('DIRECTORY_UNSAFE', `${path} `);
-    expect(await connection.prepare('alice')).toEqual(refused);
-    expect(await connection.spawn('alice')).toEqual(refused);
-    expect([snapshot(installation[place]), snapshot(elsewhere)]).toEqual(before);
-  });
-
   it.each(['root', 'alice'])('under the staging name, left by a crash and owned by %s, is taken up again', async (owner) => {
     const { connection, installation } = await startHelper();
     const { uid, gid } = idsOf(owner);
@@ -154,56 +117,4 @@ describe.each(PLACES)('%s: what exists', (place) => {
     expect(statSync(`${installation[place]}/alice`)).toMatchObject({ uid: idsOf('alice').uid, gid: idsOf('alice').gid, mode: 0o040700 });
     expect(aclOf(`${installation[place]}/alice`)).toEqual(PRIVATE_ACL);
   });
-
-  it.each(['a directory of another user', 'a symbolic link to a directory of the user', 'a named pipe'])(
-    'under the staging name and is %s is refused and left as it is',
-    async (kind) => {
-      const { connection, installation } = await startHelper();
-      const elsewhere = `${installation.srv}/elsewhere`;
-      makeDirectory(elsewhere, idsOf('alice').uid, idsOf('alice').gid, 0o755);
-      OBSTACLES[kind]?.(`${installation[place]}/.kpx-new-alice`, elsewhere);
-      const before = [snapshot(installation[place]), snapshot(elsewhere)];
-      expect(await connection.prepare('alice')).toEqual(refusal('DIRECTORY_UNSAFE', `${installation[place]}/alice `));
-      expect([snapshot(installation[place]), snapshot(elsewhere)]).toEqual(before);
-    },
-  );
-});
-
-describe.each([
-  ['writable by others (defect: the workspace parent is mode 777)', 0o777, 'root', 'is writable by others than root'],
-  ['writable by a group', 0o775, 'root', 'is writable by others than root'],
-  ['world-writable with the sticky bit', 0o1777, 'root', 'is writable by others than root'],
-  ['of a user', 0o755, 'alice', 'belongs to uid'],
-])('an ancestor that is %s', (_what, mode, owner, why) => {
-  const spoil = (path: string) => {
-    chmodSync(path, mode);
-    chownSync(path, idsOf(owner).uid, 0);
-  };
-
-  it('is refused at the start', async () => {
-    const installation = installHelper();
-    spoil(installation.srv);
-    const { code, stderr } = await installation.runHelper(['--check']);
-    expect(code).toBe(78);
-    expect(stderr).toContain(`${installation.configFile}: directories.workspace_parent: ${installation.srv} ${why}`);
-    expect(stderr).toContain(`${installation.configFile}: directories.temp_parent: ${installation.srv} ${why}`);
-  });
-
-  it.each(['srv', ...PLACES] as const)('is refused on use when %s became so afterwards, and nothing is made', async (which) => {
-    const { connection, installation } = await startHelper();
-    spoil(installation[which]);
-    const before = snapshot(installation[which]);
-    expect(await connection.spawn('alice')).toEqual(refusal('DIRECTORY_UNSAFE', `${installation[which]} ${why}`));
-    expect(snapshot(installation[which])).toEqual(before);
-  });
-});
-
-it('refuses a parent that has become a symbolic link, or has gone', async () => {
-  const { connection, installation } = await startHelper();
-  renameSync(installation.workspaces, `${installation.srv}/moved`);
-  symlinkSync(`${installation.srv}/moved`, installation.workspaces);
-  expect(await connection.prepare('alice')).toEqual(refusal('DIRECTORY_UNSAFE', `${installation.workspaces} is a symbolic link`));
-  expect(readdirSync(`${installation.srv}/moved`)).toEqual([]);
-  unlinkSync(installation.workspaces);
-  expect(await connection.prepare('alice')).toEqual(refusal('DIRECTORY_FAILED', `${installation.workspaces} does not exist`));
 });
