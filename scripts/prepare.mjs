@@ -8,9 +8,9 @@ import { fileURLToPath } from 'node:url';
 
 /**
  * What demo and tests run: the broker under test, setfacl/getfacl, a PID 1 that reaps, ip(8) for the loopback of a network namespace, certificates,
- * a wall clock that jumps.
+ * a wall clock that jumps, directories that are immutable.
  */
-export const DEBIAN_PACKAGES = ['rabbitmq-server', 'acl', 'tini', 'iproute2', 'openssl', 'libfaketime'];
+export const DEBIAN_PACKAGES = ['rabbitmq-server', 'acl', 'tini', 'iproute2', 'openssl', 'libfaketime', 'e2fsprogs'];
 
 /** sysexits.h: a service this needs is not there. */
 export const EXIT_UNAVAILABLE = 69;
