@@ -225,9 +225,9 @@ function built(directory: string, umask: number) {
   const before = process.umask(umask);
   execFileSync(process.execPath, [join(root, 'scripts/build.mjs')], { cwd: directory, stdio: ['ignore', 'ignore', 'pipe'] });
   process.umask(before);
-  const files = ['privhelper/dist/kpx-privhelper.cjs', 'broker/dist/kpx-broker.cjs', 'broker/dist/kpxctl.cjs'].map((bundle) =>
-    join(root, 'packages', bundle),
-  );
+  const folders = ['packages/broker/dist', 'packages/privhelper/dist'].map((folder) => join(root, folder));
+  const files = folders.flatMap((folder) => readdirSync(folder).flatMap((file) => (file.endsWith('.cjs') ? [join(folder, file)] : [])));
+  expect(files.length).toBeGreaterThanOrEqual(PROGRAMS.length);
   return files.map((file) => ({ inode: statSync(file).ino, mode: statSync(file).mode & 0o777, sha256: sha256(file) }));
 }
 
@@ -237,7 +237,7 @@ it(
     const first = built(root, 0o022);
     const second = built(tmpdir(), 0o077);
     expect(second.map(({ sha256 }) => sha256)).toEqual(first.map(({ sha256 }) => sha256));
-    expect(second.map(({ mode }) => mode)).toEqual([0o755, 0o755, 0o755]);
+    expect(new Set(second.map(({ mode }) => mode))).toEqual(new Set([0o755]));
     for (const [index, { inode }] of first.entries()) expect(second[index]?.inode).not.toBe(inode); // made again, indeed
   },
   BUILD_TIMEOUT_MS,
