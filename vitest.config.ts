@@ -7,7 +7,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['packages/*/src/**/*.test.ts', 'test/fixtures/**/*.test.ts', 'test/*.test.ts'],
+          include: ['packages/*/src/**/*.test.ts', 'test/{chaos,fixtures}/**/*.test.ts', 'test/*.test.ts'],
           testTimeout: 30_000, // property tests, on a machine that has other work
         },
       },

@@ -1,0 +1,120 @@
+import { describe, expect, it } from 'vitest';
+import { balance, type Evidence, type Occurrence } from './balance.js';
+import type { Sent } from './publisher.js';
+
+const sent = (over: Partial<Sent> = {}): Sent => ({ id: 'j', kind: 'ordinary', user: 'alice', confirmed: true, ...over });
+const done = (at: number, account = 'alice') => ({ job: 'j', account, at });
+const fault = (kind: Occurrence['kind'], from: number, to = from, what = ''): Occurrence => ({
+  kind,
+  what,
+  atMs: from,
+  forMs: to - from,
+  from,
+  to,
+});
+const letter = (reason: string, detail: string, at = 100_000) => ({ job: 'j', reason, detail, at });
+
+const NOTHING: Evidence = { begunAt: 0, sent: [], done: [], parked: [], queued: [], moves: [], faults: [] };
+const problems = (evidence: Partial<Evidence>) => balance({ ...NOTHING, sent: [sent()], ...evidence }).problems;
+
+describe('the books', () => {
+  it('balance when every job is done once', () => {
+    const { rows, problems } = balance({ ...NOTHING, sent: [sent()], done: [done(1)] });
+    expect(problems).toEqual([]);
+    expect(rows).toContainEqual(['done once', 1]);
+  });
+
+  it.each<[what: string, evidence: Partial<Evidence>, problem: string]>([
+    ['a confirmed job that is nowhere', {}, 'j (ordinary, alice) is lost: no trace of it'],
+    ['a job that is still in a queue', { queued: ['j'] }, 'j (ordinary, alice) is still in a queue: 1 queued'],
+    [
+      'a job that was done under another account',
+      { done: [done(1, 'bob')] },
+      'j (ordinary, alice) was done under another account: 0.0 s done by bob',
+    ],
+    ['a job that nobody published', { sent: [], done: [done(1)] }, 'j was never published'],
+    [
+      'a job that had to be parked and was done',
+      { sent: [sent({ kind: 'of root' })], done: [done(1)] },
+      'j (of root, alice) was done: 0.0 s done by alice',
+    ],
+  ])('do not balance with %s', (_, evidence, problem) => {
+    expect(problems(evidence)).toContain(problem);
+  });
+
+  it('leave open what became of a job that was not confirmed, as long as it is not in two places', () => {
+    expect(problems({ sent: [sent({ confirmed: false })] })).toEqual([]);
+    expect(problems({ sent: [sent({ confirmed: false })], done: [done(1)] })).toEqual([]);
+    expect(problems({ sent: [sent({ confirmed: false })], done: [done(1), done(2)] })).toHaveLength(1);
+  });
+});
+
+describe('a job that was done twice', () => {
+  const twice = { done: [done(100_000), done(160_000)] };
+  const moves = [{ job: 'j', how: 'job forwarded', at: 130_000, delayMs: 0 }];
+  const deferred = [{ job: 'j', how: 'job deferred', at: 120_000, delayMs: 10_000 }];
+
+  it.each<[why: string, evidence: Partial<Evidence>]>([
+    ['its executor was killed before it could acknowledge', { faults: [fault('executor: kill -9', 100_001, 100_001, 'alice')] }],
+    ['RabbitMQ forgot the acknowledgement', { faults: [fault('RabbitMQ: kill -9', 101_000, 110_000)] }],
+    ['the executor’s silent connection was not noticed yet', { faults: [fault('network: half-open', 80_000, 90_000, 'executors')] }],
+    ['the broker was killed when it moved it', { moves, faults: [fault('broker: kill -9', 130_001, 135_000)] }],
+    ['the broker was cut off when it moved it', { moves, faults: [fault('network: cut', 130_001, 130_001, 'broker')] }],
+    ['RabbitMQ stopped when it moved it back', { moves: deferred, faults: [fault('RabbitMQ: app stopped', 129_000, 131_000)] }],
+    [
+      'the broker was asked to end while RabbitMQ confirmed nothing',
+      { moves, faults: [fault('RabbitMQ: memory alarm', 129_000, 150_000), fault('broker: SIGTERM', 140_000)] },
+    ],
+  ])('is explained: %s', (_, evidence) => {
+    expect(problems({ ...twice, ...evidence })).toEqual([]);
+  });
+
+  it.each<[why: string, evidence: Partial<Evidence>]>([
+    ['nothing happened', { moves }],
+    ['another’s executor was killed', { faults: [fault('executor: kill -9', 100_001, 100_001, 'bob')] }],
+    ['the last acknowledgement alone was in danger', { faults: [fault('executor: kill -9', 160_001, 160_001, 'alice')] }],
+    ['the broker was killed long after', { moves, faults: [fault('broker: kill -9', 140_000)] }],
+    ['the broker ended in order', { moves, faults: [fault('broker: SIGTERM', 130_001)] }],
+    ['RabbitMQ confirmed nothing for a while', { moves, faults: [fault('RabbitMQ: memory alarm', 129_000, 150_000)] }],
+    ['the helper was killed', { faults: [fault('helper: kill -9', 100_001)] }],
+  ])('is not: %s', (_, evidence) => {
+    expect(problems({ ...twice, ...evidence })).toEqual([expect.stringContaining('has copies that no fault explains (1)')]);
+  });
+
+  it('needs a cause for each time beyond the first', () => {
+    const faults = [fault('executor: kill -9', 100_001, 100_001, 'alice')];
+    expect(problems({ done: [done(100_000), done(160_000), done(200_000)], faults })).toHaveLength(1);
+  });
+
+  it('is no better when it was done and parked, or done and queued', () => {
+    expect(problems({ sent: [sent()], done: [done(1)], queued: ['j'] })).toHaveLength(2);
+  });
+});
+
+describe('a parked job', () => {
+  it('that had to be parked has the reason that it had to have', () => {
+    const job = sent({ kind: 'of an unknown user' });
+    expect(problems({ sent: [job], parked: [letter('START_FAILED', 'ACCOUNT_UNKNOWN: there is none')] })).toEqual([]);
+    expect(problems({ sent: [job], parked: [letter('START_FAILED', '3 starts failed: exit 1')] })).toHaveLength(1);
+    expect(problems({ sent: [job], parked: [letter('USER_DENIED', 'ACCOUNT_UNKNOWN')] })).toHaveLength(1);
+  });
+
+  const ended = '3 starts failed, the last one: the executor ended before it was ready: exit 1';
+  it('of a user whose executor cannot start is there because the run kept it from starting', () => {
+    const broken = (from: number, user = 'alice') => fault('executor: installation broken', from, from + 5_000, user);
+    expect(problems({ parked: [letter('START_FAILED', ended)], faults: [broken(90_000)] })).toEqual([]);
+    expect(problems({ parked: [letter('START_FAILED', ended)], faults: [broken(90_000, 'bob')] })).toHaveLength(1);
+    expect(problems({ parked: [letter('START_FAILED', ended)], faults: [broken(1_000)] })).toHaveLength(1);
+    expect(problems({ parked: [letter('START_FAILED', ended)], faults: [broken(100_001)] })).toHaveLength(1);
+    expect(problems({ parked: [letter('START_FAILED', `${ended}0`)], faults: [broken(90_000)] })).toHaveLength(1);
+  });
+
+  it('of a denied user is there because the run had the user denied, at that time', () => {
+    const denied = (from: number, to: number) => fault('broker: another configuration', from, to, 'dave denied');
+    const job = sent({ user: 'dave' });
+    const parked = [letter('USER_DENIED', '"dave" is in policy.deny')];
+    expect(problems({ sent: [job], parked, faults: [denied(99_000, 101_000)] })).toEqual([]);
+    expect(problems({ sent: [job], parked, faults: [denied(80_000, 90_000)] })).toHaveLength(1);
+    expect(problems({ parked, faults: [denied(99_000, 101_000)] })).toHaveLength(1);
+  });
+});

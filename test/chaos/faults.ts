@@ -1,0 +1,133 @@
+import { writeFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Section } from '../fixtures/helper-installation.js';
+import { idsOf } from '../fixtures/kpx.js';
+import { processesOfUids } from '../fixtures/process.js';
+import type { Installation } from './installation.js';
+import type { Fault, FaultKind, QUEUE_POLICIES, RELOADS, WAYS } from './plan.js';
+
+const REFUSED = 'the configuration is refused; the old one stays in force';
+const DRAINING = 'draining: no executor is started any more';
+const DRAINED_ENOUGH = 'executors are started again';
+/** Of what passes the proxy, each way, in milliseconds. */
+const SLOW_MS = 150;
+const WATERMARK_OF_AN_ALARM = '0.00001';
+const WATERMARK = '0.4';
+
+const CONFIGURATIONS: Record<(typeof RELOADS)[number], Record<string, Section>> = {
+  'prefetch 8': { amqp: { prefetch: 8 } },
+  'max_executors 2': { policy: { max_executors: 2 } },
+  'max_starting 1': { policy: { max_starting: 1 } },
+  'dave denied': { policy: { deny: ['mallory', 'dave'] } },
+};
+
+const POLICIES: Record<(typeof QUEUE_POLICIES)[number], { pattern: string; definition: Section }> = {
+  'delay queues take one job': { pattern: '^kpx\\.delay\\.', definition: { 'max-length': 1 } },
+  'the job queue takes one job': { pattern: '^knime-jobs$', definition: { 'max-length': 1 } },
+  'the job queue is lazy': { pattern: '^knime-jobs$', definition: { 'queue-mode': 'lazy' } },
+};
+
+/** Begins a fault, and ends it when its time is over. */
+type Inflict = (on: Installation, fault: Fault) => Promise<void>;
+
+const INFLICT: Record<FaultKind, Inflict> = {
+  'broker: kill -9': async (on, { forMs }) => {
+    await on.kpx.endBroker('SIGKILL');
+    await sleep(forMs);
+    await on.startBroker();
+  },
+  'broker: SIGTERM': async (on, { forMs }) => {
+    const code = await on.kpx.endBroker('SIGTERM');
+    if (code !== 0) throw new Error(`the broker ended with ${code} after SIGTERM\n${on.kpx.brokerLog.stderr}`);
+    await sleep(forMs);
+    await on.startBroker();
+  },
+  'broker: another configuration': async (on, { what, forMs }) => {
+    const reload = async (configuration: Record<string, Section>) => {
+      on.configure(configuration);
+      await on.kpx.signal('SIGHUP', { msg: 'another configuration is in force' });
+    };
+    await reload(CONFIGURATIONS[what as keyof typeof CONFIGURATIONS]);
+    await sleep(forMs);
+    await reload({});
+  },
+  'broker: a wrong configuration': async (on) => {
+    writeFileSync(on.kpx.brokerConfigFile, '[policy]\nmax_executers = 3\n');
+    await on.kpx.signal('SIGHUP', { msg: REFUSED });
+    on.configure({});
+  },
+  'broker: drained': async (on, { forMs }) => {
+    await on.kpx.signal('SIGUSR2', { msg: DRAINING });
+    await sleep(forMs);
+    await on.kpx.signal('SIGUSR2', { msg: DRAINED_ENOUGH });
+  },
+  'executor: kill -9': async (_, { what }) => {
+    const { uid } = idsOf(what);
+    for (const pid of processesOfUids(uid, uid)) process.kill(pid, 'SIGKILL');
+  },
+  'executor: installation broken': async (on, { what, forMs }) => {
+    on.break(what);
+    await sleep(forMs);
+    on.mend(what);
+  },
+  'helper: kill -9': async (on, { forMs }) => {
+    await on.kpx.endHelper('SIGKILL');
+    await sleep(forMs);
+    await on.kpx.startHelper();
+  },
+  'helper: SIGSTOP': async (on, { forMs }) => {
+    on.kpx.helper?.kill('SIGSTOP');
+    await sleep(forMs);
+    on.kpx.helper?.kill('SIGCONT');
+  },
+  'RabbitMQ: all connections closed': async ({ rabbitmq }) => {
+    await rabbitmq.ctl('close_all_connections', '--global', 'maintenance');
+  },
+  'RabbitMQ: app stopped': async ({ rabbitmq }, { forMs }) => {
+    await rabbitmq.ctl('stop_app');
+    await sleep(forMs);
+    await rabbitmq.ctl('start_app');
+  },
+  'RabbitMQ: kill -9': async ({ rabbitmq }, { forMs }) => {
+    await rabbitmq.kill();
+    await sleep(forMs);
+    await rabbitmq.start();
+  },
+  'RabbitMQ: memory alarm': async ({ rabbitmq }, { forMs }) => {
+    await rabbitmq.ctl('set_vm_memory_high_watermark', WATERMARK_OF_AN_ALARM);
+    await sleep(forMs);
+    await rabbitmq.ctl('set_vm_memory_high_watermark', WATERMARK);
+  },
+  'RabbitMQ: queue policy': async (on, { what, forMs }) => {
+    const { pattern, definition } = POLICIES[what as keyof typeof POLICIES];
+    await on.setQueuePolicy('fault', pattern, definition);
+    await sleep(forMs);
+    await on.removeQueuePolicy('fault');
+  },
+  'network: cut': async (on, fault) => {
+    wayOf(on, fault).cut();
+  },
+  'network: refusing': async (on, fault) => {
+    wayOf(on, fault).refuse();
+    wayOf(on, fault).cut();
+    await sleep(fault.forMs);
+    wayOf(on, fault).heal();
+  },
+  'network: slow': async (on, fault) => {
+    wayOf(on, fault).delay(SLOW_MS);
+    await sleep(fault.forMs);
+    wayOf(on, fault).heal();
+  },
+  'network: half-open': async (on, fault) => {
+    wayOf(on, fault).halfOpen();
+    await sleep(fault.forMs);
+    wayOf(on, fault).heal();
+  },
+};
+
+const wayOf = ({ ways }: Installation, { what }: Fault) => ways[what as (typeof WAYS)[number]];
+
+/** Resolves when the fault is over and what was ended is started again. Rejects when the installation does not do what it must. */
+export async function inflict(on: Installation, fault: Fault): Promise<void> {
+  await INFLICT[fault.kind](on, fault);
+}

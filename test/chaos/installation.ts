@@ -1,0 +1,144 @@
+import { chmodSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { eventually } from '../fixtures/eventually.js';
+import type { Section } from '../fixtures/helper-installation.js';
+import type { JsonLog } from '../fixtures/json-log.js';
+import { checkout, Kpx, node } from '../fixtures/kpx.js';
+import { JOB_QUEUES } from '../fixtures/ledger.js';
+import { type RabbitmqServer, startRabbitmq } from '../fixtures/rabbitmq.js';
+import { TcpProxy } from '../fixtures/tcp-proxy.js';
+import { USERS, type WAYS } from './plan.js';
+
+/** Agreed with every client, in seconds: a silent peer is noticed after two or three of them. Less, and a busy machine looks like a silent peer. */
+const HEARTBEAT_S = 6;
+/** How long RabbitMQ waits before it moves on a job again that its target did not take, in milliseconds; 3 minutes by itself. */
+const MOVE_AGAIN_MS = 3_000;
+/** How long a started broker may take until it says something, in milliseconds: from then on it heeds signals. */
+const FIRST_LINE_TIMEOUT_MS = 30_000;
+/** How long one job is worked on, in milliseconds. */
+export const JOB_MS = 50;
+/** A silence is noticed after so many milliseconds at most. */
+export const SILENCE_NOTICED_MS = 3 * HEARTBEAT_S * 1_000;
+/** Failed starts count for this long, and what has gone wrong too often is tried again after this long, in milliseconds. */
+export const START_WINDOW_MS = 60_000;
+export const BACKOFF_MAX_MS = 5_000;
+
+const BASE_POLICY = 'never full';
+const NEVER_FULL: Section = { 'max-length': 1_000_000, overflow: 'reject-publish' };
+
+const BROKER_HOST = '127.0.0.2';
+const EXECUTORS_HOST = '127.0.0.3';
+
+/** A kpx that reaches RabbitMQ through proxies only, one for the broker and one for the executors, and what can be done to it. */
+export class Installation {
+  /** Of every broker that has run, in order. */
+  readonly brokerLogs: JsonLog[] = [];
+  readonly #links: string;
+
+  private constructor(
+    readonly rabbitmq: RabbitmqServer,
+    readonly kpx: Kpx,
+    readonly ways: Record<(typeof WAYS)[number], TcpProxy>,
+    links: string,
+  ) {
+    this.#links = links;
+  }
+
+  static async start(): Promise<Installation> {
+    const application = { dead_letter_worker_publisher_confirm_timeout: MOVE_AGAIN_MS };
+    const rabbitmq = await startRabbitmq({ settings: { heartbeat: HEARTBEAT_S }, application });
+    const vhost = await rabbitmq.createKnimeVhost();
+    // The same port on other addresses: by the port the broker knows its executors' connections.
+    const port = rabbitmq.amqpPort;
+    const target = { host: rabbitmq.host, port };
+    const ways = {
+      broker: await TcpProxy.start(target, { host: BROKER_HOST, port }),
+      executors: await TcpProxy.start(target, { host: EXECUTORS_HOST, port }),
+    };
+    // A link for each account leads to the executor, so that one account's installation can be broken.
+    const links = mkdtempSync('/srv/kpx-chaos-');
+    chmodSync(links, 0o755);
+    const kpx = new Kpx(vhost, {
+      msgq: at(EXECUTORS_HOST, vhost.url('executor')),
+      helper: { executor: { command: [node(), `${links}/{user}.mjs`, '-data', '{workspace}'] } },
+      // One user's executor ends when it has nothing to do, and is started again for the next job.
+      standIn: { BOOT_MS: '300', JOB_MS: String(JOB_MS), PREFETCH: '8', IDLE_MS_dave: '3000' },
+    });
+    const installation = new Installation(rabbitmq, kpx, ways, links);
+    for (const user of USERS) installation.mend(user);
+    installation.configure({});
+    await installation.setQueuePolicy(BASE_POLICY, '^(knime-jobs|kpx\\.delay\\..*)$', {});
+    await kpx.startHelper();
+    await installation.startBroker();
+    await kpx.brokerLog.line({ msg: 'consuming' });
+    const delayQueues = JOB_QUEUES.filter((queue) => queue.startsWith('kpx.'));
+    await rabbitmq.registered(vhost.vhost, delayQueues);
+    return installation;
+  }
+
+  /** Writes the broker's configuration: what all have, and what differs. */
+  configure({ amqp, policy, ...others }: Record<string, Section>): void {
+    this.kpx.configureBroker({
+      amqp: { urls: [at(BROKER_HOST, this.kpx.vhost.urlWithoutPassword('broker'))], ...amqp },
+      executors: { start_timeout: '30s' },
+      policy: {
+        deny: ['mallory'],
+        start_attempts: 3,
+        start_window: `${START_WINDOW_MS}ms`,
+        backoff_initial: '300ms',
+        backoff_max: `${BACKOFF_MAX_MS}ms`,
+        ...policy,
+      },
+      log: { level: 'debug' },
+      ...others,
+    });
+  }
+
+  /** Resolves when it heeds signals; RabbitMQ and the helper may be away. */
+  async startBroker(): Promise<void> {
+    await this.kpx.startBroker({ wait: false });
+    const log = this.kpx.brokerLog;
+    this.brokerLogs.push(log);
+    await eventually('the broker says something', () => log.lines.length > 0, FIRST_LINE_TIMEOUT_MS);
+  }
+
+  /** From now on the executor of this account fails at its start, as when what it was installed on is gone. */
+  break(account: string): void {
+    rmSync(join(this.#links, `${account}.mjs`));
+  }
+
+  mend(account: string): void {
+    symlinkSync(join(checkout(), 'test/fixtures/knime/executor.mjs'), join(this.#links, `${account}.mjs`));
+  }
+
+  /**
+   * In every policy a queue that is full refuses. Where one sets a limit for the first time, RabbitMQ (seen with 3.10) applies it before it heeds
+   * `overflow`, and drops what the queue has beyond it: so there is a limit from the beginning that is never reached.
+   */
+  async setQueuePolicy(name: string, pattern: string, definition: Section): Promise<void> {
+    const body = { pattern, definition: { ...NEVER_FULL, ...definition }, 'apply-to': 'queues', priority: name === BASE_POLICY ? 0 : 1 };
+    await this.rabbitmq.api('PUT', this.#policyPath(name), body);
+  }
+
+  async removeQueuePolicy(name: string): Promise<void> {
+    await this.rabbitmq.api('DELETE', this.#policyPath(name));
+  }
+
+  #policyPath(name: string): string {
+    return `policies/${encodeURIComponent(this.kpx.vhost.vhost)}/${encodeURIComponent(name)}`;
+  }
+
+  /** Whatever state it is in. */
+  async remove(): Promise<void> {
+    await this.kpx.endBroker('SIGKILL');
+    await this.kpx.endHelper('SIGKILL');
+    await Promise.all(Object.values(this.ways).map((proxy) => proxy.close()));
+    await this.rabbitmq.remove();
+  }
+}
+
+function at(host: string, address: string): string {
+  const url = new URL(address);
+  url.hostname = host;
+  return url.href;
+}

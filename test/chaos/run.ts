@@ -1,0 +1,125 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { eventually } from '../fixtures/eventually.js';
+import { idOf, JOB_QUEUES, takeStock } from '../fixtures/ledger.js';
+import { type Balance, balance, type Done, type Move, type Occurrence, type Parked } from './balance.js';
+import { inflict } from './faults.js';
+import { Installation } from './installation.js';
+import { type Fault, type Plan, type Publication, planOf, USERS } from './plan.js';
+import { Publisher, type Sent } from './publisher.js';
+
+/** After the last fault: until every job is where it stays, in milliseconds. */
+const SETTLE_TIMEOUT_MS = 300_000;
+/** One fault with what it takes to begin and to end, or one publication while RabbitMQ is away, takes so long at most, in milliseconds. */
+const STEP_TIMEOUT_MS = 120_000;
+/** An orderly end of broker and helper, in milliseconds. */
+const STOP_TIMEOUT_MS = 30_000;
+const MOVES: readonly unknown[] = ['job forwarded', 'job deferred', 'job parked'];
+
+/**
+ * One run: jobs are published and faults happen as the seed has it, then everything may settle, then the books are balanced. Needs the private
+ * machine, with accounts. `say` gets a line for each fault when it begins. Rejects when a part does not do what it must, or does not come back.
+ */
+export async function chaos(seed: number, durationMs: number, say: (line: string) => void): Promise<Balance> {
+  const plan = planOf(seed, durationMs);
+  const on = await Installation.start();
+  try {
+    const begunAt = Date.now();
+    const saySo = (what: string) => say(`${((Date.now() - begunAt) / 1_000).toFixed(1).padStart(6)} s  ${what}`);
+    const seen = await carryOut(plan, on, begunAt, saySo);
+    saySo('the faults are over');
+    await settled(on);
+    saySo('every job is where it stays');
+    await within(STOP_TIMEOUT_MS, 'SIGTERM to broker and helper', on.kpx.stop());
+    return balance({ begunAt, ...seen, ...(await ledger(on, seen.sent)), moves: movesOf(on) });
+  } finally {
+    await on.remove();
+  }
+}
+
+/** Rejects when this takes longer. */
+async function within<T>(ms: number, what: string, work: Promise<T>): Promise<T> {
+  const over = new AbortController();
+  const late = sleep(ms, undefined, { signal: over.signal }).then(() => {
+    throw new Error(`${what}: not over after ${ms} ms`);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    over.abort();
+  }
+}
+
+/** Publishes and inflicts, everything at its time. What has been done is what the publisher has sent and when the faults really were. */
+async function carryOut({ faults, publications }: Plan, on: Installation, begunAt: number, say: (what: string) => void) {
+  const publisher = new Publisher(on.kpx.vhost.url('publisher'));
+  const occurred: Occurrence[] = [];
+  let failed = false;
+  const inOrder = async <T extends { readonly atMs: number }>(planned: readonly T[], act: (one: T) => Promise<void>) => {
+    try {
+      for (const one of planned) {
+        await sleep(Math.max(0, begunAt + one.atMs - Date.now()));
+        if (failed) return;
+        await act(one);
+      }
+    } catch (error) {
+      failed = true; // what is under way comes to its end, nothing more is begun
+      throw error;
+    }
+  };
+  const act = async (fault: Fault) => {
+    say(inWords(fault));
+    const from = Date.now();
+    await within(STEP_TIMEOUT_MS, inWords(fault), inflict(on, fault));
+    occurred.push({ ...fault, from, to: Date.now() });
+  };
+  const publish = ({ jobs }: Publication) => within(STEP_TIMEOUT_MS, 'a publication', publisher.publish(jobs));
+  const all = [inOrder(publications, publish), ...faults.map((planned) => inOrder(planned, act))];
+  const outcomes = await Promise.allSettled(all);
+  await publisher.close();
+  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+  return { sent: publisher.sent, faults: occurred };
+}
+
+function inWords({ kind, what, forMs }: Fault): string {
+  return `${kind}${what === '' ? '' : ` (${what})`}${forMs === 0 ? '' : `, for ${forMs} ms`}`;
+}
+
+/** Resolves when all queues but the dead letters have been empty twice in a row, of unacknowledged jobs too; in any case after a while. */
+async function settled({ rabbitmq, kpx }: Installation): Promise<void> {
+  let empty = 0;
+  const look = async () => {
+    const list = await rabbitmq.ctl('list_queues', '--vhost', kpx.vhost.vhost, '--no-table-headers', 'name', 'messages').catch(() => '');
+    if (list === '') return false;
+    const waiting = list
+      .split('\n')
+      .map((line) => line.split('\t'))
+      .filter(([name, count]) => JOB_QUEUES.includes(name ?? '') && Number(count) > 0);
+    empty = waiting.length === 0 ? empty + 1 : 0;
+    return empty >= 2;
+  };
+  await eventually('all queues are empty', look, SETTLE_TIMEOUT_MS).catch(() => {}); // what is left is counted, and a problem
+}
+
+/** What the executors have written, and what RabbitMQ has. */
+async function ledger({ kpx }: Installation, sent: readonly Sent[]) {
+  const confirmed = sent.filter((job) => job.confirmed).map(({ id }) => id);
+  const stock = await takeStock(confirmed, [kpx], USERS, kpx.vhost.url('admin'));
+  const done = USERS.flatMap((account) => kpx.done(account).map(({ job, at }): Done => ({ job, account, at })));
+  const queued = [...stock.queued].flatMap(([job, times]) => Array<string>(times).fill(job));
+  const parked = stock.letters.map((letter): Parked => {
+    const { 'x-kpx-reason': reason, 'x-kpx-detail': detail, 'x-kpx-parked-at': at } = letter.headers;
+    return { job: idOf(letter), reason: String(reason), detail: String(detail), at: Date.parse(String(at)) };
+  });
+  return { done, queued, parked };
+}
+
+/** The brokers' own word, for where copies come from. */
+function movesOf({ brokerLogs }: Installation): Move[] {
+  const lines = brokerLogs.flatMap((log) => log.lines).filter(({ msg }) => MOVES.includes(msg));
+  return lines.map(({ job, time, delay_ms, msg }) => ({
+    job: String(job),
+    how: String(msg),
+    at: Date.parse(String(time)),
+    delayMs: Number(delay_ms ?? 0),
+  }));
+}

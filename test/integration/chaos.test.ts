@@ -1,0 +1,14 @@
+import { expect, it } from 'vitest';
+import { chaos } from '../chaos/run.js';
+
+/** Of `npm run chaos`: a seed that has broker, helper, executor and RabbitMQ killed and a network cut within this time. */
+const SEED = 1502;
+const FAULTS_MS = 16_000;
+const TIMEOUT_MS = 420_000;
+
+it(`the books balance after random faults (seed ${SEED})`, { timeout: TIMEOUT_MS }, async () => {
+  const { rows, problems } = await chaos(SEED, FAULTS_MS, console.log);
+  console.log(rows.map(([what, jobs]) => `${what}: ${jobs}`).join('\n'));
+  expect(problems).toEqual([]);
+  expect(Object.fromEntries(rows)['done once']).toBeGreaterThan(50);
+});
