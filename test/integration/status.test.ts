@@ -1,0 +1,73 @@
+import { spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { describe, expect, it } from 'vitest';
+import { checkout, idsOf, type Kpx, node } from '../fixtures/kpx.js';
+import { installKpx, runKpxctl, startKpx } from './installed-kpx.js';
+
+const status = (kpx: Kpx, ...args: string[]) => runKpxctl(['status', '--config', kpx.brokerConfigFile, ...args]);
+
+/** What `kpxctl status` writes on a terminal that has colours. */
+async function onTerminal(kpx: Kpx, env: Record<string, string>): Promise<string> {
+  const command = `${node()} ${join(checkout(), 'packages/broker/dist/kpxctl.cjs')} status --config ${kpx.brokerConfigFile}`;
+  const terminal = spawn('/usr/bin/script', ['--quiet', '--return', '--command', command, '/dev/null'], {
+    env: { TERM: 'xterm-256color', SHELL: '/bin/sh', ...env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  return await text(terminal.stdout);
+}
+
+describe('kpxctl status', () => {
+  it('says what the broker is doing, and that the file is in force', async () => {
+    const kpx = await startKpx();
+    const lines = [
+      'broker  consuming "knime-jobs"; executors: 0, of which starting: 0; jobs held: 0',
+      'starts  executors, as jobs come',
+      `file    ${kpx.brokerConfigFile} is in force`,
+      '',
+    ];
+    expect(await status(kpx)).toEqual({ code: 0, stdout: lines.join('\n'), stderr: '' });
+  });
+
+  it('says that the host is being drained, and what a reload would change', async () => {
+    const kpx = await startKpx();
+    await kpx.signal('SIGUSR2', { msg: 'draining: no executor is started any more' });
+    kpx.configureBroker({ policy: { max_executors: 7 } });
+    expect(JSON.parse((await status(kpx, '--json')).stdout)).toEqual({
+      doing: 'consuming "knime-jobs", draining; executors: 0, of which starting: 0; jobs held: 0',
+      draining: true,
+      config_file: { path: kpx.brokerConfigFile, changed: ['policy.max_executors: 40 -> 7'] },
+    });
+    const { stdout } = await status(kpx);
+    expect(stdout).toContain('starts  none: the host is being drained\n');
+    expect(stdout).toContain('file    a reload would change (times in ms, memory in bytes):\n  policy.max_executors: 40 -> 7\n');
+  });
+
+  it('says that a reload would refuse the file, and why', async () => {
+    const kpx = await startKpx();
+    writeFileSync(kpx.brokerConfigFile, `[control]\nsocket = "${kpx.controlSocket}"\n[policy]\nmax_executers = 7\n`);
+    expect(await status(kpx)).toMatchObject({ code: 0, stdout: expect.stringContaining('a reload would refuse it:\n') });
+    const { config_file } = JSON.parse((await status(kpx, '--json')).stdout);
+    expect(config_file.wrong).toContain('policy.max_executers: unknown key; did you mean "max_executors"?');
+  });
+
+  it('has colours on a terminal, and nowhere else', async () => {
+    const kpx = await startKpx();
+    const bold = '\u001b[1mbroker';
+    expect(await onTerminal(kpx, {})).toContain(bold);
+    expect(await onTerminal(kpx, { NO_COLOR: '1' })).not.toContain('\u001b');
+    expect((await status(kpx)).stdout).not.toContain('\u001b');
+  });
+
+  it('ends with 69 where no broker answers, and for others than root and the broker', async () => {
+    const kpx = await installKpx();
+    expect(await status(kpx)).toMatchObject({ code: 69, stderr: expect.stringContaining('the broker does not run') });
+    await kpx.startHelper();
+    await kpx.startBroker();
+    writeFileSync(`${kpx.etc}/public.toml`, `[control]\nsocket = "${kpx.controlSocket}"\n`, { mode: 0o644 });
+    const asked = (ids: object) => runKpxctl(['status', '--config', `${kpx.etc}/public.toml`], ids);
+    expect(await asked(idsOf('bob'))).toMatchObject({ code: 69, stderr: `no permission to use ${kpx.controlSocket}: ask as root\n` });
+    expect(await asked(idsOf('kpx-broker'))).toMatchObject({ code: 0 });
+  });
+});
