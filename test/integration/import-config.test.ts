@@ -1,5 +1,5 @@
-import { execFile } from 'node:child_process';
-import { chownSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { execFile, execFileSync } from 'node:child_process';
+import { chownSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { parse } from 'smol-toml';
@@ -11,6 +11,27 @@ import { checkout, idsOf, node } from '../fixtures/kpx.js';
 import { installKpx, jobsDone, publish } from './installed-kpx.js';
 
 const PROGRAM = join(checkout(), 'packages/broker/dist/kpxctl.cjs');
+/** What a tmpfs gives to a small file. */
+const PAGE_BYTES = 4_096;
+
+const importConfig = (file: string, directory: string) =>
+  promisify(execFile)(node(), [PROGRAM, 'import-config', file, '--output-dir', directory]);
+
+it('leaves nothing behind where the file system is full', async () => {
+  const { etc } = await installKpx();
+  const [file, full] = [join(etc, 'original.json'), join(etc, 'full')];
+  mkdirSync(full);
+  // Room for two of the files.
+  execFileSync('/usr/bin/mount', ['-t', 'tmpfs', '-o', `size=${2 * PAGE_BYTES}`, 'tmpfs', full]);
+  const names = { rabbitmq_host_name: 'h', rabbitmq_virtual_host: 'v', rabbitmq_client_user: 'u', rabbitmq_client_password: 'p' };
+  writeFileSync(file, JSON.stringify({ ...names, knime_home: '/opt/knime' }));
+  const imported = join(full, 'imported');
+  await expect(importConfig(file, imported)).rejects.toMatchObject({
+    code: 73,
+    stderr: `${imported} cannot be made: ENOSPC. Nothing was written.\n`,
+  });
+  expect(readdirSync(full)).toEqual([]);
+});
 
 it('makes, of the settings of the original, what kpx starts and runs jobs with', async () => {
   const kpx = await installKpx();
@@ -36,7 +57,7 @@ it('makes, of the settings of the original, what kpx starts and runs jobs with',
   };
   const [file, imported] = [join(kpx.etc, 'original.json'), join(kpx.etc, 'imported')];
   writeFileSync(file, JSON.stringify(original), { mode: 0o600 });
-  const { stdout, stderr } = await promisify(execFile)(node(), [PROGRAM, 'import-config', file, '--output-dir', imported]);
+  const { stdout, stderr } = await importConfig(file, imported);
   expect([stderr, stdout.includes(users.admin.password)]).toEqual(['', false]);
   expect(statSync(join(imported, 'amqp-password')).mode & 0o777).toBe(0o600);
 

@@ -120,51 +120,49 @@ function refusals(file: string, content: string, schema: typeof brokerSchema | t
   }
 }
 
-/** Where each setting goes; a setting that is nowhere goes is in {@link DROPPED}. */
-const TARGETS: Partial<Record<Setting, string>> = {
-  log_level: 'broker.toml: log.level',
-  ca_cert_file: 'broker.toml: amqp.tls.ca_file',
-  rabbitmq_host_name: 'broker.toml: amqp.urls; executor-msgq',
-  rabbitmq_virtual_host: 'broker.toml: amqp.urls; executor-msgq',
-  rabbitmq_client_user: 'broker.toml: amqp.urls; executor-msgq',
-  rabbitmq_client_password: 'amqp-password; executor-msgq',
-  rabbitmq_port: 'broker.toml: amqp.urls; executor-msgq',
-  rabbitmq_protocol: 'broker.toml: amqp.urls; executor-msgq',
-  rabbitmq_queue_name: 'broker.toml: amqp.queue',
-  rabbitmq_exchange: 'broker.toml: amqp.exchange',
-  rabbitmq_routing_key: 'broker.toml: amqp.routing_key',
-  knime_home: DROP_IN,
-  max_attempts_executor_start: 'broker.toml: policy.start_attempts',
-  seconds_sleep_executor_start: 'broker.toml: policy.backoff_initial',
-  local_knime_user_os_user_mapping: 'privhelper.toml: accounts.map',
-};
-
+const URLS = 'broker.toml: amqp.urls; executor-msgq';
 const JOURNAL = 'kpx logs to the journal, which keeps and rotates it: journalctl -t kpx-broker, and journald.conf(5)';
 
-const DROPPED: Partial<Record<Setting, string>> = {
-  log_file: JOURNAL,
-  log_rotation_when: JOURNAL,
-  log_rotation_interval: JOURNAL,
-  log_rotation_keep: JOURNAL,
-  knime_workspace_parent_folder:
-    'users could write to it, which kpx refuses: workspaces are below /srv/kpx/workspaces, and start empty (directories.workspace_parent)',
-  seconds_sleep_executor_existing: 'kpx does not sleep: jobs of a user whose executor runs go on at once',
+/** What becomes of each setting: where it goes, or why it goes nowhere. */
+const FATES: Record<Setting, { readonly to: string } | { readonly why: string }> = {
+  log_file: { why: JOURNAL },
+  log_level: { to: 'broker.toml: log.level' },
+  log_rotation_when: { why: JOURNAL },
+  log_rotation_interval: { why: JOURNAL },
+  log_rotation_keep: { why: JOURNAL },
+  ca_cert_file: { to: 'broker.toml: amqp.tls.ca_file' },
+  rabbitmq_host_name: { to: URLS },
+  rabbitmq_virtual_host: { to: URLS },
+  rabbitmq_client_user: { to: URLS },
+  rabbitmq_client_password: { to: 'amqp-password; executor-msgq' },
+  rabbitmq_port: { to: URLS },
+  rabbitmq_protocol: { to: URLS },
+  rabbitmq_queue_name: { to: 'broker.toml: amqp.queue' },
+  rabbitmq_exchange: { to: 'broker.toml: amqp.exchange' },
+  rabbitmq_routing_key: { to: 'broker.toml: amqp.routing_key' },
+  knime_home: { to: DROP_IN },
+  knime_workspace_parent_folder: {
+    why: 'users could write to it, which kpx refuses: workspaces are below /srv/kpx/workspaces, and start empty (directories.workspace_parent)',
+  },
+  max_attempts_executor_start: { to: 'broker.toml: policy.start_attempts' },
+  seconds_sleep_executor_start: { to: 'broker.toml: policy.backoff_initial' },
+  seconds_sleep_executor_existing: { why: 'kpx does not sleep: jobs of a user whose executor runs go on at once' },
+  local_knime_user_os_user_mapping: { to: 'privhelper.toml: accounts.map' },
 };
 
-const NO_WAIT = 'kpx does wait between attempts: policy.backoff_initial has its default';
+const NO_WAIT = { why: 'kpx does wait between attempts: policy.backoff_initial has its default' };
 
 function reportOf(original: Original): Report {
-  const settings = Object.keys(original) as Setting[];
-  const isWaitOfNothing = (setting: Setting) => setting === 'seconds_sleep_executor_start' && original[setting] === 0;
-  const mapped = settings.flatMap((setting) => {
-    const to = isWaitOfNothing(setting) ? undefined : TARGETS[setting];
-    return to === undefined ? [] : [{ setting, value: shown(setting, original[setting]), to }];
-  });
-  const dropped = settings.flatMap((setting) => {
-    const why = isWaitOfNothing(setting) ? NO_WAIT : DROPPED[setting];
-    return why === undefined ? [] : [{ setting, why }];
-  });
-  return { mapped, dropped, todo: todoOf(original) };
+  const fates = (Object.keys(original) as Setting[]).map((setting) => ({ setting, ...fateOf(setting, original) }));
+  return {
+    mapped: fates.flatMap((fate) => ('to' in fate ? [{ ...fate, value: shown(fate.setting, original[fate.setting]) }] : [])),
+    dropped: fates.flatMap((fate) => ('why' in fate ? [fate] : [])),
+    todo: todoOf(original),
+  };
+}
+
+function fateOf(setting: Setting, original: Original): { to: string } | { why: string } {
+  return setting === 'seconds_sleep_executor_start' && original[setting] === 0 ? NO_WAIT : FATES[setting];
 }
 
 function shown(setting: Setting, value: unknown): string {
