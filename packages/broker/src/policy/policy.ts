@@ -4,7 +4,7 @@ import { type Rule, ruleFor } from './rules.js';
 
 /*
  * What operators tune, as pure functions: from the policy, a user, and the load of the machine to a decision and its reason in words. The same
- * words are in the log, with parked and deferred jobs, and in `kpx-broker explain`.
+ * words are in the log, with parked and deferred jobs, and in `kpxctl explain`.
  */
 
 /** `[policy]`, `[jobs]` and `[executors]`; times in milliseconds, memory in bytes. */
