@@ -39,7 +39,7 @@ function codeLines(file: string): number {
 }
 
 describe('what runs as root stays small', () => {
-  const CODE_LINES_MAX = 1_076;
+  const CODE_LINES_MAX = 1_077;
 
   it(`has at most ${CODE_LINES_MAX} lines of code without the direct launcher`, () => {
     const own = code.filter((file) => file.startsWith('packages/privhelper/src/') && !file.endsWith('/launchers/direct.ts'));

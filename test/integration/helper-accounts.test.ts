@@ -54,8 +54,8 @@ describe('an account', () => {
     expect(await above.connection.prepare('alice')).toEqual(refusal('ACCOUNT_DENIED', `its uid ${uid} is below min_uid ${uid + 1}`));
   });
 
-  it('in denied_users is refused, also under a name that is mapped to it', async () => {
-    const { connection } = await withAccounts({ denied_users: ['mallory'], map: { mal: 'mallory' } });
+  it('in denied_users, in whatever case, is refused, also under a name that is mapped to it', async () => {
+    const { connection } = await withAccounts({ denied_users: ['Mallory'], map: { mal: 'mallory' } });
     const refused = refusal('ACCOUNT_DENIED', 'the account "mallory" may not have an executor: it is in denied_users');
     expect(await connection.prepare('mallory')).toEqual(refused);
     expect(await connection.prepare('mal')).toEqual(refused);

@@ -36,7 +36,8 @@ export async function judgeAccount(knimeUser: KnimeUser, config: AccountsConfig,
 function judgeEntry(osUser: OsUser, entry: PasswdEntry, config: AccountsConfig): void {
   if (entry.uid === 0 || entry.gid === 0) throw denied(osUser, 'it has the uid or gid of root');
   if (entry.uid < config.min_uid) throw denied(osUser, `its uid ${entry.uid} is below min_uid ${config.min_uid}`);
-  if (config.denied_users.includes(osUser)) throw denied(osUser, 'it is in denied_users');
+  const isIt = (name: string) => foldCase(name, config.case) === foldCase(osUser, config.case);
+  if (config.denied_users.some(isIt)) throw denied(osUser, 'it is in denied_users');
   if (config.denied_shells.includes(entry.shell)) throw denied(osUser, `its shell ${entry.shell} is in denied_shells`);
   if (!PLAIN_PATH.test(entry.home)) throw denied(osUser, 'its home is not a plain absolute path');
   if (!PLAIN_PATH.test(entry.shell)) throw denied(osUser, 'its shell is not a plain absolute path');
