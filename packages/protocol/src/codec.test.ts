@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import protobuf from 'protobufjs/minimal.js';
 import { describe, expect, it } from 'vitest';
+import { anyRequest, anyResponse, damaged, number, requests, responses } from '../test-fixtures/messages.js';
 import {
   decodeRequest,
   decodeResponse,
@@ -11,15 +12,14 @@ import {
   ProtocolViolation,
   type Request,
   type Response,
-  SpawnOutcome,
-  StopMode,
 } from './codec.js';
-import { ERRORS, type ErrorCode } from './errors.js';
 import { EXECUTORS_PER_PAGE, KNIME_USERS_PER_ACCOUNT_MAX, MESSAGE_CHARS_MAX, NAME_CHARS_MAX, PACKET_BYTES_MAX } from './limits.js';
 
 const { Writer } = protobuf;
 
 const UINT32_MAX = 0xffff_ffff;
+/** A second or two, where nothing else runs. */
+const DAMAGED_TIMEOUT_MS = 60_000;
 const VARINT = 0;
 const BYTES = 2;
 const GROUP_START = 3;
@@ -52,58 +52,6 @@ function message(...fields: Field[]): Buffer {
 
 const prepareUser = (name: string) => message([ID, 1], [PREPARE_USER, message([1, name])]);
 
-const number = fc.integer({ min: 1, max: UINT32_MAX });
-const name = fc.stringMatching(/^[A-Za-z0-9_@\\][A-Za-z0-9._@\\-]{0,63}$/).filter((text) => /[^0-9]/.test(text));
-const profile = fc.stringMatching(/^[a-z][a-z0-9-]{0,31}$/);
-const description = fc.string({ unit: 'binary', maxLength: MESSAGE_CHARS_MAX / 2 });
-const executor = fc.record({
-  osUser: name,
-  uid: number,
-  knimeUsers: fc.array(name, { maxLength: KNIME_USERS_PER_ACCOUNT_MAX }),
-  state: fc.constantFrom(...Object.values(ExecutorState)),
-  sinceMs: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
-  mainPid: fc.nat(UINT32_MAX),
-  lastExit: description,
-  cpuMs: fc.maxSafeNat(),
-});
-
-const requests: Record<Request['verb'], fc.Arbitrary<unknown>> = {
-  hello: fc.record({ version: number }),
-  prepareUser: fc.record({ knimeUser: name }),
-  spawnExecutor: fc.record({ knimeUser: name, profile }),
-  stopExecutor: fc.record({ knimeUser: name, mode: fc.constantFrom(...Object.values(StopMode)) }),
-  listExecutors: fc.record({ page: number }),
-};
-const responses: Record<Response['kind'], fc.Arbitrary<unknown>> = {
-  hello: fc.record({ version: number, requestsInFlightMax: number, executorsMax: number }),
-  userPrepared: fc.record({ osUser: name, uid: number, created: fc.subarray(['home', 'workspace', 'temp']) }),
-  executorSpawned: fc.record({ outcome: fc.constantFrom(...Object.values(SpawnOutcome)), executor }),
-  executorStopped: fc.record({ osUser: name, uid: number }),
-  executorPage: fc.record({ executors: fc.array(executor, { maxLength: 3 }), more: fc.boolean() }),
-  error: fc.record({ code: fc.constantFrom(...(Object.keys(ERRORS) as ErrorCode[])), message: description }),
-};
-
-const anyRequest = fc.oneof(
-  ...Object.entries(requests).map(([verb, body]) => fc.record({ id: number, verb: fc.constant(verb), body })),
-) as fc.Arbitrary<Request>;
-const anyResponse = fc.oneof(
-  ...Object.entries(responses).map(([kind, body]) => fc.record({ id: number, kind: fc.constant(kind), body })),
-) as fc.Arbitrary<Response>;
-
-/** Any bytes, or the bytes of a good packet with a few of them changed, dropped or added: those get much further. */
-function damaged(packet: fc.Arbitrary<Buffer>): fc.Arbitrary<Buffer> {
-  const byte = fc.integer({ min: 0, max: 255 });
-  const splice = fc.record({ at: fc.nat(), drop: fc.nat({ max: 2 }), insert: fc.array(byte, { maxLength: 3 }) });
-  return fc.oneof(
-    fc.uint8Array({ maxLength: 64 }).map((bytes) => Buffer.from(bytes)),
-    fc.tuple(packet, fc.array(splice, { minLength: 1, maxLength: 3 })).map(([good, splices]) => {
-      const bytes = [...good];
-      for (const { at, drop, insert } of splices) bytes.splice(at % bytes.length, drop, ...insert);
-      return Buffer.from(bytes);
-    }),
-  );
-}
-
 /** Throws unless the bytes are refused as a violation or are what encoding their meaning gives. */
 function expectCanonicalOrRefused<T>(bytes: Buffer, decode: (packet: Buffer) => T, encode: (message: T) => Buffer): void {
   let meaning: T;
@@ -126,12 +74,16 @@ describe('a request', () => {
     );
   });
 
-  it('comes from no bytes but those it is encoded to', () => {
-    fc.assert(
-      fc.property(damaged(anyRequest.map(encodeRequest)), (bytes) => expectCanonicalOrRefused(bytes, decodeRequest, encodeRequest)),
-      { numRuns: 5000 },
-    );
-  });
+  it(
+    'comes from no bytes but those it is encoded to',
+    () => {
+      fc.assert(
+        fc.property(damaged(anyRequest.map(encodeRequest)), (bytes) => expectCanonicalOrRefused(bytes, decodeRequest, encodeRequest)),
+        { numRuns: 5000 },
+      );
+    },
+    DAMAGED_TIMEOUT_MS,
+  );
 
   it.each(['a', 'A1', '1a', '_x', '@x', 'a-', 'DOMAIN\\alice', 'alice.b@example.org', 'a'.repeat(NAME_CHARS_MAX)])(
     'may carry the name %s',
@@ -161,12 +113,16 @@ describe('a response', () => {
     );
   });
 
-  it('comes from no bytes but those it is encoded to', () => {
-    fc.assert(
-      fc.property(damaged(anyResponse.map(encodeResponse)), (bytes) => expectCanonicalOrRefused(bytes, decodeResponse, encodeResponse)),
-      { numRuns: 5000 },
-    );
-  });
+  it(
+    'comes from no bytes but those it is encoded to',
+    () => {
+      fc.assert(
+        fc.property(damaged(anyResponse.map(encodeResponse)), (bytes) => expectCanonicalOrRefused(bytes, decodeResponse, encodeResponse)),
+        { numRuns: 5000 },
+      );
+    },
+    DAMAGED_TIMEOUT_MS,
+  );
 
   it('with a full page of the longest entries fits one packet', () => {
     const longest = 'n'.repeat(NAME_CHARS_MAX) as ExecutorInfo['osUser'] & ExecutorInfo['knimeUsers'][number];
