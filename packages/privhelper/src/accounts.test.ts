@@ -1,0 +1,182 @@
+import { type KnimeUser, KpxError } from '@kpx/protocol';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { judgeAccount, knimeUsersOf, osUserOf } from './accounts.js';
+import { type AccountsConfig, configSchema } from './config.js';
+import { lookUpAccount, lookUpGroups, type PasswdEntry } from './system/name-service.js';
+
+/*
+ * Every judgement on what a name service may say. That it is asked rightly, and real ones: test/integration/helper-accounts.test.ts and
+ * helper-name-service.test.ts.
+ */
+vi.mock('./system/name-service.js');
+
+const ALICE: PasswdEntry = { name: 'alice', uid: 1_000, gid: 1_000, home: '/home/alice', shell: '/bin/bash' };
+const signal = AbortSignal.timeout(60_000);
+const nameOf = (text: string) => text as KnimeUser;
+
+function configOf({ map = {}, ...given }: { map?: Record<string, string>; [key: string]: unknown } = {}): AccountsConfig {
+  const { accounts } = configSchema.parse({ accounts: { ...given, map }, executor: { launcher: 'systemd' } });
+  return { ...accounts, map: new Map(Object.entries(accounts.map)) };
+}
+
+/** The name service knows these, by name and by uid, and these groups of everybody. */
+function nameServiceKnows(entries: PasswdEntry[], groups: string[] = []): void {
+  vi.mocked(lookUpAccount).mockImplementation(async (key) => entries.find(({ name, uid }) => name === key || uid === key));
+  vi.mocked(lookUpGroups).mockResolvedValue(groups);
+}
+
+const judge = (name: string, config = configOf()) => judgeAccount(nameOf(name), config, signal);
+const refusedWith = (code: string, message: string) => expect.objectContaining({ name: 'KpxError', code, message });
+const denied = (why: string) => refusedWith('ACCOUNT_DENIED', `the account "alice" may not have an executor: ${why}`);
+
+beforeEach(() => {
+  vi.resetAllMocks();
+  nameServiceKnows([ALICE]);
+});
+
+describe('a name stands for', () => {
+  it('the account that is called like it, in lower case or as it is', () => {
+    expect(osUserOf('Alice', configOf())).toBe('alice');
+    expect(osUserOf('Alice', configOf({ case: 'keep' }))).toBe('Alice');
+  });
+
+  it('the account that it is mapped to, however it is written', () => {
+    const map = { 'alice@example.org': 'alice' };
+    expect(osUserOf('ALICE@Example.ORG', configOf({ map }))).toBe('alice');
+    expect(osUserOf('ALICE@Example.ORG', configOf({ map, case: 'keep' }))).toBe('ALICE@Example.ORG');
+  });
+});
+
+describe('the jobs of an account’s executor are those of', () => {
+  const alice = osUserOf('alice', configOf());
+
+  it('the account’s own name', () => {
+    expect(knimeUsersOf(alice, configOf({ map: { bob: 'robert' } }))).toEqual(['alice']);
+  });
+
+  it('every name that is mapped to it, once', () => {
+    const map = { alice: 'alice', 'alice@example.org': 'alice', bob: 'robert', al: 'alice' };
+    expect(knimeUsersOf(alice, configOf({ map }))).toEqual(['alice', 'alice@example.org', 'al']);
+  });
+
+  it('not its own name where that is mapped to another account', () => {
+    expect(knimeUsersOf(alice, configOf({ map: { alice: 'robert', al: 'alice' } }))).toEqual(['al']);
+  });
+
+  it('not its own name where that is folded to another one', () => {
+    const capital = osUserOf('Alice', configOf({ case: 'keep' }));
+    expect(knimeUsersOf(capital, configOf({ map: { al: 'Alice' } }))).toEqual(['al']);
+  });
+});
+
+describe('an account', () => {
+  it('that is judged to be eligible is what the name service says, with every name that stands for it', async () => {
+    expect(await judge('Al', configOf({ map: { al: 'alice' } }))).toEqual({
+      osUser: 'alice',
+      uid: 1_000,
+      gid: 1_000,
+      home: '/home/alice',
+      shell: '/bin/bash',
+      knimeUsers: ['alice', 'al'],
+    });
+    expect(vi.mocked(lookUpAccount).mock.calls).toEqual([
+      ['alice', signal],
+      [1_000, signal],
+    ]);
+    expect(lookUpGroups).not.toHaveBeenCalled();
+  });
+
+  it('that does not exist is unknown', async () => {
+    await expect(judge('bob')).rejects.toEqual(refusedWith('ACCOUNT_UNKNOWN', 'there is no account "bob" on this machine'));
+  });
+
+  it('that the name service calls by another name is denied', async () => {
+    vi.mocked(lookUpAccount).mockResolvedValue({ ...ALICE, name: 'Alice' });
+    await expect(judge('alice')).rejects.toEqual(denied('the name service calls it "Alice"'));
+  });
+
+  it.each([
+    ['uid', { uid: 0 }],
+    ['gid', { gid: 0 }],
+  ])('with root’s %s is denied, whatever min_uid is', async (_, ids) => {
+    nameServiceKnows([{ ...ALICE, ...ids }]);
+    await expect(judge('alice', configOf({ min_uid: 1 }))).rejects.toEqual(denied('it has the uid or gid of root'));
+  });
+
+  it('is denied below min_uid, not at it', async () => {
+    await expect(judge('alice', configOf({ min_uid: 1_001 }))).rejects.toEqual(denied('its uid 1000 is below min_uid 1001'));
+    expect(await judge('alice', configOf({ min_uid: 1_000 }))).toMatchObject({ uid: 1_000 });
+  });
+
+  it('is denied by its name or its shell', async () => {
+    await expect(judge('alice', configOf({ denied_users: ['bob', 'alice'] }))).rejects.toEqual(denied('it is in denied_users'));
+    const shells = configOf({ denied_shells: ['/bin/false', '/bin/bash'] });
+    await expect(judge('alice', shells)).rejects.toEqual(denied('its shell /bin/bash is in denied_shells'));
+    expect(await judge('alice', configOf({ denied_users: ['bob'], denied_shells: ['/bin/false'] }))).toMatchObject({ uid: 1_000 });
+  });
+
+  const deep = (components: number) => '/a'.repeat(components);
+  it.each(['/h', '/home/.alice', '/home/..alice', '/home/...', '/home/al ice', '/home/älice', `/${'a'.repeat(255)}`, deep(64)])(
+    'may have its home or its shell at %s',
+    async (path) => {
+      nameServiceKnows([{ ...ALICE, home: path, shell: path }]);
+      expect(await judge('alice')).toMatchObject({ home: path, shell: path });
+    },
+  );
+
+  it.each([
+    ['empty', ''],
+    ['the root', '/'],
+    ['relative', 'home/alice'],
+    ['of a directory, by its end', '/home/alice/'],
+    ['with an empty component', '/home//alice'],
+    ['with . in it', '/home/./alice'],
+    ['ending in .', '/home/.'],
+    ['with .. in it', '/home/../etc'],
+    ['ending in ..', '/home/..'],
+    ['with a newline', '/home/alice\n'],
+    ['after a newline', '\n/home/alice'],
+    ['with a control character', '/home/al\u0085ice'],
+    ['with a noncharacter', '/home/al\uffffice'],
+    ['with a component of 256 characters', `/${'a'.repeat(256)}`],
+    ['65 components deep', deep(65)],
+  ])('whose home or shell is %s is denied', async (_, path) => {
+    nameServiceKnows([{ ...ALICE, home: path }]);
+    await expect(judge('alice')).rejects.toEqual(denied('its home is not a plain absolute path'));
+    nameServiceKnows([{ ...ALICE, shell: path }]);
+    await expect(judge('alice')).rejects.toEqual(denied('its shell is not a plain absolute path'));
+  });
+
+  it('whose uid leads back to another name, or to none, is denied', async () => {
+    nameServiceKnows([{ ...ALICE, name: 'bob' }, ALICE]);
+    await expect(judge('alice')).rejects.toEqual(denied('its uid 1000 belongs to "bob"'));
+    vi.mocked(lookUpAccount).mockImplementation(async (key) => (key === 'alice' ? ALICE : undefined));
+    await expect(judge('alice')).rejects.toEqual(denied('its uid 1000 belongs to "nobody"'));
+  });
+
+  it('is denied by one of its groups', async () => {
+    nameServiceKnows([ALICE], ['alice', 'contractors', 'interns']);
+    const config = configOf({ denied_groups: ['interns', 'contractors'] });
+    await expect(judge('alice', config)).rejects.toEqual(denied('its group "contractors" is in denied_groups'));
+    expect(lookUpGroups).toHaveBeenCalledWith('alice', signal);
+    expect(await judge('alice', configOf({ denied_groups: ['guests'] }))).toMatchObject({ uid: 1_000 });
+  });
+
+  it('has to be in one of the allowed groups, where there are any', async () => {
+    nameServiceKnows([ALICE], ['alice', 'analysts']);
+    expect(await judge('alice', configOf({ allowed_groups: ['physics', 'analysts'] }))).toMatchObject({ uid: 1_000 });
+    await expect(judge('alice', configOf({ allowed_groups: ['physics'] }))).rejects.toEqual(
+      denied('none of its groups is in allowed_groups'),
+    );
+    expect(await judge('alice', configOf({ denied_groups: ['guests'], allowed_groups: ['analysts'] }))).toMatchObject({ uid: 1_000 });
+  });
+
+  it('is not judged where the name service fails', async () => {
+    const failure = new KpxError('ACCOUNT_LOOKUP_FAILED', 'no answer');
+    vi.mocked(lookUpAccount).mockRejectedValue(failure);
+    await expect(judge('alice')).rejects.toBe(failure);
+    nameServiceKnows([ALICE]);
+    vi.mocked(lookUpGroups).mockRejectedValue(failure);
+    await expect(judge('alice', configOf({ denied_groups: ['guests'] }))).rejects.toBe(failure);
+  });
+});
