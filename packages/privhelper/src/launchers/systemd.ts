@@ -131,10 +131,10 @@ const isAlive = ({ ActiveState }: UnitState) => !['inactive', 'failed'].includes
 /** 0 where PID 1 does not know it any more. */
 const uidOf = ({ UID }: UnitState) => (/^\d+$/.test(UID) ? Number(UID) : 0);
 
-/** 0 where PID 1 does not count it: then its highest number stands there, or no number. */
-function cpuMsOf({ CPUUsageNSec: nanoseconds }: UnitState): number {
-  const milliseconds = Math.ceil(Number(nanoseconds) / 1_000_000);
-  return Number.isSafeInteger(milliseconds) ? milliseconds : 0;
+/** 0 where PID 1 does not count it: then its highest number stands there, which becomes 2^64, or no number. */
+function cpuMsOf({ CPUUsageNSec }: UnitState): number {
+  const nanoseconds = Number(CPUUsageNSec);
+  return nanoseconds < 2 ** 64 ? Math.ceil(nanoseconds / 1_000_000) : 0;
 }
 
 /** "exit 1", "signal SIGKILL", with systemd's own verdict where it says more; empty when no process has ended. */

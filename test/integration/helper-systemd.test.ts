@@ -1,0 +1,231 @@
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { ExecutorState, SpawnOutcome, StopMode } from '@kpx/protocol';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { HelperConnection } from '../fixtures/helper-connection.js';
+import type { HelperInstallation, Section } from '../fixtures/helper-installation.js';
+import { installHelper, refusal } from './installed-helper.js';
+
+/*
+ * What PID 1 may say that is hard to have from a real one, told by a systemctl that answers from files. The real one: test/system.
+ */
+
+/** As in kpx-privhelper@.service. */
+const ENVIRONMENTS = '/run/kpx/executors';
+const EXIT_CONFIG = 78;
+/** systemd's "not set" of a 64-bit number, where systemctl does not say it in words. */
+const NOT_SET = '18446744073709551615';
+
+type Unit = Record<string, string>;
+/** One that runs, but for what is given. */
+const unit = (name: string, given: Unit = {}): Unit => ({
+  Id: `${name}.service`,
+  LoadState: 'loaded',
+  ActiveState: 'active',
+  MainPID: '42',
+  UID: '1000',
+  StateChangeTimestampMonotonic: '1',
+  Result: 'success',
+  ExecMainCode: '0',
+  ExecMainStatus: '0',
+  CPUUsageNSec: '1500001',
+  ...given,
+});
+const ended = { ActiveState: 'failed', MainPID: '0', UID: '[not set]', Result: 'exit-code', ExecMainCode: '1', ExecMainStatus: '3' };
+
+class ToldSystemctl {
+  readonly #directory: string;
+  constructor({ etc }: HelperInstallation) {
+    this.#directory = etc;
+    this.shows([]);
+    this.#write('exit', '0');
+    this.#write('show-exit', '0');
+  }
+
+  /** For inPlaceOf. Whatever else is asked than `show` is written down. */
+  get script(): string {
+    const at = this.#directory;
+    return `case " $* " in
+      *" show "*) cat ${at}/units; echo "the bus is gone" >&2; exit $(cat ${at}/show-exit) ;;
+    esac
+    echo "$*" >>${at}/asked
+    [ -e ${at}/afterwards ] && cp ${at}/afterwards ${at}/units
+    exit $(cat ${at}/exit)`;
+  }
+
+  shows(units: Unit[]): void {
+    this.#write('units', textOf(units));
+  }
+  /** What it shows once it has been asked for something. */
+  showsAfterwards(units: Unit[]): void {
+    this.#write('afterwards', textOf(units));
+  }
+  fails(what: 'exit' | 'show-exit'): void {
+    this.#write(what, '1');
+  }
+
+  get asked(): string[] {
+    const file = `${this.#directory}/asked`;
+    return existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : [];
+  }
+
+  #write(name: string, text: string): void {
+    writeFileSync(`${this.#directory}/${name}`, text);
+  }
+}
+
+const textOf = (units: Unit[]) =>
+  units
+    .map((one) =>
+      Object.entries(one)
+        .map(([key, value]) => `${key}=${value}\n`)
+        .join(''),
+    )
+    .join('\n');
+
+function install(executor: Section = {}): { installation: HelperInstallation; systemctl: ToldSystemctl; wrap: string[] } {
+  const installation = installHelper({ config: { executor: { launcher: 'systemd', command: [], ...executor } } });
+  const systemctl = new ToldSystemctl(installation);
+  return { installation, systemctl, wrap: installation.inPlaceOf('/usr/bin/systemctl', systemctl.script) };
+}
+
+async function start(executor?: Section): Promise<{ systemctl: ToldSystemctl; connection: HelperConnection }> {
+  const { installation, systemctl, wrap } = install(executor);
+  await installation.startHelper({ wrap });
+  return { systemctl, connection: await HelperConnection.greeted(installation.socket) };
+}
+
+beforeEach(() => {
+  mkdirSync(ENVIRONMENTS, { recursive: true, mode: 0o700 });
+  onTestFinished(() => rmSync(ENVIRONMENTS, { recursive: true }));
+});
+
+describe('executors that are units are listed', () => {
+  it('as systemd describes them, those of other units and of nobody left out', async () => {
+    const { systemctl, connection } = await start({ profiles: { big: 'kpx-big@' } });
+    const byKernel = { ...ended, Result: 'oom-kill', ExecMainCode: '2', ExecMainStatus: '9' };
+    systemctl.shows([
+      unit('kpx-executor@alice'),
+      unit('kpx-executor@bob', { ActiveState: 'deactivating', CPUUsageNSec: NOT_SET }),
+      unit('kpx-executor@carol', ended),
+      unit('kpx-executor@dave', byKernel),
+      unit('kpx-executor@erin', { ...byKernel, Result: 'signal', ExecMainStatus: '64' }),
+      unit('kpx-executor@1000'),
+      unit('kpx-other@mallory'),
+      unit('kpx-big@alice', ended),
+      unit('kpx-big@carol'),
+    ]);
+    const page = await connection.list();
+    const of = (osUser: string, state: number, lastExit: string, facts: object) => ({
+      ...{ osUser, knimeUsers: [osUser], state, lastExit, ...facts },
+      sinceMs: expect.any(Number),
+    });
+    const alive = { uid: 1_000, mainPid: 42 };
+    const gone = { uid: 0, mainPid: 0, cpuMs: 0 };
+    expect(page).toEqual({
+      id: expect.any(Number),
+      kind: 'executorPage',
+      body: {
+        executors: [
+          of('alice', ExecutorState.running, '', { ...alive, cpuMs: 2 }),
+          of('bob', ExecutorState.stopping, '', { ...alive, cpuMs: 0 }),
+          of('carol', ExecutorState.running, '', { ...alive, cpuMs: 2 }),
+          of('dave', ExecutorState.exited, 'signal SIGKILL (oom-kill)', gone),
+          of('erin', ExecutorState.exited, 'signal 64', gone),
+        ],
+        more: false,
+      },
+    });
+  });
+
+  it('as not to be known, where systemd does not answer', async () => {
+    const { systemctl, connection } = await start();
+    systemctl.fails('show-exit');
+    expect(await connection.list()).toEqual(refusal('LAUNCH_FAILED', 'systemd does not answer: the bus is gone'));
+    expect(await connection.stop('alice')).toEqual(refusal('LAUNCH_FAILED', 'systemd does not answer'));
+  });
+});
+
+describe('an executor that is a unit', () => {
+  it('is started with its environment in a file of root’s, whatever a crash has left there', async () => {
+    const { systemctl, connection } = await start();
+    writeFileSync(`${ENVIRONMENTS}/.new-alice.env`, 'half of it', { mode: 0o644 });
+    systemctl.showsAfterwards([unit('kpx-executor@alice')]);
+    expect(await connection.spawn('alice')).toMatchObject({ body: { outcome: SpawnOutcome.started, executor: { mainPid: 42 } } });
+    expect(systemctl.asked).toEqual(['--no-ask-password start -- kpx-executor@alice.service']);
+    const file = `${ENVIRONMENTS}/alice.env`;
+    expect(statSync(file)).toMatchObject({ mode: 0o100600, uid: 0, gid: 0 });
+    expect(readFileSync(file, 'utf8')).toContain('KNIME_EXECUTOR_RESERVATION="(user = \'alice\')"\n');
+    expect(await connection.spawn('alice')).toMatchObject({ body: { outcome: SpawnOutcome.alreadyRunning } });
+    expect(systemctl.asked).toHaveLength(1);
+  });
+
+  it('is not started without its environment', async () => {
+    const { systemctl, connection } = await start();
+    mkdirSync(`${ENVIRONMENTS}/.new-alice.env`);
+    expect(await connection.spawn('alice')).toEqual(refusal('DIRECTORY_FAILED', `${ENVIRONMENTS}/alice.env could not be written: E`));
+    expect(systemctl.asked).toEqual([]);
+  });
+
+  it('is not started when there are as many as may be, of all profiles together; one that runs is no obstacle to itself', async () => {
+    const { systemctl, connection } = await start({ max_executors: 2, profiles: { big: 'kpx-big@' } });
+    systemctl.shows([unit('kpx-executor@bob'), unit('kpx-big@carol', { ActiveState: 'activating' }), unit('kpx-executor@dave', ended)]);
+    expect(await connection.spawn('alice')).toEqual(refusal('LIMIT_REACHED', 'max_executors of the helper is 2'));
+    expect(await connection.spawn('carol')).toMatchObject({ body: { outcome: SpawnOutcome.alreadyRunning } });
+    expect(systemctl.asked).toEqual([]);
+  });
+
+  it.each<[string, Unit[], string]>([
+    [
+      'systemd cannot load',
+      [unit('kpx-executor@alice', { ...ended, LoadState: 'bad-setting' })],
+      'systemd cannot load kpx-executor@alice.service (bad-',
+    ],
+    ['ends at once', [unit('kpx-executor@alice', ended)], 'did not start: result exit-code, exit 3: see journalctl'],
+    [
+      'never becomes a process',
+      [unit('kpx-executor@alice', { ...ended, ExecMainCode: '0', Result: 'resources' })],
+      'result resources, no process: see',
+    ],
+    ['systemd forgets', [], 'systemd knows nothing of kpx-executor@alice.service: see journalctl'],
+  ])('that %s is said to be so', async (_, afterwards, message) => {
+    const { systemctl, connection } = await start();
+    systemctl.showsAfterwards(afterwards);
+    expect(await connection.spawn('alice')).toEqual(refusal('LAUNCH_FAILED', message));
+  });
+
+  it('whose start systemd calls failed is not called started, whatever its state', async () => {
+    const { systemctl, connection } = await start();
+    systemctl.showsAfterwards([unit('kpx-executor@alice')]);
+    systemctl.fails('exit');
+    expect(await connection.spawn('alice')).toEqual(refusal('LAUNCH_FAILED', 'kpx-executor@alice.service did not start'));
+  });
+
+  it('is stopped under the profile that it runs under, gracefully or not; what has ended is not', async () => {
+    const { systemctl, connection } = await start({ profiles: { big: 'kpx-big@' } });
+    systemctl.shows([unit('kpx-executor@alice', ended), unit('kpx-big@alice'), unit('kpx-executor@bob', ended)]);
+    expect(await connection.stop('alice', StopMode.graceful)).toMatchObject({ kind: 'executorStopped', body: { uid: 1_000 } });
+    expect(await connection.stop('alice', StopMode.kill)).toMatchObject({ kind: 'executorStopped' });
+    expect(await connection.stop('bob')).toEqual(refusal('NOT_RUNNING', 'no executor of "bob" runs'));
+    expect(systemctl.asked).toEqual([
+      '--no-ask-password stop --no-block -- kpx-big@alice.service',
+      '--no-ask-password kill --signal=SIGKILL -- kpx-big@alice.service',
+    ]);
+    systemctl.fails('exit');
+    expect(await connection.stop('alice')).toEqual(
+      refusal('LAUNCH_FAILED', 'systemd did not stop kpx-big@alice.service: see systemctl status'),
+    );
+  });
+});
+
+describe('--check', () => {
+  it('asks systemd for an instance of each template', async () => {
+    const { installation, systemctl, wrap } = install({ profiles: { big: 'kpx-big@' } });
+    systemctl.shows([unit('kpx-executor@kpx-check', ended), unit('kpx-big@kpx-check', ended)]);
+    expect(await installation.runHelper(['--check'], { wrap })).toMatchObject({ code: 0, stderr: '' });
+    systemctl.shows([unit('kpx-executor@kpx-check', ended), unit('kpx-big@kpx-check', { ...ended, LoadState: 'not-found' })]);
+    expect(await installation.runHelper(['--check'], { wrap })).toMatchObject({
+      code: EXIT_CONFIG,
+      stderr: `${installation.configFile}: executor.unit: systemd says of kpx-big@kpx-check.service: not-found\n`,
+    });
+  });
+});
