@@ -3,6 +3,15 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     reporters: ['default', './test/reporter.ts'],
+    // What tests run of these in their own process; scripts/coverage.mjs adds the helper's.
+    coverage: {
+      provider: 'v8',
+      include: ['packages/privhelper/src/**/*.ts', 'packages/protocol/src/**/*.ts'],
+      exclude: ['**/generated/**', '**/*.test.ts'],
+      reporter: ['json'],
+      reportsDirectory: 'dist/coverage/vitest',
+      reportOnFailure: true,
+    },
     projects: [
       {
         test: {

@@ -20,7 +20,9 @@ const PROGRAMS = [
 
 for (const { entry, program, interpreter } of PROGRAMS) {
   const outfile = join(root, program);
-  const { outputFiles } = await build({
+  const {
+    outputFiles: [map, bundle],
+  } = await build({
     absWorkingDir: root, // paths in the bundle's comments are relative to it
     entryPoints: [entry],
     outfile,
@@ -31,13 +33,15 @@ for (const { entry, program, interpreter } of PROGRAMS) {
     target: 'node20.19',
     legalComments: 'inline',
     external: ['node-unix-socket-*'], // the native part, one package per platform
+    sourcemap: 'external', // beside the bundle, which does not mention it: for scripts/coverage.mjs
     banner: { js: `#!/usr/bin/env ${interpreter}` },
   });
   // esbuild escapes what is not ASCII everywhere but in comments, where a single character makes V8 keep the whole source in two bytes each.
-  const text = outputFiles[0].text.replace(/[^\0-\x7f]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  const text = bundle.text.replace(/[^\0-\x7f]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
   // Beside its place first: somebody may be running the one that is there.
   const unfinished = `${outfile}.${process.pid}`;
   mkdirSync(dirname(outfile), { recursive: true });
+  writeFileSync(map.path, map.text);
   writeFileSync(unfinished, text);
   chmodSync(unfinished, 0o755);
   renameSync(unfinished, outfile);

@@ -36,7 +36,10 @@ const args = process.argv.slice(2);
 /** test/reporter.ts adds a line to it for each run. In the checkout, because little else is the same file in a private machine. */
 const countsFile = `dist/test-counts-${process.pid}.jsonl`;
 mkdirSync('dist', { recursive: true });
-const env = { ...process.env, KPX_TEST_COUNTS: countsFile };
+/** Only all tests together have to run all of the code. After `prepare`, because it needs packages. */
+const coverage = args.length === 0 ? await import('./coverage.mjs') : undefined;
+coverage?.emptyCoverage();
+const env = { ...process.env, KPX_TEST_COUNTS: countsFile, ...(coverage && { KPX_COVERAGE: '1' }) };
 
 /** It takes a while to boot a machine: not for `npm test -- packages/broker`. */
 function systemTestsAreWanted() {
@@ -60,14 +63,16 @@ function counts() {
 
 async function runBoth() {
   const filtered = args.length === 0 ? [] : ['--passWithNoTests', ...args];
+  const counting = coverage ? ['--coverage.enabled'] : [];
   console.log('Running the tests in a private machine: accounts, servers and files made in there are gone afterwards.');
-  const first = await runInPrivateMachine([...VITEST, 'run', ...PRIVATE_PROJECTS, ...filtered], { env });
+  const first = await runInPrivateMachine([...VITEST, 'run', ...PRIVATE_PROJECTS, ...counting, ...filtered], { env });
   if (first >= EXIT_SIGNAL_BASE || !systemTestsAreWanted()) return first;
   const second = await runSystemTests(filtered, env);
   return first === 0 ? second : first;
 }
 
 process.exitCode = await runBoth();
+if (coverage && !(await coverage.coverageIsEnough())) process.exitCode ||= 1;
 const { passed, failed, skipped } = counts();
 rmSync(countsFile, { force: true });
 if (passed + failed + skipped === 0) process.exitCode ||= 1; // nothing matches the arguments

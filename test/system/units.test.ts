@@ -1,10 +1,14 @@
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { BROKER, SOCKET, TEMPS, unitOf } from '../fixtures/booted/kpx.js';
 import { jobOf } from '../fixtures/jobs.js';
+import { recordCoverage, stopRecording } from './coverage.js';
 import { installPackage, startKpx } from './installed-kpx.js';
 import { bootedMachine } from './shared-machine.js';
 
 const machine = bootedMachine();
+
+beforeAll(() => stopRecording(machine));
+afterAll(async () => void (await recordCoverage(machine)));
 
 const KIB_PER_MB = 1_000_000 / 1_024;
 const RESIDENT_MB_MAX = 55;
