@@ -73,6 +73,7 @@ it.each([
   ['accounts.denied_groups', '[accounts]\ndenied_groups = "wheel"'],
   ['accounts.denied_groups.0', '[accounts]\ndenied_groups = ["a\\u0000"]'],
   ['accounts.case', '[accounts]\ncase = "upper"'],
+  ['accounts.map', '[accounts]\nmap = "alice"'],
   ['accounts.map.alice', '[accounts.map]\nalice = ""'],
   ['accounts.map.alice', '[accounts.map]\nalice = "0"'],
   ['accounts.map.alice', '[accounts.map]\nalice = "-x"'],

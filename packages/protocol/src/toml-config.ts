@@ -39,7 +39,7 @@ export function parseConfig<Schema extends z.ZodType>(file: string, text: string
     raw = parseTomlText(text);
   } catch (error) {
     if (!(error instanceof TomlError)) throw error;
-    const what = (error.message.split('\n')[0] ?? '').replace(/^Invalid TOML document: /, '');
+    const what = error.message.replace(/^Invalid TOML document: /, '').replace(/\n.*/s, '');
     throw new ConfigError(file, [`line ${error.line}, column ${error.column}: ${what}`], { cause: error });
   }
   const result = schema.safeParse(raw);
@@ -86,14 +86,16 @@ function nearestKey(key: string, known: readonly string[]): string | undefined {
 
 /** Levenshtein's distance: written out because the helper would otherwise carry one more dependency for these lines. */
 function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const substituted = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(substituted, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
+  let distance = b.length;
+  let row = Array.from({ length: b.length }, (_, index) => index + 1);
+  for (let i = 0; i < a.length; i++) {
+    let diagonal = i;
+    distance = i + 1;
+    row = row.map((above, j) => {
+      distance = Math.min(diagonal + (a[i] === b[j] ? 0 : 1), above + 1, distance + 1);
+      diagonal = above;
+      return distance;
+    });
   }
-  return row[b.length] ?? 0;
+  return distance;
 }
