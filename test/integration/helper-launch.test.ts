@@ -223,6 +223,21 @@ describe('StopExecutor', () => {
   });
 });
 
+describe('an executor that does not become its user', () => {
+  it('by the deadline is ended, and said to have been', async () => {
+    const installation = installHelper();
+    // Instead of setpriv, for executors only: the skeleton is copied with it, too.
+    const hangs = 'case "$*" in *--init-groups*) exec /usr/bin/sleep 98765 ;; esac; exec $real "$@"';
+    await installation.startHelper({ wrap: installation.inPlaceOf('/usr/bin/setpriv', hangs) });
+    const connection = await HelperConnection.greeted(installation.socket);
+    const start = connection.spawn('alice');
+    const [child = 0] = await eventually('it hangs', () => childrenWith(installation, '98765'));
+    expect(await start).toEqual(refusal('DEADLINE_EXCEEDED', 'the executor was not running in time and has been ended'));
+    await gone(child);
+    expect(await connection.list()).toMatchObject({ body: { executors: [{ osUser: 'alice', lastExit: 'signal SIGKILL' }] } });
+  });
+});
+
 describe('ListExecutors', () => {
   it('comes in pages that fit a packet, in a stable order', async () => {
     const { connection } = await startHelper();

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { chmodSync, readdirSync, readFileSync } from 'node:fs';
 import { REQUEST_DEADLINE_MS } from '@kpx/protocol';
 import { describe, expect, it } from 'vitest';
 import { eventually } from '../fixtures/eventually.js';
@@ -84,6 +84,12 @@ describe('an answer of the name service', () => {
     expect(await connection.spawn('evil')).toEqual(noUsableAnswer(-1));
     expect(commandLines().filter((command) => command.startsWith('/usr/bin/yes'))).toEqual([]);
   });
+});
+
+it('says so when it cannot be asked at all', async () => {
+  const { connection, installation } = await withAnswer('exit 0');
+  chmodSync(`${installation.etc}/getent`, 0o644);
+  expect(await connection.spawn('evil')).toEqual(refusal('INTERNAL', '/usr/bin/getent could not be run: spawn /usr/bin/getent EACCES'));
 });
 
 it('gives up a name service that hangs at the deadline, ends the look-up, and keeps nobody else waiting', async () => {
