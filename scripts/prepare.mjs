@@ -8,9 +8,9 @@ import { fileURLToPath } from 'node:url';
 
 /**
  * What demo and tests run: the broker under test, setfacl/getfacl, a PID 1 that reaps, ip(8) for the loopback of a network namespace, certificates,
- * a wall clock that jumps, directories that are immutable.
+ * a wall clock that jumps, directories that are immutable, system calls as the kernel sees them.
  */
-export const DEBIAN_PACKAGES = ['rabbitmq-server', 'acl', 'tini', 'iproute2', 'openssl', 'libfaketime', 'e2fsprogs'];
+export const DEBIAN_PACKAGES = ['rabbitmq-server', 'acl', 'tini', 'iproute2', 'openssl', 'libfaketime', 'e2fsprogs', 'strace'];
 
 /** sysexits.h: a service this needs is not there. */
 export const EXIT_UNAVAILABLE = 69;
