@@ -16,6 +16,8 @@ const ENVIRONMENT_FILES = '/run/kpx/executors';
 
 let kpx: BootedKpx;
 let unitsBefore: string[];
+/** What the tests of other files have left. */
+let environmentsBefore: string;
 
 /** Of the system and of kpx: whatever is loaded and running, but for what comes and goes with a connection. */
 async function runningUnits(): Promise<string[]> {
@@ -24,18 +26,21 @@ async function runningUnits(): Promise<string[]> {
   return units.map((line) => line.split(' ')[0] ?? '').filter((unit) => !unit.startsWith('kpx-privhelper@'));
 }
 
+const environments = async () => (await machine.run(['/usr/bin/find', ENVIRONMENT_FILES, '-type', 'f'], { allowFailure: true })).stdout;
+
 beforeAll(async () => {
   return await withKpx({}, async (running) => {
     kpx = running;
     await machine.systemctl('start', SOCKET); // and no broker: its place is the attacker's
     unitsBefore = await runningUnits();
+    environmentsBefore = await environments();
   });
 });
 
-/** After each attack: the units that ran run, and no others; no environment of an executor is left; the next who asks is served. */
+/** After each attack: the units that ran run, and no others; no environment of an executor is made; the next who asks is served. */
 afterEach(async () => {
   expect(await runningUnits()).toEqual(unitsBefore);
-  expect((await machine.run(['/usr/bin/find', ENVIRONMENT_FILES, '-type', 'f'], { allowFailure: true })).stdout).toBe('');
+  expect(await environments()).toBe(environmentsBefore);
   const { answers, end } = await says({ user: 'kpx-broker' }, { verb: 'listExecutors', body: { page: 1 } });
   expect([answers, end]).toEqual([[{ id: 2, kind: 'executorPage', body: { executors: [], more: false } }], 'all are answered']);
 });
@@ -52,7 +57,7 @@ async function says({ user, groups }: { user: string; groups?: string }, ...requ
   const become = groups === undefined ? [] : ['/usr/bin/setpriv', `--reuid=${user}`, `--regid=${groups}`, '--clear-groups', '--'];
   const as = groups === undefined && user !== 'root' ? { user } : {};
   await kpx.mark();
-  const { stdout } = await machine.run([...become, '/usr/bin/node', ATTACKER, ...packets], as);
+  const { stdout } = await machine.run([...become, '/usr/bin/node', ATTACKER], { ...as, input: packets.join('\n') });
   const lines = stdout.trimEnd().split('\n');
   const answers = lines.slice(0, -1).map((hex) => decodeResponse(Buffer.from(hex, 'hex')));
   return { answers: answers.filter(({ kind }) => kind !== 'hello'), end: lines.at(-1) ?? '' };
