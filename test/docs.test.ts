@@ -43,9 +43,3 @@ it('names every reason that a job can be parked for', () => {
   const refusals = Object.entries(ERRORS).flatMap(([code, { retry }]) => (retry === 'never' ? [code] : []));
   for (const reason of [...Object.keys(REASONS), ...refusals]) expect(read('docs/operate.md')).toContain(`\`${reason}\``);
 });
-
-it('SECURITY.md names tests that exist', () => {
-  const rows = [...read('SECURITY.md').matchAll(/^\| .* \| `([^`]+\.test\.ts)`: (.+?) \|$/gm)];
-  expect(rows.length).toBeGreaterThan(10);
-  for (const [, file = '', title = ''] of rows) expect(read(file), file).toContain(title);
-});

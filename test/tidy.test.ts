@@ -93,7 +93,7 @@ describe('code that must not be there', () => {
     expect(found).toEqual([]);
   });
 
-  it('in the helper, processes started anywhere but where SECURITY.md says', () => {
+  it('in the helper, processes started anywhere but where docs/audit.md says', () => {
     const starting = code.filter((file) => file.startsWith('packages/privhelper/') && read(file).includes('node:child_process'));
     expect(starting).toEqual(['packages/privhelper/src/launchers/direct.ts', 'packages/privhelper/src/system/command.ts']);
   });

@@ -122,6 +122,34 @@ describe('the root helper', () => {
     expect((await rootsOwn()).length).toBe(1);
   });
 
+  it('sees a machine in which there is nothing for it to read, write or run but what it needs', async () => {
+    await startKpx();
+    const [helper] = await rootsOwn();
+    const inside = async (...argv: string[]) =>
+      await machine.run(['/usr/bin/nsenter', `--target=${helper?.pid}`, '--mount', '--', ...argv], { allowFailure: true });
+    const status = await machine.readFile(`/proc/${helper?.pid}/status`);
+    // CHOWN 0, DAC_READ_SEARCH 2, FOWNER 3, SETGID 6, SETUID 7: capability.h
+    for (const set of ['CapBnd', 'CapPrm', 'CapEff']) expect(status).toContain(`${set}:\t00000000000000cd\n`);
+
+    for (const secret of ['/etc/shadow', '/etc/kpx/amqp-password']) {
+      expect(await machine.readFile(secret)).not.toBe('');
+      expect((await inside('/usr/bin/cat', secret)).stdout).toBe('');
+    }
+    expect((await machine.run(['/usr/bin/ls', '-A', '/root', '/var/log'])).stdout).toContain('journal');
+    expect((await inside('/usr/bin/ls', '-A', '/root', '/var/log')).stdout).toBe('/root:\n\n/var/log:\n');
+
+    for (const directory of ['/etc', '/usr/bin', '/root', '/var/lib', '/run', '/run/kpx', '/opt'])
+      expect([directory, (await inside('/usr/bin/touch', `${directory}/kpx-test`)).exitCode]).toEqual([directory, 1]);
+
+    for (const program of ['/home/kpx-test-program', '/srv/kpx/kpx-test-program', '/run/kpx-test-program', '/opt/kpx-test-program']) {
+      await machine.run(['/usr/bin/install', '--mode=755', '/usr/bin/true', program]);
+      onTestFinished(() => machine.remove(program));
+      expect((await machine.run([program])).exitCode).toBe(0);
+      expect((await inside(program)).stderr).toContain('Permission denied');
+    }
+    expect((await inside('/usr/bin/true')).exitCode).toBe(0);
+  });
+
   it('starts no more executors than max_executors, however many are asked for at once', async () => {
     const policy = { max_executors: 40, max_starting: 40 };
     const kpx = await startKpx({ helper: { executor: { max_executors: 3 } }, broker: { policy } });
