@@ -2,10 +2,9 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, closeSync, existsSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { eventually } from '../fixtures/eventually.js';
 import { HelperConnection } from '../fixtures/helper-connection.js';
 import { idsOf, node } from '../fixtures/helper-installation.js';
-import { argumentsOf, descriptorsOf, environmentOf, everyProcess, statOf, statusOf } from '../fixtures/process.js';
+import { argumentsOf, descriptorsOf, environmentOf, everyProcess, hasOnlyDevNullOpen, statOf, statusOf } from '../fixtures/process.js';
 import { installHelper, rawAccounts, startHelper } from './installed-helper.js';
 
 const MSGQ = 'amqp://executor:a-secret-of-all-executors@127.0.0.1:5672/knime';
@@ -97,11 +96,7 @@ describe('an executor', () => {
     const first = await connection.spawned('alice');
     const second = await connection.spawned('bob');
     for (const { mainPid } of [first, second]) {
-      // In its first moments it has the libraries open that it loads; what it has inherited it would keep.
-      await eventually(`${mainPid} has nothing else open`, () =>
-        Object.values(descriptorsOf(mainPid)).every((target) => target === '/dev/null'),
-      );
-      expect(Object.keys(descriptorsOf(mainPid)).length).toBeGreaterThanOrEqual(3);
+      await hasOnlyDevNullOpen(mainPid);
     }
   });
 

@@ -6,7 +6,16 @@ import { BROKER_ACCOUNT, LOW_UID_ACCOUNT } from '../fixtures/accounts.js';
 import { eventually } from '../fixtures/eventually.js';
 import type { HelperConnection } from '../fixtures/helper-connection.js';
 import { end, HelperInstallation, idsOf } from '../fixtures/helper-installation.js';
-import { argumentsOf, childrenOf, descriptorsOf, environmentOf, isGone, processesOfUids, statOf, statusOf } from '../fixtures/process.js';
+import {
+  argumentsOf,
+  childrenOf,
+  environmentOf,
+  hasOnlyDevNullOpen,
+  isGone,
+  processesOfUids,
+  statOf,
+  statusOf,
+} from '../fixtures/process.js';
 import { RawAccounts } from '../fixtures/raw-accounts.js';
 import { refusal } from '../integration/installed-helper.js';
 import { Attacker } from './attacker.js';
@@ -400,7 +409,7 @@ describe('with ordinary executors', () => {
     expect(passed).toMatchObject({ value: '' });
     const [connection] = [await target.greeted(), await target.greeted()];
     const { mainPid } = await connection.spawned('bob');
-    expect([...new Set(Object.values(descriptorsOf(mainPid)))]).toEqual(['/dev/null']);
+    await hasOnlyDevNullOpen(mainPid);
     await target.stopped(connection, 'bob');
   });
 

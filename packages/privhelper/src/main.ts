@@ -143,7 +143,7 @@ async function serveDescriptor(services: Services, options: Options): Promise<()
   if (!target.startsWith('socket:')) throw new UsageError(`--connection-fd: descriptor ${descriptor} is not a socket but ${target}`);
   const peer = { via: `fd ${descriptor}`, connection: 1, ...(options.peer === undefined ? {} : peerOf(options.peer)) };
   if ('uid' in peer) await refuseStrangers(peer, options['peer-user'], services);
-  services.audit.info('serving one connection', peer);
+  services.audit.info('serving one connection', { peer });
   let connection: PacketConnection;
   const end = () => process.kill(process.pid, 'SIGTERM');
   connection = adoptConnection(

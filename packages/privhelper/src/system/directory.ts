@@ -75,7 +75,7 @@ export interface UserDirectory extends AsyncDisposable {
 /**
  * Opens `path`, or makes it under another name beside: mode 0700 from the first moment, owned by the user, invisible until it is published.
  * `parent` is the directory of `path`, from {@link openTrustedDirectory}, so nobody but root can put anything there. Whatever exists with another
- * owner or type is refused with DIRECTORY_UNSAFE. Needs CAP_CHOWN, CAP_DAC_OVERRIDE.
+ * owner or type is refused with DIRECTORY_UNSAFE. Needs CAP_CHOWN.
  */
 export async function openUserDirectory(parent: FileHandle, path: string, uid: number, gid: number): Promise<UserDirectory> {
   const existing = await openDirectory(parent, basename(path), path);
