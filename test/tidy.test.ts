@@ -52,7 +52,7 @@ describe('what runs as root stays small', () => {
   it.each([
     ['protocol', ['node-unix-socket', 'protobufjs', 'smol-toml', 'zod']],
     ['privhelper', ['@kpx/protocol', 'pino', 'zod']],
-    ['broker', ['@kpx/privhelper', '@kpx/protocol', 'amqplib', 'commander', 'node-unix-socket', 'pino', 'smol-toml', 'zod']],
+    ['broker', ['@kpx/privhelper', '@kpx/protocol', 'amqplib', 'commander', 'node-unix-socket', 'pino', 'prom-client', 'smol-toml', 'zod']],
   ])('%s depends on what it is known to depend on, and imports each of it', (name, dependencies) => {
     expect(Object.keys(JSON.parse(read(`packages/${name}/package.json`)).dependencies).sort()).toEqual(dependencies);
     const own = code.filter((file) => file.startsWith(`packages/${name}/src/`)).map(read);

@@ -74,6 +74,12 @@ export const BROKER_TEXTS: Texts = {
   control: { text: 'Where an operator asks the running broker.', effect: RESTART },
   'control.socket': "Where the running broker answers its operator's programs; the directory is the broker's own. When empty, nowhere.",
 
+  http: { text: 'What programs that watch kpx may read, over TCP: `GET /metrics` for Prometheus, and `GET /status`.', effect: RELOAD },
+  'http.listen':
+    'Address and port; when empty, nowhere. Everybody who can connect may read: on loopback every account of the machine; anything else is warned of in the log.',
+  'http.user_labels':
+    'With names of users: in the series `kpx_user_jobs_held` for the 1,000 users with the most jobs held, and in `/status` all that `kpxctl status --json` has.',
+
   log: { text: 'The log, one JSON object a line.', effect: RELOAD },
   'log.level': 'From this level on; `"debug"` has each job. The body of a job is in none.',
 };

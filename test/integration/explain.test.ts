@@ -136,7 +136,7 @@ describe('the control socket', () => {
       await ask(kpx.controlSocket, '/nothing'),
       await ask(kpx.controlSocket, '/explain?user=alice', 'POST'),
     ];
-    expect(asked).toEqual([400, 400, 400, 404, 404]);
+    expect(asked).toEqual([400, 400, 400, 404, 405]);
     expect(await explain(kpx, 'alice')).toMatchObject({ decision: 'start' });
   });
 });

@@ -7,6 +7,7 @@ import type { Logger } from 'pino';
 import { Relay } from './amqp/relay.js';
 import { AmqpSession } from './amqp/session.js';
 import { type Config, policyOf } from './config.js';
+import { Decisions } from './decisions.js';
 import { rabbitmqPorts } from './executors/connections.js';
 import type { Effect, Event, Ticket } from './executors/events.js';
 import { type Explanation, Machine } from './executors/machine.js';
@@ -15,9 +16,11 @@ import { ExecutorWatch } from './executors/watch.js';
 import { Groups } from './groups.js';
 import { HelperClient, HelperUnavailable } from './helper-client.js';
 import { decodeJob, sentAt } from './jobs.js';
+import { Metrics } from './metrics/metrics.js';
 import { backoffMs } from './policy/backoff.js';
 import { NO_ROOM_DELAY_MS } from './policy/policy.js';
 import { rulesAskForGroups } from './policy/rules.js';
+import { type Connected, type Status, standingOf, statusOf } from './status.js';
 
 const RECONNECT_INITIAL_MS = 500;
 const RECONNECT_MAX_MS = 10_000;
@@ -30,6 +33,8 @@ const MEMORY_POLL_MS = 1_000;
 interface Delivery {
   readonly message: ConsumeMessage;
   readonly hops: number;
+  /** When it came, in milliseconds of the machine's clock. */
+  readonly since: number;
 }
 
 /** kpx-broker: carries events to the machine and its effects to RabbitMQ and the helper. Decides nothing itself. */
@@ -37,6 +42,8 @@ export class Broker {
   #config: Config;
   readonly #log: Logger;
   readonly #machine: Machine;
+  readonly metrics = new Metrics(() => standingOf(this.#machine, this.#config, this.#connected));
+  readonly #decisions = new Decisions();
   readonly #helper: HelperClient;
   readonly #watch: ExecutorWatch;
   #groups = new Groups(() => performance.now());
@@ -46,6 +53,7 @@ export class Broker {
   /** Aborted, and replaced, when another configuration is in force. */
   #replacing = new AbortController();
   #session: AmqpSession | undefined;
+  #hadSession = false;
   #relay: Relay | undefined;
   #lastTicket: Ticket = 0;
   /** When the machine is told next that time has passed. */
@@ -59,7 +67,10 @@ export class Broker {
     this.#log = log;
     this.#machine = new Machine(policyOf(config));
     this.#asksForGroups = rulesAskForGroups(policyOf(config).rules);
-    this.#helper = new HelperClient(config.helper.socket, log, () => void this.#watch.list());
+    this.#helper = new HelperClient(config.helper.socket, log, {
+      connected: () => void this.#watch.list(),
+      answered: (verb, ms) => this.metrics.answered(verb, ms),
+    });
     this.#ports = rabbitmqPorts(config.amqp.urls);
     this.#watch = new ExecutorWatch(
       this.#machine,
@@ -73,8 +84,16 @@ export class Broker {
     );
   }
 
+  get #connected(): Connected {
+    return { rabbitmq: this.#relay !== undefined, helper: this.#helper.connected };
+  }
+
+  status(): Status {
+    return statusOf(this.#machine, this.#config, this.#connected, this.doing(), this.#decisions.last);
+  }
+
   /** One line for people: what is going on. */
-  status(): string {
+  doing(): string {
     const { executors, starting, held } = this.#machine.counts;
     const queue = this.#relay ? `consuming "${this.#config.amqp.queue}"` : 'no connection to RabbitMQ';
     const helper = this.#helper.connected ? '' : ', no connection to kpx-privhelper';
@@ -137,6 +156,22 @@ export class Broker {
   drain(on: boolean): void {
     this.#log.warn({ draining: on }, on ? 'draining: no executor is started any more' : 'executors are started again');
     this.#emit({ kind: 'drain', on });
+  }
+
+  /** Asks for an executor as a job of this user would, and at once where earlier starts have failed. */
+  async startFor(user: KnimeUser): Promise<Explanation> {
+    const groups = this.#asksForGroups ? await this.#groups.of(user) : undefined;
+    this.#log.warn({ user }, 'an operator asks for an executor');
+    this.#emit({ kind: 'start asked', user, groups });
+    return await this.explain(user, groups);
+  }
+
+  /** Ends the executor that this user's jobs go to; undefined: there is none. */
+  async stopOf(user: KnimeUser, mode: StopMode): Promise<Explanation | undefined> {
+    if (!this.#machine.hasExecutor(user)) return undefined;
+    this.#log.warn({ user, mode }, 'an operator ends an executor');
+    this.#emit({ kind: 'stop asked', user, force: mode === StopMode.kill });
+    return await this.explain(user, undefined);
   }
 
   /** What a job of this user would meet now. Groups that are not given are looked up where a rule asks for them. */
@@ -219,8 +254,11 @@ export class Broker {
       return true;
     }
     this.#session = session;
-    this.#relay = new Relay(session.channel, this.#config, hostname(), (message, why) => {
-      this.#log.error({ ...describe(message), reason: why }, 'a job found no place');
+    if (this.#hadSession) this.metrics.reconnected();
+    this.#hadSession = true;
+    this.#relay = new Relay(session.channel, this.#config, hostname(), {
+      problem: (message, why) => this.#log.error({ ...describe(message), reason: why }, 'a job found no place'),
+      left: (outcome, reason) => this.metrics.left(outcome, reason),
     });
     let cancelled: (why: string) => void = () => {};
     const cancel = new Promise<string>((resolve) => {
@@ -249,7 +287,7 @@ export class Broker {
       return;
     }
     const ticket = ++this.#lastTicket;
-    this.#deliveries.set(ticket, { message, hops: job.hops });
+    this.#deliveries.set(ticket, { message, hops: job.hops, since: performance.now() });
     const ageMs = Math.max(0, Date.now() - (sentAt(message.properties) ?? Date.now()));
     const event = { kind: 'job', ticket, user: job.user, hops: job.hops, waited: job.waited, ageMs } as const;
     if (this.#asksForGroups) void this.#withGroups(event);
@@ -277,7 +315,10 @@ export class Broker {
   #emit(event: Event): void {
     const now = performance.now();
     if (event.kind === 'tick') this.#tickAt = Number.POSITIVE_INFINITY;
-    for (const effect of this.#machine.step(event, now, Math.random())) this.#apply(effect);
+    const effects = this.#machine.step(event, now, Math.random());
+    this.metrics.observe(event, effects, now);
+    this.#decisions.note(effects);
+    for (const effect of effects) this.#apply(effect);
     const next = now + this.#machine.tickInMs;
     if (next >= this.#tickAt) return;
     clearTimeout(this.#ticking);
@@ -310,7 +351,8 @@ export class Broker {
     const delivery = this.#deliveries.get(effect.ticket);
     this.#deliveries.delete(effect.ticket);
     if (!delivery || !this.#relay) return; // the channel is gone, and the delivery with it
-    const { message, hops } = delivery;
+    const { message, hops, since } = delivery;
+    this.metrics.held(performance.now() - since);
     const facts = () => ({ ...describe(message), user: effect.user, hops });
     if (effect.kind === 'forward') {
       if (this.#log.isLevelEnabled('debug')) this.#log.debug(facts(), 'job forwarded');

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { CONFIG_BYTES_MAX, ConfigError, parseConfig, profileNameSchema } from '@kpx/protocol';
 import * as z from 'zod';
+import { addressOf } from './http/address.js';
 import type { Policy } from './policy/policy.js';
 
 /** Held jobs are unacknowledged deliveries: the prefetch bounds them all. */
@@ -67,6 +68,18 @@ const control = z
   .strictObject({ socket: z.union([text.startsWith('/'), z.literal('')]).default('/run/kpx-broker/control.sock') })
   .prefault({});
 
+const http = z
+  .strictObject({
+    listen: text
+      .refine(
+        (value) => value === '' || addressOf(value) !== undefined,
+        'expected an address and a port such as "127.0.0.1:9464" or "[::1]:9464", or ""',
+      )
+      .default('127.0.0.1:9464'),
+    user_labels: z.boolean().default(false),
+  })
+  .prefault({});
+
 /** broker.toml. */
 export const configSchema = z.strictObject({
   amqp: z.strictObject({
@@ -126,6 +139,7 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   control,
+  http,
   log: z.strictObject({ level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info') }).prefault({}),
 });
 

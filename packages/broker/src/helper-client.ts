@@ -40,6 +40,14 @@ export class HelperUnavailable extends Error {
   override name = 'HelperUnavailable';
 }
 
+/** Who is told of the connection. */
+export interface HelperObserver {
+  /** On every new connection, after Hello: executors may have come and gone meanwhile. */
+  connected(): void;
+  /** How long an answer took, in milliseconds. */
+  answered(verb: Verb, ms: number): void;
+}
+
 interface Pending {
   readonly verb: Verb;
   readonly resolve: (response: Response) => void;
@@ -51,8 +59,7 @@ interface Pending {
 export class HelperClient {
   readonly #path: string;
   readonly #log: Logger;
-  /** Called on every new connection, after Hello: executors may have come and gone meanwhile. */
-  readonly #onConnected: () => void;
+  readonly #observer: HelperObserver;
   readonly #pending = new Map<number, Pending>();
   readonly #turns: (() => void)[] = [];
   #connection: PacketConnection | undefined;
@@ -60,10 +67,10 @@ export class HelperClient {
   #lastId = 0;
   readonly #stopped = new AbortController();
 
-  constructor(path: string, log: Logger, onConnected: () => void) {
+  constructor(path: string, log: Logger, observer: HelperObserver) {
     this.#path = path;
     this.#log = log;
-    this.#onConnected = onConnected;
+    this.#observer = observer;
   }
 
   get connected(): boolean {
@@ -100,7 +107,7 @@ export class HelperClient {
         failures = 0;
         lastProblem = '';
         this.#log.info({ socket: this.#path }, 'connected to the helper');
-        this.#onConnected();
+        this.#observer.connected();
         const why = await lost;
         if (!this.#stopped.signal.aborted) this.#log.warn({ socket: this.#path, reason: why }, 'lost the helper');
       } catch (error) {
@@ -145,11 +152,13 @@ export class HelperClient {
 
   async #ask<V extends Verb>(verb: V, body: RequestBody<V>): Promise<ResultBody<(typeof RESULT_OF)[V]>> {
     const id = this.#nextId();
+    const askedAt = performance.now();
     const response = await new Promise<Response>((resolve, reject) => {
       const timer = setTimeout(() => this.#connection?.close(`no answer to ${verb}`), REQUEST_DEADLINE_MS + ANSWER_MARGIN_MS);
       this.#pending.set(id, { verb, resolve, reject, timer });
       this.#connection?.send(encodeRequest({ id, verb, body } as Request));
     });
+    this.#observer.answered(verb, performance.now() - askedAt);
     if (response.kind === 'error') throw new KpxError(response.body.code, response.body.message);
     return response.body as ResultBody<(typeof RESULT_OF)[V]>;
   }

@@ -1,13 +1,14 @@
 import { hostname } from 'node:os';
 import { parseArgs } from 'node:util';
-import { ConfigError, type KnimeUser } from '@kpx/protocol';
+import { ConfigError } from '@kpx/protocol';
 import { destination, type Logger, pino } from 'pino';
 import { Broker } from './broker.js';
 import { type Config, readConfig } from './config.js';
 import { askBroker, BrokerRefused, BrokerUnreachable } from './control/client.js';
 import { differences } from './control/difference.js';
-import { ControlServer } from './control/server.js';
+import { ControlServer, type Operations, type Reloaded } from './control/server.js';
 import { EXIT } from './exit.js';
+import { MonitorServer } from './http/monitor.js';
 import { ServiceManager } from './service-manager.js';
 
 const USAGE = `kpx-broker: consumes KNIME's job queue and asks kpx-privhelper for executors. Runs unprivileged.
@@ -58,51 +59,73 @@ async function serve(file: string, config: Config): Promise<void> {
   );
   const broker = new Broker(config, log);
   const manager = new ServiceManager(process.env, (reason) => log.warn({ reason }, 'the service manager cannot be told'));
-  const control = await openControl(broker, log);
+  const monitor = new MonitorServer(
+    broker.metrics,
+    () => broker.status(),
+    () => broker.config.http,
+    log,
+  );
+  await monitor.listen(config.http.listen);
+  let reloading: Promise<unknown> = Promise.resolve();
+  const reloadInTurn = () => {
+    const reloaded = reloading.then(() => reload(file, broker, monitor, log));
+    reloading = reloaded.catch(() => {});
+    return reloaded;
+  };
+  const control = await openControl(broker, reloadInTurn, log);
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.once(signal, () => {
       manager.stopping();
       control?.close();
+      monitor.close();
       void broker.stop();
     });
   }
-  let reloading = Promise.resolve();
   process.on('SIGHUP', () => {
-    reloading = reloading.then(() => reload(file, broker, log));
+    void reloadInTurn().catch((error: Error) => {
+      if (!(error instanceof ConfigError)) throw error;
+    });
   });
   process.on('SIGUSR2', () => broker.drain(!broker.draining));
-  manager.ready(() => broker.status());
+  manager.ready(() => broker.doing());
   await broker.run();
   manager.close();
 }
 
 /** Without it the broker works all the same. */
-async function openControl(broker: Broker, log: Logger): Promise<ControlServer | undefined> {
+async function openControl(broker: Broker, reload: () => Promise<Reloaded>, log: Logger): Promise<ControlServer | undefined> {
   const { socket } = broker.config.control;
   if (socket === '') return undefined;
-  const questions = {
-    explain: (user: KnimeUser, groups: readonly string[] | undefined) => broker.explain(user, groups),
-    status: () => ({ doing: broker.status(), draining: broker.draining }),
+  const operations: Operations = {
+    explain: (user, groups) => broker.explain(user, groups),
+    status: () => broker.status(),
     configuration: () => broker.config,
+    drain: (on) => broker.drain(on),
+    reload,
+    start: (user) => broker.startFor(user),
+    stop: (user, mode) => broker.stopOf(user, mode),
   };
   try {
-    return await ControlServer.open(socket, questions);
+    return await ControlServer.open(socket, operations);
   } catch (error) {
     log.warn({ socket, reason: (error as Error).message }, 'questions cannot be answered: no control socket');
     return undefined;
   }
 }
 
-async function reload(file: string, broker: Broker, log: Logger): Promise<void> {
+/** Throws {@link ConfigError}: said in the log, and the old configuration stays in force. */
+async function reload(file: string, broker: Broker, monitor: MonitorServer, log: Logger): Promise<Reloaded> {
   try {
     const config = await readConfig(file);
     const changed = differences(asJson(broker.config), asJson(config));
     const later = await broker.reload(config);
+    await monitor.listen(config.http.listen);
     log.info({ changed }, changed.length === 0 ? 'configuration read again: nothing has changed' : 'another configuration is in force');
     if (later.length > 0) log.warn({ sections: later }, 'these take effect with a restart');
+    return { changed, restart: later };
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    log.error({ reason: error.message }, 'the configuration is refused; the old one stays in force');
+    if (error instanceof ConfigError) log.error({ reason: error.message }, 'the configuration is refused; the old one stays in force');
+    throw error;
   }
 }
 

@@ -52,12 +52,14 @@ const delivery = (body: string, properties: Partial<MessageProperties> = {}) =>
 let channel: RecordingChannel;
 let relay: Relay;
 let problems: string[];
+let left: string[];
 
 beforeEach(() => {
   vi.useFakeTimers();
   channel = new RecordingChannel();
   problems = [];
-  relay = new Relay(channel, CONFIG, 'host1', (_, why) => problems.push(why));
+  left = [];
+  relay = new Relay(channel, CONFIG, 'host1', { problem: (_, why) => problems.push(why), left: (...how) => left.push(how.join(' ')) });
 });
 afterEach(() => {
   vi.useRealTimers();
@@ -121,6 +123,21 @@ describe('moving a delivery', () => {
   });
 });
 
+it('tells where a delivery has gone once it is there, and no sooner', () => {
+  relay.forward(delivery('{}'), 0);
+  relay.defer(delivery('{}'), 0, 2_000);
+  relay.park(delivery('{'), 'BODY_NOT_JSON', 'no JSON');
+  expect(left).toEqual([]);
+  for (const copy of [...channel.published]) channel.confirm(copy, 'taken');
+  expect(left).toEqual(['forwarded', 'deferred', 'parked BODY_NOT_JSON']);
+  relay.forward(delivery('{}'), 0);
+  channel.confirm(last(), 'unroutable');
+  channel.confirm(last(), 'unroutable');
+  expect(left.length).toBe(3);
+  vi.advanceTimersByTime(PUT_BACK_AFTER_MS);
+  expect(left.slice(3)).toEqual(['returned']);
+});
+
 describe('a copy that found no place', () => {
   it.each(['unroutable', 'refused'] as const)('goes to a delay queue when the exchange has it %s', (how) => {
     const message = delivery('{}');
@@ -159,7 +176,7 @@ it('settles every delivery at most once, never before its copy is safe, and none
   fc.assert(
     fc.property(steps, (sequence) => {
       channel = new RecordingChannel();
-      relay = new Relay(channel, CONFIG, 'h', () => {});
+      relay = new Relay(channel, CONFIG, 'h', { problem: () => {}, left: () => {} });
       const safe = new Set<string>();
       const open: Published[] = [];
       let seen = 0;

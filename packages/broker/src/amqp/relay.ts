@@ -30,7 +30,18 @@ const EXPIRATION_HEADER = 'x-kpx-expiration';
 export const REASON_HEADER = 'x-kpx-reason';
 export const DETAIL_HEADER = 'x-kpx-detail';
 
+/** Where a job has gone: to the executors, to a delay queue, to the dead letters, or back into the queue. */
+export type Outcome = 'forwarded' | 'deferred' | 'parked' | 'returned';
+
+/** Who is told what becomes of jobs. */
+export interface RelayObserver {
+  problem(message: ConsumeMessage, why: string): void;
+  /** The job is elsewhere, confirmed; `reason` with those that were parked. */
+  left(outcome: Outcome, reason?: string): void;
+}
+
 interface Destination {
+  readonly left: () => void;
   readonly exchange: string;
   readonly routingKey: string;
   readonly headers: Record<string, unknown>;
@@ -43,7 +54,7 @@ export class Relay {
   readonly #channel: RelayChannel;
   readonly #config: Config;
   readonly #host: string;
-  readonly #onProblem: (message: ConsumeMessage, why: string) => void;
+  readonly #observer: RelayObserver;
   readonly #returned = new Set<number>();
   readonly #waiting = new Set<NodeJS.Timeout>();
   #open = true;
@@ -51,11 +62,11 @@ export class Relay {
   #unsettled = 0;
   #whenSettled: (() => void) | undefined;
 
-  constructor(channel: RelayChannel, config: Config, host: string, onProblem: (message: ConsumeMessage, why: string) => void) {
+  constructor(channel: RelayChannel, config: Config, host: string, observer: RelayObserver) {
     this.#channel = channel;
     this.#config = config;
     this.#host = host;
-    this.#onProblem = onProblem;
+    this.#observer = observer;
     channel.on('return', ({ properties }) => {
       this.#returned.add(Number(properties.headers?.[REFERENCE_HEADER]));
     });
@@ -66,17 +77,22 @@ export class Relay {
     const { exchange, routing_key, queue } = this.#config.amqp;
     const target = exchange === '' ? { exchange: '', routingKey: queue } : { exchange, routingKey: routing_key };
     const elsewise = (why: string) => {
-      this.#onProblem(message, `${why} from exchange "${target.exchange}" with routing key "${target.routingKey}"; tried again later`);
+      this.#observer.problem(
+        message,
+        `${why} from exchange "${target.exchange}" with routing key "${target.routingKey}"; tried again later`,
+      );
       this.defer(message, hops, UNROUTABLE_DELAY_MS);
     };
-    this.#move(message, { ...target, headers: this.#travelling(message, hops), expires: true, elsewise });
+    const left = () => this.#observer.left('forwarded');
+    this.#move(message, { ...target, headers: this.#travelling(message, hops), expires: true, left, elsewise });
   }
 
   /** Back to the queue after a wait. */
   defer(message: ConsumeMessage, hops: number, delayMs: DelayMs): void {
     const routingKey = delayQueue(this.#config.amqp.queue, delayMs);
     const elsewise = (why: string) => this.#putBack(message, `${why} in ${routingKey}`);
-    this.#move(message, { exchange: '', routingKey, headers: this.#travelling(message, hops), expires: false, elsewise });
+    const left = () => this.#observer.left('deferred');
+    this.#move(message, { exchange: '', routingKey, headers: this.#travelling(message, hops), expires: false, left, elsewise });
   }
 
   /** To the dead letters, readable as it came, with the reason. */
@@ -88,12 +104,13 @@ export class Relay {
       'x-kpx-host': this.#host,
     };
     const elsewise = (why: string) => this.#putBack(message, `${why} in ${DEAD_LETTER_QUEUE}`);
-    this.#move(message, { exchange: '', routingKey: DEAD_LETTER_QUEUE, headers, expires: false, elsewise });
+    const left = () => this.#observer.left('parked', reason);
+    this.#move(message, { exchange: '', routingKey: DEAD_LETTER_QUEUE, headers, expires: false, left, elsewise });
   }
 
   /** At once, for others to take. */
   putBackNow(message: ConsumeMessage): void {
-    this.#settle(() => this.#channel.nack(message, false, true));
+    this.#return(message);
   }
 
   /** Resolves when every delivery that was given to the relay is settled, one way or the other. */
@@ -115,7 +132,7 @@ export class Relay {
     return { [this.#config.jobs.can_handle_header]: true, [HOPS_HEADER]: hops + 1, [SEEN_AT_HEADER]: seen };
   }
 
-  #move(message: ConsumeMessage, { exchange, routingKey, headers, expires, elsewise }: Destination): void {
+  #move(message: ConsumeMessage, { exchange, routingKey, headers, expires, left, elsewise }: Destination): void {
     if (!this.#open) return;
     const reference = ++this.#lastReference;
     const options = travelOptions(message.properties, { ...headers, [REFERENCE_HEADER]: reference }, expires);
@@ -124,7 +141,7 @@ export class Relay {
       // amqplib ends open confirms with an error when the channel dies, just before it says so: then there is nothing to do here.
       if (error) setImmediate(() => this.#confirmed(reference, () => elsewise('RabbitMQ refused a place')));
       else if (this.#returned.delete(reference)) this.#confirmed(reference, () => elsewise('RabbitMQ found no queue'));
-      else this.#confirmed(reference, () => this.#settle(() => this.#channel.ack(message)));
+      else this.#confirmed(reference, () => this.#settle(() => this.#channel.ack(message), left));
     };
     this.#settle(() => this.#channel.publish(exchange, routingKey, message.content, options, confirmed));
   }
@@ -138,19 +155,27 @@ export class Relay {
   }
 
   #putBack(message: ConsumeMessage, why: string): void {
-    this.#onProblem(message, `${why}; put back into the queue after ${PUT_BACK_AFTER_MS} ms`);
+    this.#observer.problem(message, `${why}; put back into the queue after ${PUT_BACK_AFTER_MS} ms`);
     const timer = setTimeout(() => {
       this.#waiting.delete(timer);
-      this.#settle(() => this.#channel.nack(message, false, true));
+      this.#return(message);
     }, PUT_BACK_AFTER_MS);
     this.#waiting.add(timer);
   }
 
+  #return(message: ConsumeMessage): void {
+    this.#settle(
+      () => this.#channel.nack(message, false, true),
+      () => this.#observer.left('returned'),
+    );
+  }
+
   /** amqplib throws on a channel that has just closed. There is nothing to do then: RabbitMQ puts everything back. */
-  #settle(action: () => unknown): void {
+  #settle(action: () => unknown, done?: () => void): void {
     if (!this.#open) return;
     try {
       action();
+      done?.();
     } catch (error) {
       if (!(error instanceof Error && error.name === 'IllegalOperationError')) throw error;
     }

@@ -3,8 +3,8 @@ import type { Command } from 'commander';
 import { readConfig, readControlSocket } from '../config.js';
 import { askBroker } from '../control/client.js';
 import { differences } from '../control/difference.js';
-import type { Status } from '../control/server.js';
 import { CONFIG_FILE } from '../dead-letters/access.js';
+import type { Status } from '../status.js';
 import { bold, warning } from './style.js';
 
 export function addStatus(program: Command): void {

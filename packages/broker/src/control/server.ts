@@ -1,48 +1,72 @@
-import { chmod, unlink } from 'node:fs/promises';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { execFile } from 'node:child_process';
+import { chmod, stat, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { type KnimeUser, knimeUserSchema } from '@kpx/protocol';
+import { promisify } from 'node:util';
+import { ConfigError, type KnimeUser, knimeUserSchema, StopMode } from '@kpx/protocol';
+import * as z from 'zod';
 import type { Explanation } from '../executors/machine.js';
+import { closeHttpServer, HttpError, httpServer, json, type Route, type Routes } from '../http/server.js';
+import type { Status } from '../status.js';
 
-/** Requests at once; each is one question of an operator. */
-const CONNECTIONS_MAX = 16;
-const REQUEST_TIMEOUT_MS = 5_000;
-const HEADER_BYTES_MAX = 8 * 1024;
+/** Each is one question of an operator; a reload waits for confirms, the name service may be slow. */
+const BOUNDS = { connectionsMax: 16, connectionMsMax: 30_000 };
 /** Only the broker's own account, and root, may ask. */
 const SOCKET_MODE = 0o600;
+/** The same, and who is in {@link ADMIN_GROUP}. */
+const ADMIN_SOCKET_MODE = 0o660;
+/** Whoever is in it may ask and tell, where the socket is its own. */
+const ADMIN_GROUP = 'kpx-admin';
+const GETENT_TIMEOUT_MS = 5_000;
 const GROUPS_MAX = 1_000;
+const GROUP_CHARS_MAX = 256;
 
-/** In words, for people. */
-export interface Status {
-  readonly doing: string;
-  readonly draining: boolean;
+/** What came of reading the configuration again. */
+export interface Reloaded {
+  /** As "policy.max_executors: 40 -> 60". */
+  readonly changed: readonly string[];
+  /** Sections that take effect with a restart. */
+  readonly restart: readonly string[];
 }
 
-/** What can be asked of a running broker. All of it is read-only. */
-export interface Questions {
+/** What a running broker can be asked and told. */
+export interface Operations {
   explain(user: KnimeUser, groups: readonly string[] | undefined): Promise<Explanation>;
   status(): Status;
   /** The configuration in force, without secrets: there are none in it. */
   configuration(): unknown;
+  drain(on: boolean): void;
+  /** Rejects with a ConfigError; the old one stays in force then. */
+  reload(): Promise<Reloaded>;
+  /** As a job of this user would. */
+  start(user: KnimeUser): Promise<Explanation>;
+  /** Undefined: there is no executor of this user. */
+  stop(user: KnimeUser, mode: StopMode): Promise<Explanation | undefined>;
 }
 
-class BadRequest extends Error {}
+/** A parameter that is given once. */
+const once = <Schema extends z.ZodType>(schema: Schema) => z.tuple([schema], 'expected once').transform(([value]) => value);
+const user = once(knimeUserSchema);
+const NOTHING = z.strictObject({});
+const ABOUT_USER = z.strictObject({ user });
+const EXPLAIN = z.strictObject({ user, group: z.array(z.string().max(GROUP_CHARS_MAX)).max(GROUPS_MAX).optional() });
+const STOP = z.strictObject({ user, mode: once(z.enum(['graceful', 'kill'])).prefault(['graceful']) });
 
-/** HTTP with JSON on a Unix socket: `GET /explain?user=NAME[&group=G…]`, `GET /status` and `GET /configuration`. */
+/**
+ * HTTP with JSON on a Unix socket. By node:http and not by fastify, whose router makes code from strings: the broker runs under
+ * --disallow-code-generation-from-strings.
+ */
 export class ControlServer {
   readonly #path: string;
   readonly #server;
 
-  private constructor(path: string, questions: Questions) {
+  private constructor(path: string, operations: Operations) {
     this.#path = path;
-    const options = { maxHeaderSize: HEADER_BYTES_MAX, requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: REQUEST_TIMEOUT_MS };
-    this.#server = createServer(options, (request, response) => void answer(questions, request, response));
-    this.#server.maxConnections = CONNECTIONS_MAX;
+    this.#server = httpServer(routesOf(operations), BOUNDS);
   }
 
   /** Replaces the socket that a killed broker has left; rejects when another one listens there. */
-  static async open(path: string, questions: Questions): Promise<ControlServer> {
-    const control = new ControlServer(path, questions);
+  static async open(path: string, operations: Operations): Promise<ControlServer> {
+    const control = new ControlServer(path, operations);
     if (await somebodyListens(path)) throw new Error(`another broker listens at ${path}`);
     await unlink(path).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ENOENT') throw error;
@@ -52,14 +76,25 @@ export class ControlServer {
       control.#server.listen(path, resolve);
     });
     await chmod(path, SOCKET_MODE);
+    await admitAdmins(path);
     return control;
   }
 
   close(): void {
-    this.#server.close();
-    this.#server.closeAllConnections();
+    closeHttpServer(this.#server);
     void unlink(this.#path).catch(() => {}); // the directory may be gone already
   }
+}
+
+/**
+ * The group gets the socket from its directory, which is setgid (systemd/kpx.tmpfiles): the broker has no right to give files away. Where the
+ * directory is another group's, or there is no such group, nobody else is admitted.
+ */
+async function admitAdmins(path: string): Promise<void> {
+  const { gid } = await stat(path);
+  const options = { timeout: GETENT_TIMEOUT_MS, env: { LC_ALL: 'C' }, cwd: '/' };
+  const group = await promisify(execFile)('/usr/bin/getent', ['group', '--', ADMIN_GROUP], options).catch(() => undefined);
+  if (group?.stdout.split(':')[2] === String(gid)) await chmod(path, ADMIN_SOCKET_MODE);
 }
 
 async function somebodyListens(path: string): Promise<boolean> {
@@ -73,35 +108,38 @@ async function somebodyListens(path: string): Promise<boolean> {
   });
 }
 
-async function answer(questions: Questions, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const { method, url: target = '/' } = request;
-  try {
-    if (!URL.canParse(target, BASE)) throw new BadRequest(`${target}: expected a path`);
-    const { pathname, searchParams } = new URL(target, BASE);
-    const handler = method === 'GET' ? HANDLERS[pathname] : undefined;
-    if (handler) respond(response, 200, await handler(questions, searchParams));
-    else respond(response, 404, { error: `there is nothing at ${method} ${pathname}` });
-  } catch (error) {
-    respond(response, error instanceof BadRequest ? 400 : 500, { error: (error as Error).message });
-  }
+function routesOf(operations: Operations): Routes {
+  const tell = (on: boolean) => () => {
+    operations.drain(on);
+    return { draining: on };
+  };
+  return {
+    '/explain': route('GET', EXPLAIN, ({ user, group }) => operations.explain(user, group)),
+    '/status': route('GET', NOTHING, () => operations.status()),
+    '/configuration': route('GET', NOTHING, () => operations.configuration()),
+    '/drain': route('POST', NOTHING, tell(true)),
+    '/resume': route('POST', NOTHING, tell(false)),
+    '/reload': route('POST', NOTHING, async () => {
+      return await operations.reload().catch((error: Error) => {
+        throw error instanceof ConfigError ? new HttpError(422, error.message) : error;
+      });
+    }),
+    '/start': route('POST', ABOUT_USER, ({ user }) => operations.start(user)),
+    '/stop': route('POST', STOP, async ({ user, mode }) => {
+      const explanation = await operations.stop(user, mode === 'kill' ? StopMode.kill : StopMode.graceful);
+      if (!explanation) throw new HttpError(409, `there is no executor of "${user}" on this host`);
+      return explanation;
+    }),
+  };
 }
 
-/** What paths are relative to; nobody asks for the host. */
-const BASE = 'http://broker';
-
-const HANDLERS: Record<string, (questions: Questions, query: URLSearchParams) => unknown> = {
-  '/explain': async (questions, query) => {
-    const user = knimeUserSchema.safeParse(query.get('user') ?? '');
-    if (!user.success) throw new BadRequest(`user: ${user.error.issues[0]?.message}`);
-    const groups = query.getAll('group');
-    if (groups.length > GROUPS_MAX) throw new BadRequest(`group: at most ${GROUPS_MAX}`);
-    return await questions.explain(user.data, query.has('group') ? groups : undefined);
-  },
-  '/status': (questions) => questions.status(),
-  '/configuration': (questions) => questions.configuration(),
-};
-
-function respond(response: ServerResponse, status: number, body: unknown): void {
-  response.writeHead(status, { 'content-type': 'application/json' });
-  response.end(`${JSON.stringify(body)}\n`);
+function route<Schema extends z.ZodType>(method: Route['method'], schema: Schema, answer: (input: z.output<Schema>) => unknown): Route {
+  return {
+    method,
+    answer: async (query) => {
+      const input = schema.safeParse(Object.fromEntries([...new Set(query.keys())].map((key) => [key, query.getAll(key)])));
+      if (input.success) return json(await answer(input.data));
+      throw new HttpError(400, input.error.issues.map(({ path: [key], message }) => `${String(key ?? 'query')}: ${message}`).join('; '));
+    },
+  };
 }

@@ -1,5 +1,5 @@
 import type { ErrorCode, ExecutorInfo, KnimeUser, ProfileName } from '@kpx/protocol';
-import type { DelayMs, Policy } from '../policy/policy.js';
+import type { DelayMs, Limit, Policy } from '../policy/policy.js';
 import type { Reason } from '../reasons.js';
 
 /* What goes into the machine and what comes out of it. */
@@ -38,6 +38,10 @@ export type Event =
   | { readonly kind: 'memory'; readonly availableBytes: number }
   /** Start nothing any more (a host that is to be emptied), or again. */
   | { readonly kind: 'drain'; readonly on: boolean }
+  /** An operator wants an executor for this user, whatever came of earlier starts. */
+  | { readonly kind: 'start asked'; readonly user: KnimeUser; readonly groups: readonly string[] | undefined }
+  /** An operator wants the executor of this user ended. */
+  | { readonly kind: 'stop asked'; readonly user: KnimeUser; readonly force: boolean }
   /** The channel is gone, and all deliveries with it: RabbitMQ has put them back. */
   | { readonly kind: 'channel lost' }
   /** Time has passed. */
@@ -58,7 +62,7 @@ export type Effect =
   | { readonly kind: 'stop'; readonly user: KnimeUser; readonly why: string }
   /** End an executor that never became ready. */
   | { readonly kind: 'kill'; readonly user: KnimeUser }
-  /** For the log: a user's state has changed. */
-  | { readonly kind: 'state'; readonly user: KnimeUser; readonly state: State; readonly detail: string };
+  /** For the log and metrics: a user's state has changed. `limit`: what there was no room for, where that is why. */
+  | { readonly kind: 'state'; readonly user: KnimeUser; readonly state: State; readonly detail: string; readonly limit?: Limit };
 
 export type State = 'idle' | 'queued' | 'starting' | 'booting' | 'ready' | 'backoff' | 'broken' | 'refused';

@@ -65,6 +65,8 @@ type Move =
   | { readonly do: 'drain'; readonly on: boolean }
   | { readonly do: 'policy'; readonly to: Policy }
   | { readonly do: 'groups'; readonly user: KnimeUser }
+  | { readonly do: 'ask for start'; readonly user: KnimeUser }
+  | { readonly do: 'ask for stop'; readonly user: KnimeUser; readonly force: boolean }
   | { readonly do: 'wait'; readonly ms: number };
 
 const move: fc.Arbitrary<Move> = fc.oneof(
@@ -91,6 +93,11 @@ const move: fc.Arbitrary<Move> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('drain' as const), on: fc.boolean() }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('policy' as const), to: fc.constantFrom(POLICY, TIGHT) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('groups' as const), user: fc.constantFrom(...NAMES) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('ask for start' as const), user: fc.constantFrom(...NAMES) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ do: fc.constant('ask for stop' as const), user: fc.constantFrom(...NAMES), force: fc.boolean() }),
+  },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('wait' as const), ms: fc.constantFrom(1, 100, 1_500, 40_000, 400_000) }) },
 );
 
@@ -138,6 +145,10 @@ class World {
       this.step({ kind: 'policy', policy: move.to });
     } else if (move.do === 'groups') {
       this.step({ kind: 'groups', user: move.user, groups: GROUPS[move.user as string] ?? NO_GROUPS });
+    } else if (move.do === 'ask for start') {
+      this.step({ kind: 'start asked', user: move.user, groups: GROUPS[move.user as string] ?? NO_GROUPS });
+    } else if (move.do === 'ask for stop') {
+      this.step({ kind: 'stop asked', user: move.user, force: move.force });
     } else {
       this.now += move.ms;
       this.step({ kind: 'tick' });
@@ -205,7 +216,7 @@ class World {
   }
 
   step(event: Event): void {
-    for (const effect of this.machine.step(event, this.now, 0.5)) this.#take(effect);
+    for (const effect of this.machine.step(event, this.now, 0.5)) this.#take(effect, event.kind === 'stop asked');
     const { held, starting } = this.machine.counts;
     expect(held, 'every job inside is held').toBe(this.inside.size);
     expect(held).toBeLessThanOrEqual(this.policy.heldInAll);
@@ -217,7 +228,7 @@ class World {
     expect(starting).toBeGreaterThanOrEqual(this.asked.length);
   }
 
-  #take(effect: Effect): void {
+  #take(effect: Effect, operatorEnds: boolean): void {
     if (effect.kind === 'start') {
       expect(effect.user).not.toBe('mallory');
       expect(this.draining, 'a host that is drained starts nothing').toBe(false);
@@ -227,7 +238,7 @@ class World {
       if (effect.state === 'starting' && this.policy.rules.length === 0) expect(effect.user, 'whose turn it is').toBe(this.#line[0]);
       if (this.#line.includes(effect.user)) this.#line.splice(this.#line.indexOf(effect.user), 1);
       if (effect.state === 'queued') this.#line.push(effect.user);
-    } else if (effect.kind === 'stop') {
+    } else if (effect.kind === 'stop' && !operatorEnds) {
       const osUser = ACCOUNTS[effect.user as string as keyof typeof ACCOUNTS];
       const idleMs = this.now - (this.workedAt.get(osUser) ?? 0);
       expect(idleMs, `${osUser} is not ended at work`).toBeGreaterThanOrEqual(EVICT_IDLE_MIN_MS);

@@ -62,6 +62,60 @@ const makeReady = (user = alice, uid = 1_001) => {
   return connected(uid);
 };
 
+describe('an operator', () => {
+  const ask = (user = alice) => step({ kind: 'start asked', user, groups: NO_GROUPS });
+  const stop = (force: boolean) => step({ kind: 'stop asked', user: alice, force });
+
+  it('has an executor started without a job, once, and never for a user who is denied', () => {
+    expect(kinds(ask())).toEqual(['start']);
+    expect(kinds(ask())).toEqual([]);
+    started();
+    connected();
+    expect(kinds(job())).toEqual(['forward']);
+    expect(kinds(ask(knimeUserSchema.parse('mallory')))).toEqual([]);
+    expect(machine.counts.users).toBe(1);
+  });
+
+  it('has a user tried at once whose starts have failed, with all attempts anew', () => {
+    job();
+    for (let attempt = 1; attempt < PLAIN_POLICY.startAttempts; attempt++) {
+      expect(kinds(failed())).toEqual([]);
+      expect(kinds(ask())).toEqual(['start']);
+    }
+    expect(kinds(failed())).toEqual([]); // tried again, not parked
+    expect(kinds(tick(2_000))).toEqual(['start']);
+  });
+
+  it('gets no place before others, nor room where there is none', () => {
+    for (const [user, uid] of [
+      [alice, 1_001],
+      [bob, 1_002],
+      [carol, 1_003],
+    ] as const)
+      makeReady(user, uid);
+    expect(ask(dave)).toEqual([
+      { kind: 'state', user: dave, state: 'queued', detail: '3 of 3 executors run (max_executors)', limit: 'max_executors' },
+    ]);
+  });
+
+  it.each([
+    [false, ['stop']],
+    [true, ['stop', 'kill']],
+  ])('ends an executor (by force: %s); its jobs wait for the next one', (force, effects) => {
+    makeReady();
+    expect(kinds(stop(force))).toEqual(effects);
+    expect(kinds(job())).toEqual([]);
+    expect(kinds(stop(false))).toEqual([]); // it is ending
+    expect(kinds(stop(true))).toEqual(['kill']);
+    now += 1;
+    expect(kinds(listed())).toEqual(['start']);
+  });
+
+  it('ends nothing where there is no executor', () => {
+    expect(stop(true)).toEqual([]);
+  });
+});
+
 describe('the first job of a user', () => {
   it('starts the executor once, however many jobs come', () => {
     expect(kinds(job())).toEqual(['start']);

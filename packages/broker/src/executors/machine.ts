@@ -9,6 +9,7 @@ import {
   hasRoom,
   idleForMs,
   idleStopMsOf,
+  type Limit,
   type Load,
   leaveDelayMs,
   mayStart,
@@ -145,6 +146,11 @@ export class Machine {
     return Math.max(1, Math.min(TICK_MS, this.#nextOfferAt - this.#now));
   }
 
+  /** Is there one that this user's jobs go to? */
+  hasExecutor(user: KnimeUser): boolean {
+    return this.#executors.of(user) !== undefined;
+  }
+
   get draining(): boolean {
     return this.#draining;
   }
@@ -180,6 +186,16 @@ export class Machine {
       executor.groups = groups;
       executor.rule = ruleOf(this.#policy, name, groups);
     }
+  }
+
+  /** Everybody who has jobs here, an executor, or a past. */
+  users(): { readonly user: KnimeUser; readonly state: State; readonly held: number }[] {
+    return [...this.#users.values()].map(({ name, state, held }) => ({ user: name, state, held: held.size }));
+  }
+
+  /** What a job of each of them would meet now. */
+  explanations(): Explanation[] {
+    return [...this.#users.values()].map(({ name, groups }) => this.explain(name, groups ?? []));
   }
 
   /** What a job of this user would meet now. Changes nothing. */
@@ -246,6 +262,12 @@ export class Machine {
         this.#draining = event.on;
         for (const user of this.#queue) this.#shorten(user);
         break;
+      case 'start asked':
+        this.#startAsked(event.user, event.groups);
+        break;
+      case 'stop asked':
+        this.#stopAsked(event.user, event.force);
+        break;
       case 'channel lost':
         for (const user of this.#users.values()) user.held.clear();
         this.#held = 0;
@@ -287,6 +309,24 @@ export class Machine {
     }
   }
 
+  /** As a first job would, but for the job. A user who rests after failures, or was refused, is tried at once. */
+  #startAsked(name: KnimeUser, groups: readonly string[] | undefined): void {
+    const user = this.#user(name, groups);
+    if (user.admitted.ok && RESTING.has(user.state)) {
+      user.failures = 0;
+      this.#set(user, 'idle', 'an operator asks for a start');
+    }
+    if (user.admitted.ok && user.state === 'idle') this.#wake(user);
+    else this.#forgetIfNothing(user);
+  }
+
+  #stopAsked(name: KnimeUser, force: boolean): void {
+    const executor = this.#executors.of(name);
+    if (!executor) return;
+    if (!executor.ending) this.#end(executor, 'an operator ends it');
+    if (force) this.#effects.push({ kind: 'kill', user: name });
+  }
+
   #forward(user: User, ticket: Ticket): void {
     const executor = this.#executors.of(user.name);
     if (executor) executor.quietSince = this.#now;
@@ -299,7 +339,7 @@ export class Machine {
     if (!executor) {
       user.until = this.#now + PLACE_MS;
       const room = this.#roomFor(user);
-      this.#set(user, 'queued', room.ok ? '' : room.why);
+      this.#set(user, 'queued', room.ok ? '' : room.why, room.ok ? undefined : room.limit);
       this.#queue.add(user);
       this.#shorten(user);
       return;
@@ -618,10 +658,10 @@ export class Machine {
     this.#set(user, state, `${detail}; for ${forMs} ms`);
   }
 
-  #set(user: User, state: State, detail: string): void {
+  #set(user: User, state: State, detail: string, limit?: Limit): void {
     if (user.state === state) return;
     user.state = state;
-    this.#effects.push({ kind: 'state', user: user.name, state, detail });
+    this.#effects.push({ kind: 'state', user: user.name, state, detail, ...(limit && { limit }) });
   }
 
   #user(name: KnimeUser, groups: readonly string[] | undefined): User {
@@ -674,6 +714,8 @@ export class Machine {
     return counts;
   }
 }
+
+const RESTING: ReadonlySet<State> = new Set(['backoff', 'broken', 'refused']);
 
 /** Spreads one throw of the dice over many: steps of this size come close to no earlier one. */
 const GOLDEN_RATIO = (Math.sqrt(5) - 1) / 2;

@@ -54,9 +54,14 @@ export interface Load {
   readonly draining: boolean;
 }
 
-export type Verdict = { readonly ok: true } | { readonly ok: false; readonly why: string };
+/** What there can be too little of for one more executor; for metrics. */
+export const LIMITS = ['draining', 'max_executors', 'rule', 'core_tokens', 'memory'] as const;
+export type Limit = (typeof LIMITS)[number];
+
+export type Verdict = { readonly ok: true } | { readonly ok: false; readonly why: string; readonly limit?: Limit };
 const OK: Verdict = { ok: true };
 const no = (why: string): Verdict => ({ ok: false, why });
+const full = (limit: Limit, why: string): Verdict => ({ ok: false, why, limit });
 
 const DEFAULT_PROFILE = profileNameSchema.parse('default');
 
@@ -73,26 +78,28 @@ export const idleStopMsOf = (policy: Policy, rule: Rule | undefined) => rule?.id
 
 /** Is there room for one more executor, of a user of this rule? If not, its jobs wait until one has ended. */
 export function hasRoom(policy: Policy, load: Load, rule: Rule | undefined): Verdict {
-  if (load.draining) return no('the host is being drained');
-  if (load.executors >= policy.maxExecutors) return no(`${load.executors} of ${policy.maxExecutors} executors run (max_executors)`);
+  if (load.draining) return full('draining', 'the host is being drained');
+  if (load.executors >= policy.maxExecutors)
+    return full('max_executors', `${load.executors} of ${policy.maxExecutors} executors run (max_executors)`);
   const ofRule = rule ? (load.byRule.get(rule) ?? 0) : 0;
   if (rule?.maxExecutors !== undefined && ofRule >= rule.maxExecutors)
-    return no(`${ofRule} of ${rule.maxExecutors} executors of ${rule.label} run`);
+    return full('rule', `${ofRule} of ${rule.maxExecutors} executors of ${rule.label} run`);
   const { coreTokens, tokensPerExecutor } = policy;
   const tokens = load.executors * tokensPerExecutor;
   if (coreTokens > 0 && tokens + tokensPerExecutor > coreTokens)
-    return no(`${tokens} of ${coreTokens} core tokens are taken, an executor takes ${tokensPerExecutor}`);
+    return full('core_tokens', `${tokens} of ${coreTokens} core tokens are taken, an executor takes ${tokensPerExecutor}`);
   return hasMemory(policy, load);
 }
 
 function hasMemory({ executorMemory, minAvailableMemory }: Policy, { availableMemory, starting }: Load): Verdict {
   if (executorMemory === 0 && minAvailableMemory === 0) return OK;
-  if (availableMemory === undefined) return no('the available memory of the host is not known');
+  if (availableMemory === undefined) return full('memory', 'the available memory of the host is not known');
   // What executors that start will take is not taken yet.
   const promised = starting * executorMemory;
   const left = availableMemory - promised - executorMemory;
   if (left >= minAvailableMemory) return OK;
-  return no(
+  return full(
+    'memory',
     `${mib(availableMemory)} of memory are available, of which ${mib(promised)} are promised to executors that start; ` +
       `one more takes ${mib(executorMemory)}, and ${mib(minAvailableMemory)} are to be left`,
   );

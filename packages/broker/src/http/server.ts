@@ -1,0 +1,94 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+
+/** Of each server: requests at once, and how long one may take from connecting until the answer has been read. */
+export interface Bounds {
+  readonly connectionsMax: number;
+  readonly connectionMsMax: number;
+}
+
+const HEADER_BYTES_MAX = 8 * 1024;
+
+/** What is answered instead: a status, and a sentence for whoever asked. */
+export class HttpError extends Error {
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+export interface Answer {
+  readonly type: string;
+  readonly text: string;
+}
+
+export interface Route {
+  readonly method: 'GET' | 'POST';
+  /** Throws {@link HttpError}. */
+  answer(query: URLSearchParams): Answer | Promise<Answer>;
+}
+
+export type Routes = Readonly<Record<string, Route>>;
+
+/**
+ * HTTP for a few questions: one for each connection, without a body, within a bounded time. That bound is what cuts slow clients, whether they are
+ * slow in asking or in reading.
+ */
+export function httpServer(routes: Routes, { connectionsMax, connectionMsMax }: Bounds): Server {
+  const server = createServer({ maxHeaderSize: HEADER_BYTES_MAX }, (request, response) => void answer(routes, request, response));
+  server.maxConnections = connectionsMax;
+  server.on('connection', (socket) => {
+    const timer = setTimeout(() => socket.destroy(), connectionMsMax);
+    socket.once('close', () => clearTimeout(timer));
+  });
+  return server;
+}
+
+/** Ends it, with all connections. */
+export function closeHttpServer(server: Server): void {
+  server.close();
+  server.closeAllConnections();
+}
+
+/** What paths are relative to; nobody asks for the host. */
+const BASE = 'http://broker';
+
+async function answer(routes: Routes, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  try {
+    const { route, query } = judged(routes, request);
+    respond(response, 200, await route.answer(query));
+  } catch (error) {
+    if (error instanceof MethodRefused) response.setHeader('allow', error.allow);
+    request.resume(); // what else comes is not looked at, but whoever sends it gets to read the answer
+    respond(response, error instanceof HttpError ? error.status : 500, json({ error: (error as Error).message }));
+  }
+}
+
+class MethodRefused extends HttpError {
+  readonly allow: string;
+
+  constructor(path: string, allow: string) {
+    super(405, `${path} takes ${allow}`);
+    this.allow = allow;
+  }
+}
+
+function judged(routes: Routes, { method = '', url: target = '/', headers }: IncomingMessage): { route: Route; query: URLSearchParams } {
+  if (!URL.canParse(target, BASE)) throw new HttpError(400, `${target}: expected a path`);
+  const { pathname, searchParams: query } = new URL(target, BASE);
+  const route = routes[pathname];
+  if (!route) throw new HttpError(404, `there is nothing at ${pathname}`);
+  const allow = route.method === 'GET' ? ['GET', 'HEAD'] : ['POST'];
+  if (!allow.includes(method)) throw new MethodRefused(pathname, allow.join(', '));
+  const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) !== 0;
+  if (hasBody) throw new HttpError(413, 'a request has no body here');
+  return { route, query };
+}
+
+export const json = (body: unknown): Answer => ({ type: 'application/json', text: `${JSON.stringify(body)}\n` });
+
+function respond(response: ServerResponse, status: number, { type, text }: Answer): void {
+  response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(text), connection: 'close' });
+  response.end(text);
+}

@@ -1,0 +1,177 @@
+import { ERRORS, type KnimeUser, PROTOCOL_VERSION, type Verb } from '@kpx/protocol';
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import eventLoopLag from 'prom-client/lib/metrics/eventLoopLag.js';
+import heapSize from 'prom-client/lib/metrics/heapSizeAndUsed.js';
+import memory from 'prom-client/lib/metrics/osMemoryHeap.js';
+import cpu from 'prom-client/lib/metrics/processCpuTotal.js';
+import startTime from 'prom-client/lib/metrics/processStartTime.js';
+import manifest from '../../package.json' with { type: 'json' };
+import type { Outcome } from '../amqp/relay.js';
+import type { Effect, Event, State } from '../executors/events.js';
+import { LIMITS, type Limit } from '../policy/policy.js';
+import { REASONS } from '../reasons.js';
+
+/** Upper bounds, in seconds: an executor starts in 10 to 20 s, and a job is held for 5 minutes at most. */
+const START_BUCKETS_SECONDS = [0.1, 0.5, 1, 2, 5, 10, 15, 20, 30, 60, 120, 300];
+const HOLD_BUCKETS_SECONDS = [0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300];
+/** The helper answers within milliseconds, and gives a request up after 10 s. */
+const HELPER_BUCKETS_SECONDS = [0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10];
+/** Users with a series of their own, where that is asked for: those with the most jobs held. */
+const USER_SERIES_MAX = 1_000;
+
+const OUTCOMES = ['forwarded', 'deferred', 'parked', 'returned'] as const satisfies readonly Outcome[];
+const START_RESULTS = ['ready', 'failed', 'refused', 'no_room', 'no_helper', 'ended'] as const;
+type StartResult = (typeof START_RESULTS)[number];
+const USER_STATES = ['idle', 'queued', 'starting', 'booting', 'ready', 'backoff', 'broken', 'refused'] as const satisfies readonly State[];
+const EXECUTOR_STATES = ['starting', 'booting', 'ready', 'ending'] as const;
+export type ExecutorState = (typeof EXECUTOR_STATES)[number];
+const POLICY_REASONS = ['denied', 'job_max_age', ...LIMITS] as const;
+const VERBS = ['hello', 'prepareUser', 'spawnExecutor', 'stopExecutor', 'listExecutors'] as const satisfies readonly Verb[];
+/** What a job can be parked for: each is there from the beginning, as the rate of a series that has only just come up is not known. */
+const PARK_REASONS = [...Object.keys(REASONS), ...Object.entries(ERRORS).flatMap(([code, { retry }]) => (retry === 'never' ? [code] : []))];
+
+/** What is true at the moment of a scrape. */
+export interface Standing {
+  readonly rabbitmq: boolean;
+  readonly helper: boolean;
+  readonly draining: boolean;
+  readonly held: number;
+  readonly heldMax: number;
+  readonly maxExecutors: number;
+  readonly executors: Readonly<Record<ExecutorState, number>>;
+  readonly users: readonly { readonly user: KnimeUser; readonly state: State; readonly held: number }[];
+}
+
+/**
+ * What kpx counts, for Prometheus; names and units as on https://prometheus.io/docs/practices/naming/. The machine and the policy do not know of it: it
+ * sees their events and effects go by.
+ */
+export class Metrics {
+  readonly #registry = new Registry();
+  readonly #look: () => Standing;
+  /** When the helper was asked to start whose executor, in milliseconds; as long as it is not known what came of it. */
+  readonly #starting = new Map<KnimeUser, number>();
+
+  readonly #jobs = this.#counter('kpx_jobs_total', 'Jobs that have left kpx, by where they went.', 'outcome', OUTCOMES);
+  readonly #parked = this.#counter('kpx_jobs_parked_total', 'Jobs that were moved to the dead-letter queue.', 'reason', PARK_REASONS);
+  readonly #refusals = this.#counter(
+    'kpx_policy_refusals_total',
+    'Jobs that the policy refused (denied, job_max_age), and users who had to wait for room (by the limit that was met).',
+    'reason',
+    POLICY_REASONS,
+  );
+  readonly #starts = this.#counter('kpx_executor_starts_total', 'Starts of executors that were asked for.', 'result', START_RESULTS);
+  readonly #reconnects = this.#counter('kpx_rabbitmq_reconnects_total', 'Connections to RabbitMQ that were made again.');
+  readonly #startTime = this.#histogram(
+    'kpx_executor_start_seconds',
+    'From asking for the start of an executor until it was ready.',
+    START_BUCKETS_SECONDS,
+  );
+  readonly #holdTime = this.#histogram('kpx_job_hold_seconds', 'From the delivery of a job until it was sent on.', HOLD_BUCKETS_SECONDS);
+  readonly #helperTime = this.#histogram('kpx_helper_request_seconds', 'Round trips to kpx-privhelper.', HELPER_BUCKETS_SECONDS, VERBS);
+  readonly #build = this.#gauge('kpx_build_info', 'Always 1.', ['version', 'protocol', 'node']);
+  readonly #rabbitmq = this.#gauge('kpx_rabbitmq_connected', '1 while jobs are consumed.');
+  readonly #helper = this.#gauge('kpx_helper_connected', '1 while kpx-privhelper can be asked.');
+  readonly #draining = this.#gauge('kpx_draining', '1 while no executor is started because the host is to be emptied.');
+  readonly #held = this.#gauge('kpx_jobs_held', 'Jobs in the hands of the broker.');
+  readonly #heldMax = this.#gauge('kpx_jobs_held_max', 'How many may be at most: half of amqp.prefetch.');
+  readonly #executors = this.#gauge('kpx_executors', 'Executors of this host.', ['state']);
+  readonly #executorsMax = this.#gauge('kpx_executors_max', 'How many there may be at most: policy.max_executors.');
+  readonly #users = this.#gauge('kpx_users', 'Users who have jobs here, an executor, or failed starts.', ['state']);
+  readonly #userHeld = this.#gauge('kpx_user_jobs_held', 'Jobs held for a user; only with http.user_labels.', ['user', 'state']);
+
+  constructor(look: () => Standing) {
+    this.#look = look;
+    for (const collect of [cpu, memory, heapSize, eventLoopLag, startTime]) collect(this.#registry);
+    this.#build.set({ version: manifest.version, protocol: PROTOCOL_VERSION, node: process.version }, 1);
+  }
+
+  /** An event of the machine and what it led to; `now` in milliseconds, of the machine's clock. */
+  observe(event: Event, effects: readonly Effect[], now: number): void {
+    for (const effect of effects) {
+      if (effect.kind === 'start') this.#starting.set(effect.user, now);
+      else if (effect.kind === 'state') {
+        if (effect.limit !== undefined) this.#refused(effect.limit);
+        this.#stateOf(effect.user, effect.state, event, now);
+      } else if (effect.kind === 'park' && effect.reason === 'USER_DENIED') this.#refused('denied');
+      else if (effect.kind === 'park' && effect.reason === 'JOB_TOO_OLD') this.#refused('job_max_age');
+    }
+  }
+
+  #refused(reason: Limit | 'denied' | 'job_max_age'): void {
+    this.#refusals.inc({ reason });
+  }
+
+  #stateOf(user: KnimeUser, state: State, event: Event, now: number): void {
+    const asked = this.#starting.get(user);
+    if (asked === undefined || state === 'starting' || state === 'booting') return;
+    this.#starting.delete(user);
+    this.#starts.inc({ result: resultOf(state, event) });
+    if (state === 'ready') this.#startTime.observe((now - asked) / 1_000);
+  }
+
+  held(ms: number): void {
+    this.#holdTime.observe(ms / 1_000);
+  }
+
+  left(outcome: Outcome, reason = ''): void {
+    this.#jobs.inc({ outcome });
+    if (outcome === 'parked') this.#parked.inc({ reason });
+  }
+
+  answered(verb: Verb, ms: number): void {
+    this.#helperTime.observe({ verb }, ms / 1_000);
+  }
+
+  reconnected(): void {
+    this.#reconnects.inc();
+  }
+
+  /** Prometheus' text format; names of users are in it only if they are asked for. */
+  async text(userLabels: boolean): Promise<string> {
+    const { rabbitmq, helper, draining, held, heldMax, maxExecutors, executors, users } = this.#look();
+    this.#rabbitmq.set(Number(rabbitmq));
+    this.#helper.set(Number(helper));
+    this.#draining.set(Number(draining));
+    this.#held.set(held);
+    this.#heldMax.set(heldMax);
+    this.#executorsMax.set(maxExecutors);
+    for (const state of EXECUTOR_STATES) this.#executors.set({ state }, executors[state]);
+    const byState = new Map<State, number>();
+    for (const { state } of users) byState.set(state, (byState.get(state) ?? 0) + 1);
+    for (const state of USER_STATES) this.#users.set({ state }, byState.get(state) ?? 0);
+    this.#userHeld.reset();
+    const named = userLabels ? users.toSorted((a, b) => b.held - a.held).slice(0, USER_SERIES_MAX) : [];
+    for (const { user, state, held } of named) this.#userHeld.set({ user, state }, held);
+    return await this.#registry.metrics();
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  #counter(name: string, help: string, label?: string, values: readonly string[] = []): Counter {
+    const counter = new Counter({ name, help, labelNames: label === undefined ? [] : [label], registers: [this.#registry] });
+    for (const value of values) counter.inc({ [label ?? '']: value }, 0);
+    return counter;
+  }
+
+  #gauge(name: string, help: string, labelNames: string[] = []): Gauge {
+    return new Gauge({ name, help, labelNames, registers: [this.#registry] });
+  }
+
+  #histogram(name: string, help: string, buckets: number[], verbs: readonly Verb[] = []): Histogram {
+    const histogram = new Histogram({ name, help, buckets, labelNames: verbs.length === 0 ? [] : ['verb'], registers: [this.#registry] });
+    for (const verb of verbs) histogram.zero({ verb });
+    return histogram;
+  }
+}
+
+/** What became of a start: the state that its user is in after `event`. */
+function resultOf(state: State, event: Event): StartResult {
+  if (state === 'ready') return 'ready';
+  if (event.kind === 'no helper') return 'no_helper';
+  if (event.kind === 'not started' && event.code === 'LIMIT_REACHED') return 'no_room';
+  if (state === 'refused') return 'refused';
+  return state === 'backoff' || state === 'broken' ? 'failed' : 'ended';
+}

@@ -1,0 +1,165 @@
+import { once } from 'node:events';
+import { request } from 'node:http';
+import { connect, type Socket } from 'node:net';
+import { text } from 'node:stream/consumers';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { eventually } from '../fixtures/eventually.js';
+import { freePorts } from '../fixtures/free-ports.js';
+import { jobOf } from '../fixtures/jobs.js';
+import type { Kpx, KpxOptions } from '../fixtures/kpx.js';
+import { scrape } from '../fixtures/scrape.js';
+import { deadLetters, installKpx, jobsDone, publish, startKpx } from './installed-kpx.js';
+
+const QUICK = { BOOT_MS: '50' };
+/** The bound on a connection, and some time for a machine that has other work. */
+const CUT_WITHIN_MS = 15_000;
+
+async function listening({ broker, ...options }: KpxOptions = {}): Promise<{ kpx: Kpx; port: number }> {
+  const [port = 0] = await freePorts(1);
+  const kpx = await startKpx({ ...options, broker: { ...broker, http: { listen: `127.0.0.1:${port}`, ...broker?.http } } });
+  return { kpx, port };
+}
+
+async function ask(port: number, path: string, { method = 'GET', body = '', headers = {} } = {}) {
+  const asked = request({ host: '127.0.0.1', port, path, method, headers, agent: false });
+  asked.end(body);
+  const [response] = await once(asked, 'response');
+  return { status: response.statusCode, headers: response.headers, text: await text(response) };
+}
+
+describe('GET /metrics', () => {
+  it('counts each job by where it went, starts by what came of them, and how long they took', async () => {
+    const { kpx, port } = await listening({ standIn: QUICK, broker: { policy: { deny: ['mallory'] } } });
+    await publish(kpx, jobOf('alice', 'a1'), jobOf('alice', 'a2'), jobOf('mallory', 'm1'), { body: 'no JSON' });
+    await jobsDone(kpx, 'alice', 2);
+    await deadLetters(kpx, 2);
+    const counted = async () => {
+      const { value } = await scrape(port);
+      return [value('kpx_jobs_total{outcome="forwarded"}') >= 2, value('kpx_jobs_total{outcome="parked"}')];
+    };
+    await expect.poll(counted).toEqual([true, 2]);
+    const { value } = await scrape(port);
+    expect(value('kpx_jobs_parked_total{reason="USER_DENIED"}')).toBe(1);
+    expect(value('kpx_jobs_parked_total{reason="BODY_NOT_JSON"}')).toBe(1);
+    expect(value('kpx_policy_refusals_total{reason="denied"}')).toBe(1);
+    expect(value('kpx_executor_starts_total{result="ready"}')).toBe(1);
+    expect(value('kpx_executor_start_seconds_count')).toBe(1);
+    expect(value('kpx_executor_start_seconds_sum')).toBeGreaterThan(0.05); // BOOT_MS
+    expect(value('kpx_job_hold_seconds_sum')).toBeGreaterThan(0.05);
+    expect(value('kpx_executors{state="ready"}')).toBe(1);
+    expect(value('kpx_users{state="ready"}')).toBe(1);
+    expect(value('kpx_helper_request_seconds_count{verb="spawnExecutor"}')).toBe(1);
+    for (const up of ['kpx_rabbitmq_connected', 'kpx_helper_connected']) expect([up, value(up)]).toEqual([up, 1]);
+    for (const none of ['kpx_draining', 'kpx_jobs_held', 'kpx_rabbitmq_reconnects_total']) expect([none, value(none)]).toEqual([none, 0]);
+    expect(value('kpx_jobs_held_max')).toBe(128);
+    expect(value('process_resident_memory_bytes')).toBeGreaterThan(10_000_000);
+    expect(value('nodejs_eventloop_lag_p99_seconds')).toBeGreaterThan(0);
+  });
+
+  it('tells a start that failed, users in line by what there is no room for, and a drained host', async () => {
+    const { kpx, port } = await listening({
+      standIn: { FAIL: '3' },
+      broker: { policy: { max_executors: 1, start_attempts: 1, backoff_max: '5m' } },
+    });
+    await publish(kpx, jobOf('alice', 'a1'));
+    await kpx.brokerLog.line({ user: 'alice', state: 'broken' });
+    await kpx.signal('SIGUSR2', { draining: true });
+    await publish(kpx, jobOf('bob', 'b1'));
+    await kpx.brokerLog.line({ msg: 'draining: no executor is started any more' });
+    await expect.poll(async () => (await scrape(port)).value('kpx_users{state="queued"}')).toBe(1);
+    const { value } = await scrape(port);
+    expect(value('kpx_executor_starts_total{result="failed"}')).toBe(1);
+    expect(value('kpx_users{state="broken"}')).toBe(1);
+    expect(value('kpx_policy_refusals_total{reason="draining"}')).toBe(1);
+    expect(value('kpx_draining')).toBe(1);
+  });
+
+  it('says when RabbitMQ or the helper is lost, and counts connections that are made again', async () => {
+    const { kpx, port } = await listening();
+    await kpx.endHelper();
+    await expect.poll(async () => (await scrape(port)).value('kpx_helper_connected')).toBe(0);
+    await kpx.vhost.closeConnections('broker');
+    await expect.poll(async () => (await scrape(port)).value('kpx_rabbitmq_reconnects_total')).toBe(1);
+  });
+
+  it('has names of users only where that is asked for', async () => {
+    const { kpx, port } = await listening({ standIn: QUICK });
+    await publish(kpx, jobOf('alice', 'a1'));
+    await jobsDone(kpx, 'alice', 1);
+    const both = async () => (await Promise.all(['/metrics', '/status'].map((path) => ask(port, path)))).map(({ text }) => text);
+    expect((await both()).filter((text) => text.includes('alice'))).toEqual([]);
+    await kpx.reload({ http: { listen: `127.0.0.1:${port}`, user_labels: true } });
+    const [metrics, status] = await both();
+    expect(metrics).toContain('kpx_user_jobs_held{user="alice",state="ready"} 0\n');
+    expect(JSON.parse(status ?? '').executors).toMatchObject([{ os_user: 'alice', state: 'ready' }]);
+  });
+});
+
+describe('the port', () => {
+  it('answers what it knows, and nothing else: no other path, method or body, and none of the control socket’s verbs', async () => {
+    const { kpx, port } = await listening();
+    const status = async (path: string, options = {}) => (await ask(port, path, options)).status;
+    expect(await status('/metrics')).toBe(200);
+    expect(await ask(port, '/metrics', { method: 'HEAD' })).toMatchObject({ status: 200, text: '' });
+    expect(JSON.parse((await ask(port, '/status')).text)).toMatchObject({ rabbitmq: { connected: true }, capacity: { max_executors: 40 } });
+    for (const path of ['/', '/metrics/', '/explain?user=alice', '/configuration', '/__proto__']) expect(await status(path)).toBe(404);
+    for (const verb of ['/drain', '/resume', '/reload', '/start?user=alice', '/stop?user=alice'])
+      expect([verb, await status(verb, { method: 'POST' })]).toEqual([verb, 404]);
+    for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS'])
+      expect(await ask(port, '/status', { method })).toMatchObject({ status: 405, headers: { allow: 'GET, HEAD' } });
+    expect(await status('/status', { body: '{}', headers: { 'content-length': '2' } })).toBe(413);
+    expect(await status('/status', { body: '{}', headers: { 'transfer-encoding': 'chunked' } })).toBe(413);
+    expect(await status('/status', { headers: { filler: 'x'.repeat(9_000) } })).toBe(431);
+    expect(await status('//')).toBe(400);
+    expect(kpx.brokerLog.lines.filter(({ draining }) => draining !== undefined)).toEqual([]);
+  });
+
+  it('cuts who is slow in asking, and takes a bounded number of connections', async () => {
+    const { port } = await listening();
+    const open = () => {
+      const socket = connect(port, '127.0.0.1').on('error', () => {});
+      onTestFinished(() => void socket.destroy());
+      return socket;
+    };
+    const slow = Array.from({ length: 16 }, open);
+    await Promise.all(slow.map((socket) => once(socket, 'connect')));
+    const closed = (socket: Socket) => new Promise((resolve) => socket.once('close', resolve)); // in whatever way
+    const ended = Promise.all(slow.map(closed));
+    // A header that never ends: nothing is wrong with it.
+    for (const socket of slow) socket.write('GET /status HTTP/1.1\r\nx-slow: ');
+    const drip = setInterval(() => slow.forEach((socket) => void (socket.writable && socket.write('x'))), 500);
+    onTestFinished(() => clearInterval(drip));
+    await closed(open()); // one more than there may be
+    const began = performance.now();
+    expect(slow.filter(({ destroyed }) => destroyed)).toEqual([]);
+    await ended;
+    expect(performance.now() - began).toBeLessThan(CUT_WITHIN_MS);
+    expect((await ask(port, '/status')).status).toBe(200);
+  });
+
+  it('is where a reload says, or nowhere; and somebody else’s port is no reason to end', async () => {
+    const { kpx, port } = await listening();
+    const [other = 0] = await freePorts(1);
+    await kpx.reload({ http: { listen: `127.0.0.1:${other}` } });
+    expect((await ask(other, '/status')).status).toBe(200);
+    await expect(ask(port, '/status')).rejects.toThrow('ECONNREFUSED');
+    const second = await installKpx({ broker: { http: { listen: `127.0.0.1:${other}` } } });
+    await second.start();
+    expect(await second.brokerLog.line({ msg: 'metrics cannot be read' })).toMatchObject({
+      level: 50,
+      reason: expect.stringContaining('EADDRINUSE'),
+    });
+    await kpx.reload({});
+    await expect(ask(other, '/status')).rejects.toThrow('ECONNREFUSED');
+  });
+
+  it('that others than this host can reach is warned of', async () => {
+    const [port = 0] = await freePorts(1);
+    const kpx = await startKpx({ broker: { http: { listen: `0.0.0.0:${port}` } } });
+    expect(await kpx.brokerLog.line({ listen: `0.0.0.0:${port}` })).toMatchObject({
+      level: 40,
+      msg: 'metrics and status can be read from other hosts, by everybody who can connect',
+    });
+    await eventually('it answers', async () => (await ask(port, '/status')).status === 200);
+  });
+});
