@@ -2,7 +2,7 @@
 // Entry scripts call prepare(); run directly it prepares and ends.
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -163,6 +163,34 @@ export function downloadDebianPackages(wanted) {
       download();
     }
   });
+}
+
+const APT_ARCHIVES = '/var/cache/apt/archives';
+const PROMTOOL = path.join(CHECKOUT, 'dist/tools/promtool');
+
+/**
+ * promtool, which tests the alert rules. Debian has it in the package of Prometheus' server, which takes 330 MB installed, with what its web pages
+ * need: that one program is taken out of the package, and nothing is installed.
+ */
+export function preparePromtool() {
+  if (existsSync(PROMTOOL)) return;
+  downloadDebianPackages(['prometheus']);
+  const archive = readdirSync(APT_ARCHIVES).find((name) => /^prometheus_.*\.deb$/.test(name));
+  const installed = '/usr/bin/promtool'; // with the package there is nothing to download
+  if (archive === undefined && !existsSync(installed)) {
+    throw new PrepareError(`${APT_ARCHIVES} does not keep the package prometheus, which promtool is in.`, EXIT_UNAVAILABLE);
+  }
+  mkdirSync(path.dirname(PROMTOOL), { recursive: true });
+  const unpacked = mkdtempSync(`${PROMTOOL}-`);
+  try {
+    if (archive !== undefined) {
+      const unpack = ['--extract', path.join(APT_ARCHIVES, archive), unpacked];
+      told('dpkg-deb --extract prometheus', () => run('dpkg-deb', unpack, { timeout: INSTALL_TIMEOUT_MS }));
+    }
+    copyFileSync(archive === undefined ? installed : path.join(unpacked, installed), PROMTOOL);
+  } finally {
+    rmSync(unpacked, { recursive: true });
+  }
 }
 
 /** npm writes node_modules/.package-lock.json last, so an interrupted `npm ci` counts as not done. */

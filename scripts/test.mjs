@@ -4,11 +4,14 @@ import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { runInPrivateMachine } from '../test/fixtures/private-machine.mjs';
-import { endingWithItsExitCode, prepare } from './prepare.mjs';
+import { endingWithItsExitCode, prepare, preparePromtool } from './prepare.mjs';
 import { runSystemTests, SYSTEM_TEST_PACKAGES } from './test-system.mjs';
 
 process.chdir(dirname(dirname(fileURLToPath(import.meta.url))));
-endingWithItsExitCode(() => prepare(SYSTEM_TEST_PACKAGES));
+endingWithItsExitCode(() => {
+  prepare(SYSTEM_TEST_PACKAGES);
+  preparePromtool();
+});
 
 /** What must hold before a test is worth running: each is a binary of node_modules with its arguments. */
 const CHECKS = [

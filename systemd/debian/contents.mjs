@@ -34,6 +34,8 @@ const COPIES = /** @type {const} */ ([
   ['systemd/privhelper.toml', 'etc/kpx/privhelper.toml', 0o600],
   ['systemd/broker.schema.json', 'usr/share/kpx/broker.schema.json', 0o644],
   ['systemd/privhelper.schema.json', 'usr/share/kpx/privhelper.schema.json', 0o644],
+  ['systemd/prometheus/kpx.rules.yml', 'usr/share/kpx/prometheus/kpx.rules.yml', 0o644],
+  ['systemd/grafana/kpx.json', 'usr/share/kpx/grafana/kpx.json', 0o644],
   ['systemd/debian/lintian-overrides', 'usr/share/lintian/overrides/kpx', 0o644],
   ['systemd/completion/kpxctl.bash', 'usr/share/bash-completion/completions/kpxctl', 0o644],
   ['systemd/completion/_kpxctl', 'usr/share/zsh/vendor-completions/_kpxctl', 0o644],

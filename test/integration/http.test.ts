@@ -1,12 +1,14 @@
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { eventually } from '../fixtures/eventually.js';
 import { freePorts } from '../fixtures/free-ports.js';
 import { jobOf } from '../fixtures/jobs.js';
-import type { Kpx, KpxOptions } from '../fixtures/kpx.js';
+import { checkout, type Kpx, type KpxOptions } from '../fixtures/kpx.js';
 import { scrape } from '../fixtures/scrape.js';
 import { deadLetters, installKpx, jobsDone, publish, startKpx } from './installed-kpx.js';
 
@@ -27,7 +29,26 @@ async function ask(port: number, path: string, { method = 'GET', body = '', head
   return { status: response.statusCode, headers: response.headers, text: await text(response) };
 }
 
+/** What rules and panels ask for, without the functions and labels of the query language around it. */
+function metricsOf(file: string): string[] {
+  const found = readFileSync(join(checkout(), file), 'utf8').match(/\b(kpx|process|nodejs)_[a-z\d_]+/g) ?? [];
+  return [...new Set(found)];
+}
+
 describe('GET /metrics', () => {
+  it.each(['systemd/prometheus/kpx.rules.yml', 'systemd/grafana/kpx.json', 'docs/monitor.md'])(
+    'has every series that %s names',
+    async (file) => {
+      const { port } = await listening();
+      const scraped = (await scrape(port)).text;
+      const wanted = metricsOf(file);
+      expect(wanted.length).toBeGreaterThan(5);
+      const series = new Set(scraped.split('\n').map((line) => line.replace(/[{ ].*/, '')));
+      const families = new Set([...scraped.matchAll(/^# TYPE (\S+) /gm)].map(([, name]) => name));
+      expect(wanted.filter((name) => !series.has(name) && !families.has(name))).toEqual([]);
+    },
+  );
+
   it('counts each job by where it went, starts by what came of them, and how long they took', async () => {
     const { kpx, port } = await listening({ standIn: QUICK, broker: { policy: { deny: ['mallory'] } } });
     await publish(kpx, jobOf('alice', 'a1'), jobOf('alice', 'a2'), jobOf('mallory', 'm1'), { body: 'no JSON' });
