@@ -7,15 +7,16 @@ import { burst, warmStart } from './bursts.js';
 import { busy } from './busy.js';
 import { round, table } from './figures.js';
 import { relayLatency, relayRate } from './relay.js';
+import { scrapes } from './scrape.js';
 import { heldJobs, steadyState } from './steady.js';
 
 const USAGE = `npm run bench [-- --rounds N] [-- --only PART] [-- --json]
 
   --rounds N   of the relay and of bursts of up to 20 users, 1 to 100 (default: 5); medians are printed
-  --only PART  relay, latency, busy, burst, warm, steady or held (repeatable)
+  --only PART  relay, latency, busy, burst, warm, steady, held or scrape (repeatable)
   --json       one line for programs
 `;
-const PARTS = ['relay', 'latency', 'busy', 'burst', 'warm', 'steady', 'held'] as const;
+const PARTS = ['relay', 'latency', 'busy', 'burst', 'warm', 'steady', 'held', 'scrape'] as const;
 const ROUNDS_DEFAULT = 5;
 const ROUNDS_MAX = 100;
 const KIB = 1_024;
@@ -79,6 +80,8 @@ if (wanted('steady')) {
 }
 if (wanted('held')) say('10,000 held jobs …');
 const held = wanted('held') ? await heldJobs(rabbitmq) : undefined;
+if (wanted('scrape')) say('scrapes with 1,000 users …');
+const scraped = wanted('scrape') ? await scrapes(rabbitmq) : [];
 await rabbitmq.remove();
 
 const [few, , many] = steady;
@@ -98,6 +101,7 @@ const figures = {
   warm,
   steady,
   held,
+  scrapes: scraped,
 };
 
 if (values.json) process.stdout.write(`${JSON.stringify(figures)}\n`);
@@ -151,6 +155,13 @@ else {
             [held.jobs, held.residentMb, held.privateMb],
           ]
         : [],
+    ],
+    [
+      'A scrape of /metrics, ms; goal: 10 ms, 100 KB',
+      [
+        ['users', 'with names', 'p50', 'max', 'KB'],
+        ...scraped.map((row) => [row.users, row.userLabels ? 'yes' : 'no', row.p50Ms, row.maxMs, row.kb]),
+      ],
     ],
   ];
   for (const [title, rows] of sections) if (rows.length > 1) process.stdout.write(`\n${title}\n${table(rows)}`);

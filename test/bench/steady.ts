@@ -1,6 +1,7 @@
 // What the broker takes: processor time per job with 10, 100 and 1,000 running executors, and memory with 10,000 held jobs.
 
 import { eventually } from '../fixtures/eventually.js';
+import { freePorts } from '../fixtures/free-ports.js';
 import { jobOf, publishJobs } from '../fixtures/jobs.js';
 import { Kpx } from '../fixtures/kpx.js';
 import type { RabbitmqServer } from '../fixtures/rabbitmq.js';
@@ -77,10 +78,16 @@ export interface Held {
 
 /** Jobs of one user whose executor never becomes ready. */
 export async function heldJobs(rabbitmq: RabbitmqServer): Promise<Held> {
+  const [port = 0] = await freePorts(1);
   const vhost = await vhostWithSink(rabbitmq);
   const kpx = new Kpx(vhost, {
     helper: { executor: { command: ['/usr/bin/sleep', 'infinity'] } },
-    broker: { amqp: { ...TO_SINK, prefetch: 2 * HELD_JOBS }, jobs: { held_per_user: HELD_JOBS }, executors: { start_timeout: '30m' } },
+    broker: {
+      amqp: { ...TO_SINK, prefetch: 2 * HELD_JOBS },
+      jobs: { held_per_user: HELD_JOBS },
+      executors: { start_timeout: '30m' },
+      http: { listen: `127.0.0.1:${port}` }, // as by default
+    },
   });
   try {
     await kpx.start();
