@@ -72,7 +72,8 @@ export const BROKER_TEXTS: Texts = {
   'policy.rule.idle_stop': 'Instead of that of `[policy]`.',
 
   control: { text: 'Where an operator asks the running broker.', effect: RESTART },
-  'control.socket': "Where the running broker answers its operator's programs; the directory is the broker's own. When empty, nowhere.",
+  'control.socket':
+    "Where the running broker answers its operator's programs: root's, and those of the group `kpx-admin` where the directory is setgid and that group's. When empty, nowhere.",
 
   http: { text: 'What programs that watch kpx may read, over TCP: `GET /metrics` for Prometheus, and `GET /status`.', effect: RELOAD },
   'http.listen':

@@ -159,6 +159,7 @@ async function expectFirstInstallation(): Promise<void> {
   const wanted = {
     '/run/kpx': '755 root:root',
     '/run/kpx/executors': '700 root:root',
+    '/run/kpx-broker': '2710 kpx-broker:kpx-admin',
     '/srv/kpx': '755 root:root',
     [WORKSPACES]: '755 root:root',
     [TEMPS]: '755 root:root',
@@ -436,7 +437,8 @@ describe('a purge', { timeout: TEST_TIMEOUT_MS }, () => {
 
     await apt('purge', 'kpx');
     expect(await processes()).toEqual([]);
-    for (const gone of [CONFIGURATION, '/run/kpx', '/usr/lib/kpx', '/usr/share/doc/kpx']) expect(await machine.exists(gone)).toBe(false);
+    for (const gone of [CONFIGURATION, '/run/kpx', '/run/kpx-broker', '/usr/lib/kpx', '/usr/share/doc/kpx'])
+      expect(await machine.exists(gone)).toBe(false);
     expect(await enableLinks()).toEqual([]);
     expect((await machine.run(['/usr/bin/find', '/var/lib/systemd', '/var/lib/dpkg/info', '-name', '*kpx*'])).stdout).toBe('');
     expect(await snapshot(...data)).toEqual(kept);

@@ -232,7 +232,34 @@ describe('temp directories', () => {
   });
 });
 
+/** Asks the broker as somebody who is in one group alone; prints the status, or why there is none. */
+const ASK = `
+  const [options] = process.argv.slice(1);
+  require('node:http')
+    .get(JSON.parse(options), (response) => response.on('data', (text) => process.stdout.write(text)))
+    .on('error', ({ code }) => console.log(code));
+`;
+
 describe('the broker', () => {
+  it('is told what to do by root and the group kpx-admin alone, and read by everybody on the machine', async () => {
+    await startKpx();
+    const socketPath = '/run/kpx-broker/control.sock';
+    const { stdout: owner } = await machine.run(['/usr/bin/stat', '--format=%A %U %G', socketPath]);
+    expect(owner).toBe('srw-rw---- kpx-broker kpx-admin\n');
+    const ask = async (group: string, options: object) => {
+      const { stdout: uid } = await machine.run(['/usr/bin/id', '--user', 'ada']);
+      const { stdout: entry } = await machine.run(['/usr/bin/getent', 'group', group]);
+      const gid = entry.split(':')[2];
+      const as = ['/usr/bin/setpriv', `--reuid=${uid.trim()}`, `--regid=${gid}`, '--clear-groups', '--'];
+      return (await machine.run([...as, '/usr/bin/node', '--eval', ASK, JSON.stringify(options)])).stdout;
+    };
+    const status = { socketPath, path: '/status' };
+    expect(JSON.parse(await ask('kpx-admin', status))).toMatchObject({ helper: { connected: true }, executors: [] });
+    expect(await ask('nogroup', status)).toBe('EACCES\n');
+    const metrics = { host: '127.0.0.1', port: 9464, path: '/metrics' };
+    expect(await ask('nogroup', metrics)).toContain('kpx_rabbitmq_connected 1\n');
+  });
+
   it('that hangs is replaced by the watchdog', async () => {
     await machine.writeFile('/etc/systemd/system/kpx-broker.service.d/10-watchdog.conf', '[Service]\nWatchdogSec=2s\n');
     onTestFinished(() => machine.remove('/etc/systemd/system/kpx-broker.service.d'));
