@@ -18,7 +18,7 @@ _kpxctl() {
         ;;
     esac
     if ((COMP_CWORD == 1)); then
-        words='status explain dead-letters import-config'
+        words='status explain drain resume reload start stop dead-letters import-config'
     elif [[ ${COMP_WORDS[1]} == dead-letters ]]; then
         case ${COMP_WORDS[2]} in
         list) words="$access $filters --json" ;;
@@ -30,7 +30,8 @@ _kpxctl() {
         esac
     else
         case ${COMP_WORDS[1]} in
-        status) words='--config --json' ;;
+        status | drain | resume | reload | start) words='--config --json' ;;
+        stop) words='--config --json --kill' ;;
         explain) words='--group --config --json' ;;
         import-config) words='--output-dir --force --json' ;;
         esac

@@ -121,7 +121,7 @@ describe('kpxctl explain', () => {
     writeFileSync(`${kpx.etc}/public.toml`, `[amqp]\nurls = ["amqp://u@h"]\n[control]\nsocket = "${kpx.controlSocket}"\n`, { mode: 0o644 });
     expect(await run(['alice', '--config', `${kpx.etc}/public.toml`], idsOf('bob'))).toMatchObject({
       code: 69,
-      stderr: `no permission to use ${kpx.controlSocket}: ask as root\n`,
+      stderr: `no permission to use ${kpx.controlSocket}: ask as root, or as a member of kpx-admin\n`,
     });
   });
 });

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { access, constants, readFile } from 'node:fs/promises';
 import { CONFIG_BYTES_MAX, ConfigError, parseConfig, profileNameSchema } from '@kpx/protocol';
 import * as z from 'zod';
 import { addressOf } from './http/address.js';
@@ -150,8 +150,16 @@ export async function readConfig(file: string): Promise<Config> {
   return parseConfig(file, await readSource(file), configSchema);
 }
 
-/** Only where the running broker answers: what else the file says may be wrong meanwhile. Throws {@link ConfigError}. */
+/**
+ * Only where the running broker answers: what else the file says may be wrong meanwhile. Where an operator may not read it, the default.
+ * Throws {@link ConfigError}.
+ */
 export async function readControlSocket(file: string): Promise<string> {
+  const unreadable = await access(file, constants.R_OK).then(
+    () => false,
+    ({ code }: NodeJS.ErrnoException) => code === 'EACCES',
+  );
+  if (unreadable) return control.parse({}).socket;
   return parseConfig(file, await readSource(file), z.looseObject({ control })).control.socket;
 }
 

@@ -37,7 +37,7 @@ export function addExplain(program: Command): void {
     .action(explain);
 }
 
-function knimeUser(text: string): string {
+export function knimeUser(text: string): string {
   const name = knimeUserSchema.safeParse(text);
   if (!name.success) throw new InvalidArgumentError(`It is no name of a KNIME user: ${name.error.issues[0]?.message}`);
   return name.data;
@@ -50,10 +50,10 @@ async function explain(user: string, { group = [], config, json }: Options): Pro
   const query = new URLSearchParams({ user });
   for (const name of group) query.append('group', name);
   const explanation = (await askBroker(socket, `/explain?${query}`)) as Explanation;
-  process.stdout.write(json ? `${JSON.stringify(explanation)}\n` : forPeople(explanation));
+  process.stdout.write(json ? `${JSON.stringify(explanation)}\n` : explanationForPeople(explanation));
 }
 
-function forPeople({ user, groups, rule, profile, state, executor, held, decision, why }: Explanation): string {
+export function explanationForPeople({ user, groups, rule, profile, state, executor, held, decision, why }: Explanation): string {
   const rows = [
     ['user', user],
     ['groups', groups.length === 0 ? 'none, or not asked for by any rule' : groups.join(', ')],

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { addDeadLetters } from './dead-letters.js';
 import { addExplain } from './explain.js';
 import { addImportConfig } from './import-config/command.js';
+import { addOperate } from './operate.js';
 import { addStatus } from './status.js';
 import { bold } from './style.js';
 
@@ -9,7 +10,7 @@ import { bold } from './style.js';
 export function kpxctl(): Command {
   const program = new Command('kpxctl')
     .description(
-      'For operators of kpx: asks the running broker, looks after the jobs that could not be run, and moves from the script that kpx supersedes.',
+      'For operators of kpx: asks and tells the running broker, looks after the jobs that could not be run, and moves from the script that kpx supersedes.',
     )
     .configureHelp({ styleTitle: bold })
     .showHelpAfterError('Try --help.')
@@ -19,6 +20,7 @@ export function kpxctl(): Command {
     .addHelpText('after', `\n${EXIT_CODES}`);
   addStatus(program);
   addExplain(program);
+  addOperate(program);
   addDeadLetters(program);
   addImportConfig(program);
   return program;

@@ -20,7 +20,7 @@ export function addStatus(program: Command): void {
 }
 
 /** What a reload would change, or why the file says nothing of it. */
-type Compared = { readonly changed: readonly string[] } | { readonly wrong: string };
+type Compared = { readonly changed: readonly string[] } | { readonly wrong: string } | { readonly unread: string };
 
 async function status({ config, json }: { config: string; json?: boolean }): Promise<void> {
   const socket = await readControlSocket(config);
@@ -36,7 +36,8 @@ async function compare(file: string, running: unknown): Promise<Compared> {
     return { changed: differences(running, JSON.parse(JSON.stringify(await readConfig(file)))) };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    return { wrong: error.message };
+    const { code } = (error.cause ?? {}) as NodeJS.ErrnoException;
+    return code === 'EACCES' ? { unread: `${file}: only root may read it` } : { wrong: error.message };
   }
 }
 
@@ -50,6 +51,7 @@ function forPeople({ doing, draining }: Status, file: string, compared: Compared
 }
 
 function aboutFile(file: string, compared: Compared): string {
+  if ('unread' in compared) return compared.unread;
   if ('wrong' in compared) return warning(`a reload would refuse it:\n  ${compared.wrong.replaceAll('\n', '\n  ')}`);
   if (compared.changed.length === 0) return `${file} is in force`;
   return warning(`a reload would change (times in ms, memory in bytes):\n  ${compared.changed.join('\n  ')}`);

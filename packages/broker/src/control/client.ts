@@ -14,9 +14,14 @@ export class BrokerRefused extends Error {
 }
 
 /** Asks the running broker. Rejects with {@link BrokerUnreachable} or {@link BrokerRefused}. */
-export async function askBroker(socketPath: string, path: string): Promise<unknown> {
+export const askBroker = (socketPath: string, path: string) => converse(socketPath, 'GET', path);
+
+/** Has the running broker do something. Rejects like {@link askBroker}. */
+export const tellBroker = (socketPath: string, path: string) => converse(socketPath, 'POST', path);
+
+async function converse(socketPath: string, method: 'GET' | 'POST', path: string): Promise<unknown> {
   if (socketPath === '') throw new BrokerUnreachable('control.socket is "": the broker answers nowhere');
-  const { status, text } = await get(socketPath, path);
+  const { status, text } = await send(socketPath, method, path);
   const body = parsed(text);
   if (body === undefined) throw new BrokerUnreachable(`${socketPath}: what answers there is no broker`);
   if (status === 200) return body;
@@ -31,9 +36,9 @@ function parsed(text: string): unknown {
   }
 }
 
-async function get(socketPath: string, path: string): Promise<{ status: number; text: string }> {
+async function send(socketPath: string, method: string, path: string): Promise<{ status: number; text: string }> {
   return await new Promise((resolve, reject) => {
-    const asked = request({ socketPath, path, timeout: ANSWER_TIMEOUT_MS }, (response) => {
+    const asked = request({ socketPath, method, path, timeout: ANSWER_TIMEOUT_MS }, (response) => {
       let text = '';
       response.setEncoding('utf8');
       response.on('data', (chunk: string) => {
@@ -51,7 +56,7 @@ async function get(socketPath: string, path: string): Promise<{ status: number; 
 
 function explain(path: string, error: NodeJS.ErrnoException): string {
   if (error.code === 'ENOENT') return `there is no socket at ${path}: the broker does not run, or control.socket is another`;
-  if (error.code === 'EACCES') return `no permission to use ${path}: ask as root`;
+  if (error.code === 'EACCES') return `no permission to use ${path}: ask as root, or as a member of kpx-admin`;
   if (error.code === 'ECONNREFUSED') return `nobody answers at ${path}: the broker does not run`;
   return `${path}: ${error.message}`;
 }

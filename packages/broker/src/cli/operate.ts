@@ -1,0 +1,64 @@
+import type { Command } from 'commander';
+import { readControlSocket } from '../config.js';
+import { tellBroker } from '../control/client.js';
+import type { Reloaded } from '../control/server.js';
+import { CONFIG_FILE } from '../dead-letters/access.js';
+import type { Explanation } from '../executors/machine.js';
+import { explanationForPeople, knimeUser } from './explain.js';
+import { warning } from './style.js';
+
+interface Options {
+  readonly config: string;
+  readonly json?: boolean;
+  readonly kill?: boolean;
+}
+
+/** What changes something in the running broker. */
+export function addOperate(program: Command): void {
+  told(program, 'drain', 'start no executor any more, so that this host can be emptied').action((options: Options) =>
+    tell(
+      '/drain',
+      options,
+      () => 'No executor is started any more. Running ones get their jobs; those of others wait, or go to other hosts.\n',
+    ),
+  );
+  told(program, 'resume', 'start executors again, after drain').action((options: Options) =>
+    tell('/resume', options, () => 'Executors are started, as jobs come.\n'),
+  );
+  told(program, 'reload', 'have the configuration read again').action((options: Options) =>
+    tell('/reload', options, (answer) => reloaded(answer as Reloaded)),
+  );
+  told(program, 'start', 'start the executor of a KNIME user, without a job')
+    .argument('<USER>', 'name of a KNIME user', knimeUser)
+    .action((user: string, options: Options) => tell(`/start?${about(user)}`, options, explained));
+  told(program, 'stop', 'end the executor of a KNIME user')
+    .argument('<USER>', 'name of a KNIME user', knimeUser)
+    .option('--kill', 'by force')
+    .action((user: string, options: Options) =>
+      tell(`/stop?${about(user)}&mode=${options.kill ? 'kill' : 'graceful'}`, options, explained),
+    );
+}
+
+const about = (user: string) => new URLSearchParams({ user });
+
+const explained = (answer: unknown) => explanationForPeople(answer as Explanation);
+
+function told(program: Command, name: string, summary: string): Command {
+  return program
+    .command(name)
+    .summary(summary)
+    .description(`Tells the running broker: ${summary}.`)
+    .option('--config <FILE>', "where the broker's control socket is configured", CONFIG_FILE)
+    .option('--json', 'for programs');
+}
+
+async function tell(path: string, { config, json }: Options, forPeople: (answer: unknown) => string): Promise<void> {
+  const answer = await tellBroker(await readControlSocket(config), path);
+  process.stdout.write(json ? `${JSON.stringify(answer)}\n` : forPeople(answer));
+}
+
+function reloaded({ changed, restart }: Reloaded): string {
+  const lines = changed.map((line) => `  ${line}\n`).join('');
+  const now = changed.length === 0 ? 'Nothing has changed.\n' : `In force (times in ms, memory in bytes):\n${lines}`;
+  return restart.length === 0 ? now : `${now}${warning(`With a restart only: ${restart.map((name) => `[${name}]`).join(', ')}`)}\n`;
+}

@@ -1,0 +1,54 @@
+import { writeFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { jobOf } from '../fixtures/jobs.js';
+import { idsOf, type Kpx } from '../fixtures/kpx.js';
+import { jobsDone, publish, runKpxctl, startKpx } from './installed-kpx.js';
+
+const QUICK = { BOOT_MS: '50' };
+
+const run = ({ brokerConfigFile }: Kpx, ...args: string[]) => runKpxctl([...args, '--config', brokerConfigFile]);
+
+describe('kpxctl', () => {
+  it('drains, and resumes: the job that waited is done', async () => {
+    const kpx = await startKpx({ standIn: QUICK });
+    expect(await run(kpx, 'drain')).toMatchObject({ code: 0, stdout: expect.stringMatching(/^No executor is started any more\./) });
+    await publish(kpx, jobOf('alice', 'a1'));
+    const explained = async () => (await run(kpx, 'explain', 'alice')).stdout;
+    await expect.poll(explained).toContain('waits until there is room: the host is being drained');
+    expect(await run(kpx, 'resume', '--json')).toEqual({ code: 0, stdout: '{"draining":false}\n', stderr: '' });
+    await jobsDone(kpx, 'alice', 1);
+  });
+
+  it('has the configuration read again, and says what came of it', async () => {
+    const kpx = await startKpx();
+    expect((await run(kpx, 'reload')).stdout).toBe('Nothing has changed.\n');
+    kpx.configureBroker({ policy: { max_executors: 2 }, helper: { socket: '/run/elsewhere.sock' } });
+    expect((await run(kpx, 'reload')).stdout).toMatch(
+      /^In force \(times in ms, memory in bytes\):\n[\s\S]* {2}policy\.max_executors: 40 -> 2\n[\s\S]*With a restart only: \[helper\]\n$/,
+    );
+    writeFileSync(kpx.brokerConfigFile, `[policy]\nmax_executers = 3\n[control]\nsocket = "${kpx.controlSocket}"\n`);
+    expect(await run(kpx, 'reload')).toMatchObject({ code: 69, stderr: expect.stringContaining('did you mean "max_executors"?') });
+  });
+
+  it.each([[[]], [['--kill']]])('starts an executor without a job, and ends it (%j)', async (how) => {
+    const kpx = await startKpx({ standIn: QUICK });
+    expect(await run(kpx, 'start', 'alice')).toMatchObject({ code: 0, stdout: expect.stringContaining('state      starting\n') });
+    await kpx.brokerLog.line({ user: 'alice', state: 'ready' });
+    expect(await run(kpx, 'stop', 'alice', ...how)).toMatchObject({ code: 0, stdout: expect.stringContaining('the executor is ending\n') });
+    const none = { code: 69, stderr: 'there is no executor of "alice" on this host\n' };
+    await expect.poll(() => run(kpx, 'stop', 'alice')).toMatchObject(none);
+  });
+
+  it('is used by nobody without a right to the socket, and judges names before it asks', async () => {
+    const kpx = await startKpx();
+    writeFileSync(`${kpx.etc}/public.toml`, `[control]\nsocket = "${kpx.controlSocket}"\n`, { mode: 0o644 });
+    expect(await runKpxctl(['drain', '--config', `${kpx.etc}/public.toml`], idsOf('bob'))).toMatchObject({ code: 69 });
+    // Who may not read where the socket is looks where it is by default.
+    expect(await runKpxctl(['drain', '--config', kpx.brokerConfigFile], idsOf('bob'))).toMatchObject({
+      code: 69,
+      stderr: expect.stringContaining('/run/kpx-broker/control.sock'),
+    });
+    expect(await run(kpx, 'start', 'a b')).toMatchObject({ code: 64 });
+    expect(kpx.brokerLog.lines.filter(({ draining }) => draining !== undefined)).toEqual([]);
+  });
+});
