@@ -42,7 +42,7 @@ export class MonitorServer {
     if (!isLoopback(address)) {
       this.#log.warn({ listen: where }, 'metrics and status can be read from other hosts, by everybody who can connect');
     }
-    const server = httpServer(this.#routes, BOUNDS);
+    const server = httpServer(this.#routes, BOUNDS).unref(); // a reload that is overtaken by the broker's end opens it in vain
     try {
       await new Promise<void>((resolve, reject) => server.once('error', reject).listen(address, resolve));
     } catch (error) {
