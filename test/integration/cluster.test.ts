@@ -25,7 +25,8 @@ afterAll(() => cluster.remove());
 
 /** KNIME's queue as a quorum queue with a member on each node. */
 async function quorumVhost(): Promise<Vhost> {
-  const vhost = await cluster.createVhost();
+  const vhost = await cluster.nodes[0]?.createVhost();
+  if (vhost === undefined) throw new Error('there is no node');
   await declareKnimeTopology(vhost.url('admin'), { 'x-queue-type': 'quorum' });
   return vhost;
 }
