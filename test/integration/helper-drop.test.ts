@@ -88,14 +88,17 @@ describe('an executor', () => {
     // 3: Node marks low descriptors close-on-exec when it starts. 40 and 41: it does not look that far.
     const beyond = { 3: file, 40: file, 41: 'pipe' } as const;
     const stdio = Array.from({ length: 42 }, (_, slot) => (slot === 1 || slot === 2 ? 'pipe' : (beyond[slot as 3] ?? 'ignore')));
-    await installation.startHelper({ stdio });
+    await installation.startHelper({ stdio, args: ['--listen', installation.socket, '--max-connections', '2'] });
     const helper = descriptorsOf(installation.helper?.pid ?? 0);
     expect(helper[40]).toBe('/etc/shadow');
     expect(helper[41]).toMatch(/^socket:/);
     const connection = await HelperConnection.greeted(installation.socket);
     const first = await connection.spawned('alice');
-    const second = await connection.spawned('bob');
-    for (const { mainPid } of [first, second]) {
+    const later = await HelperConnection.greeted(installation.socket); // a socket that was not there when the first was started
+    const second = await later.spawned('bob');
+    later.close();
+    const third = await connection.spawned('carol');
+    for (const { mainPid } of [first, second, third]) {
       await hasOnlyDevNullOpen(mainPid);
     }
   });

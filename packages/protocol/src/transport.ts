@@ -15,6 +15,15 @@ export interface PacketHandlers {
   closed(why: string): void;
 }
 
+let opened = 0;
+
+/**
+ * Changes with every socket that the library opens. They are not close-on-exec, and there is no other source of such descriptors once a process
+ * runs: whoever starts another one need look for them only when this has changed. The library tells of a socket that it has accepted before
+ * any other code of ours runs.
+ */
+export const socketsOpened = (): number => opened;
+
 /** One connected socket. */
 export class PacketConnection {
   readonly #socket: SeqpacketSocket;
@@ -23,6 +32,7 @@ export class PacketConnection {
   #open = true;
 
   constructor(socket: SeqpacketSocket, handlers: PacketHandlers) {
+    opened += 1;
     this.#socket = socket;
     this.#handlers = handlers;
     // One byte more than allowed: a longer packet is truncated by the library without a word, and is seen here as too long.
@@ -94,6 +104,7 @@ export function adoptConnection(descriptor: number, handlers: PacketHandlers): P
 export async function connectTo(path: string, handlers: PacketHandlers): Promise<PacketConnection> {
   await explainUnreachable(path);
   const socket = new SeqpacketSocket();
+  opened += 1;
   return await new Promise<PacketConnection>((resolve, reject) => {
     // The cause is not worth showing: the library closes its socket first and then reports the errno of that, 'No such file or directory'.
     const refused = (cause: unknown) => reject(new Error(`nobody answers at ${path}`, { cause }));
@@ -125,6 +136,7 @@ async function explainUnreachable(path: string): Promise<void> {
  */
 export function listenAt(path: string, accept: (connection: () => PacketConnection) => PacketHandlers): { close(): void } {
   const server = new SeqpacketServer();
+  opened += 1;
   server.on('error', (error: Error) => endProcess(new Error(`listening on ${path} failed: ${error.message}`, { cause: error })));
   server.on('connection', (socket: SeqpacketSocket) => {
     try {

@@ -1,4 +1,5 @@
 import { openSync, readdirSync, readFileSync } from 'node:fs';
+import { socketsOpened } from '@kpx/protocol';
 
 const O_CLOEXEC = 0o2000000;
 
@@ -24,6 +25,8 @@ function inheritableDescriptors(): number[] {
 }
 
 let devNull: number | undefined;
+/** What was found last, when so many sockets had been opened. One that is closed since then is masked for nothing. */
+let last = { sockets: -1, inheritable: [] as readonly number[] };
 
 type Slot = 'ignore' | 'pipe' | number;
 
@@ -33,7 +36,8 @@ type Slot = 'ignore' | 'pipe' | number;
  */
 export function maskedStdio(given: readonly Slot[]): Slot[] {
   devNull ??= openSync('/dev/null', 'r+');
-  const inheritable = inheritableDescriptors();
+  if (last.sockets !== socketsOpened()) last = { sockets: socketsOpened(), inheritable: inheritableDescriptors() };
+  const { inheritable } = last;
   const highest = Math.max(given.length - 1, ...inheritable);
   if (highest > DESCRIPTOR_MAX) throw new Error(`descriptor ${highest} cannot be masked`);
   const stdio: Slot[] = Array.from({ length: highest + 1 }, () => 'ignore');
