@@ -1,10 +1,9 @@
 import { readFileSync } from 'node:fs';
-import { ERRORS, parseConfig } from '@kpx/protocol';
+import { ERRORS, privhelperConfigSchema as helperSchema, parseConfig } from '@kpx/protocol';
 import { parse } from 'smol-toml';
 import { describe, expect, it } from 'vitest';
 import { configSchema as brokerSchema } from '../packages/broker/src/config.js';
 import { REASONS } from '../packages/broker/src/reasons.js';
-import { configSchema as helperSchema } from '../packages/privhelper/src/config.js';
 import { keysOf } from './fixtures/config-keys.js';
 
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');

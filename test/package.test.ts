@@ -4,10 +4,9 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { parseConfig } from '@kpx/protocol';
+import { privhelperConfigSchema as helperSchema, parseConfig } from '@kpx/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { configSchema as brokerSchema } from '../packages/broker/src/config.js';
-import { configSchema as helperSchema } from '../packages/privhelper/src/config.js';
 
 const root = new URL('..', import.meta.url).pathname;
 const VERSION = '1.2.3~test1';

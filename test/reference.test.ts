@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { privhelperConfigSchema as helperSchema } from '@kpx/protocol';
 import { parse } from 'smol-toml';
 import { describe, expect, it } from 'vitest';
 import * as z from 'zod';
@@ -7,7 +8,6 @@ import { outputs } from '../docs/reference/outputs.js';
 import { PRIVHELPER_TEXTS } from '../docs/reference/privhelper.js';
 import { tablesOf } from '../docs/reference/tables.js';
 import { configSchema as brokerSchema } from '../packages/broker/src/config.js';
-import { configSchema as helperSchema } from '../packages/privhelper/src/config.js';
 
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
 

@@ -39,7 +39,7 @@ function codeLines(file: string): number {
 }
 
 describe('what runs as root stays small', () => {
-  const CODE_LINES_MAX = 1_077;
+  const CODE_LINES_MAX = 998;
 
   it(`has at most ${CODE_LINES_MAX} lines of code without the direct launcher`, () => {
     const own = code.filter((file) => file.startsWith('packages/privhelper/src/') && !file.endsWith('/launchers/direct.ts'));
@@ -51,7 +51,7 @@ describe('what runs as root stays small', () => {
 
   it.each([
     ['protocol', ['node-unix-socket', 'protobufjs', 'smol-toml', 'zod']],
-    ['privhelper', ['@kpx/protocol', 'pino', 'zod']],
+    ['privhelper', ['@kpx/protocol', 'pino']],
     ['broker', ['@kpx/privhelper', '@kpx/protocol', 'amqplib', 'commander', 'node-unix-socket', 'pino', 'prom-client', 'smol-toml', 'zod']],
   ])('%s depends on what it is known to depend on, and imports each of it', (name, dependencies) => {
     expect(Object.keys(JSON.parse(read(`packages/${name}/package.json`)).dependencies).sort()).toEqual(dependencies);
@@ -76,7 +76,7 @@ it('has a test for every error that the helper answers with', () => {
 
 it('of the helper, its configuration alone is known to kpxctl, and nothing to the broker', () => {
   const imported = [...read(WRITES_THE_HELPERS_CONFIGURATION).matchAll(/'(@kpx\/privhelper[^']*)'/g)].map(([, from]) => from);
-  expect(imported).toEqual(['@kpx/privhelper/config', '@kpx/privhelper/environment']);
+  expect(imported).toEqual(['@kpx/privhelper/environment']);
   const importers = files.filter((file) => !file.endsWith('.test.ts') && read(file).includes('import-config/'));
   expect(importers).toEqual(['packages/broker/src/cli/program.ts']);
 });

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
+import { privhelperConfigSchema as privhelperSchema } from '@kpx/protocol';
 import { configSchema as brokerSchema } from '../../packages/broker/src/config.js';
-import { configSchema as privhelperSchema } from '../../packages/privhelper/src/config.js';
 import { BROKER_TEXTS } from './broker.js';
 import { jsonSchemaFor } from './json-schema.js';
 import { markdownOf } from './markdown.js';

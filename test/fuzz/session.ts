@@ -10,13 +10,14 @@ import {
   type PacketConnection,
   type PacketHandlers,
   PROTOCOL_VERSION,
+  privhelperConfigSchema,
   REQUEST_DEADLINE_MS,
   REQUESTS_IN_FLIGHT_MAX,
   type Response,
 } from '@kpx/protocol';
 import * as fc from 'fast-check';
 import type { Audit, AuditLine } from '../../packages/privhelper/src/audit.js';
-import { type Config, configSchema } from '../../packages/privhelper/src/config.js';
+import type { Config } from '../../packages/privhelper/src/config.js';
 import { serveBroker } from '../../packages/privhelper/src/dispatch.js';
 import type { Launcher } from '../../packages/privhelper/src/launchers/launcher.js';
 import { damaged, name, requestBodies, requestOf } from '../../packages/protocol/test-fixtures/messages.js';
@@ -26,7 +27,7 @@ import { damaged, name, requestBodies, requestOf } from '../../packages/protocol
  * is eligible (min_uid is the highest there is), so that nothing is made or started.
  */
 
-const { accounts, ...others } = configSchema.parse({
+const { accounts, ...others } = privhelperConfigSchema.parse({
   accounts: { min_uid: 0xffff_fffe },
   executor: { launcher: 'direct', command: ['/none'] },
 });

@@ -1,7 +1,7 @@
-import { type KnimeUser, KpxError } from '@kpx/protocol';
+import { type KnimeUser, KpxError, privhelperConfigSchema } from '@kpx/protocol';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { judgeAccount, knimeUsersOf, osUserOf } from './accounts.js';
-import { type AccountsConfig, configSchema } from './config.js';
+import type { AccountsConfig } from './config.js';
 import { lookUpAccount, lookUpGroups, type PasswdEntry } from './system/name-service.js';
 
 /*
@@ -15,7 +15,7 @@ const signal = AbortSignal.timeout(60_000);
 const nameOf = (text: string) => text as KnimeUser;
 
 function configOf({ map = {}, ...given }: { map?: Record<string, string>; [key: string]: unknown } = {}): AccountsConfig {
-  const { accounts } = configSchema.parse({ accounts: { ...given, map }, executor: { launcher: 'systemd' } });
+  const { accounts } = privhelperConfigSchema.parse({ accounts: { ...given, map }, executor: { launcher: 'systemd' } });
   return { ...accounts, map: new Map(Object.entries(accounts.map)) };
 }
 

@@ -1,5 +1,5 @@
-import { type KnimeUser, KpxError, knimeUserSchema, type OsUser, osUserSchema } from '@kpx/protocol';
-import { type AccountsConfig, foldCase } from './config.js';
+import { foldCase, type KnimeUser, KpxError, knimeUserSchema, type OsUser, osUserSchema } from '@kpx/protocol';
+import type { AccountsConfig } from './config.js';
 import { lookUpAccount, lookUpGroups, type PasswdEntry } from './system/name-service.js';
 
 /** An OS account that has been judged and may have an executor. Made by {@link judgeAccount} and nowhere else. */

@@ -9,6 +9,7 @@ import {
   type PacketConnection,
   type PacketHandlers,
   PROTOCOL_VERSION,
+  privhelperConfigSchema,
   REQUESTS_IN_FLIGHT_MAX,
   type Request,
   type Response,
@@ -19,7 +20,7 @@ import {
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { judgeAccount } from './accounts.js';
 import type { AuditLine } from './audit.js';
-import { type Config, configSchema } from './config.js';
+import type { Config } from './config.js';
 import { prepareDirectories } from './directories.js';
 import { serveBroker } from './dispatch.js';
 import type { Launcher } from './launchers/launcher.js';
@@ -34,7 +35,7 @@ vi.mock('./directories.js');
 const PEER = { via: 'a test', connection: 7, pid: 42, uid: 995 };
 const UID = 1_000;
 
-const { accounts, ...others } = configSchema.parse({ executor: { profiles: { large: 'kpx-large@' }, max_executors: 17 } });
+const { accounts, ...others } = privhelperConfigSchema.parse({ executor: { profiles: { large: 'kpx-large@' }, max_executors: 17 } });
 const config: Config = { ...others, accounts: { ...accounts, map: new Map([['al', osUserSchema.parse('alice')]]) } };
 
 const executorOf = (osUser: string): ExecutorInfo => ({

@@ -1,6 +1,5 @@
-import { configSchema as privhelperSchema } from '@kpx/privhelper/config';
 import { MSGQ_BYTES_MAX } from '@kpx/privhelper/environment';
-import { ConfigError, parseConfig } from '@kpx/protocol';
+import { ConfigError, parseConfig, privhelperConfigSchema } from '@kpx/protocol';
 import { stringify } from 'smol-toml';
 import { configSchema as brokerSchema } from '../../config.js';
 import { inUrl, type Original, OriginalRefused, type Setting } from './original.js';
@@ -30,7 +29,7 @@ export function convert(original: Original): { files: ImportedFile[]; report: Re
   const broker = tomlFile('broker', brokerTables(original));
   const privhelper = tomlFile('privhelper', privhelperTables(original));
   const msgq = `${msgqOf(original)}\n`;
-  const problems = [...refusals('broker.toml', broker, brokerSchema), ...refusals('privhelper.toml', privhelper, privhelperSchema)];
+  const problems = [...refusals('broker.toml', broker, brokerSchema), ...refusals('privhelper.toml', privhelper, privhelperConfigSchema)];
   if (Buffer.byteLength(msgq) > MSGQ_BYTES_MAX) {
     problems.push(`hosts, user, password and virtual host make an address of more than ${MSGQ_BYTES_MAX} bytes`);
   }
@@ -110,7 +109,7 @@ ExecStart=${home}/knime -nosplash -consolelog -data \${KPX_WORKSPACE} -applicati
 }
 
 /** What is written is judged as the programs will judge it. */
-function refusals(file: string, content: string, schema: typeof brokerSchema | typeof privhelperSchema): string[] {
+function refusals(file: string, content: string, schema: typeof brokerSchema | typeof privhelperConfigSchema): string[] {
   try {
     parseConfig(file, content, schema);
     return [];

@@ -1,9 +1,10 @@
-import { ConfigError, KNIME_USERS_PER_ACCOUNT_MAX, parseConfig } from '@kpx/protocol';
 import { describe, expect, it } from 'vitest';
-import { configSchema, foldCase } from './config.js';
+import { KNIME_USERS_PER_ACCOUNT_MAX } from './limits.js';
+import { foldCase, privhelperConfigSchema } from './privhelper-config.js';
+import { ConfigError, parseConfig } from './toml-config.js';
 
 const EXECUTOR = '[executor]\nlauncher = "direct"\ncommand = ["/opt/knime/knime"]\n';
-const parse = (toml: string) => parseConfig('privhelper.toml', toml, configSchema);
+const parse = (toml: string) => parseConfig('privhelper.toml', toml, privhelperConfigSchema);
 
 /** The lines of the error. */
 function problemsOf(toml: string): string[] {

@@ -1,0 +1,109 @@
+import * as z from 'zod';
+import { KNIME_USERS_PER_ACCOUNT_MAX } from './limits.js';
+import { knimeUserSchema, osUserSchema, profileNameSchema } from './names.js';
+import { configTable, configText } from './toml-config.js';
+
+/*
+ * What may stand in privhelper.toml. Here and not in the helper, because kpxctl writes that file and judges it as the helper will, and the
+ * reference is made from it: none of them needs anything else of the program that runs as root.
+ */
+
+/** Executors that one helper ever runs at once, whatever the configuration says. */
+const EXECUTORS_MAX = 5_000;
+/** The profile whose unit is executor.unit. */
+export const DEFAULT_PROFILE = 'default';
+/** Entries of any list in the configuration. */
+const LIST_MAX = 1_000;
+/** KNIME names in [accounts.map]. */
+const MAP_MAX = 10_000;
+const text = configText;
+const path = text.regex(/^(\/|(\/(?!\.{1,2}(\/|$))[^/]+)+)$/, 'expected an absolute path without "." or ".." or "//", not ending in "/"');
+const names = z.array(text.min(1)).max(LIST_MAX).default([]);
+
+/** An access entry for setfacl: type, name or id, permissions. */
+const aclEntry = text.regex(/^(user|group):[A-Za-z0-9._@\\-]{1,64}:[r-][w-][x-]$/, 'expected "group:NAME:r-x" or "user:NAME:rwx"');
+
+const accounts = z.strictObject({
+  min_uid: z.int().min(1).max(0xffff_fffe).default(1000),
+  denied_users: names,
+  denied_groups: names,
+  allowed_groups: names,
+  denied_shells: names,
+  case: z.enum(['lower', 'keep']).default('lower'),
+  map: configTable(knimeUserSchema, osUserSchema, MAP_MAX, 'names').default({}),
+});
+
+const directories = z.strictObject({
+  workspace_parent: path.default('/srv/kpx/workspaces'),
+  temp_parent: path.default('/srv/kpx/temp'),
+  home_parents: z.array(path).min(1).max(LIST_MAX).default(['/home']),
+  create_home: z.boolean().default(true),
+  skeleton: path.default('/etc/skel'),
+  extra_acl: z.array(aclEntry).max(16).default([]),
+});
+
+/** Without what glibc heeds before main(): setpriv runs with these variables while it is still root. */
+const variable = text.regex(
+  /^(?!LD_|GLIBC_|GCONV_PATH$|LOCPATH$)[A-Za-z_][A-Za-z0-9_]{0,127}$/,
+  'expected the name of an environment variable, none that changes how programs are loaded',
+);
+
+/** A template unit without its instance name. */
+const template = text.regex(/^[A-Za-z0-9:_.-]{1,64}@$/, 'expected the name of a template unit up to its "@"');
+
+const THE_UNIT_SAYS = 'expected nothing: with launcher "systemd" the unit says what is run and where (systemctl edit)';
+
+const executor = z
+  .strictObject({
+    launcher: z.enum(['systemd', 'direct']).default('systemd'),
+    unit: template.default('kpx-executor@'),
+    /** Further template units, by the name that the broker asks with. */
+    profiles: configTable(profileNameSchema, template, LIST_MAX, 'profiles')
+      .refine((profiles) => !Object.hasOwn(profiles, DEFAULT_PROFILE), `expected no "${DEFAULT_PROFILE}": that is executor.unit`)
+      .default({}),
+    command: z.array(text).max(256).default([]),
+    working_directory: z.union([path, z.literal('')]).default(''),
+    msgq_file: path.default('/etc/kpx/executor-msgq'),
+    reservation_clause: text.includes('{user}', 'expected a clause with {user} in it').default("user = '{user}'"),
+    max_executors: z.int().min(1).max(EXECUTORS_MAX).default(200),
+    environment: configTable(variable, text, LIST_MAX, 'variables').default({}),
+  })
+  .superRefine(({ launcher, command, working_directory, profiles }, context) => {
+    const expect = (met: boolean, key: string, message: string) => met || context.addIssue({ code: 'custom', path: [key], message });
+    if (launcher === 'systemd') {
+      expect(command.length === 0, 'command', THE_UNIT_SAYS);
+      expect(working_directory === '', 'working_directory', THE_UNIT_SAYS);
+    } else {
+      expect(command[0]?.startsWith('/') === true, 'command', 'expected an absolute path as the first element');
+      expect(Object.keys(profiles).length === 0, 'profiles', 'expected none with launcher "direct"');
+    }
+  });
+
+/** privhelper.toml. */
+export const privhelperConfigSchema = z
+  .strictObject({ accounts: accounts.prefault({}), directories: directories.prefault({}), executor: executor.prefault({}) })
+  .refine(({ directories: { workspace_parent, temp_parent } }) => workspace_parent !== temp_parent, {
+    path: ['directories', 'temp_parent'],
+    message: 'expected another directory than workspace_parent',
+  })
+  .superRefine(({ accounts }, context) => {
+    const seen = new Set<string>();
+    const perAccount = new Map<string, number>();
+    for (const [name, osUser] of Object.entries(accounts.map)) {
+      const complain = (message: string) => context.addIssue({ code: 'custom', path: ['accounts', 'map', name], message });
+      const folded = foldCase(name, accounts.case);
+      const count = (perAccount.get(osUser) ?? 0) + 1;
+      if (seen.has(folded)) complain('stands here twice, in different case');
+      else if (count >= KNIME_USERS_PER_ACCOUNT_MAX)
+        complain(`more than ${KNIME_USERS_PER_ACCOUNT_MAX - 1} names for the account "${osUser}"`);
+      seen.add(folded);
+      perAccount.set(osUser, count);
+    }
+  });
+
+export type PrivhelperConfig = z.output<typeof privhelperConfigSchema>;
+
+/** How KNIME names are compared, as configured. */
+export function foldCase(name: string, rule: 'lower' | 'keep'): string {
+  return rule === 'lower' ? name.toLowerCase() : name;
+}
