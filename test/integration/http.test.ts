@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { request } from 'node:http';
+import { type IncomingMessage, request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -9,10 +9,14 @@ import { eventually } from '../fixtures/eventually.js';
 import { freePorts } from '../fixtures/free-ports.js';
 import { jobOf } from '../fixtures/jobs.js';
 import { checkout, type Kpx, type KpxOptions } from '../fixtures/kpx.js';
+import { descriptorsOf } from '../fixtures/process.js';
 import { scrape } from '../fixtures/scrape.js';
 import { deadLetters, installKpx, jobsDone, publish, startKpx } from './installed-kpx.js';
 
 const QUICK = { BOOT_MS: '50' };
+/** As many as the broker serves at once: of all connections, and of these, event streams. */
+const CONNECTIONS_MAX = 32;
+const STREAMS_MAX = 16;
 /** The bound on a connection, and some time for a machine that has other work. */
 const CUT_WITHIN_MS = 15_000;
 
@@ -27,6 +31,20 @@ async function ask(port: number, path: string, { method = 'GET', body = '', head
   asked.end(body);
   const [response] = await once(asked, 'response');
   return { status: response.statusCode, headers: response.headers, text: await text(response) };
+}
+
+/** Asks for an event stream: its status, and the response as long as it is open; "dropped" where there was no answer. */
+async function stream(port: number): Promise<{ status: number | 'dropped'; response?: IncomingMessage }> {
+  const asked = request({ host: '127.0.0.1', port, path: '/events', agent: false });
+  onTestFinished(() => void asked.destroy());
+  asked.end();
+  return await new Promise((resolve) => {
+    asked.once('error', () => resolve({ status: 'dropped' }));
+    asked.once('response', (response) => {
+      response.on('error', () => {}).resume();
+      resolve({ status: response.statusCode ?? 0, response });
+    });
+  });
 }
 
 /** What rules and panels ask for, without the functions and labels of the query language around it. */
@@ -123,7 +141,8 @@ describe('the port', () => {
     expect(await status('/metrics')).toBe(200);
     expect(await ask(port, '/metrics', { method: 'HEAD' })).toMatchObject({ status: 200, text: '' });
     expect(JSON.parse((await ask(port, '/status')).text)).toMatchObject({ rabbitmq: { connected: true }, capacity: { max_executors: 40 } });
-    for (const path of ['/', '/metrics/', '/explain?user=alice', '/configuration', '/__proto__']) expect(await status(path)).toBe(404);
+    for (const path of ['/index.html', '/metrics/', '/explain?user=alice', '/configuration', '/__proto__'])
+      expect(await status(path)).toBe(404);
     for (const verb of ['/drain', '/resume', '/reload', '/start?user=alice', '/stop?user=alice'])
       expect([verb, await status(verb, { method: 'POST' })]).toEqual([verb, 404]);
     for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS'])
@@ -132,6 +151,7 @@ describe('the port', () => {
     expect(await status('/status', { body: '{}', headers: { 'transfer-encoding': 'chunked' } })).toBe(413);
     expect(await status('/status', { headers: { filler: 'x'.repeat(9_000) } })).toBe(431);
     expect(await status('//')).toBe(400);
+    expect(await ask(port, '/events', { method: 'HEAD' })).toMatchObject({ status: 405, headers: { allow: 'GET' } });
     expect(kpx.brokerLog.lines.filter(({ draining }) => draining !== undefined)).toEqual([]);
   });
 
@@ -142,7 +162,7 @@ describe('the port', () => {
       onTestFinished(() => void socket.destroy());
       return socket;
     };
-    const slow = Array.from({ length: 16 }, open);
+    const slow = Array.from({ length: CONNECTIONS_MAX }, open);
     await Promise.all(slow.map((socket) => once(socket, 'connect')));
     const closed = (socket: Socket) => new Promise((resolve) => socket.once('close', resolve)); // in whatever way
     const ended = Promise.all(slow.map(closed));
@@ -156,6 +176,69 @@ describe('the port', () => {
     await ended;
     expect(performance.now() - began).toBeLessThan(CUT_WITHIN_MS);
     expect((await ask(port, '/status')).status).toBe(200);
+  });
+
+  it('takes no body, however much of it there is: it says so at once, and cuts who goes on', async () => {
+    const { port } = await listening();
+    const asked = request({ host: '127.0.0.1', port, path: '/status', method: 'POST', headers: { 'content-length': '1000000000000' } });
+    onTestFinished(() => void asked.destroy());
+    const cut = once(asked, 'close');
+    asked.on('error', () => {});
+    const more = () => {
+      if (!asked.destroyed) asked.write(Buffer.alloc(100_000), () => setImmediate(more));
+    };
+    more();
+    const [response] = await once(asked, 'response');
+    expect(response.statusCode).toBe(405);
+    response.resume();
+    await cut;
+    expect((await ask(port, '/status')).status).toBe(200);
+  });
+
+  it('on loopback answers to no name that somebody else may have given it', async () => {
+    const { port } = await listening();
+    for (const path of ['/', '/status', '/metrics', '/events']) {
+      expect(await ask(port, path, { headers: { host: `kpx.example:${port}` } })).toMatchObject({
+        status: 421,
+        text: `${JSON.stringify({ error: `"kpx.example:${port}" is no name of this host here: use its address, or localhost` })}\n`,
+      });
+    }
+    expect((await ask(port, '/', { headers: { host: `localhost:${port}` } })).status).toBe(200);
+  });
+
+  it('lets a browser load nothing from elsewhere, keep nothing, and guess no type', async () => {
+    const { port } = await listening();
+    for (const path of ['/', '/kpx.js', '/status', '/nothing']) {
+      const { headers } = await ask(port, path);
+      expect(headers).toMatchObject({ 'cache-control': 'no-store', 'referrer-policy': 'no-referrer', 'x-content-type-options': 'nosniff' });
+      expect(headers['content-security-policy']).toMatch(/^default-src 'none'; script-src 'self'; style-src 'self'; (?!.*unsafe)/);
+      expect(headers).not.toHaveProperty('access-control-allow-origin');
+    }
+  });
+
+  it('bounds event streams, refuses more of them, answers Prometheus meanwhile, and frees all', async () => {
+    const { kpx, port } = await listening();
+    const sockets = () => Object.values(descriptorsOf(kpx.broker?.pid ?? 0)).filter((target) => target.startsWith('socket:')).length;
+    const before = sockets();
+    const asked = await Promise.all(Array.from({ length: 1_000 }, () => stream(port)));
+    const count = (status: number | 'dropped') => asked.filter((answer) => answer.status === status).length;
+    expect(count(200)).toBe(STREAMS_MAX);
+    expect(count(503)).toBeGreaterThan(0);
+    expect(count(200) + count(503) + count('dropped')).toBe(1_000);
+    await eventually('there is room for a question', async () => (await stream(port)).status === 503);
+    expect((await scrape(port)).value('kpx_rabbitmq_connected')).toBe(1);
+    expect(JSON.parse((await ask(port, '/events')).text)).toEqual({ error: '16 event streams are open already: try again later' });
+    for (const { response } of asked) response?.destroy();
+    await eventually('all are closed', () => sockets() <= before);
+    expect((await stream(port)).status).toBe(200);
+  });
+
+  it('does not keep a broker that stops', async () => {
+    const { kpx, port } = await listening();
+    const { response } = await stream(port);
+    const ended = new Promise((resolve) => response?.once('close', resolve));
+    expect(await kpx.endBroker()).toBe(0);
+    await ended;
   });
 
   it('is where a reload says, or nowhere; and somebody else’s port is no reason to end', async () => {
@@ -182,5 +265,6 @@ describe('the port', () => {
       msg: 'metrics and status can be read from other hosts, by everybody who can connect',
     });
     await eventually('it answers', async () => (await ask(port, '/status')).status === 200);
+    expect((await ask(port, '/', { headers: { host: 'kpx.example' } })).status).toBe(200);
   });
 });

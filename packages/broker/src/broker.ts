@@ -17,6 +17,7 @@ import { Groups } from './groups.js';
 import { HelperClient, HelperUnavailable } from './helper-client.js';
 import { decodeJob, sentAt } from './jobs.js';
 import { Metrics } from './metrics/metrics.js';
+import { type Snapshot, snapshotOf } from './page/snapshot.js';
 import { backoffMs } from './policy/backoff.js';
 import { NO_ROOM_DELAY_MS } from './policy/policy.js';
 import { rulesAskForGroups } from './policy/rules.js';
@@ -90,6 +91,18 @@ export class Broker {
 
   status(): Status {
     return statusOf(this.#machine, this.#config, this.#connected, this.doing(), this.#decisions.last);
+  }
+
+  /** For the status page. */
+  snapshot(): Snapshot {
+    const { metrics } = this;
+    return snapshotOf({
+      machine: this.#machine,
+      config: this.#config,
+      connected: this.#connected,
+      metrics,
+      decisions: this.#decisions.last,
+    });
   }
 
   /** One line for people: what is going on. */

@@ -59,12 +59,7 @@ async function serve(file: string, config: Config): Promise<void> {
   );
   const broker = new Broker(config, log);
   const manager = new ServiceManager(process.env, (reason) => log.warn({ reason }, 'the service manager cannot be told'));
-  const monitor = new MonitorServer(
-    broker.metrics,
-    () => broker.status(),
-    () => broker.config.http,
-    log,
-  );
+  const monitor = new MonitorServer(broker, log);
   await monitor.listen(config.http.listen);
   let reloading: Promise<unknown> = Promise.resolve();
   const reloadInTurn = () => {

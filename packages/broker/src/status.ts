@@ -44,6 +44,17 @@ export interface Connected {
 
 const stateOf = ({ ending, ready }: Executor): ExecutorState => (ending ? 'ending' : ready ? 'ready' : 'booting');
 
+/** Who has one. */
+export function executorsOf(machine: Machine): Status['executors'] {
+  return [...machine.running()].map((executor) => ({
+    os_user: executor.osUser,
+    uid: executor.uid,
+    pid: executor.pid,
+    user: executor.user,
+    state: stateOf(executor),
+  }));
+}
+
 /** For metrics. */
 export function standingOf(machine: Machine, config: Config, connected: Connected): Standing {
   const running = [...machine.running()];
@@ -72,13 +83,7 @@ export function statusOf(machine: Machine, config: Config, connected: Connected,
     helper: { connected: connected.helper },
     capacity: { executors, max_executors, starting, max_starting, held, held_max: policyOf(config).heldInAll, waiting },
     policy: config.policy,
-    executors: [...machine.running()].map((executor) => ({
-      os_user: executor.osUser,
-      uid: executor.uid,
-      pid: executor.pid,
-      user: executor.user,
-      state: stateOf(executor),
-    })),
+    executors: executorsOf(machine),
     users: machine.explanations(),
     decisions,
   };

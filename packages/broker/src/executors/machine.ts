@@ -194,8 +194,8 @@ export class Machine {
   }
 
   /** What a job of each of them would meet now. */
-  explanations(): Explanation[] {
-    return [...this.#users.values()].map(({ name, groups }) => this.explain(name, groups ?? []));
+  explanations(names: Iterable<KnimeUser> = this.#users.keys()): Explanation[] {
+    return [...names].map((name) => this.explain(name, this.#users.get(name)?.groups ?? []));
   }
 
   /** What a job of this user would meet now. Changes nothing. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { addressOf, isLoopback } from './address.js';
+import { addressOf, isLoopback, isOwnHost } from './address.js';
 
 describe('an address to listen on', () => {
   it.each([
@@ -29,4 +29,20 @@ describe('an address to listen on', () => {
   ])('is not "%s"', (text) => {
     expect(addressOf(text)).toBeUndefined();
   });
+});
+
+describe('a Host header', () => {
+  it.each([undefined, 'localhost', 'localhost:9464', 'LOCALHOST:1', '127.0.0.1:9464', '127.1.2.3', '[::1]:9464', '10.1.2.3'])(
+    '%s is this host’s own',
+    (host) => {
+      expect(isOwnHost(host)).toBe(true);
+    },
+  );
+
+  it.each(['', 'kpx.example', 'localhost.kpx.example', '127.0.0.1.kpx.example:9464', 'a b', '[::1', '::1', 'localhost:port'])(
+    '"%s" is not',
+    (host) => {
+      expect(isOwnHost(host)).toBe(false);
+    },
+  );
 });

@@ -1,34 +1,45 @@
 import type { Server } from 'node:http';
 import type { Logger } from 'pino';
 import type { Metrics } from '../metrics/metrics.js';
+import { PAGE } from '../page/page.js';
+import type { Snapshot } from '../page/snapshot.js';
 import type { Status } from '../status.js';
-import { addressOf, isLoopback } from './address.js';
+import { addressOf, isLoopback, isOwnHost } from './address.js';
 import { closeHttpServer, httpServer, json, type Routes } from './server.js';
+import { EventStreams, STREAMS_MAX } from './streams.js';
 
-/** Prometheus asks once in a while, and somebody may look beside it. */
-const BOUNDS = { connectionsMax: 16, connectionMsMax: 5_000 };
+/** Prometheus asks once in a while, somebody may look beside it, and a page asks for its files; then it keeps its stream. */
+const BOUNDS = { connectionsMax: STREAMS_MAX + 16, connectionMsMax: 5_000 };
 
-/** `[http]`. */
-export interface MonitorConfig {
-  readonly listen: string;
-  readonly user_labels: boolean;
+/** What is asked of the broker, anew with each request. */
+export interface Watched {
+  readonly metrics: Metrics;
+  readonly config: { readonly http: { readonly user_labels: boolean } };
+  status(): Status;
+  snapshot(): Snapshot;
 }
 
-/** `GET /metrics` and `GET /status` over TCP, for programs that watch kpx. Nothing that can be asked here changes anything. */
+/**
+ * Over TCP: `GET /metrics` and `GET /status`, for programs that watch kpx, and a page for people. Nothing that can be asked here changes anything.
+ */
 export class MonitorServer {
   readonly #routes: Routes;
+  readonly #streams: EventStreams;
   readonly #log: Logger;
   #listening = '';
   #server: Server | undefined;
 
-  /** `config` is asked anew with each request. */
-  constructor(metrics: Metrics, status: () => Status, config: () => MonitorConfig, log: Logger) {
+  constructor(broker: Watched, log: Logger) {
+    const names = () => broker.config.http.user_labels;
+    this.#streams = new EventStreams(() => ({ ...broker.snapshot() }), log);
     this.#routes = {
+      ...PAGE,
+      '/events': { method: 'GET', stream: (response) => this.#streams.open(response) },
       '/metrics': {
         method: 'GET',
-        answer: async () => ({ type: metrics.contentType, text: await metrics.text(config().user_labels) }),
+        answer: async () => ({ type: broker.metrics.contentType, text: await broker.metrics.text(names()) }),
       },
-      '/status': { method: 'GET', answer: () => json(config().user_labels ? status() : withoutNames(status())) },
+      '/status': { method: 'GET', answer: () => json(names() ? broker.status() : withoutNames(broker.status())) },
     };
     this.#log = log;
   }
@@ -39,10 +50,12 @@ export class MonitorServer {
     this.close();
     const address = addressOf(where);
     if (!address) return;
-    if (!isLoopback(address)) {
+    const loopback = isLoopback(address);
+    if (!loopback) {
       this.#log.warn({ listen: where }, 'metrics and status can be read from other hosts, by everybody who can connect');
     }
-    const server = httpServer(this.#routes, BOUNDS).unref(); // a reload that is overtaken by the broker's end opens it in vain
+    // What other hosts call this one, only they know.
+    const server = httpServer(this.#routes, BOUNDS, loopback ? isOwnHost : undefined).unref(); // a reload that is overtaken by the broker's end opens it in vain
     try {
       await new Promise<void>((resolve, reject) => server.once('error', reject).listen(address, resolve));
     } catch (error) {
@@ -55,6 +68,7 @@ export class MonitorServer {
   }
 
   close(): void {
+    this.#streams.close();
     if (this.#server) closeHttpServer(this.#server);
     this.#server = undefined;
     this.#listening = '';

@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 
 /** Of each server: requests at once, and how long one may take from connecting until the answer has been read. */
 export interface Bounds {
@@ -7,6 +8,18 @@ export interface Bounds {
 }
 
 const HEADER_BYTES_MAX = 8 * 1024;
+
+/** Whatever a browser is shown runs and loads nothing from elsewhere, makes nothing from strings, is in no other page, and is kept by nobody. */
+const HEADERS = {
+  'cache-control': 'no-store',
+  'content-security-policy':
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; " +
+    "frame-ancestors 'none'; require-trusted-types-for 'script'",
+  'cross-origin-resource-policy': 'same-origin',
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+  connection: 'close',
+};
 
 /** What is answered instead: a status, and a sentence for whoever asked. */
 export class HttpError extends Error {
@@ -29,17 +42,32 @@ export interface Route {
   answer(query: URLSearchParams): Answer | Promise<Answer>;
 }
 
-export type Routes = Readonly<Record<string, Route>>;
+/** An answer without an end. Who takes the response over bounds how long that is, and how much of it may be unread. */
+export interface StreamRoute {
+  readonly method: 'GET';
+  /** Headers are set, to be sent with the first write. Throws {@link HttpError}. */
+  stream(response: ServerResponse): void;
+}
+
+export type Routes = Readonly<Record<string, Route | StreamRoute>>;
+
+/** Is the header `Host` one of ours? */
+export type HostCheck = (host: string | undefined) => boolean;
 
 /**
  * HTTP for a few questions: one for each connection, without a body, within a bounded time. That bound is what cuts slow clients, whether they are
- * slow in asking or in reading.
+ * slow in asking or in reading; but for streams, see {@link StreamRoute}.
  */
-export function httpServer(routes: Routes, { connectionsMax, connectionMsMax }: Bounds): Server {
-  const server = createServer({ maxHeaderSize: HEADER_BYTES_MAX }, (request, response) => void answer(routes, request, response));
+export function httpServer(routes: Routes, { connectionsMax, connectionMsMax }: Bounds, isOurs: HostCheck = () => true): Server {
+  const bounds = new WeakMap<Socket, NodeJS.Timeout>();
+  const server = createServer({ maxHeaderSize: HEADER_BYTES_MAX }, (request, response) => {
+    void answer(routes, isOurs, request, response, () => clearTimeout(bounds.get(request.socket)));
+  });
   server.maxConnections = connectionsMax;
+  server.maxRequestsPerSocket = 1;
   server.on('connection', (socket) => {
     const timer = setTimeout(() => socket.destroy(), connectionMsMax);
+    bounds.set(socket, timer);
     socket.once('close', () => clearTimeout(timer));
   });
   return server;
@@ -54,10 +82,22 @@ export function closeHttpServer(server: Server): void {
 /** What paths are relative to; nobody asks for the host. */
 const BASE = 'http://broker';
 
-async function answer(routes: Routes, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function answer(
+  routes: Routes,
+  isOurs: HostCheck,
+  request: IncomingMessage,
+  response: ServerResponse,
+  unbound: () => void,
+): Promise<void> {
+  for (const [name, value] of Object.entries(HEADERS)) response.setHeader(name, value);
   try {
+    const { host } = request.headers;
+    if (!isOurs(host)) throw new HttpError(421, `"${host}" is no name of this host here: use its address, or localhost`);
     const { route, query } = judged(routes, request);
-    respond(response, 200, await route.answer(query));
+    if ('stream' in route) {
+      route.stream(response);
+      unbound();
+    } else respond(response, 200, await route.answer(query));
   } catch (error) {
     if (error instanceof MethodRefused) response.setHeader('allow', error.allow);
     request.resume(); // what else comes is not looked at, but whoever sends it gets to read the answer
@@ -74,12 +114,12 @@ class MethodRefused extends HttpError {
   }
 }
 
-function judged(routes: Routes, { method = '', url: target = '/', headers }: IncomingMessage): { route: Route; query: URLSearchParams } {
+function judged(routes: Routes, { method = '', url: target = '/', headers }: IncomingMessage) {
   if (!URL.canParse(target, BASE)) throw new HttpError(400, `${target}: expected a path`);
   const { pathname, searchParams: query } = new URL(target, BASE);
   const route = routes[pathname];
   if (!route) throw new HttpError(404, `there is nothing at ${pathname}`);
-  const allow = route.method === 'GET' ? ['GET', 'HEAD'] : ['POST'];
+  const allow = route.method === 'GET' && 'answer' in route ? ['GET', 'HEAD'] : [route.method];
   if (!allow.includes(method)) throw new MethodRefused(pathname, allow.join(', '));
   const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) !== 0;
   if (hasBody) throw new HttpError(413, 'a request has no body here');
@@ -89,6 +129,6 @@ function judged(routes: Routes, { method = '', url: target = '/', headers }: Inc
 export const json = (body: unknown): Answer => ({ type: 'application/json', text: `${JSON.stringify(body)}\n` });
 
 function respond(response: ServerResponse, status: number, { type, text }: Answer): void {
-  response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(text), connection: 'close' });
+  response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(text) });
   response.end(text);
 }

@@ -52,6 +52,9 @@ export class Metrics {
   /** When the helper was asked to start whose executor, in milliseconds; as long as it is not known what came of it. */
   readonly #starting = new Map<KnimeUser, number>();
 
+  /** The same as in the counters of jobs, which can be asked by Prometheus only. */
+  readonly sinceStart = { jobs: { forwarded: 0, deferred: 0, parked: 0, returned: 0 }, parked: new Map<string, number>() };
+
   readonly #jobs = this.#counter('kpx_jobs_total', 'Jobs that have left kpx, by where they went.', 'outcome', OUTCOMES);
   readonly #parked = this.#counter('kpx_jobs_parked_total', 'Jobs that were moved to the dead-letter queue.', 'reason', PARK_REASONS);
   readonly #refusals = this.#counter(
@@ -115,8 +118,12 @@ export class Metrics {
   }
 
   left(outcome: Outcome, reason = ''): void {
+    const { jobs, parked } = this.sinceStart;
     this.#jobs.inc({ outcome });
-    if (outcome === 'parked') this.#parked.inc({ reason });
+    jobs[outcome] += 1;
+    if (outcome !== 'parked') return;
+    this.#parked.inc({ reason });
+    parked.set(reason, (parked.get(reason) ?? 0) + 1);
   }
 
   answered(verb: Verb, ms: number): void {

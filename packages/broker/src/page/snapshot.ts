@@ -1,0 +1,116 @@
+import { hostname } from 'node:os';
+import { ERRORS } from '@kpx/protocol';
+import manifest from '../../package.json' with { type: 'json' };
+import type { Outcome } from '../amqp/relay.js';
+import type { Config } from '../config.js';
+import type { Decision } from '../decisions.js';
+import type { State } from '../executors/events.js';
+import type { Explanation, Machine } from '../executors/machine.js';
+import type { ExecutorState, Metrics } from '../metrics/metrics.js';
+import { REASONS } from '../reasons.js';
+import { type Connected, executorsOf, type Status, standingOf } from '../status.js';
+
+/** Rows of each table; what is beyond is counted. */
+const EXECUTOR_ROWS_MAX = 200;
+const WAITING_ROWS_MAX = 50;
+const DECISION_ROWS_MAX = 50;
+
+/** Counts and states, without names. */
+export interface Now {
+  readonly host: string;
+  readonly version: string;
+  /** When the broker was started, ISO 8601. */
+  readonly since: string;
+  readonly queue: string;
+  readonly rabbitmq: boolean;
+  readonly helper: boolean;
+  readonly draining: boolean;
+  readonly executors: Readonly<Record<ExecutorState, number>>;
+  readonly maxExecutors: number;
+  readonly maxStarting: number;
+  readonly held: number;
+  readonly heldMax: number;
+  /** Users by state; those of whom there is nothing to say are not among them. */
+  readonly users: Readonly<Partial<Record<State, number>>>;
+  /** Jobs that have left the broker since it was started. */
+  readonly jobs: Readonly<Record<Outcome, number>>;
+  /** The parked ones of these, the most frequent reason first. */
+  readonly parked: readonly { readonly reason: string; readonly advice: string; readonly jobs: number }[];
+}
+
+/** Who it is. */
+export interface People {
+  readonly executors: Status['executors'];
+  readonly executorsBeyond: number;
+  /** Users who have jobs that wait, or whose executor cannot be started; those with the most jobs first. */
+  readonly waiting: readonly Pick<Explanation, 'user' | 'state' | 'held' | 'why'>[];
+  readonly waitingBeyond: number;
+}
+
+/** What the status page is told, by the name of the event; null: names are not told. */
+export interface Snapshot {
+  readonly now: Now;
+  readonly people: People | null;
+  /** The latest first. */
+  readonly decisions: readonly Decision[] | null;
+}
+
+const STARTED_AT = new Date(performance.timeOrigin).toISOString();
+
+interface Sources {
+  readonly machine: Machine;
+  readonly config: Config;
+  readonly connected: Connected;
+  readonly metrics: Metrics;
+  readonly decisions: readonly Decision[];
+}
+
+/** Everything that the status page shows. Its size is bounded, whatever there is. */
+export function snapshotOf({ decisions, ...sources }: Sources): Snapshot {
+  const names = sources.config.http.user_labels;
+  return {
+    now: nowOf(sources),
+    people: names ? peopleOf(sources.machine) : null,
+    decisions: names ? decisions.slice(-DECISION_ROWS_MAX).reverse() : null,
+  };
+}
+
+function nowOf({ machine, config, connected, metrics }: Omit<Sources, 'decisions'>): Now {
+  const { users, ...standing } = standingOf(machine, config, connected);
+  const byState: Partial<Record<State, number>> = {};
+  for (const { state } of users) byState[state] = (byState[state] ?? 0) + 1;
+  const { jobs, parked } = metrics.sinceStart;
+  return {
+    host: hostname(),
+    version: manifest.version,
+    since: STARTED_AT,
+    queue: config.amqp.queue,
+    ...standing,
+    maxStarting: config.policy.max_starting,
+    users: byState,
+    jobs,
+    parked: [...parked].sort(([, a], [, b]) => b - a).map(([reason, jobs]) => ({ reason, advice: adviceOn(reason), jobs })),
+  };
+}
+
+const adviceOn = (reason: string) =>
+  Object.hasOwn(REASONS, reason)
+    ? REASONS[reason as keyof typeof REASONS]
+    : Object.hasOwn(ERRORS, reason)
+      ? ERRORS[reason as keyof typeof ERRORS].advice
+      : '';
+
+function peopleOf(machine: Machine): People {
+  const executors = executorsOf(machine);
+  const waiting = machine
+    .users()
+    .filter(({ state, held }) => held > 0 || (state !== 'idle' && state !== 'ready'))
+    .sort((a, b) => b.held - a.held);
+  const shown = waiting.slice(0, WAITING_ROWS_MAX).map(({ user }) => user);
+  return {
+    executors: executors.slice(0, EXECUTOR_ROWS_MAX),
+    executorsBeyond: Math.max(0, executors.length - EXECUTOR_ROWS_MAX),
+    waiting: machine.explanations(shown).map(({ user, state, held, why }) => ({ user, state, held, why })),
+    waitingBeyond: waiting.length - shown.length,
+  };
+}
