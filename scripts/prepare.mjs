@@ -12,6 +12,9 @@ import { fileURLToPath } from 'node:url';
  */
 export const DEBIAN_PACKAGES = ['rabbitmq-server', 'acl', 'tini', 'iproute2', 'openssl', 'libfaketime', 'e2fsprogs', 'strace'];
 
+/** What only tests run: a browser. */
+export const TEST_PACKAGES = ['chromium'];
+
 /** sysexits.h: a service this needs is not there. */
 export const EXIT_UNAVAILABLE = 69;
 /** sysexits.h: not permitted; kpx's programs use it for "not root" too. */

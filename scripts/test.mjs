@@ -4,12 +4,12 @@ import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { runInPrivateMachine } from '../test/fixtures/private-machine.mjs';
-import { endingWithItsExitCode, prepare, preparePromtool } from './prepare.mjs';
+import { endingWithItsExitCode, prepare, preparePromtool, TEST_PACKAGES } from './prepare.mjs';
 import { runSystemTests, SYSTEM_TEST_PACKAGES } from './test-system.mjs';
 
 process.chdir(dirname(dirname(fileURLToPath(import.meta.url))));
 endingWithItsExitCode(() => {
-  prepare(SYSTEM_TEST_PACKAGES);
+  prepare([...SYSTEM_TEST_PACKAGES, ...TEST_PACKAGES]);
   preparePromtool();
 });
 

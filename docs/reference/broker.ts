@@ -75,11 +75,14 @@ export const BROKER_TEXTS: Texts = {
   'control.socket':
     "Where the running broker answers its operator's programs: root's, and those of the group `kpx-admin` where the directory is setgid and that group's. When empty, nowhere.",
 
-  http: { text: 'What programs that watch kpx may read, over TCP: `GET /metrics` for Prometheus, and `GET /status`.', effect: RELOAD },
+  http: {
+    text: 'What programs that watch kpx may read, over TCP: `GET /metrics` for Prometheus, `GET /status`, and a page for people at `/`.',
+    effect: RELOAD,
+  },
   'http.listen':
     'Address and port; when empty, nowhere. Everybody who can connect may read: on loopback every account of the machine; anything else is warned of in the log.',
   'http.user_labels':
-    'With names of users: in the series `kpx_user_jobs_held` for the 1,000 users with the most jobs held, and in `/status` all that `kpxctl status --json` has.',
+    'With names of users: in the series `kpx_user_jobs_held` for the 1,000 users with the most jobs held, in `/status` all that `kpxctl status --json` has, and on the page.',
 
   log: { text: 'The log, one JSON object a line.', effect: RELOAD },
   'log.level': 'From this level on; `"debug"` has each job. The body of a job is in none.',

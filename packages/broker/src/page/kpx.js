@@ -150,7 +150,10 @@ function showNow(now) {
 function showNames(people, decisions) {
   element('no-names').hidden = people !== null;
   for (const section of document.querySelectorAll('.named')) /** @type {HTMLElement} */ (section).hidden = people === null;
-  if (!people || !decisions) return;
+  if (!people || !decisions) {
+    for (const id of ['waiting', 'people', 'decisions']) element(id).replaceChildren();
+    return;
+  }
   const waiting = people.waiting.map(({ user, state, why, held }) => [user, state, why, held]);
   fill('waiting', beyond(waiting, people.waitingBeyond), 'Nobody waits.');
   const executors = people.executors.map(({ user, os_user, state, pid }) => [user, os_user, state, String(pid)]);
