@@ -6,6 +6,7 @@ import { startRabbitmq } from '../fixtures/rabbitmq.js';
 import { burst, warmStart } from './bursts.js';
 import { busy } from './busy.js';
 import { round, table } from './figures.js';
+import { pages } from './page.js';
 import { relayLatency, relayRate } from './relay.js';
 import { scrapes } from './scrape.js';
 import { heldJobs, steadyState } from './steady.js';
@@ -13,10 +14,10 @@ import { heldJobs, steadyState } from './steady.js';
 const USAGE = `npm run bench [-- --rounds N] [-- --only PART] [-- --json]
 
   --rounds N   of the relay and of bursts of up to 20 users, 1 to 100 (default: 5); medians are printed
-  --only PART  relay, latency, busy, burst, warm, steady, held or scrape (repeatable)
+  --only PART  relay, latency, busy, burst, warm, steady, held, scrape or page (repeatable)
   --json       one line for programs
 `;
-const PARTS = ['relay', 'latency', 'busy', 'burst', 'warm', 'steady', 'held', 'scrape'] as const;
+const PARTS = ['relay', 'latency', 'busy', 'burst', 'warm', 'steady', 'held', 'scrape', 'page'] as const;
 const ROUNDS_DEFAULT = 5;
 const ROUNDS_MAX = 100;
 const KIB = 1_024;
@@ -82,6 +83,8 @@ if (wanted('held')) say('10,000 held jobs …');
 const held = wanted('held') ? await heldJobs(rabbitmq) : undefined;
 if (wanted('scrape')) say('scrapes with 1,000 users …');
 const scraped = wanted('scrape') ? await scrapes(rabbitmq) : [];
+if (wanted('page')) say('the status page with 100 executors …');
+const page = wanted('page') ? await pages(rabbitmq) : [];
 await rabbitmq.remove();
 
 const [few, , many] = steady;
@@ -102,6 +105,7 @@ const figures = {
   steady,
   held,
   scrapes: scraped,
+  page,
 };
 
 if (values.json) process.stdout.write(`${JSON.stringify(figures)}\n`);
@@ -161,6 +165,13 @@ else {
       [
         ['users', 'with names', 'p50', 'max', 'KB'],
         ...scraped.map((row) => [row.users, row.userLabels ? 'yes' : 'no', row.p50Ms, row.maxMs, row.kb]),
+      ],
+    ],
+    [
+      'The status page while there is something new each second: the broker’s processor time without it and beyond that; goal: 1 %',
+      [
+        ['executors', 'pages', 'without, %', 'beyond, %', 'KB/s sent'],
+        ...page.map((row) => [row.executors, row.streams, row.withoutPercent, row.percent, row.kbPerSecond]),
       ],
     ],
   ];
