@@ -258,6 +258,7 @@ describe('the broker', () => {
     expect(await ask('nogroup', status)).toBe('EACCES\n');
     const metrics = { host: '127.0.0.1', port: 9464, path: '/metrics' };
     expect(await ask('nogroup', metrics)).toContain('kpx_rabbitmq_connected 1\n');
+    expect(await ask('nogroup', { ...metrics, path: '/' })).toContain('<title>kpx</title>');
   });
 
   it('that hangs is replaced by the watchdog', async () => {

@@ -54,7 +54,7 @@ async function open(port: number): Promise<Client> {
 }
 
 beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance'] });
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'setTimeout', 'clearTimeout', 'performance'] });
 });
 afterEach(() => {
   vi.useRealTimers();
@@ -102,6 +102,20 @@ describe('event streams', () => {
     expect((await open(port)).response.statusCode).toBe(503);
     clients[0]?.response.destroy();
     await vi.waitFor(async () => expect((await open(port)).response.statusCode).toBe(200), WAIT);
+  });
+
+  it('end after an hour, so that nobody keeps one for good', async () => {
+    const said = { now: 1 };
+    const { port } = await serve(() => ({ ...said }));
+    const client = await open(port);
+    const ended = new Promise((resolve) => client.response.once('end', resolve));
+    vi.advanceTimersByTime(3_598 * SECOND_MS);
+    said.now = 2;
+    vi.advanceTimersByTime(SECOND_MS);
+    await client.has('data: 2'); // and with it all that came before
+    vi.advanceTimersByTime(SECOND_MS);
+    await ended;
+    expect(client.response.complete).toBe(true);
   });
 
   it('drop who does not read, and nobody else', async () => {

@@ -41,7 +41,7 @@ export class EventStreams {
     if (this.#open.size === 0) this.#frames = framesOf(this.#look());
     response.writeHead(200, { 'content-type': 'text/event-stream' });
     response.write([...this.#frames.values()].join(''));
-    const ending = setTimeout(() => response.destroy(), STREAM_MS_MAX);
+    const ending = setTimeout(() => end(response), STREAM_MS_MAX);
     this.#open.set(response, ending);
     response.once('close', () => this.#closed(response));
     this.#ticking ??= setInterval(() => this.#tick(), TICK_MS);
@@ -76,11 +76,17 @@ export class EventStreams {
   #send(text: string): void {
     this.#sentAt = performance.now();
     for (const response of this.#open.keys()) {
-      if (response.destroyed) continue; // its `close` is on the way
+      if (response.destroyed || response.writableEnded) continue; // its `close` is on the way
       if (response.writableLength > UNREAD_BYTES_MAX) response.destroy();
       else response.write(text);
     }
   }
+}
+
+/** Without waiting for who does not read. */
+function end(response: ServerResponse): void {
+  if (response.writableLength > 0) response.destroy();
+  else response.end();
 }
 
 const framesOf = (said: Said) => new Map(Object.entries(said).map(([name, data]) => [name, frameOf(name, data)]));

@@ -291,11 +291,13 @@ function live() {
 
 /** @type {EventSource | undefined} */
 let source;
+let connectedAt = 0;
 
 /** A browser tries again by itself only where nobody answers, not where it is refused. */
 function connect() {
   const mine = new EventSource('events');
   source = mine;
+  connectedAt = Date.now();
   for (const name of /** @type {const} */ (['now', 'people', 'decisions'])) {
     mine.addEventListener(name, ({ data }) => heard(name, data));
   }
@@ -305,8 +307,10 @@ function connect() {
   mine.addEventListener('error', lost);
 }
 
+/** The broker ends each stream after a while: what is old is told only where there is no other at once. */
 function lost() {
   source?.close();
+  if (Date.now() - connectedAt > MINUTE_MS) return connect();
   document.body.dataset.old = '';
   if (history.at(-1)?.counts) remember(undefined);
   if (heardAt === 0) tell('connection', 'bad', 'The broker does not answer, or has as many pages to serve as it may. Trying again.');

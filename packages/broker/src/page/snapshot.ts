@@ -55,6 +55,12 @@ export interface Snapshot {
   readonly decisions: readonly Decision[] | null;
 }
 
+/** What is known of each reason that a job can be parked for. */
+const ADVICE = new Map<string, string>([
+  ...Object.entries(REASONS),
+  ...Object.entries(ERRORS).map(([code, { advice }]) => [code, advice] as const),
+]);
+
 const STARTED_AT = new Date(performance.timeOrigin).toISOString();
 
 interface Sources {
@@ -89,16 +95,9 @@ function nowOf({ machine, config, connected, metrics }: Omit<Sources, 'decisions
     maxStarting: config.policy.max_starting,
     users: byState,
     jobs,
-    parked: [...parked].sort(([, a], [, b]) => b - a).map(([reason, jobs]) => ({ reason, advice: adviceOn(reason), jobs })),
+    parked: [...parked].sort(([, a], [, b]) => b - a).map(([reason, jobs]) => ({ reason, advice: ADVICE.get(reason) ?? '', jobs })),
   };
 }
-
-const adviceOn = (reason: string) =>
-  Object.hasOwn(REASONS, reason)
-    ? REASONS[reason as keyof typeof REASONS]
-    : Object.hasOwn(ERRORS, reason)
-      ? ERRORS[reason as keyof typeof ERRORS].advice
-      : '';
 
 function peopleOf(machine: Machine): People {
   const executors = executorsOf(machine);

@@ -1,0 +1,80 @@
+import { ExecutorState, knimeUserSchema, osUserSchema } from '@kpx/protocol';
+import { describe, expect, it } from 'vitest';
+import { configSchema, policyOf } from '../config.js';
+import { Machine } from '../executors/machine.js';
+import { Metrics } from '../metrics/metrics.js';
+import { standingOf } from '../status.js';
+import { snapshotOf } from './snapshot.js';
+
+const connected = { rabbitmq: true, helper: false };
+const SNAPSHOT_BYTES_MAX = 64 * 1_024;
+
+/** A host with 300 executors, 80 users in line with one job each, and 200 decisions. */
+function snapshot({ user_labels }: { user_labels: boolean }) {
+  const config = configSchema.parse({
+    amqp: { urls: ['amqp://kpx-broker@127.0.0.1'], prefetch: 2_000 },
+    policy: { max_executors: 300 },
+    http: { user_labels },
+  });
+  const machine = new Machine(policyOf(config));
+  const name = (prefix: string, index: number) => knimeUserSchema.parse(`${prefix}-${index}`);
+  const executors = Array.from({ length: 300 }, (_, index) => ({
+    osUser: osUserSchema.parse(name('running', index)),
+    uid: 10_000 + index,
+    knimeUsers: [name('running', index)],
+    state: ExecutorState.running,
+    sinceMs: 1,
+    mainPid: 20_000 + index,
+    lastExit: '',
+    cpuMs: 0,
+  }));
+  machine.step({ kind: 'listed', executors, askedAt: 1 }, 1, 0.5);
+  for (let ticket = 0; ticket < 80; ticket++) {
+    machine.step({ kind: 'job', ticket, user: name('waiting', ticket), hops: 0, waited: false, groups: undefined, ageMs: 0 }, 2, 0.5);
+  }
+  const metrics = new Metrics(() => standingOf(machine, config, connected));
+  for (const reason of ['USER_DENIED', 'BODY_NOT_JSON', 'USER_DENIED', 'HOME_UNUSABLE']) metrics.left('parked', reason);
+  metrics.left('forwarded');
+  const decisions = Array.from({ length: 200 }, (_, index) => ({
+    at: new Date(index).toISOString(),
+    user: 'alice',
+    what: `decision ${index}`,
+  }));
+  return snapshotOf({ machine, config, connected, metrics, decisions });
+}
+
+describe('what the status page is told', () => {
+  it('is counts and states', () => {
+    const { now, people, decisions } = snapshot({ user_labels: false });
+    expect(now).toMatchObject({
+      rabbitmq: true,
+      helper: false,
+      draining: false,
+      executors: { starting: 0, booting: 300, ready: 0, ending: 0 },
+      maxExecutors: 300,
+      held: 80,
+      heldMax: 1_000,
+      users: { queued: 80 },
+      jobs: { forwarded: 1, deferred: 0, parked: 4, returned: 0 },
+    });
+    expect(now.parked.map(({ reason, jobs }) => [reason, jobs])).toEqual([
+      ['USER_DENIED', 2],
+      ['BODY_NOT_JSON', 1],
+      ['HOME_UNUSABLE', 1],
+    ]);
+    for (const { advice } of now.parked) expect(advice).toMatch(/\.$/);
+    expect([people, decisions]).toEqual([null, null]);
+    expect(JSON.stringify(now)).not.toMatch(/alice|running-|waiting-/);
+  });
+
+  it('has names where they are told, the first of each and how many there are beyond', () => {
+    const told = snapshot({ user_labels: true });
+    const { people, decisions } = told;
+    expect([people?.executors.length, people?.executorsBeyond]).toEqual([200, 100]);
+    expect([people?.waiting.length, people?.waitingBeyond]).toEqual([50, 30]);
+    expect(people?.waiting[0]).toEqual({ user: 'waiting-0', state: 'queued', held: 1, why: '300 of 300 executors run (max_executors)' });
+    expect(decisions?.length).toBe(50);
+    expect(decisions?.[0]?.what).toBe('decision 199');
+    expect(Buffer.byteLength(JSON.stringify(told))).toBeLessThan(SNAPSHOT_BYTES_MAX);
+  });
+});
