@@ -155,14 +155,15 @@ describe('the port', () => {
     expect(kpx.brokerLog.lines.filter(({ draining }) => draining !== undefined)).toEqual([]);
   });
 
-  it('cuts who is slow in asking, and takes a bounded number of connections', async () => {
+  it('cuts who is slow in asking, but no event stream, and takes a bounded number of connections', async () => {
     const { port } = await listening();
+    const kept = await stream(port);
     const open = () => {
       const socket = connect(port, '127.0.0.1').on('error', () => {});
       onTestFinished(() => void socket.destroy());
       return socket;
     };
-    const slow = Array.from({ length: CONNECTIONS_MAX }, open);
+    const slow = Array.from({ length: CONNECTIONS_MAX - 1 }, open);
     await Promise.all(slow.map((socket) => once(socket, 'connect')));
     const closed = (socket: Socket) => new Promise((resolve) => socket.once('close', resolve)); // in whatever way
     const ended = Promise.all(slow.map(closed));
@@ -175,6 +176,7 @@ describe('the port', () => {
     expect(slow.filter(({ destroyed }) => destroyed)).toEqual([]);
     await ended;
     expect(performance.now() - began).toBeLessThan(CUT_WITHIN_MS);
+    expect(kept).toMatchObject({ status: 200, response: { destroyed: false } });
     expect((await ask(port, '/status')).status).toBe(200);
   });
 
