@@ -100,6 +100,14 @@ describe('the Debian package', () => {
     parseConfig('privhelper.toml', inTree('etc/kpx/privhelper.toml'), helperSchema);
   });
 
+  it('brings the schemas that its configurations name, and kpx-broker prints its own', () => {
+    for (const name of ['broker', 'privhelper']) {
+      const [, schema = ''] = /^#:schema \/(\S+)\n/.exec(inTree(`etc/kpx/${name}.toml`)) ?? [];
+      expect(JSON.parse(inTree(schema)).title).toBe(`/etc/kpx/${name}.toml of kpx`);
+    }
+    expect(run(process.execPath, join(tree, 'usr/sbin/kpx-broker'), '--print-schema')).toBe(inTree('usr/share/kpx/broker.schema.json'));
+  });
+
   it('says nothing of the machine it was made on', () => {
     for (const path of readdirSync(tree, { recursive: true, encoding: 'utf8' })) {
       const file = join(tree, path);

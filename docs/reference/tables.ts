@@ -1,7 +1,5 @@
 import * as z from 'zod';
-
-/** What a key means, or, for a table, what it is about and when a change of it takes effect. By the path of the key. */
-export type Texts = Readonly<Record<string, string | { readonly text: string; readonly effect: string }>>;
+import type { Texts } from '../../packages/broker/src/schema/json-schema.js';
 
 export interface Key {
   readonly name: string;

@@ -9,15 +9,18 @@ import { differences } from './control/difference.js';
 import { ControlServer, type Operations, type Reloaded } from './control/server.js';
 import { EXIT } from './exit.js';
 import { MonitorServer } from './http/monitor.js';
+import { brokerJsonSchema } from './schema/texts.js';
 import { ServiceManager } from './service-manager.js';
 
 const USAGE = `kpx-broker: consumes KNIME's job queue and asks kpx-privhelper for executors. Runs unprivileged.
 
 Usage: kpx-broker --config FILE [--check]
+       kpx-broker --print-schema
 
-  --config FILE  configuration
-  --check        judge the configuration, say what is wrong, and what differs from that of the running broker; exit
-  --help         this text
+  --config FILE   configuration
+  --check         judge the configuration, say what is wrong, and what differs from that of the running broker; exit
+  --print-schema  print the JSON Schema of the configuration, for editors; exit
+  --help          this text
 
 For operators there is kpxctl.
 SIGTERM and SIGINT: held jobs go back to the queue, jobs under way are confirmed, executors live on.
@@ -30,11 +33,16 @@ async function main(args: string[]): Promise<void> {
   const options = {
     config: { type: 'string' },
     check: { type: 'boolean', default: false },
+    'print-schema': { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   } as const;
   const { values } = parseArgs({ args, options });
   if (values.help) {
     process.stdout.write(USAGE);
+    return;
+  }
+  if (values['print-schema']) {
+    process.stdout.write(brokerJsonSchema());
     return;
   }
   if (values.config === undefined) return fail(EXIT.usage, '--config FILE is missing\nTry --help.');

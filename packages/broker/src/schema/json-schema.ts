@@ -1,5 +1,7 @@
 import * as z from 'zod';
-import type { Texts } from './tables.js';
+
+/** What a key means, or, for a table, what it is about and when a change of it takes effect. By the path of the key. */
+export type Texts = Readonly<Record<string, string | { readonly text: string; readonly effect: string }>>;
 
 /**
  * For editors: what a configuration may hold. The programs judge more than JSON Schema can say, so what an editor accepts `--check` may refuse,

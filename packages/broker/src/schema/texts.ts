@@ -1,4 +1,5 @@
-import type { Texts } from './tables.js';
+import { configSchema } from '../config.js';
+import { jsonSchemaFor, type Texts } from './json-schema.js';
 
 const RELOAD = 'with `systemctl reload kpx-broker`';
 const RECONNECT = `${RELOAD}, which makes a new connection to RabbitMQ: held jobs go back to the queue`;
@@ -87,3 +88,6 @@ export const BROKER_TEXTS: Texts = {
   log: { text: 'The log, one JSON object a line.', effect: RELOAD },
   'log.level': 'From this level on; `"debug"` has each job. The body of a job is in none.',
 };
+
+/** The schema of broker.toml, for editors. */
+export const brokerJsonSchema = () => jsonSchemaFor('/etc/kpx/broker.toml of kpx', configSchema, BROKER_TEXTS);
