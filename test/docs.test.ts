@@ -1,12 +1,23 @@
-import { readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, relative, resolve } from 'node:path';
 import { ERRORS, privhelperConfigSchema as helperSchema, parseConfig } from '@kpx/protocol';
 import { parse } from 'smol-toml';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { configSchema as brokerSchema } from '../packages/broker/src/config.js';
 import { REASONS } from '../packages/broker/src/reasons.js';
 import { keysOf } from './fixtures/config-keys.js';
+import { blocksOf, PAGES, readPage } from './fixtures/page.js';
 
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
+
+/** Tests that may run what a page says. */
+const RUNS = ['integration', 'system'].flatMap((folder) =>
+  readdirSync(new URL(folder, import.meta.url))
+    .filter((name) => name.endsWith('.test.ts'))
+    .map((name) => read(`test/${folder}/${name}`)),
+);
 
 function valueAt(config: unknown, key: string): unknown {
   return key.split('.').reduce<unknown>((at, part) => (at as Record<string, unknown> | undefined)?.[part], config);
@@ -32,13 +43,105 @@ it('systemd/broker.toml names every key of a rule', () => {
   for (const key of Object.keys(parsed)) expect(read('systemd/broker.toml')).toContain(`\n# ${key} = `);
 });
 
-it('docs/tune.md has examples that are configurations', () => {
-  const examples = [...read('docs/tune.md').matchAll(/^```toml\n([^`]+)```$/gm)].map(([, text = '']) => text);
-  expect(examples.length).toBeGreaterThanOrEqual(4);
-  for (const example of examples) parseConfig('tune.md', `[amqp]\nurls = ["amqp://user@host"]\n${example}`, brokerSchema);
+describe.each(PAGES)('%s', (page) => {
+  const blocks = blocksOf(page);
+  const checked = (language: string) =>
+    blocks.flatMap((block) => (block.language === language && block.illustration === undefined ? [block.text] : []));
+
+  it('says of each block what it is, in a word that something goes by', () => {
+    for (const { language, text } of blocks) expect([text, ['', 'sh', 'toml', 'ini', 'yaml'].includes(language)]).toEqual([text, true]);
+    for (const { text, illustration } of blocks)
+      if (illustration !== undefined) expect([text, illustration.length > 20]).toEqual([text, true]);
+    // Commands that nobody would run.
+    const output = blocks.filter(({ language }) => language === '').map(({ text }) => text);
+    expect(output.filter((text) => /^(\$|#)? *(kpxctl|systemctl|rabbitmqctl|journalctl|apt|sudo|npm) [a-z-]/m.test(text))).toEqual([]);
+  });
+
+  it('has no commands but those that a test runs, and those that are marked as an illustration', () => {
+    if (checked('sh').length === 0) return;
+    expect(RUNS.filter((text) => text.includes(`commandsOf('${page}'`))).toHaveLength(1);
+  });
+
+  it('has units and drop-ins that a test has systemd judge', () => {
+    if (checked('ini').length === 0) return;
+    expect(RUNS.filter((text) => text.includes('PAGES') && text.includes("'ini'"))).toHaveLength(1);
+  });
+
+  it('has configurations that the programs take', () => {
+    for (const text of checked('toml')) {
+      const tables = Object.keys(parse(text));
+      if (tables.every((table) => table in helperSchema.shape)) parseConfig(page, text, helperSchema);
+      else parseConfig(page, text.includes('[amqp]') ? text : `[amqp]\nurls = ["amqp://user@host"]\n${text}`, brokerSchema);
+    }
+  });
+
+  it('has configurations of Prometheus that it takes', () => {
+    for (const text of checked('yaml')) {
+      const file = join(tmpdir(), `kpx-page-${process.pid}.yml`);
+      writeFileSync(file, text);
+      onTestFinished(() => rmSync(file));
+      const said = execFileSync('dist/tools/promtool', ['check', 'config', '--syntax-only', file], { encoding: 'utf8' });
+      expect(said).toContain('is valid prometheus config file syntax');
+    }
+  });
+
+  it('has links that lead somewhere', () => {
+    for (const [link, file = '', anchor] of readPage(page).matchAll(/\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)/g)) {
+      const path = file === '' ? page : relative(process.cwd(), resolve(dirname(page), file));
+      expect([link, existsSync(path)]).toEqual([link, true]);
+      if (anchor !== undefined) expect([link, anchorsOf(path)]).toEqual([link, expect.arrayContaining([anchor])]);
+    }
+  });
+
+  it('is named in the index of README.md', () => {
+    if (page !== 'README.md') expect(read('README.md')).toContain(`(${page})`);
+  });
 });
+
+/** As GitHub makes them of headings. */
+function anchorsOf(path: string): string[] {
+  return [...readPage(path).matchAll(/^#{1,6} (.*)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  );
+}
 
 it('names every reason that a job can be parked for', () => {
   const refusals = Object.entries(ERRORS).flatMap(([code, { retry }]) => (retry === 'never' ? [code] : []));
   for (const reason of [...Object.keys(REASONS), ...refusals]) expect(read('docs/operate.md')).toContain(`\`${reason}\``);
 });
+
+describe('docs/troubleshooting.md', () => {
+  const sections = readPage('docs/troubleshooting.md').split(/^#{2,3} /m);
+  const seen = sections.flatMap((section) =>
+    [...section.matchAll(/^<!-- seen: (\S+) "(.*)" -->$/gm)].map(([, test = '', words = '']) => ({
+      section,
+      test,
+      words: words.replaceAll('\\"', '"'),
+    })),
+  );
+
+  it('shows nothing but what a test has seen: these words are in it, and in the page beside the comment that says so', () => {
+    expect(seen.length).toBeGreaterThan(40);
+    for (const { section, test, words } of seen) {
+      const shown = section.replaceAll(/^<!--.*-->$/gm, '').replaceAll('`', '');
+      expect([test, words, read(test).includes(words)]).toEqual([test, words, true]);
+      expect([words, comparable(shown).includes(comparable(words))]).toEqual([words, true]);
+    }
+  });
+
+  it('has for each log line and each table of symptoms a test that has seen it', () => {
+    const shows = sections
+      .slice(1)
+      .filter((section) => section.includes('\n```\n') || /^\| (what you see|reason|in the detail)/m.test(section));
+    expect(shows.length).toBeGreaterThan(12);
+    expect(shows.filter((section) => !section.includes('<!-- seen: ')).map((section) => section.split('\n')[0])).toEqual([]);
+  });
+});
+
+/** Numbers differ. */
+function comparable(text: string): string {
+  return text.replaceAll(/\d+/g, '0');
+}

@@ -1,5 +1,6 @@
 import { onTestFailed, onTestFinished } from 'vitest';
 import { BootedKpx, type BootedKpxOptions } from '../fixtures/booted/kpx.js';
+import type { Vhost } from '../fixtures/rabbitmq-access.js';
 import { bootedMachine, takeKnimeVhost } from './shared-machine.js';
 
 /** What a failure shows of the journal. */
@@ -13,10 +14,10 @@ export async function installPackage(): Promise<void> {
 }
 
 /** kpx, installed and configured on a virtual host of its own for one test, not started yet; stopped when the test is finished. */
-export async function installKpx(options: BootedKpxOptions = {}): Promise<BootedKpx> {
+export async function installKpx(options: BootedKpxOptions = {}, vhost?: Vhost): Promise<BootedKpx> {
   await installPackage();
   const machine = bootedMachine();
-  const kpx = new BootedKpx(machine, await takeKnimeVhost());
+  const kpx = new BootedKpx(machine, vhost ?? (await takeKnimeVhost()));
   const cursor = await machine.journalCursor();
   onTestFailed(async () => {
     const { stdout } = await machine.run(['/usr/bin/journalctl', '--no-pager', `--after-cursor=${cursor}`]);

@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { expect, it, onTestFinished } from 'vitest';
 import { BootedKpx, BROKER, unitOf } from '../fixtures/booted/kpx.js';
 import { jobOf } from '../fixtures/jobs.js';
+import { commandsOf } from '../fixtures/page.js';
 import { installKpx } from './installed-kpx.js';
 import { bootedMachine } from './shared-machine.js';
 
@@ -16,13 +16,6 @@ const DROP_INS = '/etc/systemd/system/kpx-executor@.service.d';
 /** What starts the original at boot. */
 const SCRIPT = 'the-original.service';
 const COMMANDS_TIMEOUT_MS = 60_000;
-
-/** The blocks of shell commands, in their order. */
-function commands(values: Record<string, string>): string[] {
-  const text = readFileSync(new URL('../../docs/move.md', import.meta.url), 'utf8');
-  const blocks = [...text.matchAll(/^ *```sh\n([^`]+)```$/gm)].map(([, block = '']) => block);
-  return blocks.map((block) => Object.entries(values).reduce((all, [name, value]) => all.replaceAll(name, value), block));
-}
 
 /** The original's settings, for RabbitMQ as this test has it: one user that may do everything. */
 async function withOriginal(): Promise<BootedKpx> {
@@ -54,7 +47,7 @@ async function withOriginal(): Promise<BootedKpx> {
 it('every command of docs/move.md works, and the jobs of a mapped and an LDAP user run in between', async () => {
   const kpx = await withOriginal();
   const { admin } = kpx.vhost.server.users;
-  const blocks = commands({
+  const blocks = commandsOf('docs/move.md', {
     './dist/package/kpx_VERSION_amd64.deb': await BootedKpx.packageFile(machine),
     '/path/to/settings.json': SETTINGS,
     '-p knime ': `-p ${kpx.vhost.vhost} `,
@@ -63,8 +56,8 @@ it('every command of docs/move.md works, and the jobs of a mapped and an LDAP us
     alice: 'ada',
   });
   expect(blocks).toHaveLength(10);
-  const run = async (block: string | undefined) => {
-    const shell = ['/bin/sh', '-e', '-u', '-c', block ?? ''];
+  const run = async (block: { text: string } | undefined) => {
+    const shell = ['/bin/sh', '-e', '-u', '-c', block?.text ?? ''];
     const { stdout, stderr } = await machine.run(shell, { timeoutMs: COMMANDS_TIMEOUT_MS });
     expect(stdout + stderr).not.toContain(admin.password);
     return stdout;

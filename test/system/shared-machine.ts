@@ -18,8 +18,8 @@ export function bootedRabbitmq(): RabbitmqAccess {
 }
 
 /** A virtual host with KNIME's topology for one test, gone when it is finished. */
-export async function takeKnimeVhost(): Promise<Vhost> {
-  const vhost = await bootedRabbitmq().createKnimeVhost();
+export async function takeKnimeVhost(name?: string): Promise<Vhost> {
+  const vhost = await bootedRabbitmq().createKnimeVhost(name);
   onTestFinished(() => vhost.delete());
   return vhost;
 }

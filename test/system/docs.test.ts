@@ -1,0 +1,274 @@
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { BootedKpx, type BootedKpxOptions, BROKER, unitOf } from '../fixtures/booted/kpx.js';
+import { jobOf } from '../fixtures/jobs.js';
+import { blocksOf, commandsOf, PAGES } from '../fixtures/page.js';
+import { installKpx, installPackage, startKpx } from './installed-kpx.js';
+import { bootedLdap, bootedMachine, bootedRabbitmq, takeKnimeVhost } from './shared-machine.js';
+
+/* What the pages of docs/ tell an administrator to do, done: every command in its order, on a machine with systemd, LDAP and RabbitMQ. */
+
+const machine = bootedMachine();
+const ldap = bootedLdap();
+
+/** The people of the pages, none of whom exists elsewhere in these tests. */
+const PEOPLE = { alice: 24_001, bob: 24_002, carol: 24_003, 'corp\\alice': 24_004 };
+/** The virtual host of the pages. */
+const VHOST = 'knime';
+
+const EDITOR = '/usr/local/bin/editor';
+/** What somebody would write in the editor, by the name of the file. */
+const EDITS = '/root/edits';
+const BLOCK = '/root/block.sh';
+const BLOCK_TIMEOUT_MS = 90_000;
+const PAGE_TEST = { timeout: 300_000 };
+const DROP_INS = '/etc/systemd/system/kpx-executor@.service.d';
+
+/** What one block is given, and what it has to say. */
+interface Expected {
+  /** Words of the block. */
+  readonly at: string;
+  readonly before?: () => Promise<unknown>;
+  readonly says?: string | RegExp;
+}
+
+/** Runs the blocks of a page in their order; one that fails, and words that are in no block, fail the test. */
+async function runBlocks(blocks: readonly { text: string }[], expected: readonly Expected[]): Promise<void> {
+  for (const { at } of expected) expect(blocks.map(({ text }) => text).join('')).toContain(at);
+  for (const { text } of blocks) {
+    const of = expected.filter(({ at }) => text.includes(at));
+    for (const { before } of of) await before?.();
+    const said = await runBlock(text);
+    for (const { says } of of) if (says !== undefined) expect(said).toMatch(says);
+  }
+}
+
+async function runBlock(text: string): Promise<string> {
+  await machine.writeFile(BLOCK, text);
+  const shell = ['/bin/sh', '-e', '-u', BLOCK];
+  // `systemctl edit` wants a terminal.
+  const onTerminal = ['/usr/bin/script', '--quiet', '--return', '--command', shell.join(' '), '/dev/null'];
+  const argv = ['/usr/bin/env', 'SYSTEMD_PAGER=cat', ...(text.includes('systemctl edit') ? onTerminal : shell)];
+  const { stdout, stderr } = await machine.run(argv, { timeoutMs: BLOCK_TIMEOUT_MS });
+  return stdout + stderr;
+}
+
+async function edit(name: string, text: string): Promise<void> {
+  await machine.writeFile(`${EDITS}/${name}`, text);
+}
+
+/** kpx on the pages' virtual host. */
+const start = async (options: BootedKpxOptions = {}) => {
+  const kpx = await installKpx(options, await takeKnimeVhost(VHOST));
+  await kpx.start();
+  return kpx;
+};
+
+/** Each of them has an executor that has done a job. */
+async function atWork(kpx: BootedKpx, ...users: string[]): Promise<void> {
+  await kpx.publish(...users.map((user) => jobOf(user, `docs-${user}`)));
+  for (const user of users) await kpx.jobDone(user, `docs-${user}`);
+}
+
+/** A drop-in or a file of one test. */
+async function put(path: string, text: string): Promise<void> {
+  await machine.writeFile(path, text);
+  onTestFinished(async () => {
+    await machine.remove(path);
+    await machine.systemctl('daemon-reload');
+  });
+  await machine.systemctl('daemon-reload');
+}
+
+beforeAll(async () => {
+  for (const [name, uid] of Object.entries(PEOPLE)) await ldap.addUser(name, { uid });
+  const script = `#!/bin/sh -eu\nfor file; do\n  edits=${EDITS}/$(basename "$file" | sed 's/^[.]#//; s/[0-9a-f]\\{16\\}$//')\n  if [ -e "$edits" ]; then cat "$edits" >"$file"; fi\ndone\n`;
+  await machine.writeFile(EDITOR, script, { mode: 0o755 });
+});
+afterAll(async () => {
+  for (const name of Object.keys(PEOPLE)) await ldap.deleteUser(name);
+  for (const path of [EDITOR, BLOCK, EDITS]) await machine.remove(path);
+});
+beforeEach(() => machine.remove(EDITS));
+
+it('docs/install.md: from nothing to the first job', PAGE_TEST, async () => {
+  await machine.run(['/usr/bin/dpkg', '--purge', 'kpx'], { timeoutMs: BLOCK_TIMEOUT_MS });
+  const kpx = new BootedKpx(machine, await takeKnimeVhost(VHOST));
+  onTestFinished(async () => {
+    await kpx.stop();
+    await machine.remove(DROP_INS);
+    await machine.systemctl('daemon-reload');
+  });
+  await edit('amqp-password', `${kpx.vhost.server.users.broker.password}\n`);
+  await edit('executor-msgq', `${kpx.vhost.url('executor')}\n`);
+  await edit('10-all.conf', '[Service]\nTasksMax=4000\n');
+  const file = await BootedKpx.packageFile(machine);
+  await kpx.mark();
+  await runBlocks(commandsOf('docs/install.md', { './dist/package/kpx_VERSION_amd64.deb': file }), [
+    { at: 'apt install', says: 'systemctl enable --now kpx-broker.service' },
+    { at: '--check', says: /(everything is as it must be.*){2}/s },
+    { at: 'getent passwd alice', says: `alice:*:${PEOPLE.alice}:` },
+    { at: 'systemctl enable --now', says: 'active (running)' },
+    { at: 'journalctl -t kpx-broker', before: () => kpx.inUse().then(() => atWork(kpx, 'alice')), says: '"user":"alice","state":"ready"' },
+  ]);
+  expect(await machine.show(unitOf('alice'), 'TasksMax')).toEqual({ TasksMax: '4000' });
+});
+
+it('docs/operate.md: every command, with parked jobs of two users', PAGE_TEST, async () => {
+  await put(`/etc/systemd/system/${unitOf('carol')}.d/50-wrong.conf`, '[Service]\nWorkingDirectory=/nowhere\n');
+  const kpx = await start({ broker: { policy: { deny: ['bob'], start_attempts: 1 } } });
+  await atWork(kpx, 'alice', 'corp\\alice');
+  await kpx.publish(jobOf('bob'), jobOf('carol'));
+  for (const user of ['bob', 'carol']) await kpx.brokerSays({ msg: 'job parked', user });
+  onTestFinished(async () => {
+    for (const path of ['/etc/tmpfiles.d/kpx-temp.conf', `/etc/systemd/system/${unitOf('corp\\alice')}.d`]) await machine.remove(path);
+    await machine.systemctl('daemon-reload');
+  });
+  await edit('override.conf', '[Service]\nTasksMax=4000\n');
+  await edit('kpx-temp.conf', 'e /srv/kpx/temp/* - - - 7d\n');
+  const letters = (await machine.run(['/usr/bin/kpxctl', 'dead-letters', 'list', '--user', 'bob', '--json'])).stdout;
+  const values = {
+    './kpx_VERSION_amd64.deb': await BootedKpx.packageFile(machine),
+    '3f9a1c': JSON.parse(letters).id,
+    'drop --user bob': 'drop --user bob --yes',
+  };
+  await runBlocks(commandsOf('docs/operate.md', values), [
+    { at: 'kpxctl status', says: /consuming "knime-jobs"; executors: 2, .*kpx-executor@alice\.service.*kpx\.dead-letter\t/s },
+    { at: 'KPX_OS_USER=alice', says: '"verb":"spawnExecutor"' },
+    { at: 'kpxctl explain alice', says: 'goes to the executor at once: the executor is ready' },
+    { at: "'kpx-executor@corp\\alice'", says: 'active (running)' },
+    { at: 'systemctl reload kpx-broker', says: 'The running broker has the same configuration.' },
+    { at: 'dead-letters list', says: /USER_DENIED.*START_FAILED/s },
+  ]);
+  expect(await machine.show(unitOf('corp\\alice'), 'TasksMax')).toEqual({ TasksMax: '4000' });
+  expect(await machine.run(['/usr/bin/readlink', '/etc/tmpfiles.d/kpx-temp.conf'])).toMatchObject({ stdout: '/dev/null\n' });
+});
+
+it('docs/monitor.md: what is read, and who may tell the broker', PAGE_TEST, async () => {
+  const kpx = await start();
+  await machine.run(['/usr/sbin/useradd', '--system', '--no-user-group', 'operator']);
+  onTestFinished(() => machine.run(['/usr/sbin/userdel', 'operator']).then(() => {}));
+  await runBlocks(commandsOf('docs/monitor.md'), [
+    { at: '/metrics', says: /kpx_rabbitmq_connected 1\n.*"helper":\{"connected":true\}/s },
+    { at: '--request POST http://kpx/drain', says: '"draining":' },
+  ]);
+  expect((await machine.run(['/usr/bin/id', '--name', '--groups', 'operator'])).stdout).toContain('kpx-admin');
+  await kpx.brokerSays({ msg: 'draining: no executor is started any more' });
+});
+
+it('docs/tune.md: the worked example, a profile, a drained host', PAGE_TEST, async () => {
+  const kpx = await start();
+  const [example] = blocksOf('docs/tune.md').filter(({ language }) => language === 'toml');
+  await edit('broker.toml', `${await machine.readFile('/etc/kpx/broker.toml')}\n${example?.text}`);
+  await edit(
+    'privhelper.toml',
+    `${await machine.readFile('/etc/kpx/privhelper.toml')}\n[executor.profiles]\nsmall = "kpx-executor-small@"\n`,
+  );
+  const unit = readFileSync(new URL('../../systemd/kpx-executor@.service', import.meta.url), 'utf8');
+  await edit('kpx-executor-small@.service', unit.replace('\nTasksMax=4096\n', '\nTasksMax=4096\nMemoryMax=2G\n'));
+  onTestFinished(async () => {
+    await machine.remove('/etc/systemd/system/kpx-executor-small@.service');
+    await machine.systemctl('daemon-reload');
+  });
+  await runBlocks(commandsOf('docs/tune.md'), [
+    { at: 'systemctl reload', says: 'policy.max_executors: 40 -> 16' },
+    { at: 'kpx-executor-small@', says: 'everything is as it must be' },
+    { at: 'kpxctl drain', before: () => kpx.inUse(), says: 'the host is being drained' },
+  ]);
+  expect(await machine.show('kpx-executor-small@alice.service', 'MemoryMax')).toEqual({ MemoryMax: `${2 * 1024 ** 3}` });
+});
+
+it('docs/rabbitmq.md: accounts made as it says are enough for a job', PAGE_TEST, async () => {
+  const rabbitmq = bootedRabbitmq();
+  const vhost = await takeKnimeVhost(VHOST);
+  const kpx = await installKpx({}, vhost);
+  const { broker, executor } = rabbitmq.users;
+  onTestFinished(() => rabbitmq.createUsers());
+  for (const { name, password } of [broker, executor]) {
+    await rabbitmq.api('DELETE', `users/${name}`);
+    await machine.writeFile(`/root/${name}`, `${password}\n`, { mode: 0o600 });
+    onTestFinished(() => machine.remove(`/root/${name}`));
+  }
+  // Somebody would type them.
+  const typed = Object.fromEntries([broker, executor].map(({ name }) => [`add_user ${name}\n`, `add_user ${name} </root/${name}\n`]));
+  await runBlocks(commandsOf('docs/rabbitmq.md', typed), [
+    { at: 'list_permissions', says: /^kpx-broker\t\^kpx\\+\.\t/m },
+    { at: 'list_permissions', says: /^knime-executor\t\^\$\t/m },
+    { at: 'consumer_timeout', says: '{ok,1800000}' },
+    {
+      at: 'list_consumers',
+      before: async () => {
+        await kpx.start();
+        await atWork(kpx, 'alice');
+      },
+      says: /^kpx\.dead-letter\tquorum\t0\t0\t0$/m,
+    },
+    { at: 'list_consumers', says: /^knime-jobs\tclassic\t/m },
+    { at: 'list_consumers', says: /^kpx-broker\tknime\t127\.0\.0\.1\trunning$/m },
+  ]);
+});
+
+it('docs/hosts.md and docs/troubleshooting.md: what one looks at, and a host taken out', PAGE_TEST, async () => {
+  const kpx = await start();
+  await atWork(kpx, 'alice');
+  await runBlocks(commandsOf('docs/troubleshooting.md'), [{ at: 'kpxctl explain', says: 'consuming "knime-jobs"; executors: 1, ' }]);
+  await runBlocks(commandsOf('docs/hosts.md'), [
+    { at: 'list_connections', says: /knime-jobs\t0\t[2-9]/ },
+    { at: 'kpxctl drain', says: /none: the host is being drained.*kpx-executor@alice\.service/s },
+  ]);
+  expect((await machine.show(unitOf('alice'), 'ActiveState')).ActiveState).toBe('inactive');
+  expect((await machine.show(BROKER, 'UnitFileState')).UnitFileState).toBe('disabled');
+});
+
+describe('drop-ins of the pages', () => {
+  const dropIns = PAGES.flatMap((page) => blocksOf(page).map((block) => ({ page, ...block }))).filter(
+    ({ language, illustration }) => language === 'ini' && illustration === undefined,
+  );
+
+  it.each(dropIns)('$page, $heading: systemd has nothing to say about it ($#)', async ({ text }) => {
+    await installPackage();
+    const [path = `${DROP_INS}/50-page.conf`] = /\/etc\/systemd\/system\/[^:\s]+/.exec(text) ?? [];
+    await put(path, text);
+    if (text.includes('k5start')) await put('/usr/bin/k5start', '');
+    if (text.includes('k5start')) await machine.run(['/usr/bin/chmod', '+x', '/usr/bin/k5start']);
+    const argv = ['/usr/bin/systemd-analyze', 'verify', '--man=no', '--recursive-errors=no', unitOf('alice')];
+    const { stdout, stderr } = await machine.run(argv);
+    expect(stdout + stderr).toBe('');
+    expect(await machine.systemctl('cat', unitOf('alice'))).toContain(text);
+  });
+
+  it('are several, and one that is wrong would be noticed', async () => {
+    expect(dropIns.length).toBeGreaterThanOrEqual(6);
+    await put(`${DROP_INS}/50-page.conf`, '[Service]\nMemoryMx=8G\n');
+    const { stderr } = await machine.run(['/usr/bin/systemd-analyze', 'verify', '--man=no', unitOf('alice')], { allowFailure: true });
+    expect(stderr).toContain('MemoryMx');
+  });
+});
+
+describe('docs/troubleshooting.md: an executor that PID 1 cannot start', () => {
+  it.each([
+    ['Group=no-such-group', 'exit 216'],
+    ['User=no-such-user', 'exit 217'],
+    ['PAMName=kpx-refuses', 'exit 224'],
+    ['BindPaths=/no/such/directory:/mnt', 'exit 226'],
+  ])('with %s: %s', async (line, words) => {
+    await put('/etc/pam.d/kpx-refuses', 'account required pam_deny.so\nsession required pam_deny.so\n');
+    await put(`/etc/systemd/system/${unitOf('alice')}.d/50-wrong.conf`, `[Service]\n${line}\n`);
+    const kpx = await startKpx({ broker: { policy: { start_attempts: 1 } } });
+    await kpx.publish(jobOf('alice'));
+    const [parked] = await kpx.deadLetters(1);
+    expect(parked?.headers['x-kpx-detail']).toContain(words);
+  });
+
+  it('without the file with its password the broker is started again and again', async () => {
+    const kpx = await startKpx();
+    const cursor = await machine.journalCursor();
+    await machine.remove('/etc/kpx/amqp-password');
+    await machine.run(['/usr/bin/systemctl', 'restart', BROKER], { allowFailure: true });
+    const said = ({ MESSAGE }: { MESSAGE: string }) => MESSAGE.includes('status=243/CREDENTIALS');
+    await machine.waitForJournal('how it ends', [`--after-cursor=${cursor}`, `--unit=${BROKER}`], said);
+    await kpx.mark();
+    await kpx.configure();
+    await kpx.inUse();
+  });
+});
