@@ -83,6 +83,24 @@ describe('a job stays queued', () => {
   });
 });
 
+describe('RabbitMQ cannot be used', () => {
+  const reasonOf = async (kpx: Kpx) => {
+    await kpx.startBroker({ wait: false });
+    return (await kpx.brokerLog.line({ msg: 'RabbitMQ cannot be used; trying again' })).reason;
+  };
+
+  it('because its name cannot be resolved', async () => {
+    const kpx = await installKpx({ broker: { amqp: { urls: ['amqp://kpx-broker@rabbit.invalid/knime'] } } });
+    expectWords(await reasonOf(kpx), 'getaddrinfo EAI_AGAIN');
+  });
+
+  it('because the user may not', async () => {
+    const kpx = await installKpx();
+    await kpx.vhost.setPermissions('broker', { configure: '^$', write: '^$', read: '^$' });
+    expectWords(await reasonOf(kpx), 'ACCESS_REFUSED');
+  });
+});
+
 it('a job finds no place: the queue is full, as a policy has it', async () => {
   const kpx = await startKpx();
   const definition = { 'max-length': 1, overflow: 'reject-publish' };

@@ -1,6 +1,8 @@
+import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
-import { BootedKpx, type BootedKpxOptions, BROKER, unitOf } from '../fixtures/booted/kpx.js';
+import { BootedKpx, type BootedKpxOptions, BROKER, SOCKET, unitOf } from '../fixtures/booted/kpx.js';
+import { eventually } from '../fixtures/eventually.js';
 import { jobOf } from '../fixtures/jobs.js';
 import { blocksOf, commandsOf, PAGES } from '../fixtures/page.js';
 import { installKpx, installPackage, startKpx } from './installed-kpx.js';
@@ -66,8 +68,9 @@ const start = async (options: BootedKpxOptions = {}) => {
 
 /** Each of them has an executor that has done a job. */
 async function atWork(kpx: BootedKpx, ...users: string[]): Promise<void> {
-  await kpx.publish(...users.map((user) => jobOf(user, `docs-${user}`)));
-  for (const user of users) await kpx.jobDone(user, `docs-${user}`);
+  const jobs = users.map((user) => [user, randomUUID()] as const);
+  await kpx.publish(...jobs.map(([user, job]) => jobOf(user, job)));
+  for (const [user, job] of jobs) await kpx.jobDone(user, job);
 }
 
 /** A drop-in or a file of one test. */
@@ -91,26 +94,63 @@ afterAll(async () => {
 });
 beforeEach(() => machine.remove(EDITS));
 
-it('docs/install.md: from nothing to the first job', PAGE_TEST, async () => {
+/** The sections of docs/install.md that each end in an installed kpx. */
+const BY_PACKAGE = 'Debian';
+const BY_HAND = 'RHEL and its relatives';
+
+/** The package's files, laid out beside the machine's own; gone with the test. */
+async function packageTree(): Promise<string> {
+  const tree = '/root/kpx-tree';
+  onTestFinished(() => machine.remove(tree));
+  await machine.run(['/usr/bin/dpkg-deb', '--raw-extract', await BootedKpx.packageFile(machine), tree]);
+  return tree;
+}
+
+/** Programs, units and all else of the package that the machine does not have just so. Documents are packed otherwise; zsh looks elsewhere. */
+async function missingFiles(tree: string): Promise<string> {
+  const others = ['*/doc/*', '*/man/*', '*/lintian/*', '*/zsh/*'].flatMap((pattern) => ['!', '-path', pattern]);
+  const compare = ['-exec', '/bin/sh', '-c', 'cmp --silent "$1" "/$1" || echo "$1"', '-', '{}', ';'];
+  return (await machine.run(['/usr/bin/env', `--chdir=${tree}`, '/usr/bin/find', 'usr', '-type', 'f', ...others, ...compare])).stdout;
+}
+
+/** What was put there by hand: dpkg does not know of it. */
+async function removeByHand(tree: string): Promise<void> {
+  const { stdout } = await machine.run(['/usr/bin/find', `${tree}/usr`, '!', '-type', 'd']);
+  for (const file of stdout.trimEnd().split('\n')) await machine.remove(file.slice(tree.length));
+  await machine.run(['/usr/bin/find', '/usr/share/man', '-name', 'kpx*', '-delete']);
+  for (const path of ['/usr/lib/kpx', '/usr/share/kpx', '/usr/share/doc/kpx', '/usr/share/zsh/site-functions/_kpxctl'])
+    await machine.remove(path);
+}
+
+it.each([
+  [BY_HAND, BY_PACKAGE],
+  [BY_PACKAGE, BY_HAND],
+])('docs/install.md: from nothing to the first job, as in "%s"', PAGE_TEST, async (way, other) => {
   await machine.run(['/usr/bin/dpkg', '--purge', 'kpx'], { timeoutMs: BLOCK_TIMEOUT_MS });
+  const tree = await packageTree();
   const kpx = new BootedKpx(machine, await takeKnimeVhost(VHOST));
   onTestFinished(async () => {
     await kpx.stop();
     await machine.remove(DROP_INS);
+    if (way === BY_HAND) await removeByHand(tree);
     await machine.systemctl('daemon-reload');
   });
   await edit('amqp-password', `${kpx.vhost.server.users.broker.password}\n`);
   await edit('executor-msgq', `${kpx.vhost.url('executor')}\n`);
   await edit('10-all.conf', '[Service]\nTasksMax=4000\n');
-  const file = await BootedKpx.packageFile(machine);
+  const values = {
+    './dist/package/kpx_VERSION_amd64.deb': await BootedKpx.packageFile(machine),
+    'native=node-unix-socket': `cd ${machine.facts.checkout}\nnative=node-unix-socket`,
+  };
+  const blocks = commandsOf('docs/install.md', values).filter(({ heading }) => heading !== other);
   await kpx.mark();
-  await runBlocks(commandsOf('docs/install.md', { './dist/package/kpx_VERSION_amd64.deb': file }), [
-    { at: 'apt install', says: 'systemctl enable --now kpx-broker.service' },
+  await runBlocks(blocks, [
     { at: '--check', says: /(everything is as it must be.*){2}/s },
     { at: 'getent passwd alice', says: `alice:*:${PEOPLE.alice}:` },
     { at: 'systemctl enable --now', says: 'active (running)' },
     { at: 'journalctl -t kpx-broker', before: () => kpx.inUse().then(() => atWork(kpx, 'alice')), says: '"user":"alice","state":"ready"' },
   ]);
+  expect(await missingFiles(tree)).toBe('');
   expect(await machine.show(unitOf('alice'), 'TasksMax')).toEqual({ TasksMax: '4000' });
 });
 
@@ -119,7 +159,7 @@ it('docs/operate.md: every command, with parked jobs of two users', PAGE_TEST, a
   const kpx = await start({ broker: { policy: { deny: ['bob'], start_attempts: 1 } } });
   await atWork(kpx, 'alice', 'corp\\alice');
   await kpx.publish(jobOf('bob'), jobOf('carol'));
-  for (const user of ['bob', 'carol']) await kpx.brokerSays({ msg: 'job parked', user });
+  await eventually('both are parked', async () => (await kpx.vhost.queueDepth('kpx.dead-letter'))?.messages === 2);
   onTestFinished(async () => {
     for (const path of ['/etc/tmpfiles.d/kpx-temp.conf', `/etc/systemd/system/${unitOf('corp\\alice')}.d`]) await machine.remove(path);
     await machine.systemctl('daemon-reload');
@@ -245,6 +285,17 @@ describe('drop-ins of the pages', () => {
   });
 });
 
+it('docs/kerberos.md: an executor with a PAM session does its job, and stays in its control group', async () => {
+  const [dropIn, pam] = blocksOf('docs/kerberos.md').filter(({ heading }) => heading === 'A PAM session');
+  await put('/etc/pam.d/kpx-executor', pam?.text ?? '');
+  await put(`${DROP_INS}/10-all.conf`, dropIn?.text ?? '');
+  const kpx = await startKpx();
+  await atWork(kpx, 'alice');
+  const { MainPID, ControlGroup } = await machine.show(unitOf('alice'), 'MainPID', 'ControlGroup');
+  expect(await machine.readFile(`/proc/${MainPID}/cgroup`)).toContain('kpx-executor@alice.service');
+  expect(ControlGroup).toContain('/kpx-executors.slice/');
+});
+
 describe('docs/troubleshooting.md: an executor that PID 1 cannot start', () => {
   it.each([
     ['Group=no-such-group', 'exit 216'],
@@ -258,6 +309,18 @@ describe('docs/troubleshooting.md: an executor that PID 1 cannot start', () => {
     await kpx.publish(jobOf('alice'));
     const [parked] = await kpx.deadLetters(1);
     expect(parked?.headers['x-kpx-detail']).toContain(words);
+  });
+
+  it('a second broker is turned away by PID 1', async () => {
+    const kpx = await startKpx();
+    await atWork(kpx, 'alice');
+    const cursor = await machine.journalCursor();
+    const connect =
+      'const { SeqpacketSocket } = require("node-unix-socket"); new SeqpacketSocket().connect("/run/kpx/privhelper.sock", () => {});';
+    const node = ['/usr/bin/env', `--chdir=${machine.facts.checkout}`, '/usr/bin/node', '--eval', connect];
+    await machine.run(node, { user: 'kpx-broker', allowFailure: true });
+    const said = ({ MESSAGE }: { MESSAGE: string }) => MESSAGE.includes('Too many incoming connections');
+    await machine.waitForJournal('that it is one too many', [`--after-cursor=${cursor}`, `--unit=${SOCKET}`], said);
   });
 
   it('without the file with its password the broker is started again and again', async () => {
