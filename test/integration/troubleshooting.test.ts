@@ -51,7 +51,7 @@ describe('a job stays queued', () => {
   it('because there is no room, or the executor has it', async () => {
     const kpx = await startKpx({ standIn: QUICK, broker: { policy: { max_executors: 1 } } });
     await publish(kpx, jobOf('alice'));
-    await jobsDone(kpx, 'alice', 1);
+    await kpx.brokerLog.line({ user: 'alice', state: 'ready' });
     expectWholeLine(await explained(kpx, 'bob'), 'executors run (max_executors)');
     expectWholeLine(await explained(kpx, 'alice'), 'the executor is ready');
   });
@@ -64,11 +64,16 @@ describe('a job stays queued', () => {
     expectWholeLine(await explained(kpx, 'bob'), 'executors are starting (max_starting)');
   });
 
-  it('because a start has failed, and is parked after some more', async () => {
-    const kpx = await startKpx({ standIn: { FAIL: '3' }, broker: { policy: { ...IMPATIENT, backoff_initial: '4s' } } });
+  it('because a start has failed', async () => {
+    const kpx = await startKpx({ standIn: { FAIL: '3' }, broker: { policy: { ...IMPATIENT, backoff_initial: '4m' } } });
     await publish(kpx, jobOf('alice'));
     await kpx.brokerLog.line({ user: 'alice', state: 'backoff' });
     expectWholeLine(await explained(kpx, 'alice'), '; next attempt in');
+  });
+
+  it('no longer, when as many starts have failed as the policy tries', async () => {
+    const kpx = await startKpx({ standIn: { FAIL: '3' }, broker: { policy: IMPATIENT } });
+    await publish(kpx, jobOf('alice'));
     expectWholeLine(await parked(kpx), '2 starts failed, the last one: the executor ended before it was ready: exit 3');
   });
 
@@ -177,7 +182,7 @@ describe('what is not as it should be', () => {
   it('the account to which a name leads', async () => {
     const kpx = await startKpx({ standIn: QUICK, helper: { accounts: { map: { 'carol.smith': 'carol' } } } });
     await publish(kpx, jobOf('carol.smith'));
-    await jobsDone(kpx, 'carol', 1);
+    await kpx.brokerLog.line({ user: 'carol.smith', state: 'ready' });
     expectWholeLine(await explained(kpx, 'carol.smith'), 'account "carol"');
   });
 

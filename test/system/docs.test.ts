@@ -66,11 +66,13 @@ const start = async (options: BootedKpxOptions = {}) => {
   return kpx;
 };
 
-/** Each of them has an executor that has done a job. */
+/** Each of them has an executor that has done a job; started since {@link BootedKpx.mark}. */
 async function atWork(kpx: BootedKpx, ...users: string[]): Promise<void> {
   const jobs = users.map((user) => [user, randomUUID()] as const);
   await kpx.publish(...jobs.map(([user, job]) => jobOf(user, job)));
   for (const [user, job] of jobs) await kpx.jobDone(user, job);
+  // An executor may take a job before the broker has seen that it is ready.
+  for (const user of users) await kpx.brokerSays({ user, state: 'ready' });
 }
 
 /** A drop-in or a file of one test. */
