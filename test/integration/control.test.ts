@@ -62,6 +62,25 @@ describe('GET /status', () => {
   });
 });
 
+describe('GET /user', () => {
+  it('has state, executor, limits, jobs and history of one user, and the same of one who was never heard of', async () => {
+    const kpx = await startKpx({ standIn: QUICK });
+    await publish(kpx, jobOf('alice', 'a1'));
+    const [done] = await jobsDone(kpx, 'alice', 1);
+    const { uid } = idsOf('alice');
+    expect((await ask(kpx, 'GET', '/user?user=alice')).body).toMatchObject({
+      ...{ user: 'alice', state: 'ready', decision: 'forward', account: { os_user: 'alice', uid } },
+      process: { os_user: 'alice', uid, pid: done?.pid, state: 'ready', since: expect.any(String) },
+      limits: { held: 64, start_attempts: 5, priority: 0, max_executors_of_rule: null, idle_stop: null, job_max_age: null },
+      changes: [{ state: 'queued' }, { state: 'starting' }, { state: 'booting' }, { state: 'ready', why: `uid ${uid}, pid ${done?.pid}` }],
+    });
+    expect((await ask(kpx, 'GET', '/user?user=carol')).body).toMatchObject({
+      ...{ user: 'carol', state: 'idle', since: null, process: null, account: null, changes: [], failures: [], last_parked: null },
+      jobs: { held: 0, forwarded: 0, deferred: 0, parked: 0 },
+    });
+  });
+});
+
 describe('POST', () => {
   it('/drain starts nothing any more, /resume starts what has waited', async () => {
     const kpx = await startKpx({ standIn: QUICK });
@@ -129,6 +148,8 @@ describe('what is asked otherwise', () => {
       expect(await status('GET', path)).toBe(405);
     for (const path of ['/drain?now=1', '/start', '/start?user=a%20b', '/start?user=alice&user=bob', '/start?user=alice&mode=kill'])
       expect([path, await status('POST', path)]).toEqual([path, 400]);
+    for (const path of ['/user', '/user?user=a%20b', '/user?user=alice&user=bob']) expect(await status('GET', path)).toBe(400);
+    expect(await status('POST', '/user?user=alice')).toBe(405);
     for (const path of ['/stop?user=alice&mode=hard', '/stop?mode=kill']) expect(await status('POST', path)).toBe(400);
     expect(await status('POST', '/drain', '{}')).toBe(413);
     expect((await ask(kpx, 'POST', '/stop?user=alice&mode=hard')).body).toEqual({

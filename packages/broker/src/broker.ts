@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type KnimeUser, KpxError, type ProfileName, StopMode } from '@kpx/protocol';
 import type { ConsumeMessage } from 'amqplib';
 import type { Logger } from 'pino';
-import { Relay } from './amqp/relay.js';
+import { type Outcome, Relay } from './amqp/relay.js';
 import { AmqpSession } from './amqp/session.js';
 import { type Config, policyOf } from './config.js';
 import { Decisions } from './decisions.js';
@@ -15,13 +15,14 @@ import { availableMemory } from './executors/memory.js';
 import { ExecutorWatch } from './executors/watch.js';
 import { Groups } from './groups.js';
 import { HelperClient, HelperUnavailable } from './helper-client.js';
+import { Histories } from './histories.js';
 import { decodeJob, sentAt } from './jobs.js';
 import { Metrics } from './metrics/metrics.js';
 import { type Snapshot, snapshotOf } from './page/snapshot.js';
 import { backoffMs } from './policy/backoff.js';
 import { NO_ROOM_DELAY_MS } from './policy/policy.js';
 import { rulesAskForGroups } from './policy/rules.js';
-import { type Connected, type Status, standingOf, statusOf } from './status.js';
+import { type Connected, type Status, standingOf, statusOf, type UserDetail, userDetailOf } from './status.js';
 
 const RECONNECT_INITIAL_MS = 500;
 const RECONNECT_MAX_MS = 10_000;
@@ -45,6 +46,8 @@ export class Broker {
   readonly #machine: Machine;
   readonly metrics = new Metrics(() => standingOf(this.#machine, this.#config, this.#connected));
   readonly #decisions = new Decisions();
+  readonly #histories = new Histories();
+  readonly #jobs: Record<Outcome, number> = { forwarded: 0, deferred: 0, parked: 0, returned: 0 };
   readonly #helper: HelperClient;
   readonly #watch: ExecutorWatch;
   #groups = new Groups(() => performance.now());
@@ -90,7 +93,8 @@ export class Broker {
   }
 
   status(): Status {
-    return statusOf(this.#machine, this.#config, this.#connected, this.doing(), this.#decisions.last);
+    const past = { histories: this.#histories, decisions: this.#decisions.last, jobs: { ...this.#jobs } };
+    return statusOf(this.#machine, this.#config, this.#connected, this.doing(), past);
   }
 
   /** For the status page. */
@@ -181,7 +185,7 @@ export class Broker {
 
   /** Ends the executor that this user's jobs go to; undefined: there is none. */
   async stopOf(user: KnimeUser, mode: StopMode): Promise<Explanation | undefined> {
-    if (!this.#machine.hasExecutor(user)) return undefined;
+    if (!this.#machine.executorOf(user)) return undefined;
     this.#log.warn({ user, mode }, 'an operator ends an executor');
     this.#emit({ kind: 'stop asked', user, force: mode === StopMode.kill });
     return await this.explain(user, undefined);
@@ -190,6 +194,11 @@ export class Broker {
   /** What a job of this user would meet now. Groups that are not given are looked up where a rule asks for them. */
   async explain(user: KnimeUser, groups: readonly string[] | undefined): Promise<Explanation> {
     return this.#machine.explain(user, groups ?? (this.#asksForGroups ? await this.#groups.of(user) : []));
+  }
+
+  /** All that is known of one user. */
+  async user(user: KnimeUser): Promise<UserDetail> {
+    return userDetailOf(await this.explain(user, undefined), this.#machine, this.#config, this.#histories);
   }
 
   /** Runs until {@link stop}. Errors of RabbitMQ and of the helper are logged and tried again; they never end it. */
@@ -271,7 +280,10 @@ export class Broker {
     this.#hadSession = true;
     this.#relay = new Relay(session.channel, this.#config, hostname(), {
       problem: (message, why) => this.#log.error({ ...describe(message), reason: why }, 'a job found no place'),
-      left: (outcome, reason) => this.metrics.left(outcome, reason),
+      left: (outcome, reason) => {
+        this.#jobs[outcome] += 1;
+        this.metrics.left(outcome, reason);
+      },
     });
     let cancelled: (why: string) => void = () => {};
     const cancel = new Promise<string>((resolve) => {
@@ -331,6 +343,7 @@ export class Broker {
     const effects = this.#machine.step(event, now, Math.random());
     this.metrics.observe(event, effects, now);
     this.#decisions.note(effects);
+    this.#histories.observe(event, effects);
     for (const effect of effects) this.#apply(effect);
     const next = now + this.#machine.tickInMs;
     if (next >= this.#tickAt) return;

@@ -102,6 +102,7 @@ async function openControl(broker: Broker, reload: () => Promise<Reloaded>, log:
   const operations: Operations = {
     explain: (user, groups) => broker.explain(user, groups),
     status: () => broker.status(),
+    user: (user) => broker.user(user),
     configuration: () => broker.config,
     drain: (on) => broker.drain(on),
     reload,

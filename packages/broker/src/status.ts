@@ -1,9 +1,12 @@
+import type { Outcome } from './amqp/relay.js';
 import type { Config } from './config.js';
 import { policyOf } from './config.js';
 import type { Decision } from './decisions.js';
 import type { Explanation, Machine } from './executors/machine.js';
 import type { Executor } from './executors/roster.js';
+import type { Change, Histories, History, JobCounts } from './histories.js';
 import type { ExecutorState, Standing } from './metrics/metrics.js';
+import { idleStopMsOf, profileOf, ruleOf } from './policy/policy.js';
 
 /** What the running broker says of itself. */
 export interface Status {
@@ -24,17 +27,59 @@ export interface Status {
   };
   /** In force; times in milliseconds, memory in bytes. */
   readonly policy: Config['policy'];
-  readonly executors: readonly {
-    readonly os_user: string;
-    readonly uid: number;
-    readonly pid: number;
-    readonly user: string;
-    readonly state: ExecutorState;
-  }[];
+  readonly executors: readonly ExecutorStatus[];
   /** What a job of each user who is known here would meet now. */
-  readonly users: readonly Explanation[];
+  readonly users: readonly UserStatus[];
+  /** Jobs that have left the broker since it started; those that are `returned` found no place, and are in the queue again. */
+  readonly jobs: Readonly<Record<Outcome, number>>;
   /** Of late, the oldest first. */
   readonly decisions: readonly Decision[];
+}
+
+/** A running executor. */
+export interface ExecutorStatus {
+  readonly os_user: string;
+  readonly uid: number;
+  readonly pid: number;
+  /** The KNIME name that it was started for. */
+  readonly user: string;
+  readonly state: ExecutorState;
+  /** When its process started, in ISO 8601. */
+  readonly since: string;
+  readonly profile: string;
+  readonly rule: string;
+  /** Share of one processor that it took of late; null: not known. */
+  readonly cpu: number | null;
+}
+
+export interface UserStatus extends Explanation {
+  /** Since when the state is this one, in ISO 8601; null: not known. */
+  readonly since: string | null;
+  /** The account whose executor this user's jobs go to; null: there is none. */
+  readonly os_user: string | null;
+}
+
+/** All that the broker knows of one user. */
+export interface UserDetail extends UserStatus {
+  readonly process: ExecutorStatus | null;
+  /** Where the executor runs, or ran last; null: not known. */
+  readonly account: { readonly os_user: string; readonly uid: number } | null;
+  /** In force for this user; times in milliseconds, null: no limit. */
+  readonly limits: {
+    readonly max_executors_of_rule: number | null;
+    readonly priority: number;
+    readonly held: number;
+    readonly start_attempts: number;
+    readonly idle_stop: number | null;
+    readonly job_max_age: number | null;
+  };
+  /** Held now, and what became of the others since the broker started, as far back as it remembers this user. */
+  readonly jobs: JobCounts & { readonly held: number };
+  /** Of the state, the oldest first. */
+  readonly changes: readonly Change[];
+  /** Starts that failed or were refused, the oldest first. */
+  readonly failures: readonly Change[];
+  readonly last_parked: NonNullable<History['lastParked']> | null;
 }
 
 export interface Connected {
@@ -42,18 +87,12 @@ export interface Connected {
   readonly helper: boolean;
 }
 
+const NO_JOBS: JobCounts = { forwarded: 0, deferred: 0, parked: 0 };
+
 const stateOf = ({ ending, ready }: Executor): ExecutorState => (ending ? 'ending' : ready ? 'ready' : 'booting');
 
 /** Who has one. */
-export function executorsOf(machine: Machine): Status['executors'] {
-  return [...machine.running()].map((executor) => ({
-    os_user: executor.osUser,
-    uid: executor.uid,
-    pid: executor.pid,
-    user: executor.user,
-    state: stateOf(executor),
-  }));
-}
+export const executorsOf = (machine: Machine): readonly ExecutorStatus[] => [...machine.running()].map(executorStatus);
 
 /** For metrics. */
 export function standingOf(machine: Machine, config: Config, connected: Connected): Standing {
@@ -72,8 +111,21 @@ export function standingOf(machine: Machine, config: Config, connected: Connecte
   };
 }
 
+/** What is remembered since the broker started. */
+export interface Past {
+  readonly histories: Histories;
+  readonly decisions: readonly Decision[];
+  readonly jobs: Status['jobs'];
+}
+
 /** For people and programs that ask. */
-export function statusOf(machine: Machine, config: Config, connected: Connected, doing: string, decisions: readonly Decision[]): Status {
+export function statusOf(
+  machine: Machine,
+  config: Config,
+  connected: Connected,
+  doing: string,
+  { histories, decisions, jobs }: Past,
+): Status {
   const { executors, starting, held, waiting } = machine.counts;
   const { max_executors, max_starting } = config.policy;
   return {
@@ -84,7 +136,48 @@ export function statusOf(machine: Machine, config: Config, connected: Connected,
     capacity: { executors, max_executors, starting, max_starting, held, held_max: policyOf(config).heldInAll, waiting },
     policy: config.policy,
     executors: executorsOf(machine),
-    users: machine.explanations(),
+    users: machine.explanations().map((explanation) => userStatus(explanation, machine, histories)),
+    jobs,
     decisions,
+  };
+}
+
+function executorStatus(executor: Readonly<Executor>): ExecutorStatus {
+  const { osUser, uid, pid, user, startedAt, rule, cpuShare } = executor;
+  return {
+    ...{ os_user: osUser, uid, pid, user, state: stateOf(executor), since: new Date(startedAt).toISOString() },
+    ...{ profile: profileOf(rule), rule: rule?.label ?? 'none', cpu: cpuShare ?? null },
+  };
+}
+
+const userStatus = (explanation: Explanation, machine: Machine, histories: Histories): UserStatus => ({
+  ...explanation,
+  since: histories.since(explanation.user) ?? null,
+  os_user: machine.executorOf(explanation.user)?.osUser ?? null,
+});
+
+/** For who asks about one user. */
+export function userDetailOf(explanation: Explanation, machine: Machine, config: Config, histories: Histories): UserDetail {
+  const { user, groups, held } = explanation;
+  const policy = policyOf(config);
+  const rule = ruleOf(policy, user, groups);
+  const executor = machine.executorOf(user);
+  const history = histories.of(user);
+  return {
+    ...userStatus(explanation, machine, histories),
+    process: executor ? executorStatus(executor) : null,
+    account: executor ? { os_user: executor.osUser, uid: executor.uid } : (history?.account ?? null),
+    limits: {
+      max_executors_of_rule: rule?.maxExecutors ?? null,
+      priority: rule?.priority ?? 0,
+      held: policy.heldPerUser,
+      start_attempts: policy.startAttempts,
+      idle_stop: idleStopMsOf(policy, rule) ?? null,
+      job_max_age: policy.jobMaxAgeMs ?? null,
+    },
+    jobs: { held, ...(history?.jobs ?? NO_JOBS) },
+    changes: history?.changes ?? [],
+    failures: history?.failures ?? [],
+    last_parked: history?.lastParked ?? null,
   };
 }

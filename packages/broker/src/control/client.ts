@@ -1,4 +1,5 @@
 import { request } from 'node:http';
+import type { Status } from '../status.js';
 
 const ANSWER_TIMEOUT_MS = 10_000;
 const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
@@ -13,18 +14,30 @@ export class BrokerRefused extends Error {
   override name = 'BrokerRefused';
 }
 
-/** Asks the running broker. Rejects with {@link BrokerUnreachable} or {@link BrokerRefused}. */
-export const askBroker = (socketPath: string, path: string) => converse(socketPath, 'GET', path);
+/** What an answer of 404 means: every path that is asked for is one of the broker of this version. */
+const OLDER =
+  'The broker is older than this kpxctl, and does not know of this. Restart it, as after an upgrade: systemctl restart kpx-broker (executors live on).';
+
+/** Asks the running broker. Rejects with {@link BrokerUnreachable} or {@link BrokerRefused}; with the former also when `signal` ends it. */
+export const askBroker = (socketPath: string, path: string, signal?: AbortSignal) => converse(socketPath, 'GET', path, signal);
 
 /** Has the running broker do something. Rejects like {@link askBroker}. */
 export const tellBroker = (socketPath: string, path: string) => converse(socketPath, 'POST', path);
 
-async function converse(socketPath: string, method: 'GET' | 'POST', path: string): Promise<unknown> {
+/** The broker's status. Rejects like {@link askBroker}, also where an older broker says less. */
+export async function askStatus(socketPath: string, signal?: AbortSignal): Promise<Status> {
+  const status = (await askBroker(socketPath, '/status', signal)) as Status;
+  if (status.jobs === undefined) throw new BrokerRefused(OLDER);
+  return status;
+}
+
+async function converse(socketPath: string, method: 'GET' | 'POST', path: string, signal?: AbortSignal): Promise<unknown> {
   if (socketPath === '') throw new BrokerUnreachable('control.socket is "": the broker answers nowhere');
-  const { status, text } = await send(socketPath, method, path);
+  const { status, text } = await send(socketPath, method, path, signal);
   const body = parsed(text);
   if (body === undefined) throw new BrokerUnreachable(`${socketPath}: what answers there is no broker`);
   if (status === 200) return body;
+  if (status === 404) throw new BrokerRefused(OLDER);
   throw new BrokerRefused((body as { error?: string }).error ?? `the broker answered with status ${status}`);
 }
 
@@ -36,9 +49,14 @@ function parsed(text: string): unknown {
   }
 }
 
-async function send(socketPath: string, method: string, path: string): Promise<{ status: number; text: string }> {
+interface Answer {
+  readonly status: number;
+  readonly text: string;
+}
+
+async function send(socketPath: string, method: string, path: string, signal?: AbortSignal): Promise<Answer> {
   return await new Promise((resolve, reject) => {
-    const asked = request({ socketPath, method, path, timeout: ANSWER_TIMEOUT_MS }, (response) => {
+    const asked = request({ socketPath, method, path, timeout: ANSWER_TIMEOUT_MS, ...(signal && { signal }) }, (response) => {
       let text = '';
       response.setEncoding('utf8');
       response.on('data', (chunk: string) => {

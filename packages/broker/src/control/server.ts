@@ -6,7 +6,7 @@ import { ConfigError, type KnimeUser, knimeUserSchema, StopMode } from '@kpx/pro
 import * as z from 'zod';
 import type { Explanation } from '../executors/machine.js';
 import { closeHttpServer, HttpError, httpServer, json, type Route, type Routes } from '../http/server.js';
-import type { Status } from '../status.js';
+import type { Status, UserDetail } from '../status.js';
 
 /** Each is one question of an operator; a reload waits for confirms, the name service may be slow. */
 const BOUNDS = { connectionsMax: 16, connectionMsMax: 30_000 };
@@ -32,6 +32,7 @@ export interface Reloaded {
 export interface Operations {
   explain(user: KnimeUser, groups: readonly string[] | undefined): Promise<Explanation>;
   status(): Status;
+  user(user: KnimeUser): Promise<UserDetail>;
   /** The configuration in force, without secrets: there are none in it. */
   configuration(): unknown;
   drain(on: boolean): void;
@@ -116,6 +117,7 @@ function routesOf(operations: Operations): Routes {
   return {
     '/explain': route('GET', EXPLAIN, ({ user, group }) => operations.explain(user, group)),
     '/status': route('GET', NOTHING, () => operations.status()),
+    '/user': route('GET', ABOUT_USER, ({ user }) => operations.user(user)),
     '/configuration': route('GET', NOTHING, () => operations.configuration()),
     '/drain': route('POST', NOTHING, tell(true)),
     '/resume': route('POST', NOTHING, tell(false)),

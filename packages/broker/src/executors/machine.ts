@@ -146,9 +146,9 @@ export class Machine {
     return Math.max(1, Math.min(TICK_MS, this.#nextOfferAt - this.#now));
   }
 
-  /** Is there one that this user's jobs go to? */
-  hasExecutor(user: KnimeUser): boolean {
-    return this.#executors.of(user) !== undefined;
+  /** The one that this user's jobs go to. */
+  executorOf(user: KnimeUser): Readonly<Executor> | undefined {
+    return this.#executors.of(user);
   }
 
   get draining(): boolean {

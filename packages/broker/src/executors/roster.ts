@@ -12,6 +12,8 @@ export interface Executor extends Idleness {
   groups: readonly string[] | undefined;
   rule: Rule | undefined;
   readonly since: number;
+  /** When its process started, in milliseconds since the epoch, as the helper says. */
+  readonly startedAt: number;
   ready: boolean;
   readySince: number;
   /** Until when it must be ready, or, when it is to end, must have ended. */
@@ -20,6 +22,8 @@ export interface Executor extends Idleness {
   quietSince: number;
   seenUntil: number | undefined;
   cpuMs: number;
+  /** Processor time that it took between the last two lists, as a share of one processor; undefined: not known. */
+  cpuShare: number | undefined;
 }
 
 /** The executors that run on this host, one an account, and whose jobs go to which of them. */
@@ -62,7 +66,7 @@ export class Roster {
 
   /** Takes an executor into the books. A new process under an account known before is a new one, and has to become ready anew. */
   adopt(info: ExecutorInfo, policy: Policy, now: number): { readonly executor: Executor; readonly isNew: boolean } {
-    const { osUser, uid, mainPid, knimeUsers } = info;
+    const { osUser, uid, mainPid, knimeUsers, sinceMs } = info;
     for (const name of knimeUsers) this.#accounts.set(name, osUser);
     const known = this.#executors.get(osUser);
     if (known && known.pid === mainPid) return { executor: known, isNew: false };
@@ -76,6 +80,7 @@ export class Roster {
       groups: undefined,
       rule: ruleOf(policy, user, []),
       since: now,
+      startedAt: sinceMs,
       ready: false,
       readySince: 0,
       deadline: now + (policy.readyDelayMs ?? policy.startTimeoutMs),
@@ -83,6 +88,7 @@ export class Roster {
       quietSince: now,
       seenUntil: undefined,
       cpuMs: 0,
+      cpuShare: undefined,
     };
     this.#executors.set(osUser, executor);
     this.#booting += 1;
@@ -120,6 +126,8 @@ export function sample(executor: Executor, cpuMs: number, idleCpuShare: number, 
   const { seenUntil, cpuMs: before } = executor;
   executor.cpuMs = cpuMs;
   executor.seenUntil = cpuMs === 0 ? undefined : now; // 0: nobody counts it
-  const share = seenUntil === undefined || seenUntil === now ? 1 : (cpuMs - before) / (now - seenUntil);
-  if (executor.seenUntil === undefined || (seenUntil !== now && share > idleCpuShare)) executor.quietSince = now;
+  if (executor.seenUntil === undefined) executor.cpuShare = undefined;
+  else if (seenUntil !== undefined && seenUntil !== now) executor.cpuShare = Math.max(0, (cpuMs - before) / (now - seenUntil));
+  const works = seenUntil !== now && (executor.cpuShare ?? 1) > idleCpuShare;
+  if (executor.seenUntil === undefined || works) executor.quietSince = now;
 }
