@@ -8,9 +8,9 @@ import { fileURLToPath } from 'node:url';
 
 /**
  * What demo and tests run: the broker under test, setfacl/getfacl, a PID 1 that reaps, ip(8) for the loopback of a network namespace, certificates,
- * a wall clock that jumps, directories that are immutable, system calls as the kernel sees them.
+ * a wall clock that jumps, directories that are immutable, system calls as the kernel sees them, a terminal.
  */
-export const DEBIAN_PACKAGES = ['rabbitmq-server', 'acl', 'tini', 'iproute2', 'openssl', 'libfaketime', 'e2fsprogs', 'strace'];
+export const DEBIAN_PACKAGES = ['rabbitmq-server', 'acl', 'tini', 'iproute2', 'openssl', 'libfaketime', 'e2fsprogs', 'strace', 'tmux'];
 
 /** What only tests run: a browser. */
 export const TEST_PACKAGES = ['chromium'];

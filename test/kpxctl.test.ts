@@ -53,11 +53,12 @@ describe.each(all.map((verb) => [verb.words.join(' ') || 'kpxctl alone', verb] a
 
     it('in fish offers them', () => {
       const lines = read('systemd/completion/kpxctl.fish').split('\n');
-      for (const verb of verbs) expect(lines.filter((line) => line.includes(` -a ${verb} -d `))).toHaveLength(1);
+      const place = words.length === 0 ? '-n __fish_use_subcommand -a' : `-n "$at ${words.join(' ')}; and not $at $letters" -a`;
+      for (const verb of verbs) expect(lines.filter((line) => line.includes(`${place} ${verb} -d `))).toHaveLength(1);
       for (const option of options) {
-        const last = words.at(-1) ?? '';
+        const condition = words.length > 1 ? '^"\\$at dead-letters; and \\$at( [^" ]+)*' : '^"\\$at( [^"; ]+)*';
         const offering = lines.filter(
-          (line) => line.includes(` -l ${option.slice(2)} `) && new RegExp(`"\\$at[^"]* ${last}[ "]`).test(line),
+          (line) => line.includes(` -l ${option.slice(2)} `) && new RegExp(`${condition} ${words.at(-1)}[ ;"]`).test(line.split(' -n ')[1] ?? ''),
         );
         expect([option, offering.length]).toEqual([option, 1]);
       }
@@ -65,9 +66,10 @@ describe.each(all.map((verb) => [verb.words.join(' ') || 'kpxctl alone', verb] a
 
     it('in zsh offers them', () => {
       const text = read('systemd/completion/_kpxctl');
+      const [first = '', letters = ''] = text.split(/^ *dead-letters\)$/m);
       for (const verb of verbs) expect(text).toContain(`${verb}\\:`);
       const last = words.at(-1) ?? '';
-      const [, its = ''] = new RegExp(`^ *${last}\\) (.*) ;;$`, 'm').exec(text) ?? [];
+      const [, its = ''] = new RegExp(`^ *${last}\\) (.*) ;;$`, 'm').exec(words.length > 1 ? letters : first) ?? [];
       const groups = [...its.matchAll(/\$(\w+)/g)].map(([, name]) => new RegExp(`^${name}=\\((.*)\\)$`, 'm').exec(text)?.[1] ?? '');
       for (const option of options) expect(`${its} ${groups.join(' ')}`).toMatch(new RegExp(`['"*]${option}\\[`));
     });

@@ -13,12 +13,20 @@ _kpxctl() {
         mapfile -t COMPREPLY < <(compgen -d -- "$current")
         return
         ;;
-    --user | --reason | --group)
+    --user | --reason | --group | --interval | --lines | --since)
+        return
+        ;;
+    --sort)
+        mapfile -t COMPREPLY < <(compgen -W 'user state since held cpu' -- "$current")
+        return
+        ;;
+    --state)
+        mapfile -t COMPREPLY < <(compgen -W 'idle queued starting booting ready ending backoff broken refused' -- "$current")
         return
         ;;
     esac
     if ((COMP_CWORD == 1)); then
-        words='status explain drain resume reload start stop dead-letters import-config'
+        words='status list show top logs explain drain resume reload start stop dead-letters import-config'
     elif [[ ${COMP_WORDS[1]} == dead-letters ]]; then
         case ${COMP_WORDS[2]} in
         list) words="$access $filters --json" ;;
@@ -31,6 +39,10 @@ _kpxctl() {
     else
         case ${COMP_WORDS[1]} in
         status | drain | resume | reload | start) words='--config --json' ;;
+        list) words='--sort --state --config --json' ;;
+        show) words='--config --json' ;;
+        top) words='--interval --sort --config' ;;
+        logs) words='--follow --lines --since --kpx --config' ;;
         stop) words='--config --json --kill' ;;
         explain) words='--group --config --json' ;;
         import-config) words='--output-dir --force --json' ;;

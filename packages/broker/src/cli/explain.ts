@@ -2,8 +2,9 @@ import { knimeUserSchema } from '@kpx/protocol';
 import { type Command, InvalidArgumentError } from 'commander';
 import { readControlSocket } from '../config.js';
 import { askBroker } from '../control/client.js';
-import { CONFIG_FILE } from '../dead-letters/access.js';
+import { printable } from '../dead-letters/format.js';
 import type { Explanation } from '../executors/machine.js';
+import { asksBroker, type BrokerOptions } from './broker-options.js';
 import { bold } from './style.js';
 
 /** What each decision means for the job. */
@@ -15,14 +16,12 @@ const DECISIONS: Record<Explanation['decision'], string> = {
   park: 'is parked in kpx.dead-letter',
 };
 
-interface Options {
+interface Options extends BrokerOptions {
   readonly group?: readonly string[];
-  readonly config: string;
-  readonly json?: boolean;
 }
 
 export function addExplain(program: Command): void {
-  program
+  const command = program
     .command('explain')
     .summary('what a job of a KNIME user would meet now, and why')
     .description('Says what a job of this KNIME user would meet now, and why. Asks the running broker; changes nothing.')
@@ -31,10 +30,8 @@ export function addExplain(program: Command): void {
       '--group <GROUP>',
       'as if the user were in this OS group (repeatable); default: the groups of the account of that name',
       collected,
-    )
-    .option('--config <FILE>', "where the broker's control socket is configured", CONFIG_FILE)
-    .option('--json', 'for programs')
-    .action(explain);
+    );
+  asksBroker(command).action(explain);
 }
 
 export function knimeUser(text: string): string {
@@ -53,7 +50,11 @@ async function explain(user: string, { group = [], config, json }: Options): Pro
   process.stdout.write(json ? `${JSON.stringify(explanation)}\n` : explanationForPeople(explanation));
 }
 
-export function explanationForPeople({ user, groups, rule, profile, state, executor, held, decision, why }: Explanation): string {
+/** In words: what becomes of a job now, and why. */
+export const decisionOf = ({ decision, why }: Explanation) => `${DECISIONS[decision]}: ${why}`;
+
+export function explanationForPeople(explanation: Explanation): string {
+  const { user, groups, rule, profile, state, executor, held } = explanation;
   const rows = [
     ['user', user],
     ['groups', groups.length === 0 ? 'none, or not asked for by any rule' : groups.join(', ')],
@@ -62,7 +63,7 @@ export function explanationForPeople({ user, groups, rule, profile, state, execu
     ['state', state],
     ['executor', executor],
     ['jobs held', String(held)],
-    ['a job now', `${DECISIONS[decision]}: ${why}`],
+    ['a job now', decisionOf(explanation)],
   ];
-  return rows.map(([name = '', value = '']) => `${bold(name.padEnd(10))} ${value}\n`).join('');
+  return rows.map(([name = '', value = '']) => `${bold(name.padEnd(10))} ${printable(value)}\n`).join('');
 }

@@ -2,14 +2,12 @@ import type { Command } from 'commander';
 import { readControlSocket } from '../config.js';
 import { tellBroker } from '../control/client.js';
 import type { Reloaded } from '../control/server.js';
-import { CONFIG_FILE } from '../dead-letters/access.js';
 import type { Explanation } from '../executors/machine.js';
+import { asksBroker, type BrokerOptions } from './broker-options.js';
 import { explanationForPeople, knimeUser } from './explain.js';
 import { warning } from './style.js';
 
-interface Options {
-  readonly config: string;
-  readonly json?: boolean;
+interface Options extends BrokerOptions {
   readonly kill?: boolean;
 }
 
@@ -44,12 +42,7 @@ const about = (user: string) => new URLSearchParams({ user });
 const explained = (answer: unknown) => explanationForPeople(answer as Explanation);
 
 function told(program: Command, name: string, summary: string): Command {
-  return program
-    .command(name)
-    .summary(summary)
-    .description(`Tells the running broker: ${summary}.`)
-    .option('--config <FILE>', "where the broker's control socket is configured", CONFIG_FILE)
-    .option('--json', 'for programs');
+  return asksBroker(program.command(name).summary(summary).description(`Tells the running broker: ${summary}.`));
 }
 
 async function tell(path: string, { config, json }: Options, forPeople: (answer: unknown) => string): Promise<void> {

@@ -2,9 +2,13 @@ import { Command } from 'commander';
 import { addDeadLetters } from './dead-letters.js';
 import { addExplain } from './explain.js';
 import { addImportConfig } from './import-config/command.js';
+import { addList } from './list.js';
+import { addLogs } from './logs.js';
 import { addOperate } from './operate.js';
+import { addShow } from './show.js';
 import { addStatus } from './status.js';
 import { bold } from './style.js';
+import { addTop } from './top.js';
 
 /** The operator's program: every verb with its options, and what runs it. */
 export function kpxctl(): Command {
@@ -19,6 +23,10 @@ export function kpxctl(): Command {
     .exitOverride()
     .addHelpText('after', `\n${EXIT_CODES}`);
   addStatus(program);
+  addList(program);
+  addShow(program);
+  addTop(program);
+  addLogs(program);
   addExplain(program);
   addOperate(program);
   addDeadLetters(program);
@@ -26,5 +34,5 @@ export function kpxctl(): Command {
   return program;
 }
 
-const EXIT_CODES = `Exit codes: 0 done, 64 wrong usage, 65 wrong settings of the original, 66 no such file or dead letter, 69 no broker answers or it cannot tell,
+const EXIT_CODES = `Exit codes: 0 done, 64 wrong usage, 65 wrong settings of the original, 66 no such file, account or dead letter, 69 no broker answers or it cannot tell,
 73 a directory cannot be made, 77 not permitted, 78 wrong configuration.`;

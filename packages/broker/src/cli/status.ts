@@ -3,26 +3,24 @@ import type { Command } from 'commander';
 import { readConfig, readControlSocket } from '../config.js';
 import { askBroker } from '../control/client.js';
 import { differences } from '../control/difference.js';
-import { CONFIG_FILE } from '../dead-letters/access.js';
 import type { Status } from '../status.js';
+import { asksBroker, type BrokerOptions } from './broker-options.js';
 import { bold, warning } from './style.js';
 
 export function addStatus(program: Command): void {
-  program
+  const command = program
     .command('status')
     .summary('what the running broker is doing')
     .description(
       'Asks the running broker what it is doing, and whether the configuration file is the one that is in force. Changes nothing.',
-    )
-    .option('--config <FILE>', "where the broker's control socket is configured", CONFIG_FILE)
-    .option('--json', 'for programs')
-    .action(status);
+    );
+  asksBroker(command).action(status);
 }
 
 /** What a reload would change, or why the file says nothing of it. */
 type Compared = { readonly changed: readonly string[] } | { readonly wrong: string } | { readonly unread: string };
 
-async function status({ config, json }: { config: string; json?: boolean }): Promise<void> {
+async function status({ config, json }: BrokerOptions): Promise<void> {
   const socket = await readControlSocket(config);
   const now = (await askBroker(socket, '/status')) as Status;
   const compared = await compare(config, await askBroker(socket, '/configuration'));

@@ -1,0 +1,93 @@
+import { table } from '../dead-letters/format.js';
+import type { ExecutorStatus, Status, UserStatus } from '../status.js';
+import { bold, warning } from './style.js';
+
+/** What `list` and `top` show of a user, or of an executor of which no user is known; null: not known, or there is none. */
+export interface Row {
+  readonly user: string;
+  readonly os_user: string | null;
+  readonly uid: number | null;
+  readonly pid: number | null;
+  readonly state: string;
+  /** Of the state, in ISO 8601. */
+  readonly since: string | null;
+  readonly profile: string;
+  readonly rule: string;
+  readonly held: number;
+  /** Share of one processor. */
+  readonly cpu: number | null;
+  /** What a job of this user would meet now, and why. */
+  readonly why: string;
+}
+
+export const STATES = ['idle', 'queued', 'starting', 'booting', 'ready', 'ending', 'backoff', 'broken', 'refused'] as const;
+export const ORDERS = ['user', 'state', 'since', 'held', 'cpu'] as const;
+export type Order = (typeof ORDERS)[number];
+
+/** Whoever is in one of them waits for something, or for somebody. */
+const TROUBLED: ReadonlySet<string> = new Set(['queued', 'backoff', 'broken', 'refused']);
+
+export function rowsOf({ users, executors }: Status): Row[] {
+  const byAccount = new Map(executors.map((executor) => [executor.os_user, executor]));
+  const named = new Set(users.map(({ os_user }) => os_user));
+  const others = executors.filter(({ os_user }) => !named.has(os_user));
+  return [
+    ...users.map((user) => rowOf(user, user.os_user === null ? undefined : byAccount.get(user.os_user))),
+    ...others.map((executor) => ({ ...placeOf(executor), ...executor, held: 0, cpu: executor.cpu ?? null, why: '' })),
+  ];
+}
+
+function rowOf({ user, state, since, profile, rule, held, why }: UserStatus, executor: ExecutorStatus | undefined): Row {
+  return {
+    ...{ user, ...placeOf(executor), state: executor?.state === 'ending' ? 'ending' : state, since: since ?? executor?.since ?? null },
+    ...{ profile, rule, held, cpu: executor?.cpu ?? null, why },
+  };
+}
+
+const placeOf = (executor: ExecutorStatus | undefined) => ({
+  os_user: executor?.os_user ?? null,
+  uid: executor?.uid ?? null,
+  pid: executor?.pid ?? null,
+});
+
+/** Names by the alphabet; numbers, and how long something has been so, the largest first, and what is not known last. */
+export function sorted(rows: readonly Row[], order: Order): Row[] {
+  const byName = (one: Row, other: Row) => compare(one.user, other.user);
+  const by: Record<Order, (one: Row, other: Row) => number> = {
+    user: byName,
+    state: (one, other) => STATES.indexOf(one.state as never) - STATES.indexOf(other.state as never),
+    since: (one, other) => compare(one.since ?? '~', other.since ?? '~'),
+    held: (one, other) => other.held - one.held,
+    cpu: (one, other) => (other.cpu ?? -1) - (one.cpu ?? -1),
+  };
+  return rows.toSorted((one, other) => by[order](one, other) || byName(one, other));
+}
+
+const compare = (one: string, other: string) => (one < other ? -1 : Number(one > other));
+
+const HEADING = ['USER', 'ACCOUNT', 'UID', 'STATE', 'FOR', 'HELD', 'CPU', 'PROFILE', 'RULE', 'WHY'];
+
+/** Lines of at most `width` characters, a heading first; `now` in milliseconds since the epoch. */
+export function tableOf(rows: readonly Row[], width: number, now: number): string[] {
+  const cells = rows.map(({ user, os_user, uid, state, since, held, cpu, profile, rule, why }) => [
+    ...[user, os_user ?? '', `${uid ?? ''}`, state, since === null ? '' : forHowLong(since, now)],
+    ...[String(held), cpu === null ? '' : `${Math.round(cpu * 100)}%`, profile, rule === 'none' ? '' : rule, why],
+  ]);
+  const [heading = '', ...lines] = table(HEADING, cells, width);
+  return [bold(heading), ...lines.map((line, at) => (TROUBLED.has(rows[at]?.state ?? '') ? warning(line) : line))];
+}
+
+const SECOND_MS = 1_000;
+const MINUTE_MS = 60 * SECOND_MS;
+const HOUR_MS = 60 * MINUTE_MS;
+const DAY_MS = 24 * HOUR_MS;
+
+/** The two units that matter: `42s`, `3m04s`, `2h11m`, `5d03h`. `since` in ISO 8601, `now` in milliseconds since the epoch. */
+export function forHowLong(since: string, now: number): string {
+  const ms = Math.max(0, now - Date.parse(since));
+  const two = (whole: number, unit: string, part: number, partUnit: string) =>
+    `${Math.floor(ms / whole)}${unit}${String(Math.floor((ms % whole) / part)).padStart(2, '0')}${partUnit}`;
+  if (ms < MINUTE_MS) return `${Math.floor(ms / SECOND_MS)}s`;
+  if (ms < HOUR_MS) return two(MINUTE_MS, 'm', SECOND_MS, 's');
+  return ms < DAY_MS ? two(HOUR_MS, 'h', MINUTE_MS, 'm') : two(DAY_MS, 'd', HOUR_MS, 'h');
+}

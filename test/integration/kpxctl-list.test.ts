@@ -1,0 +1,141 @@
+import { chmodSync, writeFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { jobOf } from '../fixtures/jobs.js';
+import { idsOf, type Kpx } from '../fixtures/kpx.js';
+import { answerAt } from '../fixtures/other-broker.js';
+import { installKpx, jobsDone, publish, runKpxctl, startKpx } from './installed-kpx.js';
+
+const QUICK = { BOOT_MS: '50' };
+const STAMP = expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
+
+const run = ({ brokerConfigFile }: Kpx, ...args: string[]) => runKpxctl([...args, '--config', brokerConfigFile]);
+
+const linesOf = (text: string): string[] => text.trimEnd().split('\n');
+
+/** alice has an executor, bob waits for one, and one name has no account. */
+async function threeUsers(): Promise<Kpx> {
+  const policy = { max_executors: 1, start_attempts: 1, backoff_max: '5m', rule: [{ name: 'science', users: ['alice'], idle_stop: '1h' }] };
+  const kpx = await startKpx({ standIn: QUICK, broker: { policy } });
+  await publish(kpx, jobOf('nobody-has-this-account', 'n1'));
+  await kpx.brokerLog.line({ user: 'nobody-has-this-account', state: 'broken' });
+  await publish(kpx, jobOf('alice', 'a1'));
+  await jobsDone(kpx, 'alice', 1);
+  await publish(kpx, jobOf('bob', 'b1'));
+  await expect.poll(async () => (await run(kpx, 'list')).stdout).toMatch(/^bob .* queued .* 1 /m);
+  return kpx;
+}
+
+describe('kpxctl list', () => {
+  it('has a line for each user, with account, state, since when, jobs held, and why', async () => {
+    const kpx = await threeUsers();
+    const { code, stdout, stderr } = await run(kpx, 'list');
+    expect([code, stderr]).toEqual([0, '']);
+    const [heading, ...lines] = linesOf(stdout);
+    expect(heading).toMatch(/^USER +ACCOUNT +UID +STATE +FOR +HELD +CPU +PROFILE +RULE +WHY$/);
+    expect(lines).toEqual([
+      expect.stringMatching(
+        new RegExp(`^alice +alice +${idsOf('alice').uid} +ready +\\d+s +0 +- +default +rule 1 "science" +the executor is ready$`),
+      ),
+      expect.stringMatching(/^bob +- +- +queued +\d+s +1 +- +default +- +1 of 1 executors run \(max_executors\)$/),
+      expect.stringMatching(
+        /^nobody-has-this-account +- +- +broken +\d+s +0 +- +default +- +START_FAILED: 1 starts failed.*ACCOUNT_UNKNOWN/,
+      ),
+    ]);
+  });
+
+  it('is an object a line for programs, of one state or in another order', async () => {
+    const kpx = await threeUsers();
+    const listed = async (...args: string[]) =>
+      linesOf((await run(kpx, 'list', '--json', ...args)).stdout).map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(await listed('--state', 'ready')).toEqual([
+      {
+        ...{ user: 'alice', os_user: 'alice', uid: idsOf('alice').uid, pid: kpx.done('alice')[0]?.pid, state: 'ready', since: STAMP },
+        ...{ profile: 'default', rule: 'rule 1 "science"', held: 0, cpu: null, why: 'the executor is ready' },
+      },
+    ]);
+    expect((await listed('--sort', 'held')).map(({ user }) => user)).toEqual(['bob', 'alice', 'nobody-has-this-account']);
+    expect((await listed('--sort', 'since')).map(({ user }) => user)).toEqual(['nobody-has-this-account', 'alice', 'bob']);
+    expect(await run(kpx, 'list', '--state', 'refused')).toMatchObject({ code: 0, stdout: 'No user is in the state "refused" here.\n' });
+    expect(await run(kpx, 'list', '--state', 'lost')).toMatchObject({ code: 64, stderr: expect.stringContaining('Allowed choices are') });
+  });
+
+  it('has the executors that ran before the broker did, of whom no user is known', async () => {
+    const kpx = await startKpx({ standIn: QUICK });
+    expect(await run(kpx, 'list')).toMatchObject({ code: 0, stdout: 'No executor runs here, and no user has jobs here.\n' });
+    await publish(kpx, jobOf('alice', 'a1'));
+    await jobsDone(kpx, 'alice', 1);
+    await kpx.endBroker();
+    await kpx.startBroker();
+    const pid = kpx.done('alice')[0]?.pid;
+    const line = async () => JSON.parse((await run(kpx, 'list', '--json')).stdout || '{}');
+    await expect.poll(line).toMatchObject({ user: 'alice', os_user: 'alice', pid, state: 'ready', since: STAMP, held: 0, why: '' });
+  });
+});
+
+describe('kpxctl show', () => {
+  it('tells of a user: account, state, executor, limits, jobs, what the next one would meet, and the past', async () => {
+    const kpx = await threeUsers();
+    const { code, stdout, stderr } = await run(kpx, 'show', 'alice');
+    expect([code, stderr]).toEqual([0, '']);
+    const { uid } = idsOf('alice');
+    for (const line of [
+      /^user {7}alice$/m,
+      new RegExp(`^account {4}alice, uid ${uid}$`, 'm'),
+      /^state {6}ready, for \d+s$/m,
+      new RegExp(`^executor {3}pid ${kpx.done('alice')[0]?.pid}, ready, runs for \\d+s$`, 'm'),
+      /^limits {5}.*held_per_user 64, start_attempts 1, idle_stop 3600000 ms$/m,
+      /^jobs {7}0 held; [1-9]\d* forwarded, 0 deferred, 0 parked by this broker$/m,
+      /^a job now {2}goes to the executor at once: the executor is ready$/m,
+      /^changes of state\n {2}\S+Z {2}queued\n {2}\S+Z {2}starting {2}.*\n {2}\S+Z {2}booting .*\n {2}\S+Z {2}ready /m,
+    ])
+      expect(stdout).toMatch(line);
+  });
+
+  it('has failed starts and the last parked job, and for programs all of it as one object', async () => {
+    const kpx = await threeUsers();
+    const { stdout } = await run(kpx, 'show', 'nobody-has-this-account');
+    expect(stdout).toMatch(/^account {4}not known: no executor has run here$/m);
+    expect(stdout).toMatch(/^last parked \S+Z START_FAILED: 1 starts failed/m);
+    expect(stdout).toMatch(/^failed starts\n {2}\S+Z {2}broken {4}1 starts failed, the last one: ACCOUNT_UNKNOWN: /m);
+    expect(JSON.parse((await run(kpx, 'show', 'bob', '--json')).stdout)).toMatchObject({
+      ...{ user: 'bob', state: 'queued', since: STAMP, decision: 'wait', process: null, account: null, unit: null },
+      jobs: { held: 1, forwarded: 0, deferred: 0, parked: 0 },
+      changes: [{ at: STAMP, state: 'queued', why: '1 of 1 executors run (max_executors)' }],
+      failures: [],
+      last_parked: null,
+    });
+  });
+
+  it('remembers a user whose executor has ended, and where it ran', async () => {
+    const kpx = await startKpx({ standIn: QUICK });
+    await publish(kpx, jobOf('Alice', 'a1'));
+    await jobsDone(kpx, 'alice', 1);
+    await run(kpx, 'stop', 'Alice');
+    const shown = async () => JSON.parse((await run(kpx, 'show', 'Alice', '--json')).stdout);
+    await expect.poll(shown).toMatchObject({ process: null, account: { os_user: 'alice', uid: idsOf('alice').uid }, state: 'idle' });
+    expect((await shown()).changes.map(({ state }: { state: string }) => state)).toEqual(
+      expect.arrayContaining(['starting', 'booting', 'ready', 'idle']),
+    );
+  });
+});
+
+describe.each([[['list']], [['show', 'alice']]])('kpxctl %s', (command) => {
+  it('says in a sentence that no broker answers, that it may not ask, and that the broker is older', async () => {
+    const kpx = await installKpx();
+    writeFileSync(`${kpx.etc}/public.toml`, `[control]\nsocket = "${kpx.controlSocket}"\n`, { mode: 0o644 });
+    const asked = (ids: object = {}) => runKpxctl([...command, '--config', `${kpx.etc}/public.toml`], ids);
+    expect(await asked()).toEqual({ code: 69, stdout: '', stderr: expect.stringMatching(/^there is no socket at .*\n$/) });
+    await answerAt(kpx.controlSocket, { '/status': { doing: 'consuming', executors: [], users: [] } });
+    chmodSync(kpx.controlSocket, 0o600);
+    expect(await asked()).toEqual({
+      code: 69,
+      stdout: '',
+      stderr: expect.stringMatching(/^The broker is older than this kpxctl.*systemctl restart kpx-broker.*\n$/),
+    });
+    expect(await asked(idsOf('bob'))).toEqual({
+      code: 69,
+      stdout: '',
+      stderr: `no permission to use ${kpx.controlSocket}: ask as root, or as a member of kpx-admin\n`,
+    });
+  });
+});
