@@ -2,7 +2,7 @@
 
 _kpxctl() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} words
-    local access='--config --password-file' filters='--user --reason'
+    local access='--config --password-file --direct' filters='--user --reason'
     COMPREPLY=()
     case $previous in
     --config | --password-file)

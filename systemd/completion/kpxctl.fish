@@ -42,6 +42,7 @@ complete -c kpxctl -n "$at dead-letters; and not $at $letters" -a drop -d 'remov
 complete -c kpxctl -n "$at dead-letters; and not $at $letters" -a reasons -d 'every code explained'
 complete -c kpxctl -n "$at dead-letters; and $at list show replay drop" -l config -r -F -d 'configuration of kpx-broker'
 complete -c kpxctl -n "$at dead-letters; and $at list show replay drop" -l password-file -r -F -d "file with RabbitMQ's password"
+complete -c kpxctl -n "$at dead-letters; and $at list show replay drop" -l direct -d 'without the broker'
 complete -c kpxctl -n "$at dead-letters; and $at list replay drop" -l user -x -d 'those of a KNIME user'
 complete -c kpxctl -n "$at dead-letters; and $at list replay drop" -l reason -x -d 'those parked for a reason'
 complete -c kpxctl -n "$at dead-letters; and $at list show" -l json -d 'for programs'

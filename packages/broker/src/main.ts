@@ -7,6 +7,7 @@ import { type Config, readConfig } from './config.js';
 import { askBroker, BrokerRefused, BrokerUnreachable } from './control/client.js';
 import { differences } from './control/difference.js';
 import { ControlServer, type Operations, type Reloaded } from './control/server.js';
+import { serveDeadLetters } from './dead-letters/serve.js';
 import { EXIT } from './exit.js';
 import { MonitorServer } from './http/monitor.js';
 import { brokerJsonSchema } from './schema/texts.js';
@@ -108,6 +109,7 @@ async function openControl(broker: Broker, reload: () => Promise<Reloaded>, log:
     reload,
     start: (user) => broker.startFor(user),
     stop: (user, mode) => broker.stopOf(user, mode),
+    deadLetters: serveDeadLetters(() => broker.config, log),
   };
   try {
     return await ControlServer.open(socket, operations);

@@ -1,7 +1,10 @@
 import { type Command, InvalidArgumentError } from 'commander';
+import { readControlSocket } from '../config.js';
+import { askBroker, BrokerUnreachable } from '../control/client.js';
 import { CONFIG_FILE, openDeadLetters, PASSWORD_FILE } from '../dead-letters/access.js';
 import { drop, list, reasons, replay, show } from '../dead-letters/commands.js';
-import type { DeadLetterQueue } from '../dead-letters/queue.js';
+import { throughBroker } from '../dead-letters/through-broker.js';
+import { type DeadLetters, inHand } from '../dead-letters/work.js';
 import { CommandError, EXIT } from '../exit.js';
 
 const ID = /^[0-9a-f]{4,64}$/;
@@ -9,6 +12,7 @@ const ID = /^[0-9a-f]{4,64}$/;
 interface Options {
   readonly config: string;
   readonly passwordFile?: string;
+  readonly direct?: boolean;
   readonly user?: string;
   readonly reason?: string;
   readonly all?: boolean;
@@ -28,21 +32,21 @@ export function addDeadLetters(program: Command): void {
     );
   const verb = (name: string, summary: string) => withAccess(group.command(name).summary(summary).description(summary));
   withJson(withFilters(verb('list', 'a line for each, oldest first, and how many there are for which reason'))).action((options: Options) =>
-    withQueue(options, (queue) => list(queue, { ids: [], ...filtersOf(options) }, options.json === true)),
+    withLetters(options, (letters) => list(letters, { ids: [], ...filtersOf(options) }, options.json === true)),
   );
   withJson(verb('show', 'one of them with headers, properties and body'))
     .argument('<ID>', 'as list shows it', idOf)
-    .action((id: string, options: Options) => withQueue(options, (queue) => show(queue, id, options.json === true)));
+    .action((id: string, options: Options) => withLetters(options, (letters) => show(letters, id, options.json === true)));
   withSelection(verb('replay', 'put jobs back for another trial')).action((ids: string[], options: Options) => {
     checkOneWay('replay', ids, options);
-    return withQueue(options, (queue) => replay(queue, { ids, ...filtersOf(options) }));
+    return withLetters(options, (letters) => replay(letters, { ids, ...filtersOf(options) }));
   });
   withSelection(verb('drop', 'remove them for good, after a question'))
     .option('--yes', 'without a question')
     .action((ids: string[], options: Options) => {
       checkOneWay('drop', ids, options);
       checkCanAsk(options);
-      return withQueue(options, (queue) => drop(queue, { ids, ...filtersOf(options) }, options.yes !== true));
+      return withLetters(options, (letters) => drop(letters, { ids, ...filtersOf(options) }, options.yes !== true));
     });
   const catalogue = 'every code, what it means, and what to do about it';
   group.command('reasons').summary(catalogue).description(catalogue).action(reasons);
@@ -51,7 +55,8 @@ export function addDeadLetters(program: Command): void {
 const withAccess = (command: Command) =>
   command
     .option('--config <FILE>', 'configuration of kpx-broker', CONFIG_FILE)
-    .option('--password-file <FILE>', `RabbitMQ's password; when not given, amqp.password_file, or ${PASSWORD_FILE}`);
+    .option('--password-file <FILE>', `RabbitMQ's password; when not given, amqp.password_file, or ${PASSWORD_FILE}`)
+    .option('--direct', 'without the broker, also when it runs; so it is with --password-file, too');
 
 const withFilters = (command: Command) =>
   command
@@ -84,13 +89,30 @@ function checkCanAsk({ yes }: Options): void {
   throw new CommandError(EXIT.usage, 'drop asks before it removes anything, and there is no terminal to ask on: say --yes');
 }
 
-/** Connects, and gives root up, before `work` reads the first message. */
-async function withQueue({ config, passwordFile }: Options, work: (queue: DeadLetterQueue) => Promise<void>): Promise<void> {
-  const note = (text: string) => process.stderr.write(`${text}\n`);
-  const queue = await openDeadLetters({ configFile: config, passwordFile, note });
+/** By the running broker, or, where none answers or it is not to be asked, by this process. */
+async function withLetters(options: Options, work: (letters: DeadLetters) => Promise<void>): Promise<void> {
+  const letters = (await byBroker(options)) ?? (await directly(options));
   try {
-    await Promise.race([work(queue), queue.lost]);
+    await Promise.race([work(letters), letters.lost]);
   } finally {
-    await queue.close();
+    await letters.close();
   }
+}
+
+async function byBroker({ config, passwordFile, direct }: Options): Promise<DeadLetters | undefined> {
+  if (direct || passwordFile !== undefined) return undefined;
+  const socket = await readControlSocket(config);
+  try {
+    await askBroker(socket, '/configuration');
+    return throughBroker(socket);
+  } catch (error) {
+    if (!(error instanceof BrokerUnreachable)) throw error;
+    return undefined;
+  }
+}
+
+/** Connects, and gives root up, before the first message is read. */
+async function directly({ config, passwordFile }: Options): Promise<DeadLetters> {
+  const note = (text: string) => process.stderr.write(`${text}\n`);
+  return inHand(await openDeadLetters({ configFile: config, passwordFile, note }));
 }

@@ -85,7 +85,7 @@ class View {
 
   async ask(socket: string, signal: AbortSignal): Promise<void> {
     try {
-      const status = await askStatus(socket, signal);
+      const status = await askStatus(socket, { signal });
       this.#before = this.#problem === undefined ? this.#last : undefined; // it may have counted from zero meanwhile
       this.#last = { status, at: Date.now() };
       this.#problem = undefined;

@@ -12,33 +12,47 @@ export class BrokerUnreachable extends Error {
 /** The broker answers that it cannot answer. The message has its own words. */
 export class BrokerRefused extends Error {
   override name = 'BrokerRefused';
+  /** Of HTTP. */
+  readonly status: number | undefined;
+
+  constructor(message: string, status?: number) {
+    super(message);
+    this.status = status;
+  }
+}
+
+export interface Asking {
+  /** Ends it. */
+  readonly signal?: AbortSignal;
+  /** How long an answer may take, in milliseconds. */
+  readonly timeoutMs?: number;
 }
 
 /** What an answer of 404 means: every path that is asked for is one of the broker of this version. */
 const OLDER =
   'The broker is older than this kpxctl, and does not know of this. Restart it, as after an upgrade: systemctl restart kpx-broker (executors live on).';
 
-/** Asks the running broker. Rejects with {@link BrokerUnreachable} or {@link BrokerRefused}; with the former also when `signal` ends it. */
-export const askBroker = (socketPath: string, path: string, signal?: AbortSignal) => converse(socketPath, 'GET', path, signal);
+/** Asks the running broker. Rejects with {@link BrokerUnreachable} or {@link BrokerRefused}; with the former also when it is ended. */
+export const askBroker = (socketPath: string, path: string, asking?: Asking) => converse(socketPath, 'GET', path, asking);
 
 /** Has the running broker do something. Rejects like {@link askBroker}. */
-export const tellBroker = (socketPath: string, path: string) => converse(socketPath, 'POST', path);
+export const tellBroker = (socketPath: string, path: string, asking?: Asking) => converse(socketPath, 'POST', path, asking);
 
 /** The broker's status. Rejects like {@link askBroker}, also where an older broker says less. */
-export async function askStatus(socketPath: string, signal?: AbortSignal): Promise<Status> {
-  const status = (await askBroker(socketPath, '/status', signal)) as Status;
+export async function askStatus(socketPath: string, asking?: Asking): Promise<Status> {
+  const status = (await askBroker(socketPath, '/status', asking)) as Status;
   if (status.jobs === undefined) throw new BrokerRefused(OLDER);
   return status;
 }
 
-async function converse(socketPath: string, method: 'GET' | 'POST', path: string, signal?: AbortSignal): Promise<unknown> {
+async function converse(socketPath: string, method: 'GET' | 'POST', path: string, asking?: Asking): Promise<unknown> {
   if (socketPath === '') throw new BrokerUnreachable('control.socket is "": the broker answers nowhere');
-  const { status, text } = await send(socketPath, method, path, signal);
+  const { status, text } = await send(socketPath, method, path, asking);
   const body = parsed(text);
   if (body === undefined) throw new BrokerUnreachable(`${socketPath}: what answers there is no broker`);
   if (status === 200) return body;
   if (status === 404) throw new BrokerRefused(OLDER);
-  throw new BrokerRefused((body as { error?: string }).error ?? `the broker answered with status ${status}`);
+  throw new BrokerRefused((body as { error?: string }).error ?? `the broker answered with status ${status}`, status);
 }
 
 function parsed(text: string): unknown {
@@ -54,9 +68,10 @@ interface Answer {
   readonly text: string;
 }
 
-async function send(socketPath: string, method: string, path: string, signal?: AbortSignal): Promise<Answer> {
+async function send(socketPath: string, method: string, path: string, asking: Asking = {}): Promise<Answer> {
+  const { signal, timeoutMs = ANSWER_TIMEOUT_MS } = asking;
   return await new Promise((resolve, reject) => {
-    const asked = request({ socketPath, method, path, timeout: ANSWER_TIMEOUT_MS, ...(signal && { signal }) }, (response) => {
+    const asked = request({ socketPath, method, path, timeout: timeoutMs, ...(signal && { signal }) }, (response) => {
       let text = '';
       response.setEncoding('utf8');
       response.on('data', (chunk: string) => {
@@ -66,7 +81,7 @@ async function send(socketPath: string, method: string, path: string, signal?: A
       response.on('end', () => resolve({ status: response.statusCode ?? 0, text }));
       response.on('error', reject);
     });
-    asked.once('timeout', () => asked.destroy(new Error(`no answer within ${ANSWER_TIMEOUT_MS} ms`)));
+    asked.once('timeout', () => asked.destroy(new Error(`no answer within ${timeoutMs} ms`)));
     asked.once('error', (error: NodeJS.ErrnoException) => reject(new BrokerUnreachable(explain(socketPath, error))));
     asked.end();
   });

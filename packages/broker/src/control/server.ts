@@ -4,12 +4,16 @@ import { connect } from 'node:net';
 import { promisify } from 'node:util';
 import { ConfigError, type KnimeUser, knimeUserSchema, StopMode } from '@kpx/protocol';
 import * as z from 'zod';
+import type { DeadLetterService } from '../dead-letters/serve.js';
+import { STATUS_OF } from '../dead-letters/through-broker.js';
+import type { Way } from '../dead-letters/work.js';
 import type { Explanation } from '../executors/machine.js';
+import { CommandError } from '../exit.js';
 import { closeHttpServer, HttpError, httpServer, json, type Route, type Routes } from '../http/server.js';
 import type { Status, UserDetail } from '../status.js';
 
-/** Each is one question of an operator; a reload waits for confirms, the name service may be slow. */
-const BOUNDS = { connectionsMax: 16, connectionMsMax: 30_000 };
+/** Each is one question of an operator; a look at 10,000 dead letters, and waiting for another one's look, takes longest. */
+const BOUNDS = { connectionsMax: 16, connectionMsMax: 160_000 };
 /** Only the broker's own account, and root, may ask. */
 const SOCKET_MODE = 0o600;
 /** The same, and who is in {@link ADMIN_GROUP}. */
@@ -19,6 +23,9 @@ const ADMIN_GROUP = 'kpx-admin';
 const GETENT_TIMEOUT_MS = 5_000;
 const GROUPS_MAX = 1_000;
 const GROUP_CHARS_MAX = 256;
+/** Of a filter for dead letters. */
+const FILTER_CHARS_MAX = 256;
+const IDS_MAX = 1_000;
 
 /** What came of reading the configuration again. */
 export interface Reloaded {
@@ -42,6 +49,7 @@ export interface Operations {
   start(user: KnimeUser): Promise<Explanation>;
   /** Undefined: there is no executor of this user. */
   stop(user: KnimeUser, mode: StopMode): Promise<Explanation | undefined>;
+  readonly deadLetters: DeadLetterService;
 }
 
 /** A parameter that is given once. */
@@ -51,6 +59,18 @@ const NOTHING = z.strictObject({});
 const ABOUT_USER = z.strictObject({ user });
 const EXPLAIN = z.strictObject({ user, group: z.array(z.string().max(GROUP_CHARS_MAX)).max(GROUPS_MAX).optional() });
 const STOP = z.strictObject({ user, mode: once(z.enum(['graceful', 'kill'])).prefault(['graceful']) });
+const id = z.string().regex(/^[0-9a-f]{4,64}$/, 'expected 4 to 64 of 0-9 a-f');
+const filter = once(z.string().max(FILTER_CHARS_MAX)).optional();
+const selection = { id: z.array(id).max(IDS_MAX).default([]), user: filter, reason: filter };
+const DEAD_LETTERS = z.strictObject(selection);
+const DEAD_LETTER = z.strictObject({ id: once(id) });
+const count = once(
+  z
+    .string()
+    .regex(/^\d{1,9}$/, 'expected a number')
+    .transform(Number),
+);
+const SETTLE = z.strictObject({ ...selection, count, until: once(z.string().max(FILTER_CHARS_MAX)) });
 
 /**
  * HTTP with JSON on a Unix socket. By node:http and not by fastify, whose router makes code from strings: the broker runs under
@@ -132,6 +152,22 @@ function routesOf(operations: Operations): Routes {
       if (!explanation) throw new HttpError(409, `there is no executor of "${user}" on this host`);
       return explanation;
     }),
+    ...deadLetterRoutes(operations.deadLetters),
+  };
+}
+
+function deadLetterRoutes(letters: DeadLetterService): Routes {
+  const refusing = async <T>(work: Promise<T>): Promise<T> =>
+    await work.catch((error: unknown) => {
+      throw error instanceof CommandError ? new HttpError(STATUS_OF[error.exitCode] ?? 503, error.message) : error;
+    });
+  const settle = (way: Way) =>
+    route('POST', SETTLE, ({ id: ids, user, reason, ...seen }) => refusing(letters.settle(way, { ids, user, reason }, seen)));
+  return {
+    '/dead-letters': route('GET', DEAD_LETTERS, ({ id: ids, user, reason }) => refusing(letters.choose({ ids, user, reason }))),
+    '/dead-letter': route('GET', DEAD_LETTER, ({ id }) => refusing(letters.show(id))),
+    '/dead-letters/replay': settle('replay'),
+    '/dead-letters/drop': settle('drop'),
   };
 }
 

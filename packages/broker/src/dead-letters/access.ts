@@ -36,32 +36,36 @@ export interface AccessOptions {
   readonly note: (text: string) => void;
 }
 
-/**
- * Connects as the broker does, for one command at a time, and gives up root before the first message is read: messages come from the
- * network. Throws {@link CommandError} or ConfigError.
- */
+/** For kpxctl: gives up root before the first message is read, as messages come from the network. Throws {@link CommandError} or ConfigError. */
 export async function openDeadLetters({ configFile, passwordFile, note }: AccessOptions): Promise<DeadLetterQueue> {
   const config = await readConfig(configFile).catch((error: unknown) => {
     if (!(error instanceof ConfigError && (error.cause as NodeJS.ErrnoException | undefined)?.code === 'EACCES')) throw error;
     throw new CommandError(
       EXIT.noPermission,
-      `${configFile} cannot be read: EACCES. Run this as root, or as a member of the file's group.`,
+      `${configFile} cannot be read: EACCES. Run this as root, or, while the broker runs, as a member of kpx-admin.`,
     );
   });
   const password_file = passwordFile ?? (config.amqp.password_file || (process.env.CREDENTIALS_DIRECTORY ? '' : PASSWORD_FILE));
   if (password_file !== '') await checkReadable(password_file);
+  const queue = await openQueue({ ...config, amqp: { ...config.amqp, password_file } }, note);
+  leaveRoot();
+  return queue;
+}
+
+/** Connects as the broker does, for one command at a time; `note` is told what is waited for. Throws {@link CommandError}. */
+export async function openQueue(config: Config, note: AccessOptions['note']): Promise<DeadLetterQueue> {
   // Made by the broker when it may be, never by a look at the dead letters.
-  const amqp = { ...config.amqp, password_file, declare: false };
+  const own = { ...config, amqp: { ...config.amqp, declare: false } };
   const deadline = performance.now() + LOCK_TIMEOUT_MS;
   for (let attempt = 0; ; attempt++) {
-    const queue = await tryToOpen({ ...config, amqp });
-    if (queue) {
-      leaveRoot();
-      return queue;
-    }
+    const queue = await tryToOpen(own);
+    if (queue) return queue;
     if (attempt === 0) note('Another kpxctl dead-letters command is at work: waiting for it to end …');
     if (performance.now() > deadline) {
-      throw new CommandError(EXIT.unavailable, `It has not ended within ${LOCK_TIMEOUT_MS / 1_000} s. Try again when it has.`);
+      throw new CommandError(
+        EXIT.unavailable,
+        `Another kpxctl dead-letters command has not ended within ${LOCK_TIMEOUT_MS / 1_000} s. Try again when it has.`,
+      );
     }
     await delay(LOCK_RETRY_MS);
   }

@@ -18,8 +18,8 @@ export function printable(text: string): string {
 /** A value as one line of JSON. */
 export const jsonLine = (value: unknown) => printable(JSON.stringify(value, plain));
 
-/** AMQP has values in headers that JSON has not. */
-function plain(_key: string, value: unknown): unknown {
+/** For JSON.stringify(): AMQP has values in headers that JSON has not. */
+export function plain(_key: string, value: unknown): unknown {
   if (typeof value === 'bigint') return value.toString();
   return isJsonOfBuffer(value) ? Buffer.from(value.data).toString('base64') : value;
 }

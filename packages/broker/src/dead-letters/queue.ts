@@ -81,7 +81,8 @@ export class DeadLetterQueue {
     return problem && `${problem} from exchange "${to}" with routing key "${key}"`;
   }
 
-  drop(message: GetMessage): void {
+  /** As {@link replay}: answers undefined. */
+  drop(message: GetMessage): undefined {
     this.#session.channel.ack(message);
   }
 
