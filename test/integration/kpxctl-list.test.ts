@@ -139,3 +139,31 @@ describe.each([[['list']], [['show', 'alice']]])('kpxctl %s', (command) => {
     });
   });
 });
+
+describe('what a broker says', () => {
+  it('commands no terminal', async () => {
+    const kpx = await installKpx();
+    const hostile = '\u001b]0;owned\u0007\u009b2J\u202e';
+    const shown = '\\u001b]0;owned\\u0007\\u009b2J\\u202e';
+    const user = {
+      ...{ user: hostile, groups: [hostile], rule: hostile, profile: hostile, state: hostile, executor: hostile, held: 0 },
+      ...{ decision: 'forward', why: hostile, since: '2026-11-23T12:00:00.000Z', os_user: hostile },
+    };
+    const changes = [{ at: '2026-11-23T12:00:00.000Z', state: hostile, why: hostile }];
+    const status = { doing: hostile, executors: [], users: [user], jobs: {}, capacity: {} };
+    await answerAt(kpx.controlSocket, {
+      '/status': status,
+      '/configuration': { [hostile]: hostile },
+      '/user?user=alice': {
+        ...user,
+        ...{ process: null, account: { os_user: hostile, uid: 1 }, limits: {}, jobs: {}, changes, failures: changes },
+        last_parked: { at: hostile, reason: hostile, detail: hostile },
+      },
+    });
+    for (const args of [['list'], ['list', '--json'], ['show', 'alice'], ['show', 'alice', '--json'], ['status'], ['status', '--json']]) {
+      const { stdout, stderr } = await run(kpx, ...args);
+      expect([args, `${stdout}${stderr}`]).toEqual([args, expect.stringContaining(shown)]);
+      expect(stdout).not.toMatch(/[^\P{C}\n]/u);
+    }
+  });
+});

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { jobOf } from '../fixtures/jobs.js';
 import { checkout, type Kpx, node } from '../fixtures/kpx.js';
+import { answerAt } from '../fixtures/other-broker.js';
 import { Terminal } from '../fixtures/terminal.js';
 import { installKpx, publish, runKpxctl, startKpx } from './installed-kpx.js';
 
@@ -85,6 +86,25 @@ describe('kpxctl top', () => {
     expect(terminal.screen()).toContain('executors 0 of 40');
     await kpx.startBroker();
     await terminal.shows('answers', (screen) => !screen.includes('no newer answer'));
+  });
+
+  it('lets nothing that the broker says command the terminal', async () => {
+    const kpx = await installKpx();
+    const capacity = { executors: 0, max_executors: 1, starting: 0, max_starting: 1, held: 0, held_max: 1, waiting: 0 };
+    const user = {
+      user: 'alice',
+      state: '\u001b[2Jready',
+      since: null,
+      os_user: null,
+      profile: '',
+      rule: 'none',
+      held: 0,
+      why: '\u001b]0;owned\u0007',
+    };
+    const jobs = { forwarded: 0, deferred: 0, parked: 0, returned: 0 };
+    await answerAt(kpx.controlSocket, { '/status': { doing: '\u001b[9;9Hmoved', executors: [], users: [user], jobs, capacity } });
+    const screen = (await drawn(kpx, new Terminal())).screen();
+    for (const text of ['\\u001b[9;9Hmoved', '\\u001b[2Jready', '\\u001b]0;owned\\u0007']) expect(screen).toContain(text);
   });
 
   it('has colours, but with NO_COLOR', async () => {

@@ -2,7 +2,7 @@ import { knimeUserSchema } from '@kpx/protocol';
 import { type Command, InvalidArgumentError } from 'commander';
 import { readControlSocket } from '../config.js';
 import { askBroker } from '../control/client.js';
-import { printable } from '../dead-letters/format.js';
+import { jsonLine, printable } from '../dead-letters/format.js';
 import type { Explanation } from '../executors/machine.js';
 import { asksBroker, type BrokerOptions } from './broker-options.js';
 import { bold } from './style.js';
@@ -47,7 +47,7 @@ async function explain(user: string, { group = [], config, json }: Options): Pro
   const query = new URLSearchParams({ user });
   for (const name of group) query.append('group', name);
   const explanation = (await askBroker(socket, `/explain?${query}`)) as Explanation;
-  process.stdout.write(json ? `${JSON.stringify(explanation)}\n` : explanationForPeople(explanation));
+  process.stdout.write(json ? `${jsonLine(explanation)}\n` : explanationForPeople(explanation));
 }
 
 /** In words: what becomes of a job now, and why. */

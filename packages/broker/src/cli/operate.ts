@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { readControlSocket } from '../config.js';
 import { tellBroker } from '../control/client.js';
 import type { Reloaded } from '../control/server.js';
+import { jsonLine, printable } from '../dead-letters/format.js';
 import type { Explanation } from '../executors/machine.js';
 import { asksBroker, type BrokerOptions } from './broker-options.js';
 import { explanationForPeople, knimeUser } from './explain.js';
@@ -47,11 +48,11 @@ function told(program: Command, name: string, summary: string): Command {
 
 async function tell(path: string, { config, json }: Options, forPeople: (answer: unknown) => string): Promise<void> {
   const answer = await tellBroker(await readControlSocket(config), path);
-  process.stdout.write(json ? `${JSON.stringify(answer)}\n` : forPeople(answer));
+  process.stdout.write(json ? `${jsonLine(answer)}\n` : forPeople(answer));
 }
 
 function reloaded({ changed, restart }: Reloaded): string {
-  const lines = changed.map((line) => `  ${line}\n`).join('');
+  const lines = changed.map((line) => `  ${printable(line)}\n`).join('');
   const now = changed.length === 0 ? 'Nothing has changed.\n' : `In force (times in ms, memory in bytes):\n${lines}`;
   return restart.length === 0 ? now : `${now}${warning(`With a restart only: ${restart.map((name) => `[${name}]`).join(', ')}`)}\n`;
 }

@@ -71,6 +71,6 @@ function limitsOf({ limits }: UserDetail): string {
 
 function section(title: string, changes: readonly Change[]): string[] {
   if (changes.length === 0) return [];
-  const lines = changes.map(({ at, state, why }) => `  ${at}  ${state.padEnd(8)}  ${printable(why)}`.trimEnd());
+  const lines = changes.map(({ at, state, why }) => printable(`  ${at}  ${state.padEnd(8)}  ${why}`).trimEnd());
   return ['', bold(title), ...lines];
 }

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { readConfig, readControlSocket } from '../config.js';
 import { askBroker } from '../control/client.js';
 import { differences } from '../control/difference.js';
+import { jsonLine, printable } from '../dead-letters/format.js';
 import type { Status } from '../status.js';
 import { asksBroker, type BrokerOptions } from './broker-options.js';
 import { bold, warning } from './style.js';
@@ -24,9 +25,7 @@ async function status({ config, json }: BrokerOptions): Promise<void> {
   const socket = await readControlSocket(config);
   const now = (await askBroker(socket, '/status')) as Status;
   const compared = await compare(config, await askBroker(socket, '/configuration'));
-  process.stdout.write(
-    json ? `${JSON.stringify({ ...now, config_file: { path: config, ...compared } })}\n` : forPeople(now, config, compared),
-  );
+  process.stdout.write(json ? `${jsonLine({ ...now, config_file: { path: config, ...compared } })}\n` : forPeople(now, config, compared));
 }
 
 async function compare(file: string, running: unknown): Promise<Compared> {
@@ -41,7 +40,7 @@ async function compare(file: string, running: unknown): Promise<Compared> {
 
 function forPeople({ doing, draining }: Status, file: string, compared: Compared): string {
   const rows = [
-    ['broker', doing],
+    ['broker', printable(doing)],
     ['starts', draining ? warning('none: the host is being drained') : 'executors, as jobs come'],
     ['file', aboutFile(file, compared)],
   ];
@@ -52,5 +51,5 @@ function aboutFile(file: string, compared: Compared): string {
   if ('unread' in compared) return compared.unread;
   if ('wrong' in compared) return warning(`a reload would refuse it:\n  ${compared.wrong.replaceAll('\n', '\n  ')}`);
   if (compared.changed.length === 0) return `${file} is in force`;
-  return warning(`a reload would change (times in ms, memory in bytes):\n  ${compared.changed.join('\n  ')}`);
+  return warning(`a reload would change (times in ms, memory in bytes):\n  ${compared.changed.map(printable).join('\n  ')}`);
 }

@@ -1,4 +1,5 @@
 import { request } from 'node:http';
+import { printableLines } from '../dead-letters/format.js';
 import type { Status } from '../status.js';
 
 const ANSWER_TIMEOUT_MS = 10_000;
@@ -52,7 +53,8 @@ async function converse(socketPath: string, method: 'GET' | 'POST', path: string
   if (body === undefined) throw new BrokerUnreachable(`${socketPath}: what answers there is no broker`);
   if (status === 200) return body;
   if (status === 404) throw new BrokerRefused(OLDER);
-  throw new BrokerRefused((body as { error?: string }).error ?? `the broker answered with status ${status}`, status);
+  const { error = `the broker answered with status ${status}` } = body as { error?: string };
+  throw new BrokerRefused(printableLines(error), status);
 }
 
 function parsed(text: string): unknown {

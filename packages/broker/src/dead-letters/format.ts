@@ -15,6 +15,9 @@ export function printable(text: string): string {
   );
 }
 
+/** The same of a text of several lines. */
+export const printableLines = (text: string) => text.split('\n').map(printable).join('\n');
+
 /** A value as one line of JSON. */
 export const jsonLine = (value: unknown) => printable(JSON.stringify(value, plain));
 
