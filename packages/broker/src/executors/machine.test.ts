@@ -657,6 +657,24 @@ describe('an executor without work', () => {
   });
 });
 
+it('has the share of a processor that an executor took between two lists, as far as that is known', () => {
+  const share = () => [...machine.running()].map(({ cpuShare }) => cpuShare);
+  makeReady();
+  sample(1_000, ALICE);
+  expect(share()).toEqual([undefined]); // since when it has taken that is not known
+  now += 2_000;
+  sample(2_000, ALICE);
+  expect(share()).toEqual([0.5]);
+  sample(2_000, ALICE); // at the same moment
+  expect(share()).toEqual([0.5]);
+  now += 2_000;
+  sample(2_000, ALICE);
+  expect(share()).toEqual([0]);
+  now += 2_000;
+  sample(0, ALICE); // nobody counts it any more
+  expect(share()).toEqual([undefined]);
+});
+
 it('is looked at twice within the shortest idle_stop there is', () => {
   expect(machine.idleGrainMs).toBeUndefined();
   withPolicy({ idleStopMs: 120_000, rules: [rule({ users: ['alice'], idleStopMs: 10_000 })] });

@@ -1,0 +1,133 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { type BootedKpx, BROKER, unitOf } from '../fixtures/booted/kpx.js';
+import { eventually } from '../fixtures/eventually.js';
+import { jobOf } from '../fixtures/jobs.js';
+import { withKpx } from './kpx-of-file.js';
+import { bootedLdap, bootedMachine } from './shared-machine.js';
+
+/* What kpxctl has from systemd: the journal, units and control groups. The rest of it: test/integration/kpxctl-list.test.ts and its neighbours. */
+
+const machine = bootedMachine();
+const ldap = bootedLdap();
+/** Nobody else's. The dot means something where it is not taken literally. */
+const USER = 'log.ger';
+const OTHER = 'logxger';
+const UID = 23_020;
+const DROP_IN = `/etc/systemd/system/${unitOf(USER)}.d`;
+const SAID = 'the executor itself has said this';
+const FORGED = 'somebody else would have it said';
+
+let kpx: BootedKpx;
+
+const kpxctl = (args: string[], user?: string) => machine.run(['/usr/bin/kpxctl', ...args], { allowFailure: true, ...(user && { user }) });
+
+beforeAll(async () => {
+  await ldap.addUser(USER, { uid: UID });
+  await ldap.addUser(OTHER, { uid: UID + 1 });
+  await machine.writeFile(`${DROP_IN}/says.conf`, `[Service]\nExecStartPre=/usr/bin/echo "${SAID}"\n`);
+  await machine.systemctl('daemon-reload');
+  const endKpx = await withKpx({}, async (installed) => {
+    kpx = installed;
+    await kpx.start();
+    await kpx.publish(jobOf(USER, 'l1'));
+    await kpx.jobDone(USER, 'l1');
+    await kpx.publish(jobOf(OTHER, 'o1'));
+    await machine.run(['/usr/bin/logger', '--journald'], { user: OTHER, input: `MESSAGE=${FORGED}\nKPX_OS_USER=${USER}\n` });
+    await machine.run(['/usr/bin/journalctl', '--sync']);
+  });
+  return async () => {
+    await endKpx();
+    await machine.remove(DROP_IN);
+    await machine.systemctl('daemon-reload');
+    for (const user of [USER, OTHER]) await ldap.deleteUser(user);
+  };
+});
+
+it('kpxctl show names the unit of an executor', async () => {
+  const { stdout } = await kpxctl(['show', USER, '--json']);
+  expect(JSON.parse(stdout)).toMatchObject({ unit: unitOf(USER), account: { os_user: USER, uid: UID } });
+  expect((await kpxctl(['show', USER])).stdout).toContain(`\nunit       ${unitOf(USER)}\n`);
+});
+
+describe('kpxctl logs', () => {
+  it("has what the user's executor has written, and nothing that others would have it say", async () => {
+    const { exitCode, stdout, stderr } = await kpxctl(['logs', USER]);
+    expect([exitCode, stderr]).toEqual([0, '']);
+    expect(stdout).toMatch(new RegExp(` kpx-executor\\[\\d+\\]: ${SAID}$`, 'm'));
+    expect(stdout).not.toContain(FORGED);
+    expect((await kpxctl(['logs', '--lines', '1', USER])).stdout.trimEnd().split('\n')).toHaveLength(1);
+    expect((await kpxctl(['logs', '--since', '2 days ago', USER])).stdout).toContain(SAID);
+  });
+
+  it('has what broker and helper say of the user, and of no other, with --kpx', async () => {
+    const { exitCode, stdout } = await kpxctl(['logs', '--kpx', USER]);
+    expect(exitCode).toBe(0);
+    const lines = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(lines).toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({ program: 'kpx-broker', user: USER, state: 'ready' }),
+        expect.objectContaining({ program: 'kpx-privhelper', knime_user: USER, verb: 'spawnExecutor', decision: 'done' }),
+      ]),
+    );
+    for (const { user, knime_user } of lines) expect(user ?? knime_user).toBe(USER);
+    const none = { exitCode: 66, stderr: 'journalctl has found nothing about "carol".\n' };
+    expect(await kpxctl(['logs', '--kpx', 'carol'])).toMatchObject(none);
+  });
+
+  it('goes on with what is written, and ends with Ctrl-C as with success', async () => {
+    const following = await machine.start(['/usr/bin/kpxctl', 'logs', '--follow', USER]);
+    let said = '';
+    following.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      said += text;
+    });
+    const ended = new Promise((resolve) => following.once('exit', resolve));
+    await eventually('it follows', () => said.includes(SAID));
+    await machine.run(['/usr/bin/logger', '--journald'], { user: USER, input: `MESSAGE=and this\nKPX_OS_USER=${USER}\n` });
+    await eventually('the new line', () => said.includes('and this'));
+    // A terminal sends it to both, kpxctl and what it runs.
+    await machine.run(['/usr/bin/pkill', '--signal', 'INT', '--full', '--', ' --follow ']);
+    expect(await ended).toBe(0);
+  });
+
+  it('says that the journal may not be read, or that there is no journalctl', async () => {
+    expect(await kpxctl(['logs', USER], OTHER)).toMatchObject({
+      exitCode: 77,
+      stdout: '',
+      stderr: expect.stringMatching(/\nThe journal may not be read: run this as root, or as a member of the group systemd-journal\.\n$/),
+    });
+    const without = ['/usr/bin/systemd-run', '--quiet', '--pipe', '--wait', '--property=InaccessiblePaths=/usr/bin/journalctl'];
+    expect(await machine.run([...without, '/usr/bin/kpxctl', 'logs', USER], { allowFailure: true })).toMatchObject({
+      exitCode: 69,
+      stderr: '/usr/bin/journalctl cannot be run (EACCES): the logs are where this system keeps them.\n',
+    });
+  });
+
+  it('judges what it is given, and says where journalctl refuses it', async () => {
+    expect(await kpxctl(['logs', '--lines', '0', USER])).toMatchObject({
+      exitCode: 64,
+      stderr: expect.stringContaining('Expected 1 to 1000000.'),
+    });
+    expect(await kpxctl(['logs', '--since', '--vacuum-size=1', USER])).toMatchObject({
+      exitCode: 69,
+      stderr: expect.stringMatching(/^Failed to parse timestamp: --vacuum-size=1\njournalctl has ended with exit code 1\.\n$/),
+    });
+  });
+
+  it('takes the account of the user’s name where the broker knows of none, or does not answer', async () => {
+    const why = 'No executor of "Nobody.here" is known, and there is no account "nobody.here".';
+    expect(await kpxctl(['logs', 'Nobody.here'])).toMatchObject({ exitCode: 66, stderr: expect.stringContaining(why) });
+    await machine.systemctl('stop', BROKER);
+    const { exitCode, stdout, stderr } = await kpxctl(['logs', 'Log.ger']);
+    await kpx.mark();
+    await machine.systemctl('start', BROKER);
+    await kpx.inUse();
+    expect([exitCode, stderr]).toEqual([
+      0,
+      expect.stringMatching(/^The broker does not say .*the broker does not run.*: taking "log\.ger"\.\n$/),
+    ]);
+    expect(stdout).toContain(SAID);
+  });
+});
