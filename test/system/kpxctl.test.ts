@@ -49,6 +49,22 @@ it('kpxctl show names the unit of an executor', async () => {
   expect((await kpxctl(['show', USER])).stdout).toContain(`\nunit       ${unitOf(USER)}\n`);
 });
 
+it('kpxctl dead-letters is for members of kpx-admin: the unit has the password, and may do it', async () => {
+  await kpx.publish({ body: Buffer.from('{'), properties: { messageId: 'nonsense' } });
+  await eventually('the job is parked', async () => ((await kpx.vhost.queueDepth('kpx.dead-letter'))?.messages ?? 0) === 1);
+  const gid = (await machine.run(['/usr/bin/getent', 'group', 'kpx-admin'])).stdout.split(':')[2];
+  const asAdmin = ['/usr/bin/setpriv', `--reuid=${UID}`, `--regid=${gid}`, '--clear-groups', '--', '/usr/bin/kpxctl', 'dead-letters'];
+  expect(JSON.parse((await machine.run([...asAdmin, 'list', '--json'])).stdout)).toMatchObject({
+    reason: 'BODY_NOT_JSON',
+    job: 'nonsense',
+  });
+  expect((await machine.run([...asAdmin, 'drop', '--all', '--yes'])).stdout).toMatch(/\nDropped: 1 of 1 dead letter\.\n$/);
+  expect(await machine.run([...asAdmin, 'list', '--direct'], { allowFailure: true })).toMatchObject({
+    exitCode: 77,
+    stderr: expect.stringContaining('as a member of kpx-admin'),
+  });
+});
+
 describe('kpxctl logs', () => {
   it("has what the user's executor has written, and nothing that others would have it say", async () => {
     const { exitCode, stdout, stderr } = await kpxctl(['logs', USER]);
