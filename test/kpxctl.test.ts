@@ -58,7 +58,8 @@ describe.each(all.map((verb) => [verb.words.join(' ') || 'kpxctl alone', verb] a
       for (const option of options) {
         const condition = words.length > 1 ? '^"\\$at dead-letters; and \\$at( [^" ]+)*' : '^"\\$at( [^"; ]+)*';
         const offering = lines.filter(
-          (line) => line.includes(` -l ${option.slice(2)} `) && new RegExp(`${condition} ${words.at(-1)}[ ;"]`).test(line.split(' -n ')[1] ?? ''),
+          (line) =>
+            line.includes(` -l ${option.slice(2)} `) && new RegExp(`${condition} ${words.at(-1)}[ ;"]`).test(line.split(' -n ')[1] ?? ''),
         );
         expect([option, offering.length]).toEqual([option, 1]);
       }
