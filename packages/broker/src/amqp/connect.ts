@@ -10,8 +10,8 @@ const HEARTBEAT_S = 15;
 /** Frame size asked of the server, in bytes; bodies come in as many frames as they need. */
 const FRAME_BYTES_MAX = 128 * 1024;
 
-/** Connects to one URL. Throws an Error without secrets that says what an operator can do. */
-export async function connect(url: string, config: Config['amqp'], host: string): Promise<ChannelModel> {
+/** Connects to one URL. Throws an Error without secrets that says what an operator can do; its cause has Node's code. */
+export async function connect(url: string, config: Config['amqp'], host: string, password = readPassword): Promise<ChannelModel> {
   const { protocol, hostname, port, username, pathname } = new URL(url);
   const ca = config.tls.ca_file === '' ? undefined : [await readCa(config.tls.ca_file)];
   const target = {
@@ -19,7 +19,7 @@ export async function connect(url: string, config: Config['amqp'], host: string)
     hostname: hostname.replace(/^\[|\]$/g, ''),
     port: port === '' ? (protocol === 'amqps:' ? 5671 : 5672) : Number(port),
     username: decodeURIComponent(username),
-    password: await readPassword(config),
+    password: await password(config),
     vhost: pathname.slice(1), // amqplib decodes it; empty is "/"
     heartbeat: HEARTBEAT_S,
     frameMax: FRAME_BYTES_MAX,

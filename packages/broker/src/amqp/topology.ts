@@ -1,4 +1,4 @@
-import type { Channel, ChannelModel } from 'amqplib';
+import type { Channel, ChannelModel, Options } from 'amqplib';
 import type { Config } from '../config.js';
 import { DELAYS_MS, type DelayMs } from '../policy/policy.js';
 
@@ -47,9 +47,14 @@ export async function checkKnimeTopology(
  * sent there stay unacknowledged, not lost; deleting the queue mends it.
  */
 export async function declareOwnQueues(channel: Channel, queue: string): Promise<void> {
-  await channel.assertQueue(DEAD_LETTER_QUEUE, { durable: true, arguments: { 'x-queue-type': 'quorum' } });
-  for (const delayMs of DELAYS_MS) {
-    await channel.assertQueue(delayQueue(queue, delayMs), {
+  for (const [name, options] of ownQueues(queue)) await channel.assertQueue(name, options);
+}
+
+/** Their names, and what they are declared with, for the job queue `queue`. */
+export function ownQueues(queue: string): [name: string, options: Options.AssertQueue][] {
+  const delays = DELAYS_MS.map((delayMs): [string, Options.AssertQueue] => [
+    delayQueue(queue, delayMs),
+    {
       durable: true,
       arguments: {
         'x-queue-type': 'quorum',
@@ -59,6 +64,7 @@ export async function declareOwnQueues(channel: Channel, queue: string): Promise
         'x-dead-letter-strategy': 'at-least-once',
         'x-overflow': 'reject-publish', // at-least-once asks for it
       },
-    });
-  }
+    },
+  ]);
+  return [[DEAD_LETTER_QUEUE, { durable: true, arguments: { 'x-queue-type': 'quorum' } }], ...delays];
 }

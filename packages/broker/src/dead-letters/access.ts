@@ -6,6 +6,7 @@ import { ConfigError } from '@kpx/protocol';
 import { AmqpSession } from '../amqp/session.js';
 import { type Config, readConfig } from '../config.js';
 import { CommandError, EXIT } from '../exit.js';
+import { leaveRoot } from '../leave-root.js';
 import { DeadLetterQueue } from './queue.js';
 
 export const CONFIG_FILE = '/etc/kpx/broker.toml';
@@ -24,9 +25,6 @@ const LOCK_TIMEOUT_MS = 60_000;
 const LOCK_RETRY_MS = 300;
 /** AMQP 0-9-1, RESOURCE_LOCKED. */
 const RESOURCE_LOCKED = 405;
-
-/** User and group "nobody" of every Linux. */
-const NOBODY = 65_534;
 
 export interface AccessOptions {
   readonly configFile: string;
@@ -127,29 +125,4 @@ function refusal(failures: readonly string[], { password_file }: Config['amqp'])
     EXIT.unavailable,
     `${what}\nCheck that RabbitMQ runs and that amqp.urls, amqp.queue and amqp.exchange are right.`,
   );
-}
-
-/** For good: what follows reads what the network has sent. Throws {@link CommandError} when it does not work. */
-function leaveRoot(): void {
-  if (process.getuid?.() !== 0) return;
-  // Terminals are opened anew by Node, which nobody may not.
-  void [process.stdin.isTTY, process.stdout.isTTY, process.stderr.isTTY];
-  try {
-    process.setgroups?.([]);
-    process.setgid?.(NOBODY);
-    process.setuid?.(NOBODY);
-  } catch (error) {
-    const why = (error as Error).message;
-    throw new CommandError(EXIT.noPermission, `Root cannot be given up (${why}). Run this as the broker's account, with --password-file.`);
-  }
-  if (canBeRoot()) throw new CommandError(EXIT.noPermission, 'Root was given up and could be had again: not going on.');
-}
-
-function canBeRoot(): boolean {
-  try {
-    process.setuid?.(0);
-    return true;
-  } catch {
-    return false;
-  }
 }
