@@ -17,13 +17,17 @@ const read = (file: string) => readFileSync(`${root}${file}`, 'utf8');
 /** kpxctl writes a configuration of the helper, and judges it as the helper will. It is no part of the broker's own program. */
 const WRITES_THE_HELPERS_CONFIGURATION = 'packages/broker/src/cli/import-config/conversion.ts';
 
+/** So do these, which say beforehand what the helper will say: by its own judgement and its own commands, so that both say the same. */
+const JUDGES_AS_THE_HELPER = /^packages\/broker\/src\/cli\/(doctor\/|orphans\.ts$|name-service\.ts$)/;
+const mayKnowTheHelper = (file: string) => file === WRITES_THE_HELPERS_CONFIGURATION || JUDGES_AS_THE_HELPER.test(file);
+
 describe('packages keep apart', () => {
   it.each([
     ['protocol', /@kpx\/|\/(broker|privhelper)\//],
     ['privhelper', /@kpx\/broker|\/broker\//],
     ['broker', /@kpx\/privhelper|\/privhelper\//],
   ])('%s imports nothing that it must not', (name, forbidden) => {
-    const own = files.filter((file) => file.startsWith(`packages/${name}/`) && file !== WRITES_THE_HELPERS_CONFIGURATION);
+    const own = files.filter((file) => file.startsWith(`packages/${name}/`) && !mayKnowTheHelper(file));
     expect(own.length).toBeGreaterThan(5);
     for (const file of own) {
       for (const [, from = ''] of read(file).matchAll(/(?:from|import)\s*\(?'([^']+)'/g))
@@ -74,11 +78,21 @@ it('has a test for every error that the helper answers with', () => {
   expect(codes.filter((code) => !tests.some((text) => text.includes(`'${code}'`)))).toEqual([]);
 });
 
-it('of the helper, its configuration alone is known to kpxctl, and nothing to the broker', () => {
-  const imported = [...read(WRITES_THE_HELPERS_CONFIGURATION).matchAll(/'(@kpx\/privhelper[^']*)'/g)].map(([, from]) => from);
-  expect(imported).toEqual(['@kpx/privhelper/environment']);
-  const importers = files.filter((file) => !file.endsWith('.test.ts') && read(file).includes('import-config/'));
-  expect(importers).toEqual(['packages/broker/src/cli/program.ts']);
+it('of the helper, kpxctl knows the configuration, and for its looks the judgement; the broker knows nothing', () => {
+  const importedBy = (file: string) => [...read(file).matchAll(/'(@kpx\/privhelper[^']*)'/g)].map(([, from = '']) => from);
+  expect(importedBy(WRITES_THE_HELPERS_CONFIGURATION)).toEqual(['@kpx/privhelper/environment']);
+  const judging = files.filter((file) => JUDGES_AS_THE_HELPER.test(file));
+  const judged = new Set(judging.flatMap(importedBy));
+  expect([...judged].sort()).toEqual([
+    '@kpx/privhelper/accounts',
+    '@kpx/privhelper/config',
+    '@kpx/privhelper/environment',
+    ...['acl', 'command', 'directory', 'name-service', 'trusted-file'].map((name) => `@kpx/privhelper/system/${name}`),
+  ]);
+  const ofKpxctl = /'[^']*\/(import-config|doctor)\/|\/(orphans|name-service)\.js'/;
+  const importers = files.filter((file) => file.startsWith('packages/broker/') && !file.endsWith('.test.ts') && ofKpxctl.test(read(file)));
+  const outside = importers.filter((file) => !mayKnowTheHelper(file));
+  expect(outside).toEqual(['packages/broker/src/cli/program.ts']);
 });
 
 describe('code that must not be there', () => {

@@ -5,7 +5,7 @@ _kpxctl() {
     local access='--config --password-file --direct' filters='--user --reason'
     COMPREPLY=()
     case $previous in
-    --config | --password-file)
+    --config | --password-file | --helper-config)
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
         return
         ;;
@@ -26,7 +26,7 @@ _kpxctl() {
         ;;
     esac
     if ((COMP_CWORD == 1)); then
-        words='status list show top logs explain drain resume reload start stop dead-letters import-config'
+        words='status list show top logs explain drain resume reload start stop dead-letters doctor orphans import-config'
     elif [[ ${COMP_WORDS[1]} == dead-letters ]]; then
         case ${COMP_WORDS[2]} in
         list) words="$access $filters --json" ;;
@@ -45,6 +45,8 @@ _kpxctl() {
         logs) words='--follow --lines --since --kpx --config' ;;
         stop) words='--config --json --kill' ;;
         explain) words='--group --config --json' ;;
+        doctor) words="--user --helper-config $access --json" ;;
+        orphans) words='--size --helper-config --json' ;;
         import-config) words='--output-dir --force --json' ;;
         esac
         [[ ${COMP_WORDS[1]} == import-config && $current != -* ]] && mapfile -t COMPREPLY < <(compgen -f -- "$current")

@@ -18,6 +18,8 @@ complete -c kpxctl -n __fish_use_subcommand -a reload -d 'read the configuration
 complete -c kpxctl -n __fish_use_subcommand -a start -d 'start an executor'
 complete -c kpxctl -n __fish_use_subcommand -a stop -d 'end an executor'
 complete -c kpxctl -n __fish_use_subcommand -a dead-letters -d 'the jobs that could not be run'
+complete -c kpxctl -n __fish_use_subcommand -a doctor -d 'look at the whole set-up'
+complete -c kpxctl -n __fish_use_subcommand -a orphans -d 'directories of accounts that are gone'
 complete -c kpxctl -n __fish_use_subcommand -a import-config -d 'take over the settings of the script before kpx'
 
 complete -c kpxctl -n "$at status list show top logs explain drain resume reload start stop; and not $at dead-letters" -l config -r -F -d 'configuration of kpx-broker'
@@ -31,6 +33,12 @@ complete -c kpxctl -n "$at logs" -l since -x -d 'those since then'
 complete -c kpxctl -n "$at logs" -l kpx -d 'what kpx says of the user'
 complete -c kpxctl -n "$at stop" -l kill -d 'by force'
 complete -c kpxctl -n "$at explain" -l group -x -a '(__fish_complete_groups)' -d 'as if in this OS group'
+complete -c kpxctl -n "$at doctor" -l user -x -d 'also whether this KNIME user can get an executor'
+complete -c kpxctl -n "$at doctor" -l config -r -F -d 'configuration of kpx-broker'
+complete -c kpxctl -n "$at doctor" -l password-file -r -F -d "file with RabbitMQ's password"
+complete -c kpxctl -n "$at doctor orphans" -l helper-config -r -F -d 'configuration of kpx-privhelper'
+complete -c kpxctl -n "$at doctor orphans" -l json -d 'for programs'
+complete -c kpxctl -n "$at orphans" -l size -d 'also how much is in them'
 complete -c kpxctl -n "$at import-config" -F
 complete -c kpxctl -n "$at import-config" -l output-dir -x -a '(__fish_complete_directories)' -d 'made new'
 complete -c kpxctl -n "$at import-config" -l force -d 'replace an earlier import'

@@ -1,10 +1,12 @@
 import { Command } from 'commander';
 import { addDeadLetters } from './dead-letters.js';
+import { addDoctor } from './doctor/command.js';
 import { addExplain } from './explain.js';
 import { addImportConfig } from './import-config/command.js';
 import { addList } from './list.js';
 import { addLogs } from './logs.js';
 import { addOperate } from './operate.js';
+import { addOrphans } from './orphans.js';
 import { addShow } from './show.js';
 import { addStatus } from './status.js';
 import { bold } from './style.js';
@@ -30,9 +32,11 @@ export function kpxctl(): Command {
   addExplain(program);
   addOperate(program);
   addDeadLetters(program);
+  addDoctor(program);
+  addOrphans(program);
   addImportConfig(program);
   return program;
 }
 
 const EXIT_CODES = `Exit codes: 0 done, 64 wrong usage, 65 wrong settings of the original, 66 no such file, account or dead letter, 69 no broker answers or it cannot tell,
-73 a directory cannot be made, 77 not permitted, 78 wrong configuration.`;
+73 a directory cannot be made, 77 not permitted, 78 wrong configuration, or a check of the doctor has failed.`;

@@ -6,3 +6,5 @@ const coloured = (text: string, style: Parameters<typeof styleText>[0]) =>
 
 export const bold = (text: string) => coloured(text, 'bold');
 export const warning = (text: string) => coloured(text, 'yellow');
+export const failure = (text: string) => coloured(text, 'red');
+export const success = (text: string) => coloured(text, 'green');

@@ -44,7 +44,8 @@ export async function closedOnError(handle: FileHandle, judge: (status: Stats) =
   }
 }
 
-function judgeTrusted({ uid, mode }: Stats, path: string): void {
+/** Throws DIRECTORY_UNSAFE for a directory that others than root can change. */
+export function judgeTrusted({ uid, mode }: Pick<Stats, 'uid' | 'mode'>, path: string): void {
   if (uid !== 0) throw new KpxError('DIRECTORY_UNSAFE', `${path} belongs to uid ${uid}, expected root`);
   if (mode & GROUP_OR_OTHER_WRITE) throw new KpxError('DIRECTORY_UNSAFE', `${path} is writable by others than root`);
 }

@@ -1,0 +1,63 @@
+/** How long one check may take before it counts as failed, in milliseconds: others do not wait for it. */
+export const CHECK_TIMEOUT_MS = 30_000;
+
+/** What a check says: what was seen, and what to do about it where something is to be done. */
+export type Verdict =
+  | { readonly result: 'ok' | 'skipped'; readonly seen: string }
+  | { readonly result: 'warn' | 'fail'; readonly seen: string; readonly mend: string };
+
+/** One thing that is looked at, apart from all others. */
+export interface Check {
+  /** Always the same for the same thing: programs go by it. */
+  readonly name: string;
+  /** What to do when {@link look} throws an Error, or hangs. */
+  readonly mend: string;
+  /** Throws {@link Unseen}, or any other Error for what is wrong. `signal` aborts when nobody waits any more. */
+  look(signal: AbortSignal): Promise<Verdict>;
+}
+
+export type Finding = { readonly name: string } & Verdict;
+
+export const ok = (seen: string): Verdict => ({ result: 'ok', seen });
+export const warn = (seen: string, mend: string): Verdict => ({ result: 'warn', seen, mend });
+export const fail = (seen: string, mend: string): Verdict => ({ result: 'fail', seen, mend });
+
+/** It cannot be looked at, and why that is no fault of its own. */
+export class Unseen extends Error {
+  override name = 'Unseen';
+}
+
+export const ASK_AS_ROOT = 'ask as root';
+
+/** All at once, in their order. Never rejects, and takes no longer than {@link CHECK_TIMEOUT_MS}. */
+export async function examine(checks: readonly Check[]): Promise<Finding[]> {
+  return await Promise.all(checks.map(async (check) => ({ name: check.name, ...(await bounded(check)) })));
+}
+
+async function bounded({ look, mend }: Check): Promise<Verdict> {
+  const hung = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<Verdict>((resolve) => {
+    timer = setTimeout(() => {
+      resolve(fail(`no answer within ${CHECK_TIMEOUT_MS / 1_000} s`, mend));
+      hung.abort();
+    }, CHECK_TIMEOUT_MS);
+  });
+  try {
+    return await Promise.race([look(hung.signal), late]);
+  } catch (error) {
+    const { message } = error as Error;
+    return error instanceof Unseen ? { result: 'skipped', seen: message } : fail(message, mend);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Asked for several times, done once. */
+export function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined;
+  return () => {
+    made ??= make();
+    return made;
+  };
+}

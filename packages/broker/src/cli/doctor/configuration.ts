@@ -1,0 +1,117 @@
+import { stat } from 'node:fs/promises';
+import { readConfig as readHelperConfig } from '@kpx/privhelper/config';
+import { MSGQ_BYTES_MAX } from '@kpx/privhelper/environment';
+import { readTrustedFile } from '@kpx/privhelper/system/trusted-file';
+import { CONFIG_BYTES_MAX } from '@kpx/protocol';
+import { readConfig as readBrokerConfig } from '../../config.js';
+import { PASSWORD_FILE } from '../../dead-letters/access.js';
+import { ASK_AS_ROOT, type Check, ok, Unseen, warn } from './check.js';
+import { BROKER_ACCOUNT, type Scene } from './scene.js';
+
+/** Longest password that is believed to be one, in bytes. */
+const PASSWORD_BYTES_MAX = 4_096;
+const OTHERS_READ = 0o004;
+const GROUP_READ = 0o040;
+
+/** Both configurations and both secrets: are they there, valid, and nobody else's to write or read? */
+export const configurationChecks = (scene: Scene): Check[] => [
+  brokerFile(scene),
+  helperFile(scene),
+  ...(scene.passwordFile === undefined ? [passwordFile(scene)] : []),
+  msgqFile(scene),
+];
+
+const brokerFile = ({ brokerFile: file, brokerAccount, isRoot }: Scene): Check => ({
+  name: 'broker.toml',
+  mend: `Mend ${file}: kpx-broker --config ${file} --check has every problem; "man kpx-broker.toml" has every key.`,
+  look: async () => {
+    if (!isRoot) await readable(file);
+    await readBrokerConfig(file);
+    const owner = `chown root:${BROKER_ACCOUNT} ${file} && chmod 0640 ${file}`;
+    const { gid, mode, uid } = await stat(file);
+    const broker = await brokerAccount();
+    const mayRead = (mode & OTHERS_READ) !== 0 || (gid === broker.gid && (mode & GROUP_READ) !== 0) || uid === broker.uid;
+    if (!mayRead) return { result: 'fail', seen: `${file} is valid, but ${BROKER_ACCOUNT} may not read it`, mend: `${owner}.` };
+    try {
+      await readTrustedFile(file, 'public', CONFIG_BYTES_MAX);
+    } catch (error) {
+      return { result: 'fail', seen: (error as Error).message, mend: `${owner}; the directories above must be root's, too.` };
+    }
+    return ok(`${file} is valid, and root's alone to write`);
+  },
+});
+
+async function readable(file: string): Promise<void> {
+  await stat(file)
+    .then(() => readTrustedFile(file, 'public', CONFIG_BYTES_MAX))
+    .catch((error: Error) => {
+      if (/EACCES/.test(error.message)) throw new Unseen(ASK_AS_ROOT);
+    });
+}
+
+const helperFile = ({ helperFile: file, isRoot }: Scene): Check => ({
+  name: 'privhelper.toml',
+  mend: `Mend ${file}: kpx-privhelper --config ${file} --check has every problem. It must be root's and writable by nobody else (chown root:root, chmod 0600), and so must the directories above.`,
+  look: async () => {
+    if (!isRoot) throw new Unseen(ASK_AS_ROOT);
+    await readHelperConfig(file);
+    return ok(`${file} is valid, and root's alone to write`);
+  },
+});
+
+/** A line that is a secret of root's. */
+async function secretIn(file: string, bytesMax: number, isRoot: boolean): Promise<string> {
+  if (!isRoot) throw new Unseen(ASK_AS_ROOT);
+  const secret = (await readTrustedFile(file, 'secret', bytesMax)).replace(/\r?\n$/, '');
+  if (secret === '') throw new Error(`${file} is empty`);
+  if (/[\r\n]/.test(secret)) throw new Error(`${file} has more than one line`);
+  return secret;
+}
+
+/** With `amqp.password_file` it is the broker's own, and is looked at where the broker's login is tried. */
+const passwordFile = ({ broker, isRoot }: Scene): Check => ({
+  name: 'amqp-password',
+  mend: `Write RabbitMQ's password of the broker, on one line, into ${PASSWORD_FILE}: install -m 0600 /dev/null ${PASSWORD_FILE}, then an editor. Then: systemctl restart kpx-broker.`,
+  look: async () => {
+    const { password_file } = (await broker()).amqp;
+    if (password_file !== '') return ok(`amqp.password_file is ${password_file}`);
+    await secretIn(PASSWORD_FILE, PASSWORD_BYTES_MAX, isRoot);
+    return ok(`${PASSWORD_FILE} has one line, and is root's alone to read`);
+  },
+});
+
+const msgqFile = ({ helper, broker, isRoot }: Scene): Check => ({
+  name: 'executor-msgq',
+  mend: 'Write the value of KNIME_EXECUTOR_MSGQ, amqp://USER:PASSWORD@HOST/VHOST on one line, into executor.msgq_file, /etc/kpx/executor-msgq when it is not set: install -m 0600 /dev/null FILE, then an editor.',
+  look: async () => {
+    const { msgq_file: file } = (await helper()).executor;
+    const { username, password, pathname } = firstUrl(file, await secretIn(file, MSGQ_BYTES_MAX, isRoot));
+    if (username === '' || password === '') throw new Error(`${file}: the first URL has no user or no password`);
+    const { urls } = (await broker()).amqp;
+    const ofBroker = urls.map((url) => new URL(url));
+    if (ofBroker.some((url) => url.username === username)) {
+      const seen = `${file} has an address with the broker's own user "${decodeURIComponent(username)}"`;
+      return warn(
+        seen,
+        'Give executors a user of their own, with fewer permissions: every KNIME user can read this password (install.md, "RabbitMQ\'s users").',
+      );
+    }
+    if (ofBroker.every((url) => url.pathname !== pathname))
+      return warn(
+        `${file} has another virtual host than amqp.urls of the broker`,
+        'Executors and broker have to use the same queue: name the same virtual host in both.',
+      );
+    return ok(`${file} has an address with the user "${decodeURIComponent(username)}", and is root's alone to read`);
+  },
+});
+
+/** Of several, the first one has the credentials. Throws an Error that does not quote it. */
+export function firstUrl(file: string, msgq: string): URL {
+  const [first = ''] = msgq.split(',');
+  if (!/^amqps?:\/\/[\x21-\x7e]+$/.test(msgq) || !URL.canParse(first)) {
+    throw new Error(
+      `${file} does not hold one line that starts with amqp:// or amqps:// and is a URL: characters such as @ : / % ? of the password have to be percent-encoded`,
+    );
+  }
+  return new URL(first);
+}

@@ -1,0 +1,33 @@
+import { runCommand } from '@kpx/privhelper/system/command';
+
+/** Properties of a unit, by the names of org.freedesktop.systemd1(5). */
+const PROPERTIES = [
+  'LoadState',
+  'LoadError',
+  'NeedDaemonReload',
+  'ActiveState',
+  'SubState',
+  'UnitFileState',
+  'Result',
+  'ExecMainStatus',
+  'ExecStart',
+  'WorkingDirectory',
+  'EnvironmentFiles',
+  'ReadWritePaths',
+  'IPAddressAllow',
+  'IPAddressDeny',
+] as const;
+
+export type Unit = Readonly<Record<(typeof PROPERTIES)[number], string>>;
+
+/** `/usr/bin/systemctl show --property=… -- UNIT`; properties that it does not have are empty. Throws when PID 1 does not answer. */
+export async function showUnit(unit: string, signal: AbortSignal): Promise<Unit> {
+  const args = ['--no-ask-password', 'show', `--property=${PROPERTIES.join(',')}`, '--', unit];
+  const { exitCode, stdout, stderr } = await runCommand('/usr/bin/systemctl', args, signal);
+  if (exitCode !== 0) throw new Error(`systemd does not answer: ${stderr.trim()}`);
+  const values = new Map(stdout.split('\n').map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]));
+  return Object.fromEntries(PROPERTIES.map((name) => [name, values.get(name) ?? ''])) as Unit;
+}
+
+/** The program of the first command of `ExecStart`; undefined: none. */
+export const programOf = ({ ExecStart }: Unit) => / path=(\/.*?) ; argv\[\]=/.exec(ExecStart)?.[1];
