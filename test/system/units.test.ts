@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { BROKER, SOCKET, TEMPS, unitOf } from '../fixtures/booted/kpx.js';
+import { BROKER, SOCKET, TEMPS, unitOf, WORKSPACES } from '../fixtures/booted/kpx.js';
 import { jobOf } from '../fixtures/jobs.js';
 import { recordCoverage, stopRecording } from './coverage.js';
 import { installPackage, startKpx } from './installed-kpx.js';
@@ -204,7 +204,7 @@ describe('the root helper', () => {
 });
 
 describe('temp directories', () => {
-  it('age by tmpfiles.d: what is old goes, the directory stays with its ACL, and links are not followed', async () => {
+  it('age by tmpfiles.d: what is old goes, the directory stays with its ACL, links are not followed, and workspaces do not age', async () => {
     const kpx = await startKpx();
     await kpx.publish(jobOf('dora', 'd'));
     await kpx.jobDone('dora', 'd');
@@ -218,7 +218,7 @@ describe('temp directories', () => {
     const acl = async () => (await machine.run(['/usr/bin/getfacl', '--absolute-names', `${TEMPS}/dora`])).stdout;
     const before = await acl();
     await machine.run(['/usr/bin/mkdir', '-p', `${TEMPS}/dora/deep/er`], { user: 'dora' });
-    await machine.run(['/usr/bin/touch', `${TEMPS}/dora/deep/er/file`, '/home/dora/precious'], { user: 'dora' });
+    await machine.run(['/usr/bin/touch', `${TEMPS}/dora/deep/er/file`, '/home/dora/precious', `${WORKSPACES}/dora/flow`], { user: 'dora' });
     await machine.run(['/usr/bin/ln', '-s', '/home/dora', `${TEMPS}/dora/link`], { user: 'dora' });
     await clean('30d');
     expect(await machine.exists(`${TEMPS}/dora/deep/er/file`)).toBe(true);
@@ -228,6 +228,7 @@ describe('temp directories', () => {
     };
     await expect.poll(empty, { timeout: 10_000 }).toBe(true);
     expect(await machine.exists('/home/dora/precious')).toBe(true);
+    expect(await machine.exists(`${WORKSPACES}/dora/flow`)).toBe(true);
     expect(await acl()).toBe(before);
   });
 });
