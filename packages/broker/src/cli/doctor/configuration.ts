@@ -5,13 +5,14 @@ import { readTrustedFile } from '@kpx/privhelper/system/trusted-file';
 import { CONFIG_BYTES_MAX } from '@kpx/protocol';
 import { readConfig as readBrokerConfig } from '../../config.js';
 import { PASSWORD_FILE } from '../../dead-letters/access.js';
-import { ASK_AS_ROOT, type Check, ok, Unseen, warn } from './check.js';
+import { ASK_AS_ROOT, type Check, fail, ok, Unseen, type Verdict, warn } from './check.js';
 import { BROKER_ACCOUNT, type Scene } from './scene.js';
 
 /** Longest password that is believed to be one, in bytes. */
 const PASSWORD_BYTES_MAX = 4_096;
 const OTHERS_READ = 0o004;
 const GROUP_READ = 0o040;
+const EVERYBODY = 0o007;
 
 /** Both configurations and both secrets: are they there, valid, and nobody else's to write or read? */
 export const configurationChecks = (scene: Scene): Check[] => [
@@ -68,17 +69,27 @@ async function secretIn(file: string, bytesMax: number, isRoot: boolean): Promis
   return secret;
 }
 
-/** With `amqp.password_file` it is the broker's own, and is looked at where the broker's login is tried. */
+/** With `amqp.password_file` it is the broker's own; whether that can be read is seen where the broker's login is tried. */
 const passwordFile = ({ broker, isRoot }: Scene): Check => ({
   name: 'amqp-password',
   mend: `Write RabbitMQ's password of the broker, on one line, into ${PASSWORD_FILE}: install -m 0600 /dev/null ${PASSWORD_FILE}, then an editor. Then: systemctl restart kpx-broker.`,
   look: async () => {
     const { password_file } = (await broker()).amqp;
-    if (password_file !== '') return ok(`amqp.password_file is ${password_file}`);
+    if (password_file !== '') return await ownPasswordFile(password_file);
     await secretIn(PASSWORD_FILE, PASSWORD_BYTES_MAX, isRoot);
     return ok(`${PASSWORD_FILE} has one line, and is root's alone to read`);
   },
 });
+
+async function ownPasswordFile(file: string): Promise<Verdict> {
+  const status = await stat(file).catch(() => undefined);
+  if (status !== undefined && (status.mode & EVERYBODY) !== 0)
+    return fail(
+      `amqp.password_file ${file} can be used by everybody`,
+      `chown root:${BROKER_ACCOUNT} ${file} && chmod 0640 ${file}, and a new password.`,
+    );
+  return ok(`amqp.password_file is ${file}`);
+}
 
 const msgqFile = ({ helper, broker, isRoot }: Scene): Check => ({
   name: 'executor-msgq',

@@ -111,10 +111,11 @@ async function judgeSpace(path: string, signal: AbortSignal): Promise<Verdict> {
 }
 
 /** To the helper everything is read-only but what its unit says; its own --check runs outside of the unit and cannot see that. */
-const helperMayWrite = ({ helper }: Scene): Check => ({
+const helperMayWrite = ({ helper, underSystemd }: Scene): Check => ({
   name: 'helper may write',
   mend: ELSEWHERE,
   look: async (signal) => {
+    await underSystemd();
     const { workspace_parent, temp_parent, home_parents, create_home } = (await helper()).directories;
     const { LoadState, ReadWritePaths } = await showUnit('kpx-privhelper@0-0-0.service', signal);
     if (LoadState !== 'loaded') throw new Unseen('the unit cannot be loaded');

@@ -15,10 +15,11 @@ const RESTART = `systemctl restart ${SOCKET_UNIT} kpx-broker; where a drop-in is
 
 export const helperChecks = (scene: Scene): Check[] => [socketListens(scene), socketFile(scene)];
 
-const socketListens = ({ brokerUnit }: Scene): Check => ({
+const socketListens = ({ brokerUnit, underSystemd }: Scene): Check => ({
   name: 'helper socket',
   mend: `systemctl restart ${SOCKET_UNIT} kpx-broker`,
   look: async (signal) => {
+    await underSystemd();
     const { LoadState, ActiveState, SubState, Result } = await showUnit(SOCKET_UNIT, signal);
     if (LoadState !== 'loaded') throw new Unseen('the unit cannot be loaded');
     if (ActiveState === 'active') return ok(`systemd listens (${SubState})`);

@@ -24,6 +24,8 @@ export interface Scene {
   readonly isRoot: boolean;
   broker(): Promise<BrokerConfig>;
   helper(): Promise<HelperConfig>;
+  /** Throws {@link Unseen} where executors are no units of systemd, and so neither is the helper's way. */
+  underSystemd(): Promise<void>;
   brokerUnit(): Promise<Unit>;
   brokerAccount(): Promise<PasswdEntry>;
   /** Of {@link user}, judged as the helper will; undefined: nobody was asked about. Throws an Error with the helper's words. */
@@ -47,6 +49,10 @@ export function sceneOf(asked: Asked): Scene {
     isRoot,
     helper,
     broker: once(() => readBrokerConfig(asked.brokerFile).catch(unseen(`${asked.brokerFile} cannot be used`))),
+    underSystemd: once(async () => {
+      const { launcher } = (await helper().catch(() => undefined))?.executor ?? {};
+      if (launcher === 'direct') throw new Unseen('executors are no units here (launcher "direct")');
+    }),
     brokerUnit: once(() => showUnit(BROKER_UNIT, signal).catch(unseen('systemd does not answer'))),
     brokerAccount: once(async () => {
       const account = await lookUpAccount(BROKER_ACCOUNT, signal).catch(unseen('the name service does not answer'));

@@ -32,6 +32,7 @@ const unitsLoad = (scene: Scene): Check => ({
   name: 'units',
   mend: 'Look at what systemctl status and systemd-analyze verify say of the unit, and at its drop-ins: systemctl cat UNIT. An ExecStart= in a drop-in needs an empty "ExecStart=" line before it. After an edit: systemctl daemon-reload.',
   look: async (signal) => {
+    await scene.underSystemd();
     const own = [BROKER_UNIT, 'kpx-privhelper.socket', 'kpx-privhelper@0-0-0.service', 'kpx-executors.slice'];
     const units = [...own, ...(await executorUnits(scene))];
     const states = await Promise.all(units.map(async (unit) => ({ unit, ...(await showUnit(unit, signal)) })));
@@ -48,6 +49,7 @@ const unitsAsMeant = (scene: Scene): Check => ({
   name: 'unit settings',
   mend: 'Try systemd-analyze verify by hand.',
   look: async (signal) => {
+    await scene.underSystemd();
     const units = [BROKER_UNIT, ...(await executorUnits(scene))];
     const verify = ['verify', '--man=no', '--generators=no', '--recursive-errors=no', '--', ...units];
     const { stderr } = await runCommand('/usr/bin/systemd-analyze', verify, signal);
@@ -112,10 +114,11 @@ async function judgeProgram(program: string, directory: string, signal: AbortSig
   return ok(`${program} can be executed, and is root's alone to change`);
 }
 
-const environments = ({ isRoot }: Scene): Check => ({
+const environments = ({ isRoot, underSystemd }: Scene): Check => ({
   name: 'environment files',
   mend: `chown -R root:root ${ENVIRONMENTS} && chmod 0700 ${ENVIRONMENTS} && chmod 0600 ${ENVIRONMENTS}/*; then change the executors' password (operate.md): others could read it.`,
   look: async () => {
+    await underSystemd();
     if (!isRoot) throw new Unseen(ASK_AS_ROOT);
     const directory = await stat(ENVIRONMENTS).catch((error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT') return undefined;

@@ -1,0 +1,97 @@
+import { chmodSync, copyFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { OwnCa } from '../fixtures/certificates.js';
+import { freePorts } from '../fixtures/free-ports.js';
+import { Kpx } from '../fixtures/kpx.js';
+import { type RabbitmqServer, startRabbitmq } from '../fixtures/rabbitmq.js';
+import { runKpxctl, startKpx } from './installed-kpx.js';
+
+/* kpxctl doctor where no systemd runs, and where RabbitMQ speaks TLS. On a machine with systemd: test/system/doctor.test.ts. */
+
+interface Finding {
+  readonly name: string;
+  readonly result: string;
+  readonly seen: string;
+  readonly mend?: string;
+}
+
+async function doctor(kpx: Kpx) {
+  const files = ['--config', kpx.brokerConfigFile, '--helper-config', kpx.configFile];
+  const { code, stdout, stderr } = await runKpxctl(['doctor', '--json', ...files]);
+  expect(stderr).toBe('');
+  const checks: Finding[] = JSON.parse(stdout).checks;
+  return { code, checks, failed: checks.filter(({ result }) => result === 'fail') };
+}
+
+it('without systemd, with executors as children of the helper, nothing fails, and what needs systemd is skipped', async () => {
+  const { code, failed, checks } = await doctor(await startKpx());
+  expect({ code, failed }).toEqual({ code: 0, failed: [] });
+  for (const name of ['units', 'helper socket', 'environment files', 'helper may write'])
+    expect(checks.find((check) => check.name === name)).toMatchObject({
+      result: 'skipped',
+      seen: expect.stringContaining('launcher "direct"'),
+    });
+  for (const name of ['permissions', 'helper', "broker's connection", 'workspace ACLs'])
+    expect(checks.find((check) => check.name === name)).toMatchObject({ result: 'ok' });
+});
+
+describe('with TLS', () => {
+  let rabbitmq: RabbitmqServer;
+  let tlsPort = 0;
+  const ca = new OwnCa('kpx-test');
+  const other = new OwnCa('somebody-else');
+  const served = ca.issue('IP:127.0.0.1');
+
+  beforeAll(async () => {
+    [tlsPort = 0] = await freePorts(1);
+    rabbitmq = await startRabbitmq({
+      settings: {
+        'listeners.ssl.local': `127.0.0.1:${tlsPort}`,
+        'ssl_options.cacertfile': ca.file,
+        'ssl_options.certfile': served.certificate,
+        'ssl_options.keyfile': served.key,
+        'ssl_options.verify': 'verify_none',
+      },
+    });
+  });
+  afterAll(() => rabbitmq.remove());
+
+  /** The broker does not run: it is only looked at. */
+  async function installed(caFile: string, host = '127.0.0.1'): Promise<Kpx> {
+    const vhost = await rabbitmq.createKnimeVhost();
+    const url = new URL(vhost.urlWithoutPassword('broker'));
+    url.port = String(tlsPort);
+    url.hostname = host;
+    const urls = [url.href.replace(/^amqp:/, 'amqps:')];
+    const kpx = new Kpx(vhost, { broker: { amqp: { urls, tls: { ca_file: caFile } } } });
+    onTestFinished(() => kpx.stop());
+    await kpx.startHelper();
+    return kpx;
+  }
+  const atTls = (checks: readonly Finding[]) => checks.find(({ name }) => name.startsWith('RabbitMQ at '));
+
+  it('and its CA, RabbitMQ lets the broker in', async () => {
+    expect(atTls((await doctor(await installed(ca.file))).checks)).toMatchObject({ result: 'ok', seen: 'it lets the broker in, with TLS' });
+  });
+
+  it.each([
+    ['of another CA', () => installed(other.file), 'of a CA that is not trusted'],
+    ['for another name', () => installed(ca.file, 'localhost'), 'is for other names than "localhost"'],
+    ['of a CA whose file only root may read', () => installed(rootsOwn(ca.file)), 'cannot be read: EACCES'],
+  ])('a certificate %s fails, and the mend names amqp.tls.ca_file', async (_what, install, seen) => {
+    const { checks, code } = await doctor(await install());
+    expect(code).toBe(78);
+    expect(atTls(checks)).toMatchObject({
+      result: 'fail',
+      seen: expect.stringContaining(seen),
+      mend: expect.stringContaining('amqp.tls.ca_file'),
+    });
+  });
+
+  function rootsOwn(file: string): string {
+    const copy = `${file}.secret`;
+    copyFileSync(file, copy);
+    chmodSync(copy, 0o600);
+    return copy;
+  }
+});
