@@ -1,4 +1,5 @@
-import { stat } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, stat } from 'node:fs/promises';
 import { readConfig as readHelperConfig } from '@kpx/privhelper/config';
 import { MSGQ_BYTES_MAX } from '@kpx/privhelper/environment';
 import { readTrustedFile } from '@kpx/privhelper/system/trusted-file';
@@ -22,32 +23,30 @@ export const configurationChecks = (scene: Scene): Check[] => [
   msgqFile(scene),
 ];
 
-const brokerFile = ({ brokerFile: file, brokerAccount, isRoot }: Scene): Check => ({
+const brokerFile = ({ brokerFile: file, brokerAccount }: Scene): Check => ({
   name: 'broker.toml',
   mend: `Mend ${file}: kpx-broker --config ${file} --check has every problem; "man kpx-broker.toml" has every key.`,
   look: async () => {
-    if (!isRoot) await readable(file);
+    await mustBeReadable(file);
     await readBrokerConfig(file);
     const owner = `chown root:${BROKER_ACCOUNT} ${file} && chmod 0640 ${file}`;
     const { gid, mode, uid } = await stat(file);
     const broker = await brokerAccount();
     const mayRead = (mode & OTHERS_READ) !== 0 || (gid === broker.gid && (mode & GROUP_READ) !== 0) || uid === broker.uid;
-    if (!mayRead) return { result: 'fail', seen: `${file} is valid, but ${BROKER_ACCOUNT} may not read it`, mend: `${owner}.` };
+    if (!mayRead) return fail(`${file} is valid, but ${BROKER_ACCOUNT} may not read it`, owner);
     try {
       await readTrustedFile(file, 'public', CONFIG_BYTES_MAX);
     } catch (error) {
-      return { result: 'fail', seen: (error as Error).message, mend: `${owner}; the directories above must be root's, too.` };
+      return fail((error as Error).message, `${owner}; the directories above must be root's, too.`);
     }
     return ok(`${file} is valid, and root's alone to write`);
   },
 });
 
-async function readable(file: string): Promise<void> {
-  await stat(file)
-    .then(() => readTrustedFile(file, 'public', CONFIG_BYTES_MAX))
-    .catch((error: Error) => {
-      if (/EACCES/.test(error.message)) throw new Unseen(ASK_AS_ROOT);
-    });
+async function mustBeReadable(file: string): Promise<void> {
+  await access(file, constants.R_OK).catch(({ code }: NodeJS.ErrnoException) => {
+    if (code === 'EACCES') throw new Unseen(ASK_AS_ROOT);
+  });
 }
 
 const helperFile = ({ helperFile: file, isRoot }: Scene): Check => ({
