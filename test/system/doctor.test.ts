@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { type BootedKpx, BROKER, TEMPS, WORKSPACES } from '../fixtures/booted/kpx.js';
+import { drainQueue, jobOf } from '../fixtures/jobs.js';
 import { LEAST_PERMISSIONS } from '../fixtures/rabbitmq-access.js';
 import { withKpx } from './kpx-of-file.js';
 import { bootedMachine, bootedRabbitmq } from './shared-machine.js';
@@ -388,6 +389,7 @@ const WARNING: Row[] = [
     'waiting times',
     'policy.job_max_age',
   ],
+  ['a broker that cannot be asked', mute, 'broker', 'control.socket'],
   ['a drained host', drained, 'broker', 'kpxctl resume'],
 ];
 
@@ -424,6 +426,14 @@ async function shortConsumerTimeout() {
   await set('60000');
 }
 
+async function mute() {
+  await restartedAfterwards();
+  await configured({ broker: { control: { socket: '' } } });
+  await kpx.mark();
+  await machine.systemctl('restart', BROKER);
+  await kpx.inUse();
+}
+
 async function drained() {
   onTestFinished(() => run('/usr/bin/kpxctl', 'resume').then(() => {}));
   await run('/usr/bin/kpxctl', 'drain');
@@ -456,7 +466,17 @@ it('asks a helper itself where no broker runs, as the broker’s account', async
   await kpx.mark();
 });
 
-it('leaves everything as it was: no job taken or redelivered, no queue or directory more', async () => {
+it('takes no job: what waits in the queue is neither gone nor redelivered', async () => {
+  await stoppedBroker();
+  await kpx.publish(jobOf('ada', 'kept'));
+  expect((await doctor()).checks.find(({ name }) => name === 'permissions')).toMatchObject({ result: 'ok' });
+  const waiting = await drainQueue(kpx.vhost.url('admin'), 'knime-jobs');
+  expect(waiting.map(({ json, redelivered }) => ({ json, redelivered }))).toEqual([
+    { json: { user: 'ada', job: 'kept' }, redelivered: false },
+  ]);
+});
+
+it('leaves everything as it was: no queue and no directory more', async () => {
   const look = async () => ({
     queues: (await kpx.vhost.server.api<{ name: string }[]>('GET', `queues/${kpx.vhost.vhost}?disable_stats=true&enable_queue_totals=true`))
       .map(({ name }) => name)

@@ -57,6 +57,8 @@ async function whyNotRunning(scene: Scene, why: string) {
   const { ActiveState, SubState, UnitFileState, Result, ExecMainStatus } = unit;
   if (ActiveState === 'inactive' && UnitFileState !== 'enabled')
     return warn('it does not run, and is not enabled', 'When the rest is well: systemctl enable --now kpx-broker.service');
+  if (ActiveState === 'active' && why.startsWith('control.socket is ""'))
+    return warn('it runs, and cannot be asked', 'Set control.socket in broker.toml, and systemctl restart kpx-broker: kpxctl asks there.');
   const ended = Result === 'success' ? '' : `, ${Result} ${ExecMainStatus}`;
   const mend = 'See systemctl status kpx-broker and journalctl -t kpx-broker, mend what they name, then: systemctl restart kpx-broker.';
   return fail(`${why} (systemd: ${ActiveState}, ${SubState}${ended})`, mend);
