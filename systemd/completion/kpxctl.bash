@@ -45,7 +45,7 @@ _kpxctl() {
         logs) words='--follow --lines --since --kpx --config' ;;
         stop) words='--config --json --kill' ;;
         explain) words='--group --config --json' ;;
-        doctor) words="--user --helper-config $access --json" ;;
+        doctor) words="--user --helper-config --config --password-file --json" ;;
         orphans) words='--size --helper-config --json' ;;
         import-config) words='--output-dir --force --json' ;;
         esac

@@ -7,7 +7,7 @@ import { eventually } from '../fixtures/eventually.js';
 import { HelperConnection } from '../fixtures/helper-connection.js';
 import { HelperInstallation, type HelperOptions, type HelperStart } from '../fixtures/helper-installation.js';
 import type { LogLine } from '../fixtures/json-log.js';
-import { descriptorsOf, everyProcess, statOf } from '../fixtures/process.js';
+import { childrenOf, descriptorsOf, everyProcess, statOf } from '../fixtures/process.js';
 import { snapshot } from '../fixtures/tree.js';
 import { Attacker } from './attacker.js';
 
@@ -57,6 +57,9 @@ export class Target {
     const connection = await target.greeted();
     for (const user of eligible) expect(await connection.prepare(user)).toMatchObject({ kind: 'userPrepared' });
     await target.#quiet();
+    // What has run the tests of the file before this may still be ending.
+    const others = childrenOf(process.ppid).filter((pid) => pid !== process.pid);
+    for (const pid of others.flatMap((other) => [other, ...childrenOf(other)])) target.bystanders.add(pid);
     target.#before = target.look();
     target.#from = target.#read = installation.helperLog.lines.length;
     return target;

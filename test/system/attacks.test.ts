@@ -1,6 +1,7 @@
 import { decodeResponse, encodeRequest, PROTOCOL_VERSION, type Request, type Response, StopMode } from '@kpx/protocol';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type BootedKpx, SOCKET, unitOf } from '../fixtures/booted/kpx.js';
+import { eventually } from '../fixtures/eventually.js';
 import { refusal } from '../integration/installed-helper.js';
 import { withKpx } from './kpx-of-file.js';
 import { bootedMachine } from './shared-machine.js';
@@ -57,6 +58,10 @@ async function says({ user, groups }: { user: string; groups?: string }, ...requ
   const become = groups === undefined ? [] : ['/usr/bin/setpriv', `--reuid=${user}`, `--regid=${groups}`, '--clear-groups', '--'];
   const as = groups === undefined && user !== 'root' ? { user } : {};
   await kpx.mark();
+  await eventually('the helper of the connection before has ended: there is one at a time', async () => {
+    const units = ['list-units', '--plain', '--no-legend', '--state=activating,active,deactivating', 'kpx-privhelper@*'];
+    return (await machine.systemctl(...units)).trim() === '';
+  });
   const { stdout } = await machine.run([...become, '/usr/bin/node', ATTACKER], { ...as, input: packets.join('\n') });
   const lines = stdout.trimEnd().split('\n');
   const answers = lines.slice(0, -1).map((hex) => decodeResponse(Buffer.from(hex, 'hex')));
