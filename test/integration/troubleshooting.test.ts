@@ -1,11 +1,12 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chownSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chownSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { eventually } from '../fixtures/eventually.js';
 import { freePorts } from '../fixtures/free-ports.js';
 import { jobOf } from '../fixtures/jobs.js';
 import { idsOf, Kpx } from '../fixtures/kpx.js';
 import { readPage } from '../fixtures/page.js';
+import { rawAccounts } from './installed-helper.js';
 import { deadLetters, installKpx, jobsDone, publish, runBroker, runKpxctl, startKpx } from './installed-kpx.js';
 
 /* Symptoms of docs/troubleshooting.md, each made on purpose: what is seen is what the page shows. */
@@ -135,20 +136,27 @@ describe('an executor does not come up', () => {
 
 describe('a job is parked', () => {
   it.each([
-    ['root', {}, 'it has the uid or gid of root'],
-    ['nobody-at-all', {}, 'there is no account'],
-    ['carol', { directories: { create_home: false } }, 'does not exist and create_home is off'],
-  ])('because the account of %s is refused (%j)', async (user, helper, words) => {
-    const kpx = await startKpx({ helper, broker: { policy: IMPATIENT } });
+    ['root', 'it has the uid or gid of root'],
+    ['nobody-at-all', 'there is no account'],
+  ])('because the account of %s is refused', async (user, words) => {
+    const kpx = await startKpx({ broker: { policy: IMPATIENT } });
     await publish(kpx, jobOf(user));
     expectWords(await parked(kpx), words);
   });
 
+  it('because there is no home, and none is made', async () => {
+    const { name } = rawAccounts().account('never-at-home');
+    const kpx = await startKpx({ helper: { directories: { create_home: false } }, broker: { policy: IMPATIENT } });
+    await publish(kpx, jobOf(name));
+    expectWords(await parked(kpx), 'does not exist and create_home is off');
+  });
+
   it('because the home is somebody else’s', async () => {
     const kpx = await startKpx({ broker: { policy: IMPATIENT } });
-    mkdirSync('/home/dave', { mode: 0o700 });
-    onTestFinished(() => void execFileSync('/usr/bin/rmdir', ['/home/dave']));
-    await publish(kpx, jobOf('dave'));
+    const { name, home } = rawAccounts().account('not-at-home');
+    mkdirSync(home, { mode: 0o700 });
+    onTestFinished(() => rmdirSync(home));
+    await publish(kpx, jobOf(name));
     expectWords(await parked(kpx), 'HOME_UNUSABLE', 'belongs to uid');
   });
 
