@@ -1,6 +1,6 @@
 import { chmodSync, copyFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { OwnCa } from '../fixtures/certificates.js';
+import { OwnCa, tlsListener } from '../fixtures/certificates.js';
 import { freePorts } from '../fixtures/free-ports.js';
 import { Kpx } from '../fixtures/kpx.js';
 import { type RabbitmqServer, startRabbitmq } from '../fixtures/rabbitmq.js';
@@ -44,15 +44,7 @@ describe('with TLS', () => {
 
   beforeAll(async () => {
     [tlsPort = 0] = await freePorts(1);
-    rabbitmq = await startRabbitmq({
-      settings: {
-        'listeners.ssl.local': `127.0.0.1:${tlsPort}`,
-        'ssl_options.cacertfile': ca.file,
-        'ssl_options.certfile': served.certificate,
-        'ssl_options.keyfile': served.key,
-        'ssl_options.verify': 'verify_none',
-      },
-    });
+    rabbitmq = await startRabbitmq({ settings: tlsListener(tlsPort, ca, served) });
   });
   afterAll(() => rabbitmq.remove());
 

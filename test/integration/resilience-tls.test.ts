@@ -1,6 +1,6 @@
 import { copyFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { type Certificate, OwnCa } from '../fixtures/certificates.js';
+import { type Certificate, OwnCa, tlsListener } from '../fixtures/certificates.js';
 import { freePorts } from '../fixtures/free-ports.js';
 import { jobOf } from '../fixtures/jobs.js';
 import { Kpx } from '../fixtures/kpx.js';
@@ -19,15 +19,7 @@ const served: Certificate = ca.issue('IP:127.0.0.1,DNS:served');
 
 beforeAll(async () => {
   [tlsPort = 0] = await freePorts(1);
-  rabbitmq = await startRabbitmq({
-    settings: {
-      'listeners.ssl.local': `127.0.0.1:${tlsPort}`,
-      'ssl_options.cacertfile': ca.file,
-      'ssl_options.certfile': served.certificate,
-      'ssl_options.keyfile': served.key,
-      'ssl_options.verify': 'verify_none',
-    },
-  });
+  rabbitmq = await startRabbitmq({ settings: tlsListener(tlsPort, ca, served) });
 });
 afterAll(() => rabbitmq.remove());
 

@@ -3,7 +3,7 @@ import { type BootedKpx, BROKER, TEMPS, WORKSPACES } from '../fixtures/booted/kp
 import { drainQueue, jobOf } from '../fixtures/jobs.js';
 import { LEAST_PERMISSIONS } from '../fixtures/rabbitmq-access.js';
 import { withKpx } from './kpx-of-file.js';
-import { bootedMachine, bootedRabbitmq } from './shared-machine.js';
+import { bootedMachine, bootedRabbitmq, dropIn } from './shared-machine.js';
 
 /* kpxctl doctor on a set-up that is well, and then broken in one way after another. Each test mends what it has broken. */
 
@@ -72,16 +72,6 @@ async function mode(path: string, broken: string): Promise<void> {
   const before = (await run('/usr/bin/stat', '--format=%a', '--', path)).stdout.trim();
   onTestFinished(() => run('/usr/bin/chmod', before, path).then(() => {}));
   await run('/usr/bin/chmod', broken, path);
-}
-
-async function dropIn(unit: string, text: string): Promise<void> {
-  const directory = `/etc/systemd/system/${unit}.d`;
-  await machine.writeFile(`${directory}/10-test.conf`, text);
-  onTestFinished(async () => {
-    await machine.remove(directory);
-    await machine.systemctl('daemon-reload');
-  });
-  await machine.systemctl('daemon-reload');
 }
 
 async function permitted(role: 'broker' | 'executor', changed: Partial<(typeof LEAST_PERMISSIONS)['broker']>): Promise<void> {
@@ -208,7 +198,7 @@ const FAILING: Row[] = [
   ['an alarm of RabbitMQ', alarm, 'RabbitMQ alarms', 'memory or disk'],
   [
     'an address that the unit of the broker does not allow',
-    () => dropIn(BROKER, '[Service]\nIPAddressAllow=\nIPAddressAllow=192.0.2.0/24\n'),
+    () => dropIn(machine, BROKER, '[Service]\nIPAddressAllow=\nIPAddressAllow=192.0.2.0/24\n'),
     'broker may reach RabbitMQ',
     'IPAddressAllow=',
   ],
@@ -223,19 +213,19 @@ const FAILING: Row[] = [
   ],
   [
     'a program that is not there',
-    () => dropIn('kpx-executor@.service', '[Service]\nExecStart=\nExecStart=/opt/knime/missing\n'),
+    () => dropIn(machine, 'kpx-executor@.service', '[Service]\nExecStart=\nExecStart=/opt/knime/missing\n'),
     'executor program',
     '10-all.conf',
   ],
   [
     'a working directory that is not there',
-    () => dropIn('kpx-executor@.service', '[Service]\nWorkingDirectory=/nowhere\n'),
+    () => dropIn(machine, 'kpx-executor@.service', '[Service]\nWorkingDirectory=/nowhere\n'),
     'executor program',
     'WorkingDirectory=',
   ],
   [
     'a drop-in with a second ExecStart=',
-    () => dropIn('kpx-executor@.service', '[Service]\nExecStart=/opt/knime/another\n'),
+    () => dropIn(machine, 'kpx-executor@.service', '[Service]\nExecStart=/opt/knime/another\n'),
     'units',
     'systemd-analyze verify',
   ],
@@ -292,7 +282,7 @@ async function hangingBroker() {
 
 async function brokenHelper() {
   onTestFinished(() => kpx.brokerSays({ msg: 'connected to the helper' }).then(() => {}));
-  await dropIn('kpx-privhelper@.service', '[Service]\nExecStart=\nExecStart=/usr/bin/false\n');
+  await dropIn(machine, 'kpx-privhelper@.service', '[Service]\nExecStart=\nExecStart=/usr/bin/false\n');
   await kpx.mark();
   await run('/usr/bin/pkill', '--full', 'kpx-privhelper.cjs');
   await kpx.brokerSays({ msg: 'lost the helper' });
@@ -353,7 +343,7 @@ const WARNING: Row[] = [
     'broker.toml in force',
     'kpxctl reload',
   ],
-  ['a misspelt key in a drop-in', () => dropIn('kpx-executor@.service', '[Service]\nMemoryMx=8G\n'), 'unit settings', 'spelling'],
+  ['a misspelt key in a drop-in', () => dropIn(machine, 'kpx-executor@.service', '[Service]\nMemoryMx=8G\n'), 'unit settings', 'spelling'],
   ['a unit that has changed on disk', changedOnDisk, 'units', 'systemctl daemon-reload'],
   ['a program that others can change', () => mode('/opt/knime/knime', '0777'), 'executor program', 'chmod go-w'],
   ['ageing that is switched off', noAgeing, 'temp ageing', '/etc/tmpfiles.d/kpx-temp.conf'],

@@ -2,7 +2,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { BROKER, SOCKET, unitOf, WORKSPACES } from '../fixtures/booted/kpx.js';
 import { jobOf } from '../fixtures/jobs.js';
 import { startKpx } from './installed-kpx.js';
-import { bootedLdap, bootedMachine } from './shared-machine.js';
+import { bootedLdap, bootedMachine, dropIn } from './shared-machine.js';
 
 const machine = bootedMachine();
 const ldap = bootedLdap();
@@ -11,17 +11,6 @@ const ldap = bootedLdap();
 const IMPATIENT = { policy: { start_attempts: 2, backoff_initial: '200ms', backoff_max: '1s' } };
 
 const mainPid = async (unit: string) => Number((await machine.show(unit, 'MainPID')).MainPID);
-
-/** A file below /etc/systemd/system for one test. */
-async function dropIn(unit: string, text: string): Promise<void> {
-  const directory = `/etc/systemd/system/${unit}.d`;
-  await machine.writeFile(`${directory}/10-test.conf`, text);
-  onTestFinished(async () => {
-    await machine.remove(directory);
-    await machine.systemctl('daemon-reload');
-  });
-  await machine.systemctl('daemon-reload');
-}
 
 async function helperPid(): Promise<number> {
   const { stdout } = await machine.run(['/usr/bin/pgrep', '--full', 'kpx-privhelper.cjs']);
@@ -98,7 +87,7 @@ describe('an executor', () => {
     ['a program that is not there', '[Service]\nExecStart=\nExecStart=/opt/knime/missing\n', 'exit 203'],
     ['a working directory that is not there', '[Service]\nWorkingDirectory=/nowhere\n', 'exit 200'],
   ])('whose drop-in names %s: parked, with systemd’s exit code', async (_what, text, code) => {
-    await dropIn(unitOf('uma'), text);
+    await dropIn(machine, unitOf('uma'), text);
     const kpx = await startKpx({ broker: IMPATIENT });
     await kpx.publish(jobOf('uma', 'u1'));
     const [parked] = await kpx.deadLetters(1);
@@ -108,7 +97,7 @@ describe('an executor', () => {
   });
 
   it('whose drop-in has a typo: systemd says so, and the executor runs without it', async () => {
-    await dropIn(unitOf('uma'), '[Service]\nMemoryMx=8G\n');
+    await dropIn(machine, unitOf('uma'), '[Service]\nMemoryMx=8G\n');
     const kpx = await startKpx();
     await kpx.publish(jobOf('uma', 'u1'));
     await kpx.jobDone('uma', 'u1');
@@ -117,7 +106,7 @@ describe('an executor', () => {
   });
 
   it('whose drop-in adds a second ExecStart= cannot be loaded: parked, and the message says where to look', async () => {
-    await dropIn(unitOf('uma'), '[Service]\nExecStart=/opt/knime/another\n');
+    await dropIn(machine, unitOf('uma'), '[Service]\nExecStart=/opt/knime/another\n');
     const kpx = await startKpx({ broker: IMPATIENT });
     await kpx.publish(jobOf('uma', 'u2'));
     const [parked] = await kpx.deadLetters(1);

@@ -23,3 +23,14 @@ export async function takeKnimeVhost(name?: string): Promise<Vhost> {
   onTestFinished(() => vhost.delete());
   return vhost;
 }
+
+/** Settings of a unit for one test, below /etc/systemd/system. */
+export async function dropIn(machine: BootedMachine, unit: string, text: string): Promise<void> {
+  const directory = `/etc/systemd/system/${unit}.d`;
+  await machine.writeFile(`${directory}/10-test.conf`, text);
+  onTestFinished(async () => {
+    await machine.remove(directory);
+    await machine.systemctl('daemon-reload');
+  });
+  await machine.systemctl('daemon-reload');
+}

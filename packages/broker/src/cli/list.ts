@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import { readControlSocket } from '../config.js';
 import { askStatus } from '../control/client.js';
-import { jsonLine } from '../dead-letters/format.js';
+import { jsonLine } from '../format.js';
 import { asksBroker, type BrokerOptions } from './broker-options.js';
 import { ORDERS, type Order, rowsOf, STATES, sorted, tableOf } from './rows.js';
 

@@ -1,4 +1,4 @@
-import { table } from '../dead-letters/format.js';
+import { table } from '../format.js';
 import type { ExecutorStatus, Status, UserStatus } from '../status.js';
 import { bold, warning } from './style.js';
 

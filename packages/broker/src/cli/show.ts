@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { readControlSocket } from '../config.js';
 import { askBroker } from '../control/client.js';
-import { jsonLine, printable } from '../dead-letters/format.js';
+import { jsonLine, printable } from '../format.js';
 import type { Change } from '../histories.js';
 import type { UserDetail } from '../status.js';
 import { asksBroker, type BrokerOptions } from './broker-options.js';

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { readConfig, readControlSocket } from '../config.js';
 import { askBroker } from '../control/client.js';
 import { differences } from '../control/difference.js';
-import { jsonLine, printable } from '../dead-letters/format.js';
+import { jsonLine, printable } from '../format.js';
 import type { Status } from '../status.js';
 import { asksBroker, type BrokerOptions } from './broker-options.js';
 import { bold, warning } from './style.js';

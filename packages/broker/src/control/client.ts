@@ -1,5 +1,5 @@
 import { request } from 'node:http';
-import { printableLines } from '../dead-letters/format.js';
+import { printableLines } from '../format.js';
 import type { Status } from '../status.js';
 
 const ANSWER_TIMEOUT_MS = 10_000;

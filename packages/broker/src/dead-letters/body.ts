@@ -1,4 +1,4 @@
-import { indentJson, printable } from './format.js';
+import { indentJson, printable } from '../format.js';
 
 /** Most of a body that is shown to people, in bytes. */
 const SHOWN_BYTES_MAX = 64 * 1024;

@@ -1,8 +1,8 @@
 import { CommandError, EXIT } from '../exit.js';
+import { jsonLine, printable, table } from '../format.js';
 import { bodyLines, utf8Of } from './body.js';
 import { BROKER_REASONS, type Entry, entryOf, FAILURES, REFUSALS } from './catalogue.js';
 import { confirmed } from './confirm.js';
-import { jsonLine, printable, table } from './format.js';
 import type { Letter } from './letter.js';
 import { LETTERS_MAX } from './queue.js';
 import { isAll, type Selection } from './selection.js';

@@ -1,8 +1,8 @@
 import type { Logger } from 'pino';
 import type { Config } from '../config.js';
 import { CommandError, EXIT } from '../exit.js';
+import { plain } from '../format.js';
 import { openQueue } from './access.js';
-import { plain } from './format.js';
 import type { Letter } from './letter.js';
 import type { DeadLetterQueue } from './queue.js';
 import type { Selection } from './selection.js';

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import { cut, printable } from '../../dead-letters/format.js';
 import { CommandError, EXIT } from '../../exit.js';
+import { cut, printable } from '../../format.js';
 import { bold } from '../style.js';
 import { convert, DROP_IN, type ImportedFile, type Report } from './conversion.js';
 import { REPORT_FILE, writeImport } from './directory.js';

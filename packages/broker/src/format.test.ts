@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { bodyLines } from './body.js';
+import { bodyLines } from './dead-letters/body.js';
 import { indentJson, jsonLine, printable, table } from './format.js';
 
 describe('printable', () => {
