@@ -89,8 +89,8 @@ describe('kpxctl logs', () => {
       ]),
     );
     for (const { user, knime_user } of lines) expect(user ?? knime_user).toBe(USER);
-    const none = { exitCode: 66, stderr: 'journalctl has found nothing about "carol".\n' };
-    expect(await kpxctl(['logs', '--kpx', 'carol'])).toMatchObject(none);
+    const none = { exitCode: 66, stderr: 'journalctl has found nothing about "never-heard-of".\n' };
+    expect(await kpxctl(['logs', '--kpx', 'never-heard-of'])).toMatchObject(none);
   });
 
   it('goes on with what is written, and ends with Ctrl-C as with success', async () => {

@@ -32,6 +32,8 @@ let end: (() => Promise<void>) | undefined;
 beforeAll(async () => {
   end = await withKpx({}, async (started) => {
     kpx = started;
+    // Users of the tests before may be gone by now.
+    await run('/usr/bin/find', WORKSPACES, TEMPS, '-mindepth', '1', '-maxdepth', '1', '-exec', '/usr/bin/rm', '-rf', '--', '{}', '+');
     await kpx.start();
   });
 }, INSTALL_TIMEOUT_MS);
