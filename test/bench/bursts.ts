@@ -2,7 +2,6 @@
 // same run: the same executors started by a bare loop, without queue, broker, helper, account checks, directories and ACLs.
 import { spawn } from 'node:child_process';
 import { chownSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
 import { eventually } from '../fixtures/eventually.js';
 import { jobOf, publishJobs } from '../fixtures/jobs.js';
 import { checkout, idsOf, Kpx, node } from '../fixtures/kpx.js';
@@ -12,16 +11,11 @@ import { median, round } from './figures.js';
 
 const BOOT_MS = 500;
 const BURST_TIMEOUT_MS = 180_000;
-/** Notes when it was exec'd, which Node would tell only after its libraries are loaded, and becomes the stand-in. */
-const EXECUTOR = [
-  ...['/usr/bin/bash', '--noprofile', '--norc', '-c', 'echo "$EPOCHREALTIME" >"$0/execd"; exec "$@"', '{workspace}'],
-  ...[node(), join(checkout(), 'test/fixtures/knime/executor.mjs'), '-data', '{workspace}'],
-];
 const FLOOR_PARENT = '/srv/kpx-bench-floor';
 
 export interface Burst {
   readonly users: number;
-  /** Until the last executor had been exec'd: the earlier of the moments at which the helper saw it and which it noted first of all. */
+  /** Until the last executor had been exec'd: the earlier of the moments at which the helper saw it and at which its main() began. */
   readonly lastExecMs: number;
   /** Until the last executor's main() began: programs that load wait for each other. */
   readonly lastMainMs: number;
@@ -55,7 +49,6 @@ async function burstRound(rabbitmq: RabbitmqServer, users: readonly string[]) {
   const policy = { max_starting: users.length, max_executors: users.length };
   const kpx = await new Kpx(vhost, {
     standIn: { BOOT_MS: String(BOOT_MS) },
-    helper: { executor: { command: EXECUTOR } },
     broker: { policy, amqp: { prefetch: Math.max(256, 4 * users.length) } },
   }).start();
   try {
@@ -76,11 +69,10 @@ async function burstRound(rabbitmq: RabbitmqServer, users: readonly string[]) {
   }
 }
 
-/** The helper says what it has started when it has seen the exec, and the program notes it itself: it happened before both. */
+/** The helper says what it has started when it has seen the exec, and the program itself when its main() began: the exec was before both. */
 function execdAt(kpx: Kpx, user: string): number {
   const seen = kpx.helperLog.lines.filter(({ verb, os_user }) => verb === 'spawnExecutor' && os_user === user).at(-1);
-  const noted = Number(readFileSync(`${kpx.workspaces}/${user}/execd`, 'utf8')) * 1_000;
-  return Math.min(Date.parse(String(seen?.time)), noted);
+  return Math.min(Date.parse(String(seen?.time)), mainAt(`${kpx.workspaces}/${user}`));
 }
 
 /** The stand-in's own record of when it began. */
@@ -133,10 +125,7 @@ const WARM_STARTS = 20;
 /** One user whose directories are there, again and again: from publishing until the executor runs. */
 export async function warmStart(rabbitmq: RabbitmqServer): Promise<WarmStart> {
   const vhost = await rabbitmq.createKnimeVhost();
-  const kpx = await new Kpx(vhost, {
-    standIn: { BOOT_MS: '0', IDLE_MS: '50' },
-    helper: { executor: { command: EXECUTOR } },
-  }).start();
+  const kpx = await new Kpx(vhost, { standIn: { BOOT_MS: '0', IDLE_MS: '50' } }).start();
   const starts: number[] = [];
   const floors: number[] = [];
   try {
