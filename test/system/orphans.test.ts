@@ -60,15 +60,15 @@ const of = (directories: readonly Directory[], path: string) => directories.find
 
 describe('of an account that kpx has made directories for, and that is gone from the directory service,', () => {
   it('workspace and temp directory are listed with commands that remove them; those of others are not', async () => {
-    await ldap.addUser('leaver', { uid: 22_501 });
-    await kpx.publish(jobOf('leaver', 'l1'), jobOf('kim', 'k1'));
-    await kpx.jobDone('leaver', 'l1');
+    await ldap.addUser('retired', { uid: 22_501 });
+    await kpx.publish(jobOf('retired', 'l1'), jobOf('kim', 'k1'));
+    await kpx.jobDone('retired', 'l1');
     await kpx.jobDone('kim', 'k1');
-    const own = [`${WORKSPACES}/leaver`, `${TEMPS}/leaver`];
-    expect((await orphans()).directories.filter(({ path }) => path.endsWith('/leaver'))).toEqual([]);
+    const own = [`${WORKSPACES}/retired`, `${TEMPS}/retired`];
+    expect((await orphans()).directories.filter(({ path }) => path.endsWith('/retired'))).toEqual([]);
 
-    await machine.systemctl('stop', unitOf('leaver'));
-    await ldap.deleteUser('leaver');
+    await machine.systemctl('stop', unitOf('retired'));
+    await ldap.deleteUser('retired');
     const { directories, exitCode } = await orphans('--size');
     expect(exitCode).toBe(0);
     for (const path of own) {
@@ -80,7 +80,7 @@ describe('of an account that kpx has made directories for, and that is gone from
       expect(await machine.exists(path)).toBe(false);
     }
     expect(directories.filter(({ path }) => path.endsWith('/kim'))).toEqual([]);
-    expect((await orphans()).directories.filter(({ path }) => path.endsWith('/leaver'))).toEqual([]);
+    expect((await orphans()).directories.filter(({ path }) => path.endsWith('/retired'))).toEqual([]);
   });
 });
 
