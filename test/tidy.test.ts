@@ -43,7 +43,7 @@ function codeLines(file: string): number {
 }
 
 describe('what runs as root stays small', () => {
-  const CODE_LINES_MAX = 998;
+  const CODE_LINES_MAX = 996;
 
   it(`has at most ${CODE_LINES_MAX} lines of code without the direct launcher`, () => {
     const own = code.filter((file) => file.startsWith('packages/privhelper/src/') && !file.endsWith('/launchers/direct.ts'));

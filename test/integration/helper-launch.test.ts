@@ -1,4 +1,4 @@
-import { chmodSync, copyFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { EXECUTORS_PER_PAGE, ExecutorState, SpawnOutcome, StopMode } from '@kpx/protocol';
 import { describe, expect, it } from 'vitest';
 import { CROWD, PEOPLE } from '../fixtures/accounts.js';
@@ -131,6 +131,7 @@ describe('SpawnExecutor', () => {
     writeFileSync(installation.msgqFile, 'guest:secret\n');
     const refused = await connection.spawn('alice');
     expect(refused).toEqual(refusal('LAUNCH_FAILED', `${installation.msgqFile} does not hold one line that starts with amqp://`));
+    expect(readdirSync(installation.workspaces)).toEqual([]); // nothing made for a start that cannot be
     expect(JSON.stringify(refused)).not.toContain('secret');
     expect(childrenOf(pidOf(installation))).toEqual([]);
   });

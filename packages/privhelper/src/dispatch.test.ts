@@ -23,17 +23,20 @@ import type { AuditLine } from './audit.js';
 import type { Config } from './config.js';
 import { prepareDirectories } from './directories.js';
 import { serveBroker } from './dispatch.js';
+import { executorEnvironment } from './environment.js';
 import type { Launcher } from './launchers/launcher.js';
 
 /*
- * What a session does with requests, with the account, the directories and the executor told by the test. The same with real ones:
+ * What a session does with requests, with the account, the directories, the environment and the executor told by the test. The same with real ones:
  * test/integration/helper-session.test.ts.
  */
 vi.mock('./accounts.js', async (original) => ({ ...(await original<typeof import('./accounts.js')>()), judgeAccount: vi.fn() }));
 vi.mock('./directories.js');
+vi.mock('./environment.js');
 
 const PEER = { via: 'a test', connection: 7, pid: 42, uid: 995 };
 const UID = 1_000;
+const ENVIRONMENT = { LANG: 'C.UTF-8' };
 
 const { accounts, ...others } = privhelperConfigSchema.parse({ executor: { profiles: { large: 'kpx-large@' }, max_executors: 17 } });
 const config: Config = { ...others, accounts: { ...accounts, map: new Map([['al', osUserSchema.parse('alice')]]) } };
@@ -57,6 +60,7 @@ beforeEach(() => {
     const osUser = osUserSchema.parse(knimeUser);
     return { osUser, uid: UID, gid: UID, home: `/home/${osUser}`, shell: '/bin/sh', knimeUsers: [knimeUser] };
   });
+  vi.mocked(executorEnvironment).mockResolvedValue(ENVIRONMENT);
   launcher.start.mockImplementation(async ({ osUser }) => ({ outcome: SpawnOutcome.started, executor: executorOf(osUser) }));
   launcher.stop.mockResolvedValue(UID);
   launcher.list.mockResolvedValue([]);
@@ -264,7 +268,9 @@ describe('SpawnExecutor', () => {
       kind: 'executorSpawned',
       body: { outcome: SpawnOutcome.started, executor },
     });
-    expect(launcher.start).toHaveBeenCalledWith(expect.objectContaining({ osUser: 'alice' }), 'large', expect.any(AbortSignal));
+    const alice = expect.objectContaining({ osUser: 'alice' });
+    expect(executorEnvironment).toHaveBeenCalledWith(alice, config);
+    expect(launcher.start).toHaveBeenCalledWith(alice, 'large', ENVIRONMENT, expect.any(AbortSignal));
     expect(vi.mocked(prepareDirectories).mock.invocationCallOrder[0]).toBeLessThan(launcher.start.mock.invocationCallOrder[0] ?? 0);
     expect(broker.lastLine).toMatchObject({ decision: 'done', os_user: 'alice', uid: UID, outcome: 'started, pid 4711' });
   });
@@ -289,6 +295,14 @@ describe('SpawnExecutor', () => {
     expect(await broker.ask('spawnExecutor', { knimeUser: 'alice', profile: 'default' })).toEqual(error(2, 'DIRECTORY_UNSAFE', 'a link'));
     expect(launcher.start).not.toHaveBeenCalled();
     expect(broker.lastLine).not.toHaveProperty('outcome');
+  });
+
+  it('makes and starts nothing where there is no environment for the executor', async () => {
+    vi.mocked(executorEnvironment).mockRejectedValue(new KpxError('LAUNCH_FAILED', 'no URL'));
+    const broker = await Broker.greeted();
+    expect(await broker.ask('spawnExecutor', { knimeUser: 'alice', profile: 'default' })).toEqual(error(2, 'LAUNCH_FAILED', 'no URL'));
+    expect(prepareDirectories).not.toHaveBeenCalled();
+    expect(launcher.start).not.toHaveBeenCalled();
   });
 
   it('is one at a time for one account, on all connections together, also after one that failed', async () => {

@@ -19,6 +19,7 @@ import { type Account, judgeAccount, osUserOf } from './accounts.js';
 import type { Audit, AuditLine, Peer } from './audit.js';
 import { type Config, templateOf } from './config.js';
 import { type Created, prepareDirectories } from './directories.js';
+import { executorEnvironment } from './environment.js';
 import type { Launcher } from './launchers/launcher.js';
 
 /** What lasts as long as the process. */
@@ -56,8 +57,10 @@ async function spawnExecutor({ knimeUser, profile }: RequestBody<'spawnExecutor'
   templateOf(context.config.executor, profile);
   const account = await judge(knimeUser, context);
   const body = await alone(account.osUser, async () => {
+    // First, so that no directory is made for a start that fails here, and an executor follows its directories without a wait.
+    const environment = await executorEnvironment(account, context.config);
     await prepare(account, context);
-    return await context.launcher.start(account, profile, context.signal);
+    return await context.launcher.start(account, profile, environment, context.signal);
   });
   context.facts.outcome = `${body.outcome === SpawnOutcome.started ? 'started' : 'already running'}, pid ${body.executor.mainPid}`;
   return { kind: 'executorSpawned', body };

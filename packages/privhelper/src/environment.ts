@@ -1,21 +1,25 @@
 import { KpxError } from '@kpx/protocol';
 import type { Account } from './accounts.js';
 import type { Config } from './config.js';
-import type { UserPaths } from './directories.js';
+import { userPaths } from './directories.js';
 import { readTrustedFile } from './system/trusted-file.js';
 
 /** Largest MSGQ file, in bytes: a list of URLs on one line. */
 export const MSGQ_BYTES_MAX = 4_096;
 
+/** Variables by name. */
+export type Environment = Readonly<Record<string, string>>;
+
 /**
  * The executor's whole environment, from scratch: nothing of the helper's own gets in. What kpx sets cannot be overridden by
  * [executor.environment]. The names KNIME_… are KNIME's. Holds a secret: never logged, never on the wire. Throws when msgq_file is not usable.
  */
-export async function executorEnvironment(account: Account, paths: UserPaths, config: Config['executor']): Promise<Record<string, string>> {
+export async function executorEnvironment(account: Account, { directories, executor }: Config): Promise<Environment> {
+  const paths = userPaths(account, directories);
   return {
     PATH: '/usr/local/bin:/usr/bin:/bin',
     LANG: 'C.UTF-8',
-    ...config.environment,
+    ...executor.environment,
     HOME: account.home,
     USER: account.osUser,
     LOGNAME: account.osUser,
@@ -23,8 +27,8 @@ export async function executorEnvironment(account: Account, paths: UserPaths, co
     TMPDIR: paths.temp,
     KPX_WORKSPACE: paths.workspace,
     KNIME_EXECUTOR_TEMP_DIR: paths.temp,
-    KNIME_EXECUTOR_RESERVATION: reservation(account, config.reservation_clause),
-    KNIME_EXECUTOR_MSGQ: await readMsgq(config.msgq_file),
+    KNIME_EXECUTOR_RESERVATION: reservation(account, executor.reservation_clause),
+    KNIME_EXECUTOR_MSGQ: await readMsgq(executor.msgq_file),
   };
 }
 
@@ -43,7 +47,7 @@ async function readMsgq(file: string): Promise<string> {
 }
 
 /** The same as an EnvironmentFile= of systemd.exec(5): in double quotes, in which only these four characters need a backslash. */
-export function environmentFile(environment: Readonly<Record<string, string>>): string {
+export function environmentFile(environment: Environment): string {
   return Object.entries(environment)
     .map(([name, value]) => `${name}="${value.replace(/["\\$`]/g, '\\$&')}"\n`)
     .join('');

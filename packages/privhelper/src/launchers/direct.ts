@@ -4,8 +4,8 @@ import { type ExecutorInfo, ExecutorState, KpxError, type OsUser, type ProfileNa
 import type { Account } from '../accounts.js';
 import type { Audit } from '../audit.js';
 import type { Config } from '../config.js';
-import { type UserPaths, userPaths } from '../directories.js';
-import { executorEnvironment } from '../environment.js';
+import { userPaths } from '../directories.js';
+import type { Environment } from '../environment.js';
 import { maskedStdio } from '../system/descriptors.js';
 import { readProcess } from '../system/process.js';
 import type { Launcher, Started } from './launcher.js';
@@ -45,17 +45,14 @@ export class DirectLauncher implements Launcher {
     this.#audit = audit;
   }
 
-  async start(account: Account, _profile: ProfileName, signal: AbortSignal): Promise<Started> {
+  async start(account: Account, _profile: ProfileName, environment: Environment, signal: AbortSignal): Promise<Started> {
     const running = this.#children.get(account.osUser);
     if (running && running.state !== ExecutorState.exited) return { outcome: SpawnOutcome.alreadyRunning, executor: describe(running) };
-    const { executor, directories } = this.#config;
-    const paths = userPaths(account, directories);
-    const environment = await executorEnvironment(account, paths, executor);
     // From here to the child's place among #children nothing is awaited: what others start meanwhile is counted.
     if (this.#ending) throw new KpxError('LAUNCH_FAILED', 'the helper is about to end');
-    const limit = executor.max_executors;
+    const limit = this.#config.executor.max_executors;
     if (this.#alive().length >= limit) throw new KpxError('LIMIT_REACHED', `max_executors of the helper is ${limit}`);
-    const child = this.#spawn(account, paths, environment);
+    const child = this.#spawn(account, environment);
     await untilExecuted(child, signal);
     return { outcome: SpawnOutcome.started, executor: describe(child) };
   }
@@ -90,8 +87,9 @@ export class DirectLauncher implements Launcher {
     return [...this.#children.values()].filter(({ state }) => state !== ExecutorState.exited);
   }
 
-  #spawn(account: Account, paths: UserPaths, env: Record<string, string>): Child {
+  #spawn(account: Account, env: Environment): Child {
     const { command, working_directory: directory } = this.#config.executor;
+    const paths = userPaths(account, this.#config.directories);
     const values = { workspace: paths.workspace, temp: paths.temp, user: account.osUser };
     const argv = command.map((argument) => argument.replace(/\{(workspace|temp|user)\}/g, (_, key: keyof typeof values) => values[key]));
     const process = spawn('/usr/bin/setpriv', [...dropPrivileges(account), '--', ...argv], {

@@ -1,5 +1,6 @@
 import type { ExecutorInfo, OsUser, ProfileName, SpawnOutcome, StopMode } from '@kpx/protocol';
 import type { Account } from '../accounts.js';
+import type { Environment } from '../environment.js';
 
 export interface Started {
   readonly outcome: SpawnOutcome;
@@ -12,7 +13,7 @@ export interface Launcher {
    * Idempotent: one executor an account, whatever its profile. Resolves when the executor's program runs under the account (not when it is ready for jobs).
    * Throws PROFILE_UNKNOWN, LIMIT_REACHED, LAUNCH_FAILED or DEADLINE_EXCEEDED.
    */
-  start(account: Account, profile: ProfileName, signal: AbortSignal): Promise<Started>;
+  start(account: Account, profile: ProfileName, environment: Environment, signal: AbortSignal): Promise<Started>;
   /**
    * Asks it to end (`graceful`) or ends it (`kill`); does not wait. Goes by the name alone, so that the executor of an account which is gone
    * or denied by now can be stopped. Answers its uid. Throws NOT_RUNNING when kpx has started none.

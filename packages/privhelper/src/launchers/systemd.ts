@@ -11,8 +11,7 @@ import {
 } from '@kpx/protocol';
 import { type Account, knimeUsersOf } from '../accounts.js';
 import { type Config, templateOf } from '../config.js';
-import { userPaths } from '../directories.js';
-import { environmentFile, executorEnvironment } from '../environment.js';
+import { type Environment, environmentFile } from '../environment.js';
 import { lookUpAccount } from '../system/name-service.js';
 import { writePrivateFile } from '../system/private-file.js';
 import { killUnit, showUnits, startUnit, stopUnit, type UnitState } from '../system/systemctl.js';
@@ -38,7 +37,7 @@ export class SystemdLauncher implements Launcher {
     this.#templates = [...new Set([config.executor.unit, ...Object.values(config.executor.profiles)])];
   }
 
-  async start(account: Account, profile: ProfileName, signal: AbortSignal): Promise<Started> {
+  async start(account: Account, profile: ProfileName, environment: Environment, signal: AbortSignal): Promise<Started> {
     const unit = unitOf(templateOf(this.#config.executor, profile), account.osUser);
     // Who began before is counted, whether or not PID 1 shows it yet: of two starts, the later one always sees the earlier one.
     const earlier = [...this.#starting];
@@ -50,7 +49,7 @@ export class SystemdLauncher implements Launcher {
       const limit = this.#config.executor.max_executors;
       if (new Set([...alive.map(({ Id }) => Id), ...earlier]).size >= limit)
         throw new KpxError('LIMIT_REACHED', `max_executors of the helper is ${limit}`);
-      await this.#writeEnvironment(account, signal);
+      await writeEnvironment(account.osUser, environment, signal);
       const started = await startUnit(unit, signal);
       const [state] = await showUnits([unit], signal);
       if (!started || !state || !isAlive(state)) throw new KpxError('LAUNCH_FAILED', whyNotStarted(unit, state));
@@ -96,20 +95,6 @@ export class SystemdLauncher implements Launcher {
     return undefined;
   }
 
-  async #writeEnvironment(account: Account, signal: AbortSignal): Promise<void> {
-    const { executor, directories } = this.#config;
-    // PID 1 takes the file's name for a glob(7) pattern, in which a backslash is not itself: DOM\alice names the file DOMalice.env. Were
-    // there an account DOMalice, one could be started with the other's environment.
-    const name = account.osUser.replace(/\\(.?)/g, '$1');
-    if (name !== account.osUser && (await lookUpAccount(name, signal)))
-      throw new KpxError(
-        'ACCOUNT_DENIED',
-        `the account "${account.osUser}" may not have an executor: systemd cannot tell it from "${name}"`,
-      );
-    const environment = await executorEnvironment(account, userPaths(account, directories), executor);
-    await writePrivateFile(ENVIRONMENT_DIRECTORY, `${name}.env`, environmentFile(environment));
-  }
-
   #describe(unit: UnitState, osUser: OsUser): ExecutorInfo {
     const knimeUsers = [...knimeUsersOf(osUser, this.#config.accounts)];
     const state = isAlive(unit)
@@ -122,6 +107,15 @@ export class SystemdLauncher implements Launcher {
     const cpuMs = isAlive(unit) ? cpuMsOf(unit) : 0;
     return { osUser, uid: uidOf(unit), knimeUsers, state, sinceMs, mainPid: Number(unit.MainPID), lastExit: lastExit(unit), cpuMs };
   }
+}
+
+async function writeEnvironment(osUser: OsUser, environment: Environment, signal: AbortSignal): Promise<void> {
+  // PID 1 takes the file's name for a glob(7) pattern, in which a backslash is not itself: DOM\alice names the file DOMalice.env. Were
+  // there an account DOMalice, one could be started with the other's environment.
+  const name = osUser.replace(/\\(.?)/g, '$1');
+  if (name !== osUser && (await lookUpAccount(name, signal)))
+    throw new KpxError('ACCOUNT_DENIED', `the account "${osUser}" may not have an executor: systemd cannot tell it from "${name}"`);
+  await writePrivateFile(ENVIRONMENT_DIRECTORY, `${name}.env`, environmentFile(environment));
 }
 
 const unitOf = (template: string, osUser: string) => `${template}${osUser}.service`;
