@@ -62,6 +62,16 @@ it.each([
   for (const parent of [installation.workspaces, installation.temps]) expect(readdirSync(parent)).toEqual(['.kpx-new-alice']);
 });
 
+it('takes the ACL that the parents pass on, as systemd/kpx.tmpfiles has it, for its own', async () => {
+  const installation = installHelper();
+  const parents = [installation.workspaces, installation.temps];
+  execFileSync('/usr/bin/setfacl', ['--default', '--set', 'user::rwx,group::---,other::---', '--', ...parents]);
+  await installation.startHelper({ wrap: installation.inPlaceOf('/usr/bin/setfacl', 'exit 1') });
+  const connection = await HelperConnection.greeted(installation.socket);
+  expect(await connection.prepare('alice')).toMatchObject({ body: { created: ['workspace', 'temp'] } });
+  for (const parent of parents) expect(aclOf(`${parent}/alice`)).toEqual(PRIVATE_ACL);
+});
+
 it('takes up what was made before the failure, once the cause is gone', async () => {
   const installation = installHelper();
   await installation.startHelper({ wrap: installation.inPlaceOf('/usr/bin/setfacl', 'exit 1') });

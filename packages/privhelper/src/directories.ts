@@ -43,9 +43,8 @@ async function prepareWorkDirectories(account: Account, config: DirectoriesConfi
   await using workspace = await openUserDirectory(workspaces, paths.workspace, account.uid, account.gid);
   await using temp = await openUserDirectory(temps, paths.temp, account.uid, account.gid);
   const descriptors = [workspace.handle.fd, temp.handle.fd];
-  // New ones are known not to have it. Of those that are there a look is enough, as long as nobody has changed them.
-  const isNew = workspace.staged || temp.staged;
-  if (isNew || !(await haveAcl(descriptors, entries, signal))) await replaceAcl(descriptors, entries, signal);
+  // A look is enough for those that nobody has changed, and for new ones whose parents pass it on (kpx.tmpfiles).
+  if (!(await haveAcl(descriptors, entries, signal))) await replaceAcl(descriptors, entries, signal);
   if (await workspace.publish()) created.push('workspace');
   if (await temp.publish()) created.push('temp');
 }
