@@ -157,6 +157,9 @@ describe('a connection', () => {
     expect(await broker.ask('hello', { version: PROTOCOL_VERSION + 1 }, 1)).toEqual(error(1, 'VERSION_MISMATCH', message));
     expect(broker.lastLine).toMatchObject({ decision: 'refused', code: 'VERSION_MISMATCH', reason: message });
     expect(broker.closedWhy).toMatch(/speaks another version$/);
+    // What had been read before the end is no request either.
+    broker.tell('listExecutors', { page: 1 }, 2);
+    expect(broker.lastLine).toEqual(violation('listExecutors out of order'));
   });
 
   it.each([
@@ -182,6 +185,12 @@ describe('a connection', () => {
     broker.session.packet(Buffer.from([0xff]));
     expect(broker.lastLine).toEqual(violation('a packet that is not protobuf'));
     expect(broker.closedWhy).toBe('protocol violation');
+  });
+
+  it('does not take a defect of ours for a violation of the peer’s', async () => {
+    const broker = await Broker.greeted();
+    expect(() => broker.session.packet(undefined as never)).toThrow(TypeError);
+    expect(broker.closedWhy).toBeUndefined();
   });
 
   it('ends with an id that is in flight, not with one that has been answered', async () => {

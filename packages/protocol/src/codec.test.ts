@@ -146,7 +146,9 @@ describe('a response', () => {
     // id, tag and length of the error, code, tag and length of the message
     const overhead = 2 + 4 + 2 + 4;
     expect(encodeResponse(error(PACKET_BYTES_MAX - overhead))).toHaveLength(PACKET_BYTES_MAX);
-    expect(() => encodeResponse(error(PACKET_BYTES_MAX - overhead + 1))).toThrow(RangeError);
+    expect(() => encodeResponse(error(PACKET_BYTES_MAX - overhead + 1))).toThrow(
+      /^a message of 65537 bytes does not fit a packet of 65536$/,
+    );
   });
 });
 
@@ -158,6 +160,7 @@ describe('decodeRequest refuses', () => {
   const malformed: [what: string, packet: Buffer, why: RegExp][] = [
     ['an empty packet', Buffer.alloc(0), /empty/],
     ['an oversized packet', Buffer.concat([good, Buffer.alloc(PACKET_BYTES_MAX)]), /more than 65536 bytes/],
+    ['a packet that is just not oversized', Buffer.alloc(PACKET_BYTES_MAX), /not protobuf/],
     ['a truncated packet', good.subarray(0, -1), /not protobuf/],
     ['a length beyond the packet', Buffer.from([...message([ID, 1]), tag(HELLO, BYTES), 100, 1]), /not protobuf/],
     ['trailing bytes', Buffer.concat([good, Buffer.from([0])]), /not protobuf/],
@@ -262,7 +265,7 @@ describe('decodeResponse refuses', () => {
     ['an error without a code', response(ERROR, message([2, 'text'])), /^error: code/],
     ['an error code outside of the catalogue', response(ERROR, message([1, 14])), /^error: code unknown error code/],
     ['a message of 513 characters', response(ERROR, message([1, 1], [2, 'x'.repeat(MESSAGE_CHARS_MAX + 1)])), /^error: message/],
-    ['an entry with uid 0', page(message([1, 'root'], ...running)), /^executorPage: executors 0 uid/],
+    ['an entry with uid 0', page(message([1, 'root'], ...running)), /^executorPage: executors 0 uid a running executor of uid 0$/],
     ['an entry with an unknown state', page(alice([4, 4], [5, 1])), /^executorPage: executors 0 state/],
     ['an entry with a name that is none', page(message([1, '../alice'], [2, 1000], ...running)), /^executorPage: executors 0 osUser/],
     ['an entry with a KNIME name that is none', page(alice([3, '-x'], ...running)), /^executorPage: executors 0 knimeUsers 0/],
@@ -280,11 +283,23 @@ describe('decodeResponse refuses', () => {
     ['a start without an executor', response(4, message([1, 1])), /^executorSpawned: executor/],
     ['a start with an unknown outcome', response(4, message([1, 3], [2, alice(...running)])), /^executorSpawned: outcome/],
     ['a directory of an unknown kind', response(3, alice([3, 'etc'])), /^userPrepared: created 0/],
+    [
+      'several wrong values, saying each',
+      page(message([1, '../alice'], [2, 1000], ...running), alice([4, 4], [5, 1])),
+      /^executorPage: executors 0 osUser expected .*; executors 1 state /,
+    ],
     ['a request', encodeRequest({ id: 1, verb: 'listExecutors', body: { page: 1 } }), /canonical/],
   ];
 
   it.each(malformed)('%s', (_, packet, why) => {
     expect(() => decodeResponse(packet)).toThrow(ProtocolViolation);
     expect(() => decodeResponse(packet)).toThrow(why);
+  });
+
+  it('more than a log line should say, saying the beginning', () => {
+    const packet = page(...Array.from({ length: EXECUTORS_PER_PAGE }, () => message([1, '../alice'], [2, 1000], ...running)));
+    expect(() => decodeResponse(packet)).toThrow(
+      expect.objectContaining({ message: expect.toSatisfy((text) => text.length === MESSAGE_CHARS_MAX) }),
+    );
   });
 });

@@ -33,7 +33,7 @@ const executorSchema = z
     osUser: osUserSchema,
     /** 0: the executor has ended, and nobody knows any more. */
     uid: uint32.default(0),
-    knimeUsers: z.array(knimeUserSchema).max(KNIME_USERS_PER_ACCOUNT_MAX).default([]),
+    knimeUsers: z.array(knimeUserSchema).max(KNIME_USERS_PER_ACCOUNT_MAX),
     state: z.enum(ExecutorState),
     /** Milliseconds since the epoch. */
     sinceMs: z.int().min(1),
@@ -45,7 +45,7 @@ const executorSchema = z
   .refine(({ uid, state }) => uid > 0 || state === ExecutorState.exited, { path: ['uid'], message: 'a running executor of uid 0' });
 export type ExecutorInfo = z.output<typeof executorSchema>;
 
-/** What each verb carries. Values that proto3 does not write (0, false, empty) are absent after decoding, hence the defaults. */
+/** What each verb carries. Values that proto3 does not write (0, false, empty text) are absent after decoding, hence the defaults; a list is there. */
 const REQUESTS = {
   hello: z.strictObject({ version: positive }),
   prepareUser: z.strictObject({ knimeUser: knimeUserSchema }),
@@ -59,15 +59,12 @@ const RESPONSES = {
   userPrepared: z.strictObject({
     osUser: osUserSchema,
     uid: positive,
-    created: z
-      .array(z.enum(['home', 'workspace', 'temp']))
-      .max(3)
-      .default([]),
+    created: z.array(z.enum(['home', 'workspace', 'temp'])).max(3),
   }),
   executorSpawned: z.strictObject({ outcome: z.enum(SpawnOutcome), executor: executorSchema }),
   executorStopped: z.strictObject({ osUser: osUserSchema, uid: positive }),
   executorPage: z.strictObject({
-    executors: z.array(executorSchema).max(EXECUTORS_PER_PAGE).default([]),
+    executors: z.array(executorSchema).max(EXECUTORS_PER_PAGE),
     more: z.boolean().default(false),
   }),
   error: z.strictObject({
@@ -155,15 +152,15 @@ function plain(value: unknown): unknown {
   // What the generated types call a number is a Long if it has 64 bits. One beyond 2^53 becomes a number that no schema takes.
   if (value instanceof protobuf.util.Long) return protobuf.util.LongBits.from(value).toNumber(true);
   if (Array.isArray(value)) return value.map(plain);
-  if (typeof value !== 'object' || value === null) return value;
+  if (!(value instanceof Object)) return value;
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, plain(inner)]));
 }
 
 function judge<Schema extends z.ZodType>(schema: Schema, value: unknown, what: string): z.output<Schema> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  const issue = result.error.issues[0];
-  throw new ProtocolViolation(`${what}: ${[...(issue?.path ?? []), issue?.message].join(' ')}`.slice(0, MESSAGE_CHARS_MAX));
+  const issues = result.error.issues.map(({ path, message }) => [...path, message].join(' '));
+  throw new ProtocolViolation(`${what}: ${issues.join('; ')}`.slice(0, MESSAGE_CHARS_MAX));
 }
 
 function errorCodeOf(number: number): ErrorCode | undefined {

@@ -48,7 +48,8 @@ export class ServingSession implements PacketHandlers {
 
   #admit({ id, verb }: Request): void {
     const first = verb === 'hello';
-    if (first !== (this.#greeted === 'no') || this.#greeted === 'asked') throw new ProtocolViolation(`${verb} out of order`);
+    const inOrder = { no: first, asked: false, yes: !first }[this.#greeted];
+    if (!inOrder) throw new ProtocolViolation(`${verb} out of order`);
     if (this.#inFlight.has(id)) throw new ProtocolViolation(`${verb} with the id of a request in flight`);
     if (this.#inFlight.size >= REQUESTS_IN_FLIGHT_MAX)
       throw new ProtocolViolation(`more than ${REQUESTS_IN_FLIGHT_MAX} requests in flight`);
@@ -61,7 +62,7 @@ export class ServingSession implements PacketHandlers {
     const answer = await this.#service.answer(request);
     this.#inFlight.delete(id);
     this.#connection().send(encodeResponse({ id, ...answer } as Response));
-    if (verb === 'hello' && answer.kind === 'hello') this.#greeted = 'yes';
+    if (answer.kind === 'hello') this.#greeted = 'yes';
     if (verb === 'hello' && answer.kind === 'error') this.#connection().close('the peer speaks another version');
   }
 }

@@ -13,16 +13,22 @@ export const number = fc.integer({ min: 1, max: UINT32_MAX });
 export const name = fc.stringMatching(/^[A-Za-z0-9_@\\][A-Za-z0-9._@\\-]{0,63}$/).filter((text) => /[^0-9]/.test(text));
 const profile = fc.stringMatching(/^[a-z][a-z0-9-]{0,31}$/);
 const description = fc.string({ unit: 'binary', maxLength: MESSAGE_CHARS_MAX / 2 });
-const executor = fc.record({
-  osUser: name,
-  uid: number,
-  knimeUsers: fc.array(name, { maxLength: KNIME_USERS_PER_ACCOUNT_MAX }),
-  state: fc.constantFrom(...Object.values(ExecutorState)),
-  sinceMs: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
-  mainPid: fc.nat(UINT32_MAX),
-  lastExit: description,
-  cpuMs: fc.maxSafeNat(),
-});
+const entry = (state: fc.Arbitrary<number>, uid: fc.Arbitrary<number>) =>
+  fc.record({
+    osUser: name,
+    uid,
+    knimeUsers: fc.array(name, { maxLength: KNIME_USERS_PER_ACCOUNT_MAX }),
+    state,
+    sinceMs: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
+    mainPid: fc.nat(UINT32_MAX),
+    lastExit: description,
+    cpuMs: fc.maxSafeNat(),
+  });
+/** Of what has ended, nobody may know the uid any more. */
+const executor = fc.oneof(
+  entry(fc.constantFrom(...Object.values(ExecutorState)), number),
+  entry(fc.constant(ExecutorState.exited), fc.constant(0)),
+);
 
 /** The body of each verb, for these names and profiles. */
 export function requestBodies(names: fc.Arbitrary<string>, profiles: fc.Arbitrary<string>): Record<Request['verb'], fc.Arbitrary<unknown>> {
