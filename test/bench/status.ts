@@ -1,5 +1,5 @@
 import { askBroker } from '../../packages/broker/src/control/client.js';
-import type { Explanation } from '../../packages/broker/src/executors/machine.js';
+import type { Explanation } from '../../packages/broker/src/executors/explanation.js';
 import type { Kpx } from '../fixtures/kpx.js';
 
 /** What the running broker says of a user. */

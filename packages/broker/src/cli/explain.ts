@@ -2,7 +2,7 @@ import { knimeUserSchema } from '@kpx/protocol';
 import { type Command, InvalidArgumentError } from 'commander';
 import { readControlSocket } from '../config.js';
 import { askBroker } from '../control/client.js';
-import type { Explanation } from '../executors/machine.js';
+import type { Explanation } from '../executors/explanation.js';
 import { jsonLine, printable } from '../format.js';
 import { asksBroker, type BrokerOptions } from './broker-options.js';
 import { bold } from './style.js';

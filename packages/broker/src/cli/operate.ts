@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { readControlSocket } from '../config.js';
 import { tellBroker } from '../control/client.js';
 import type { Reloaded } from '../control/server.js';
-import type { Explanation } from '../executors/machine.js';
+import type { Explanation } from '../executors/explanation.js';
 import { jsonLine, printable } from '../format.js';
 import { asksBroker, type BrokerOptions } from './broker-options.js';
 import { explanationForPeople, knimeUser } from './explain.js';

@@ -2,9 +2,7 @@ import { ERRORS, type ErrorCode, type ExecutorInfo, ExecutorState, type KnimeUse
 import { backoffMs } from '../policy/backoff.js';
 import {
   admits,
-  busyDelayMs,
   evictable,
-  FIRST_OFFER,
   HOPS_FREE,
   hasRoom,
   idleForMs,
@@ -15,10 +13,6 @@ import {
   mayStart,
   NO_ROOM_DELAY_MS,
   nextInLine,
-  nextOffer,
-  OFFER_EVERY_MS_MAX,
-  type Offer,
-  offerWaitMs,
   type Policy,
   profileOf,
   ruleOf,
@@ -27,8 +21,9 @@ import {
 import type { Rule } from '../policy/rules.js';
 import type { Reason } from '../reasons.js';
 import type { Effect, Event, State, Ticket } from './events.js';
-import { HeldJobs } from './held.js';
+import { type Explanation, explanationOf } from './explanation.js';
 import { type Executor, Roster, sample } from './roster.js';
+import { newUser, type User } from './user.js';
 
 /*
  * The per-user state machine. Events in, effects out; no clock, no dice, no socket, no log of its own: `now` (milliseconds, monotonic) and
@@ -63,42 +58,6 @@ export const ENDING_MAX_MS = 90_000;
 export const TICK_MS = 100;
 /** An executor that crashes sooner than this after it was ready counts as one more failed start, in milliseconds. */
 export const STABLE_MS = 10_000;
-
-interface User {
-  readonly name: KnimeUser;
-  /** OS groups; undefined: no rule has asked for them. */
-  groups: readonly string[] | undefined;
-  rule: Rule | undefined;
-  admitted: Verdict;
-  state: State;
-  /** When `backoff`, `broken` or `refused` ends; when `idle`: until when the failures are remembered; when `queued`: the place in line. */
-  until: number;
-  /** Failed starts in a row, within the policy's window. */
-  failures: number;
-  failingSince: number;
-  /** Why it is `backoff`, `broken` or `refused`. */
-  code: Reason | ErrorCode;
-  detail: string;
-  readonly held: HeldJobs;
-  /** When `ready`: how its held jobs are offered to a busy executor, when next, how many last time, and how many have come back since. */
-  offer: Offer;
-  offerAt: number;
-  offered: number;
-  cameBack: number;
-}
-
-/** What `explain` says: what a job of a user would meet now. */
-export interface Explanation {
-  readonly user: KnimeUser;
-  readonly groups: readonly string[];
-  readonly rule: string;
-  readonly profile: string;
-  readonly state: State;
-  readonly executor: string;
-  readonly held: number;
-  readonly decision: 'forward' | 'hold' | 'start' | 'wait' | 'park';
-  readonly why: string;
-}
 
 export class Machine {
   #policy: Policy;
@@ -200,31 +159,8 @@ export class Machine {
 
   /** What a job of this user would meet now. Changes nothing. */
   explain(name: KnimeUser, groups: readonly string[]): Explanation {
-    const rule = ruleOf(this.#policy, name, groups);
-    const user = this.#users.get(name);
-    const executor = this.#executors.of(name);
-    const load = this.#load();
-    const said = executor
-      ? `account "${executor.osUser}", uid ${executor.uid}, pid ${executor.pid}, ${executor.ending ? 'ending' : executor.ready ? 'ready' : 'starting'}`
-      : 'none';
-    const held = user?.held.size ?? 0;
-    const facts = { user: name, groups, rule: rule?.label ?? 'none', profile: profileOf(rule), executor: said, held };
-    const state = user?.state ?? (executor ? (executor.ready ? 'ready' : 'booting') : 'idle');
-    const decide = (decision: Explanation['decision'], why: string) => ({ ...facts, state, decision, why });
-    const admitted = admits(this.#policy, name, rule);
-    if (!admitted.ok) return decide('park', `USER_DENIED: ${admitted.why}`);
-    if (state === 'broken' || state === 'refused') return decide('park', `${user?.code}: ${user?.detail}`);
-    if (state === 'backoff')
-      return decide('hold', `${user?.detail}; next attempt in ${Math.max(0, Math.ceil((user?.until ?? 0) - this.#now))} ms`);
-    if (executor && (!executor.ready || executor.ending))
-      return decide('hold', `the executor is ${executor.ending ? 'ending' : 'starting'}`);
-    if (executor && held > 0) return decide('hold', `the executor is busy, ${held} jobs wait for it already`);
-    if (executor) return decide('forward', 'the executor is ready');
-    if (state === 'starting') return decide('hold', 'the executor is being started');
-    const room = hasRoom(this.#policy, load, rule);
-    if (!room.ok) return decide('wait', room.why);
-    const turn = mayStart(this.#policy, load);
-    return turn.ok ? decide('start', `${load.executors} of ${this.#policy.maxExecutors} executors run`) : decide('wait', turn.why);
+    const [user, executor] = [this.#users.get(name), this.#executors.of(name)];
+    return explanationOf(name, groups, { policy: this.#policy, load: this.#load(), user, executor, now: this.#now });
   }
 
   step(event: Event, now: number, random: number): Effect[] {
@@ -298,7 +234,7 @@ export class Machine {
       case 'ready':
         if (hops < HOPS_FREE && user.held.size === 0) this.#forward(user, ticket);
         else this.#hold(user, ticket, hops);
-        if (hops > 0 && !waited) user.cameBack += 1;
+        if (hops > 0 && !waited) user.offering.cameBack();
         break;
       case 'broken':
       case 'refused':
@@ -369,7 +305,7 @@ export class Machine {
     const most = this.#heldAtMost(user);
     if (inLine) user.until = this.#now + PLACE_MS;
     if (user.held.size >= most || this.#held >= this.#policy.heldInAll) {
-      const delayMs = user.state === 'ready' ? busyDelayMs(user.offer) : leaveDelayMs(this.#draining, hops);
+      const delayMs = user.state === 'ready' ? user.offering.delayMs : leaveDelayMs(this.#draining, hops);
       this.#effects.push({
         kind: 'defer',
         ticket,
@@ -381,7 +317,7 @@ export class Machine {
     }
     user.held.add(ticket, this.#now);
     this.#held += 1;
-    if (user.state === 'ready' && user.held.size === 1) this.#awaitOffer(user);
+    if (user.state === 'ready' && user.held.size === 1) this.#nextOfferAt = Math.min(this.#nextOfferAt, user.offering.dueAt(this.#now));
   }
 
   /** What has been taken from those that are held leaves. */
@@ -620,26 +556,10 @@ export class Machine {
     if (executor && this.#now - executor.readySince >= STABLE_MS) user.failures = 0;
   }
 
-  /** Jobs that come back from an offer go on at its pace; long after the last one, all begins anew. */
-  #awaitOffer(user: User): void {
-    if (this.#now - user.offerAt > OFFER_EVERY_MS_MAX) {
-      user.offer = FIRST_OFFER;
-      user.offerAt = this.#now + offerWaitMs(FIRST_OFFER, 0);
-      user.offered = 0;
-    }
-    this.#nextOfferAt = Math.min(this.#nextOfferAt, user.offerAt);
-  }
-
-  /** A busy executor's jobs, a few at a time, as often as it takes them. */
   #offer(user: User, random: number): void {
-    if (user.offerAt <= this.#now) {
-      if (user.offered > 0) user.offer = nextOffer(user.offer, user.offered - user.cameBack);
-      user.offerAt = this.#now + offerWaitMs(user.offer, random);
-      user.offered = Math.min(user.offer.jobs, user.held.size);
-      user.cameBack = 0;
-      this.#forwardHeld(user, user.offered);
-    }
-    this.#nextOfferAt = Math.min(this.#nextOfferAt, user.offerAt);
+    const { jobs, nextAt } = user.offering.take(user.held.size, this.#now, random);
+    this.#nextOfferAt = Math.min(this.#nextOfferAt, nextAt);
+    if (jobs > 0) this.#forwardHeld(user, jobs);
   }
 
   #releaseOld(user: User): void {
@@ -670,10 +590,7 @@ export class Machine {
       if (known.groups !== groups && groups !== undefined) this.#setGroups(name, groups);
       return known;
     }
-    const offering = { offer: FIRST_OFFER, offerAt: Number.NEGATIVE_INFINITY, offered: 0, cameBack: 0 };
-    const judged = { groups, rule: undefined, admitted: { ok: true } as Verdict };
-    const past = { until: 0, failures: 0, failingSince: 0, code: 'START_FAILED' as const, detail: '' };
-    const user: User = { name, ...judged, state: 'idle', ...past, held: new HeldJobs(), ...offering };
+    const user = newUser(name, groups);
     this.#judge(user);
     this.#users.set(name, user);
     return user;

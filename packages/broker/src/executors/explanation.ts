@@ -1,0 +1,56 @@
+import type { KnimeUser } from '@kpx/protocol';
+import { admits, hasRoom, type Load, mayStart, type Policy, profileOf, ruleOf } from '../policy/policy.js';
+import type { State } from './events.js';
+import type { Executor } from './roster.js';
+import type { User } from './user.js';
+
+/** What `explain` says: what a job of a user would meet now. */
+export interface Explanation {
+  readonly user: KnimeUser;
+  readonly groups: readonly string[];
+  readonly rule: string;
+  readonly profile: string;
+  readonly state: State;
+  readonly executor: string;
+  readonly held: number;
+  readonly decision: 'forward' | 'hold' | 'start' | 'wait' | 'park';
+  readonly why: string;
+}
+
+/** What is known when somebody asks. */
+export interface Scene {
+  readonly policy: Policy;
+  readonly load: Load;
+  /** Undefined where there is nothing to remember of the user. */
+  readonly user: Readonly<User> | undefined;
+  readonly executor: Readonly<Executor> | undefined;
+  /** Milliseconds, monotonic. */
+  readonly now: number;
+}
+
+/** What a job of this user would meet now, and why. */
+export function explanationOf(name: KnimeUser, groups: readonly string[], { policy, load, user, executor, now }: Scene): Explanation {
+  const rule = ruleOf(policy, name, groups);
+  const held = user?.held.size ?? 0;
+  const state = user?.state ?? (executor ? (executor.ready ? 'ready' : 'booting') : 'idle');
+  const facts = { user: name, groups, rule: rule?.label ?? 'none', profile: profileOf(rule), executor: described(executor), held, state };
+  const decide = (decision: Explanation['decision'], why: string) => ({ ...facts, decision, why });
+  const admitted = admits(policy, name, rule);
+  if (!admitted.ok) return decide('park', `USER_DENIED: ${admitted.why}`);
+  if (state === 'broken' || state === 'refused') return decide('park', `${user?.code}: ${user?.detail}`);
+  if (state === 'backoff') return decide('hold', `${user?.detail}; next attempt in ${Math.max(0, Math.ceil((user?.until ?? 0) - now))} ms`);
+  if (executor && (!executor.ready || executor.ending)) return decide('hold', `the executor is ${executor.ending ? 'ending' : 'starting'}`);
+  if (executor && held > 0) return decide('hold', `the executor is busy, ${held} jobs wait for it already`);
+  if (executor) return decide('forward', 'the executor is ready');
+  if (state === 'starting') return decide('hold', 'the executor is being started');
+  const room = hasRoom(policy, load, rule);
+  if (!room.ok) return decide('wait', room.why);
+  const turn = mayStart(policy, load);
+  return turn.ok ? decide('start', `${load.executors} of ${policy.maxExecutors} executors run`) : decide('wait', turn.why);
+}
+
+function described(executor: Readonly<Executor> | undefined): string {
+  if (!executor) return 'none';
+  const { osUser, uid, pid, ending, ready } = executor;
+  return `account "${osUser}", uid ${uid}, pid ${pid}, ${ending ? 'ending' : ready ? 'ready' : 'starting'}`;
+}

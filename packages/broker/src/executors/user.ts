@@ -1,0 +1,35 @@
+import type { ErrorCode, KnimeUser } from '@kpx/protocol';
+import type { Verdict } from '../policy/policy.js';
+import type { Rule } from '../policy/rules.js';
+import type { Reason } from '../reasons.js';
+import type { State } from './events.js';
+import { HeldJobs } from './held.js';
+import { Offering } from './offering.js';
+
+/** Somebody who has jobs here, or a past. */
+export interface User {
+  readonly name: KnimeUser;
+  /** OS groups; undefined: no rule has asked for them. */
+  groups: readonly string[] | undefined;
+  rule: Rule | undefined;
+  admitted: Verdict;
+  state: State;
+  /** When `backoff`, `broken` or `refused` ends; when `idle`: until when the failures are remembered; when `queued`: the place in line. */
+  until: number;
+  /** Failed starts in a row, within the policy's window. */
+  failures: number;
+  failingSince: number;
+  /** Why it is `backoff`, `broken` or `refused`. */
+  code: Reason | ErrorCode;
+  detail: string;
+  readonly held: HeldJobs;
+  /** When `ready`: to a busy executor. */
+  readonly offering: Offering;
+}
+
+/** Idle, and not judged yet. */
+export function newUser(name: KnimeUser, groups: readonly string[] | undefined): User {
+  const judged = { groups, rule: undefined, admitted: { ok: true } as const };
+  const past = { until: 0, failures: 0, failingSince: 0, code: 'START_FAILED' as const, detail: '' };
+  return { name, ...judged, state: 'idle', ...past, held: new HeldJobs(), offering: new Offering() };
+}
