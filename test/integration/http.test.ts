@@ -184,8 +184,8 @@ describe('the port', () => {
     const { port } = await listening();
     const asked = request({ host: '127.0.0.1', port, path: '/status', method: 'POST', headers: { 'content-length': '1000000000000' } });
     onTestFinished(() => void asked.destroy());
-    const cut = once(asked, 'close');
-    asked.on('error', () => {});
+    const cut = new Promise((resolve) => asked.once('close', resolve));
+    asked.on('error', () => {}); // how one learns that it is cut
     const more = () => {
       if (!asked.destroyed) asked.write(Buffer.alloc(100_000), () => setImmediate(more));
     };

@@ -100,7 +100,6 @@ async function answer(
     } else respond(response, 200, await route.answer(query));
   } catch (error) {
     if (error instanceof MethodRefused) response.setHeader('allow', error.allow);
-    request.resume(); // what else comes is not looked at, but whoever sends it gets to read the answer
     respond(response, error instanceof HttpError ? error.status : 500, json({ error: (error as Error).message }));
   }
 }
@@ -128,7 +127,14 @@ function judged(routes: Routes, { method = '', url: target = '/', headers }: Inc
 
 export const json = (body: unknown): Answer => ({ type: 'application/json', text: `${JSON.stringify(body)}\n` });
 
+/**
+ * Answers at once, and closes when no more comes, or when the connection's time is over: a connection that is closed with something unread in it
+ * takes the answer away from who still sends. What comes is not looked at.
+ */
 function respond(response: ServerResponse, status: number, { type, text }: Answer): void {
   response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(text) });
-  response.end(text);
+  response.write(text);
+  const { req: request } = response;
+  if (request.complete) response.end();
+  else request.once('end', () => response.end()).resume();
 }
