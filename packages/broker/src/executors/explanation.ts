@@ -18,7 +18,7 @@ export interface Explanation {
 }
 
 /** What is known when somebody asks. */
-export interface Scene {
+interface Scene {
   readonly policy: Policy;
   readonly load: Load;
   /** Undefined where there is nothing to remember of the user. */
