@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, chownSync, linkSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { appendFileSync, chmodSync, chownSync, linkSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { idsOf } from '../fixtures/helper-installation.js';
 import { aclOf, PRIVATE_ACL, snapshot } from '../fixtures/tree.js';
@@ -46,6 +46,19 @@ describe('workspace and temp directory', () => {
     for (const place of PLACES) {
       expect(aclOf(`${installation[place]}/alice`)).toEqual([...entries, ...entries.map((entry) => `default:${entry}`)].sort());
     }
+  });
+
+  it.each([
+    ['user:carol:--x', 'mask::--x'],
+    ['group:u01:r--', 'mask::r--'], // a name that ends in digits
+    ['group:2nd-floor:-w-', 'mask::-w-'], // or starts with one, as a directory service's may
+    ['group:54321:r-x', 'mask::r-x'], // an id that has no name
+  ])('with %s let nobody do more than that', async (entry, mask) => {
+    if (entry.includes('2nd-floor')) appendFileSync('/etc/group', '2nd-floor:x:54322:\n');
+    const { connection, installation } = await startHelper({ config: { directories: { extra_acl: [entry] } } });
+    await connection.prepare('alice');
+    const entries = [entry, mask, 'group::---', 'other::---', 'user::rwx'];
+    expect(aclOf(`${installation.workspaces}/alice`)).toEqual([...entries, ...entries.map((line) => `default:${line}`)].sort());
   });
 
   it('are refused when an extra ACL entry names nobody', async () => {

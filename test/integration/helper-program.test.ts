@@ -126,7 +126,7 @@ const PROBLEMS: Record<string, [spoil: (installation: HelperInstallation) => voi
   ],
   'a symbolic link for a file': [
     ({ configFile }) => replace(configFile, (real) => symlinkSync(real, configFile)),
-    'privhelper.toml cannot be opened: ELOOP',
+    'privhelper.toml is a symbolic link',
   ],
   'a file of more than a mebibyte': [
     ({ configFile }) => writeFileSync(configFile, `#${'x'.repeat(1024 * 1024)}\n`),

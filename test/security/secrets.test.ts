@@ -173,8 +173,8 @@ describe('a MSGQ file that cannot be used', () => {
     ['in a directory that everybody may write to', 'DIRECTORY_UNSAFE', 'is writable by others', () => chmodSync(directory, 0o777)],
     [
       'that is a link',
-      'DIRECTORY_FAILED',
-      'cannot be opened: ELOOP',
+      'DIRECTORY_UNSAFE',
+      'is a symbolic link',
       () => {
         rmSync(file);
         symlinkSync(target.installation.msgqFile, file);

@@ -10,14 +10,9 @@ type DirectoriesConfig = Config['directories'];
 export type Created = 'home' | 'workspace' | 'temp';
 
 /** Absolute paths of the user's directories, for the executor's environment and arguments. */
-export interface UserPaths {
-  readonly workspace: string;
-  readonly temp: string;
-}
-
-export const userPaths = (account: Account, config: DirectoriesConfig): UserPaths => ({
-  workspace: `${config.workspace_parent}/${account.osUser}`,
-  temp: `${config.temp_parent}/${account.osUser}`,
+export const userPaths = ({ osUser }: Account, { workspace_parent, temp_parent }: DirectoriesConfig) => ({
+  workspace: `${workspace_parent}/${osUser}`,
+  temp: `${temp_parent}/${osUser}`,
 });
 
 /**
@@ -25,17 +20,8 @@ export const userPaths = (account: Account, config: DirectoriesConfig): UserPath
  * are 0700 plus the configured extra ACL entries, and so is everything that will be made in them. `created` gets what did not exist before, as
  * it is made: the audit log tells it also when a later step fails.
  */
-export async function prepareDirectories(
-  account: Account,
-  config: DirectoriesConfig,
-  created: Created[],
-  signal: AbortSignal,
-): Promise<void> {
+export async function prepareDirectories(account: Account, config: DirectoriesConfig, created: Created[], signal: AbortSignal) {
   if (await prepareHome(account, config, signal)) created.push('home');
-  await prepareWorkDirectories(account, config, created, signal);
-}
-
-async function prepareWorkDirectories(account: Account, config: DirectoriesConfig, created: Created[], signal: AbortSignal): Promise<void> {
   const entries = await aclEntries(config, signal);
   const paths = userPaths(account, config);
   await using workspaces = await openTrustedDirectory(config.workspace_parent);
@@ -53,7 +39,7 @@ async function prepareWorkDirectories(account: Account, config: DirectoriesConfi
 async function aclEntries(config: DirectoriesConfig, signal: AbortSignal): Promise<string[]> {
   const extra: string[] = [];
   for (const entry of config.extra_acl) {
-    const [type = '', name = '', permissions = ''] = entry.split(':');
+    const [type, name, permissions] = entry.split(':') as [string, string, string];
     const id = /^\d+$/.test(name) ? Number(name) : await lookUpId(type === 'user' ? 'passwd' : 'group', name, signal);
     if (id === undefined) throw new KpxError('DIRECTORY_FAILED', `extra_acl: there is no ${type} "${name}" on this machine`);
     extra.push(`${type}:${id}:${permissions}`);

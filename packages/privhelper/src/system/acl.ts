@@ -16,10 +16,10 @@ const wholeAcl = (entries: readonly string[]) => [...entries, ...entries.map((en
  */
 export async function haveAcl(directories: readonly number[], entries: readonly string[], signal: AbortSignal): Promise<boolean> {
   const options = ['--omit-header', '--absolute-names', '--numeric', '--no-effective'];
-  const { exitCode, stdout } = await runCommand('/usr/bin/getfacl', [...options, '--', ...slots(directories)], signal, directories);
-  const wanted = wholeAcl(entries).sort().join();
-  const found = stdout.trim().split('\n\n');
-  return exitCode === 0 && found.length === directories.length && found.every((text) => text.split('\n').sort().join() === wanted);
+  const { stdout } = await runCommand('/usr/bin/getfacl', [...options, '--', ...slots(directories)], signal, directories);
+  const found = stdout.trimEnd().split('\n\n');
+  const inOrder = (lines: string[]) => lines.sort().join('\n');
+  return found.map((text) => inOrder(text.split('\n'))).join() === directories.map(() => inOrder(wholeAcl(entries))).join();
 }
 
 /**
@@ -27,13 +27,9 @@ export async function haveAcl(directories: readonly number[], entries: readonly 
  * directories. Needs CAP_FOWNER. Throws DIRECTORY_FAILED, also when the file system took the command and did something else.
  */
 export async function replaceAcl(directories: readonly number[], entries: readonly string[], signal: AbortSignal): Promise<void> {
-  const { exitCode, stderr } = await runCommand(
-    '/usr/bin/setfacl',
-    ['--set', wholeAcl(entries).join(','), '--', ...slots(directories)],
-    signal,
-    directories,
-  );
-  if (exitCode !== 0) throw new KpxError('DIRECTORY_FAILED', `the ACL could not be set: ${stderr.trim()}`);
+  const args = ['--set', wholeAcl(entries).join(','), '--', ...slots(directories)];
+  const { exitCode, stderr } = await runCommand('/usr/bin/setfacl', args, signal, directories);
+  if (exitCode !== 0) throw new KpxError('DIRECTORY_FAILED', `the ACL could not be set: ${stderr}`);
   if (!(await haveAcl(directories, entries, signal)))
     throw new KpxError('DIRECTORY_FAILED', 'the ACL read back is not the one that was set: does the file system support ACLs?');
 }

@@ -12,6 +12,7 @@ export interface CommandResult {
   /** -1 when a signal ended it. */
   readonly exitCode: number;
   readonly stdout: string;
+  /** Without white space at its ends. */
   readonly stderr: string;
 }
 
@@ -46,6 +47,6 @@ export async function runCommand(
       if (signal.aborted) reject(new KpxError('DEADLINE_EXCEEDED', `${binary} did not finish in time`));
       else reject(new KpxError('INTERNAL', `${binary} could not be run: ${error.message}`));
     });
-    child.once('close', (exitCode) => resolve({ exitCode: exitCode ?? -1, ...output }));
+    child.once('close', (exitCode) => resolve({ exitCode: exitCode ?? -1, stdout: output.stdout, stderr: output.stderr.trim() }));
   });
 }

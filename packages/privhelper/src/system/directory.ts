@@ -1,6 +1,6 @@
 import { constants, type Stats } from 'node:fs';
 import { type FileHandle, lstat, mkdir, open, rename } from 'node:fs/promises';
-import { basename } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { KpxError } from '@kpx/protocol';
 import { runCommand } from './command.js';
 
@@ -21,16 +21,9 @@ const GROUP_OR_OTHER_WRITE = 0o022;
  * The caller closes the handle. Throws DIRECTORY_UNSAFE, or DIRECTORY_FAILED when a component is missing.
  */
 export async function openTrustedDirectory(path: string): Promise<FileHandle> {
-  let handle = await closedOnError(await open('/', DIRECTORY), (status) => judgeTrusted(status, '/'));
-  let walked = '';
-  for (const component of path.split('/').filter((part) => part !== '')) {
-    await using parent = handle;
-    walked += `/${component}`;
-    const next = await openDirectory(parent, component, walked);
-    if (!next) throw new KpxError('DIRECTORY_FAILED', `${walked} does not exist`);
-    handle = await closedOnError(next, (status) => judgeTrusted(status, walked));
-  }
-  return handle;
+  await using parent = path === '/' ? undefined : await openTrustedDirectory(dirname(path));
+  const opened = await open(parent ? at(parent, basename(path)) : path, DIRECTORY).catch(explained(path));
+  return await closedOnError(opened, (status) => judgeTrusted(status, path));
 }
 
 /** The handle, once it has been judged; closed again when that throws. */
@@ -50,16 +43,18 @@ export function judgeTrusted({ uid, mode }: Pick<Stats, 'uid' | 'mode'>, path: s
   if (mode & GROUP_OR_OTHER_WRITE) throw new KpxError('DIRECTORY_UNSAFE', `${path} is writable by others than root`);
 }
 
-/** Undefined when there is nothing of that name. */
-async function openDirectory(parent: FileHandle, name: string, path: string): Promise<FileHandle | undefined> {
-  return await open(at(parent, name), DIRECTORY).catch((error) => (error.code === 'ENOENT' ? undefined : explain(error, path)));
-}
+/** For what a call of the file system rejects with: throws one of our errors, which path and what is wrong. */
+export const explained = (path: string) => (error: NodeJS.ErrnoException) => {
+  if (error instanceof KpxError) throw error;
+  if (error.code === 'ENOENT') throw new KpxError('DIRECTORY_FAILED', `${path} does not exist`);
+  if (error.code === 'ELOOP') throw new KpxError('DIRECTORY_UNSAFE', `${path} is a symbolic link`);
+  if (error.code === 'ENOTDIR') throw notADirectory(path);
+  throw new KpxError('DIRECTORY_FAILED', `${path}: ${error.code ?? error.message}`);
+};
 
-/** Throws one of our errors for one of the file system: which path, what is wrong. */
-function explain({ code, message }: NodeJS.ErrnoException, path: string): never {
-  if (code === 'ELOOP' || code === 'ENOTDIR') throw new KpxError('DIRECTORY_UNSAFE', `${path} is a symbolic link or not a directory`);
-  throw new KpxError('DIRECTORY_FAILED', `${path}: ${code ?? message}`);
-}
+const orMissing = (path: string) => (error: NodeJS.ErrnoException) => (error.code === 'ENOENT' ? undefined : explained(path)(error));
+
+const notADirectory = (path: string) => new KpxError('DIRECTORY_UNSAFE', `${path} is a symbolic link or not a directory`);
 
 /** No account is called like this: names do not start with a dot. Fixed, so that what a crash left behind is taken up again. */
 const stagingName = (path: string) => `.kpx-new-${basename(path)}`;
@@ -79,25 +74,24 @@ export interface UserDirectory extends AsyncDisposable {
  * owner or type is refused with DIRECTORY_UNSAFE. Needs CAP_CHOWN.
  */
 export async function openUserDirectory(parent: FileHandle, path: string, uid: number, gid: number): Promise<UserDirectory> {
-  const existing = await openDirectory(parent, basename(path), path);
-  const handle = existing
-    ? await closedOnError(existing, (status) => judgeOwner(status, [uid], path))
-    : await stage(parent, path, uid, gid);
+  const existing = await open(at(parent, basename(path)), DIRECTORY).catch(orMissing(path));
+  if (existing) await closedOnError(existing, (status) => judgeOwner(status, [uid], path));
+  const handle = existing ?? (await stage(parent, path, uid, gid).catch(explained(path)));
   const publish = async () => {
-    if (!existing) await rename(at(parent, stagingName(path)), at(parent, basename(path))).catch((error) => explain(error, path));
+    if (!existing) await rename(at(parent, stagingName(path)), at(parent, basename(path))).catch(explained(path));
     return !existing;
   };
   return { handle, staged: !existing, publish, [Symbol.asyncDispose]: () => handle.close() };
 }
 
 async function stage(parent: FileHandle, path: string, uid: number, gid: number): Promise<FileHandle> {
-  await mkdir(at(parent, stagingName(path)), { mode: 0o700 }).catch((error) => error.code === 'EEXIST' || explain(error, path));
-  const made = await openDirectory(parent, stagingName(path), path);
-  if (!made) throw new KpxError('DIRECTORY_FAILED', `${path} disappeared while it was made`);
+  const name = at(parent, stagingName(path));
+  await mkdir(name, { mode: 0o700 }).catch((error) => error.code === 'EEXIST' || Promise.reject(error));
+  const made = await open(name, DIRECTORY);
   return await closedOnError(made, async (status) => {
     judgeOwner(status, [0, uid], path);
-    await made.chmod(0o700).catch((error) => explain(error, path));
-    await made.chown(uid, gid).catch((error) => explain(error, path));
+    await made.chmod(0o700);
+    await made.chown(uid, gid);
   });
 }
 
@@ -108,8 +102,8 @@ function judgeOwner({ uid }: Stats, owners: readonly number[], path: string): vo
 
 /** Owner of `path`, which is not opened: a home may lie on a network file system that root may not read. Undefined when missing. */
 export async function ownerOfDirectory(parent: FileHandle, path: string): Promise<number | undefined> {
-  const status = await lstat(at(parent, basename(path))).catch((error) => (error.code === 'ENOENT' ? undefined : explain(error, path)));
-  if (status && !status.isDirectory()) throw new KpxError('DIRECTORY_UNSAFE', `${path} is a symbolic link or not a directory`);
+  const status = await lstat(at(parent, basename(path))).catch(orMissing(path));
+  if (status && !status.isDirectory()) throw notADirectory(path);
   return status?.uid;
 }
 
@@ -121,7 +115,6 @@ export async function ownerOfDirectory(parent: FileHandle, path: string): Promis
 export async function copySkeleton(skeleton: string, home: FileHandle, uid: number, gid: number, signal: AbortSignal): Promise<void> {
   const drop = ['--reuid', `${uid}`, '--regid', `${gid}`, '--clear-groups', '--no-new-privs', '--inh-caps=-all'];
   const copy = ['/usr/bin/cp', '--recursive', '--no-dereference', '--', `${skeleton}/.`, '/proc/self/fd/3/.'];
-  const result = await runCommand('/usr/bin/setpriv', [...drop, '--', ...copy], signal, [home.fd]);
-  if (result.exitCode !== 0)
-    throw new KpxError('DIRECTORY_FAILED', `the home could not be filled from ${skeleton}: ${result.stderr.trim()}`);
+  const { exitCode, stderr } = await runCommand('/usr/bin/setpriv', [...drop, '--', ...copy], signal, [home.fd]);
+  if (exitCode !== 0) throw new KpxError('DIRECTORY_FAILED', `the home could not be filled from ${skeleton}: ${stderr}`);
 }

@@ -23,7 +23,7 @@ export type UnitState = Readonly<Record<(typeof PROPERTIES)[number], string>>;
  */
 export async function showUnits(patterns: readonly string[], signal: AbortSignal): Promise<UnitState[]> {
   const { exitCode, stdout, stderr } = await systemctl(['show', `--property=${PROPERTIES.join(',')}`], patterns, signal);
-  if (exitCode !== 0) throw new KpxError('LAUNCH_FAILED', `systemd does not answer: ${stderr.trim()}`);
+  if (exitCode !== 0) throw new KpxError('LAUNCH_FAILED', `systemd does not answer: ${stderr}`);
   const blocks = stdout.split('\n\n').filter((block) => block.trim() !== '');
   return blocks.map((block) => {
     const values = new Map(block.split('\n').map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]));

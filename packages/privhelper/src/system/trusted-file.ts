@@ -2,7 +2,7 @@ import { constants, type Stats } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { KpxError } from '@kpx/protocol';
-import { at, closedOnError, openTrustedDirectory } from './directory.js';
+import { at, closedOnError, explained, openTrustedDirectory } from './directory.js';
 
 /** Who else than root may read the file: nobody for a secret, anybody for a configuration. Nobody else may ever write it. */
 export type Secrecy = 'secret' | 'public';
@@ -17,9 +17,7 @@ const FORBIDDEN_BITS = { secret: 0o077, public: 0o022 } as const;
 export async function readTrustedFile(path: string, secrecy: Secrecy, bytesMax: number): Promise<string> {
   await using parent = await openTrustedDirectory(dirname(path));
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
-  const file = await open(at(parent, basename(path)), flags).catch(({ code }: NodeJS.ErrnoException) => {
-    throw new KpxError('DIRECTORY_FAILED', code === 'ENOENT' ? `${path} does not exist` : `${path} cannot be opened: ${code}`);
-  });
+  const file = await open(at(parent, basename(path)), flags).catch(explained(path));
   await using judged = await closedOnError(file, (status) => judge(status, path, secrecy, bytesMax));
   return await judged.readFile('utf8');
 }

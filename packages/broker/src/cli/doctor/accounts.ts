@@ -99,7 +99,7 @@ const mayRun = (scene: Scene): Check => ({
     const program = await programFor(scene, osUser, signal);
     const drop = ['--reuid', `${uid}`, '--regid', `${gid}`, '--init-groups', '--no-new-privs', '--inh-caps=-all'];
     const { exitCode, stderr } = await runCommand('/usr/bin/setpriv', [...drop, '--', '/usr/bin/test', '-x', program], signal);
-    if (exitCode !== 0) throw new Error(`${osUser} may not execute ${program}${stderr === '' ? '' : ` (${stderr.trim()})`}`);
+    if (exitCode !== 0) throw new Error(`${osUser} may not execute ${program}${stderr === '' ? '' : ` (${stderr})`}`);
     return ok(`${osUser} may execute ${program}`);
   },
 });

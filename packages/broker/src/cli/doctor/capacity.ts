@@ -80,7 +80,7 @@ const clock = (): Check => ({
     );
     if (exitCode !== 0)
       return warn(
-        `timedatectl does not tell: ${stderr.trim()}`,
+        `timedatectl does not tell: ${stderr}`,
         'Make sure that something keeps the clock, and that KNIME Server has the same time.',
       );
     if (stdout.trim() === 'yes') return ok('kept by NTP');

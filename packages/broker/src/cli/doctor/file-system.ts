@@ -60,7 +60,7 @@ export interface Space {
 /** `/usr/bin/stat --file-system --format=… -- PATH`: what users other than root may still use. */
 export async function spaceAt(path: string, signal: AbortSignal): Promise<Space> {
   const { exitCode, stdout, stderr } = await runCommand('/usr/bin/stat', ['--file-system', '--format=%b %a %S %d %c', '--', path], signal);
-  if (exitCode !== 0) throw new Error(stderr.trim());
+  if (exitCode !== 0) throw new Error(stderr);
   const [blocks = 0, freeBlocks = 0, blockBytes = 0, freeFiles = 0, files = 0] = stdout.trim().split(' ').map(Number);
   return { bytes: blocks * blockBytes, freeBytes: freeBlocks * blockBytes, freeFiles, files };
 }

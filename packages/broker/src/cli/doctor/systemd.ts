@@ -24,7 +24,7 @@ export type Unit = Readonly<Record<(typeof PROPERTIES)[number], string>>;
 export async function showUnit(unit: string, signal: AbortSignal): Promise<Unit> {
   const args = ['--no-ask-password', 'show', `--property=${PROPERTIES.join(',')}`, '--', unit];
   const { exitCode, stdout, stderr } = await runCommand('/usr/bin/systemctl', args, signal);
-  if (exitCode !== 0) throw new Error(`systemd does not answer: ${stderr.trim()}`);
+  if (exitCode !== 0) throw new Error(`systemd does not answer: ${stderr}`);
   const values = new Map(stdout.split('\n').map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]));
   return Object.fromEntries(PROPERTIES.map((name) => [name, values.get(name) ?? ''])) as Unit;
 }
