@@ -43,11 +43,16 @@ function codeLines(file: string): number {
 }
 
 describe('what runs as root stays small', () => {
-  const CODE_LINES_MAX = 996;
+  const CODE_LINES_MAX = 700;
+  /** What the helper does itself where there is no systemd: start executors as its children, and listen. */
+  const DIRECT = ['launchers/direct.ts', 'system/child.ts', 'stand-alone.ts', 'system/socket.ts'].map(
+    (file) => `packages/privhelper/src/${file}`,
+  );
 
-  it(`has at most ${CODE_LINES_MAX} lines of code without the direct launcher`, () => {
-    const own = code.filter((file) => file.startsWith('packages/privhelper/src/') && !file.endsWith('/launchers/direct.ts'));
+  it(`has at most ${CODE_LINES_MAX} lines of code that are reached where systemd runs`, () => {
+    const own = code.filter((file) => file.startsWith('packages/privhelper/src/') && !DIRECT.includes(file));
     expect(own).toContain('packages/privhelper/src/dispatch.ts');
+    expect(code).toEqual(expect.arrayContaining(DIRECT));
     const lines = own.map((file) => codeLines(file)).reduce((sum, count) => sum + count, 0);
     expect(lines).toBeGreaterThan(CODE_LINES_MAX / 2); // counted at all
     expect(lines).toBeLessThanOrEqual(CODE_LINES_MAX);

@@ -88,7 +88,7 @@ describe('an executor', () => {
     // 3: Node marks low descriptors close-on-exec when it starts. 40 and 41: it does not look that far.
     const beyond = { 3: file, 40: file, 41: 'pipe' } as const;
     const stdio = Array.from({ length: 42 }, (_, slot) => (slot === 1 || slot === 2 ? 'pipe' : (beyond[slot as 3] ?? 'ignore')));
-    await installation.startHelper({ stdio, args: ['--listen', installation.socket, '--max-connections', '2'] });
+    await installation.startHelper({ stdio });
     const helper = descriptorsOf(installation.helper?.pid ?? 0);
     expect(helper[40]).toBe('/etc/shadow');
     expect(helper[41]).toMatch(/^socket:/);

@@ -61,31 +61,30 @@ describe('requests in flight', () => {
   });
 });
 
-describe('a second connection', () => {
-  it('is refused while the first is open, and the first goes on', async () => {
+describe('further connections', () => {
+  it('are served beside the first, of the same executors', async () => {
     const { connection, installation } = await startHelper();
-    const second = await HelperConnection.open(installation.socket);
-    second.send(HELLO);
-    await second.closed;
-    expect(second.unclaimed).toEqual([]);
+    const second = await HelperConnection.greeted(installation.socket);
+    const executors = await Promise.all([connection.spawned('alice'), second.spawned('alice')]);
+    expect(executors[0].mainPid).toBe(executors[1].mainPid);
+  });
+
+  it('are refused from the seventeenth, until one has ended; the others go on', async () => {
+    const { connection, installation } = await startHelper();
+    for (let count = 2; count <= 16; count++) await HelperConnection.greeted(installation.socket);
+    const refused = await HelperConnection.open(installation.socket);
+    refused.send(HELLO);
+    await refused.closed;
+    expect(refused.unclaimed).toEqual([]);
     expect(await installation.helperLog.line({ event: 'refused connection' })).toMatchObject({
       decision: 'refused',
-      peer: { connection: 2 },
+      peer: { connection: 17 },
+      reason: '16 connections are open',
     });
     expect(await connection.prepare('alice')).toMatchObject({ kind: 'userPrepared' });
     connection.close();
     await installation.helperLog.line({ event: 'disconnected' });
     await HelperConnection.greeted(installation.socket);
-  });
-
-  it('is served with --max-connections 2, and a third is refused', async () => {
-    const installation = installHelper();
-    await installation.startHelper({ args: ['--listen', installation.socket, '--max-connections', '2'] });
-    const [one, two] = [await HelperConnection.greeted(installation.socket), await HelperConnection.greeted(installation.socket)];
-    const third = await HelperConnection.open(installation.socket);
-    await third.closed;
-    const executors = await Promise.all([one.spawned('alice'), two.spawned('alice')]);
-    expect(executors[0].mainPid).toBe(executors[1].mainPid);
   });
 });
 

@@ -162,7 +162,7 @@ describe('an executor that is a unit', () => {
   it('is not started without its environment', async () => {
     const { systemctl, connection } = await start();
     mkdirSync(`${ENVIRONMENTS}/.new-alice.env`);
-    expect(await connection.spawn('alice')).toEqual(refusal('DIRECTORY_FAILED', `${ENVIRONMENTS}/alice.env could not be written: E`));
+    expect(await connection.spawn('alice')).toEqual(refusal('DIRECTORY_FAILED', `${ENVIRONMENTS}/alice.env: ERR_FS_EISDIR`));
     expect(systemctl.asked).toEqual([]);
   });
 

@@ -47,7 +47,7 @@ export class FileSystemScene {
   static async begin(): Promise<FileSystemScene> {
     const scene = new FileSystemScene();
     scene.#configure();
-    await scene.installation.startHelper({ args: ['--listen', scene.installation.socket, '--max-connections', '16'] });
+    await scene.installation.startHelper();
     for (const name of ['victim', 'honest']) expect(await scene.#ask(name)).toMatchObject({ body: { created: PLACES } });
     return scene;
   }

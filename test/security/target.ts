@@ -52,7 +52,7 @@ export class Target {
   /** `eligible`: who may have an executor; nobody else ever gets one. */
   static async of(installation: HelperInstallation, start: HelperStart = {}, eligible = ELIGIBLE): Promise<Target> {
     const target = new Target(installation, eligible);
-    await installation.startHelper({ args: ['--listen', installation.socket, '--max-connections', '2'], ...start });
+    await installation.startHelper(start);
     target.attacker = await Attacker.as(BROKER_ACCOUNT);
     const connection = await target.greeted();
     for (const user of eligible) expect(await connection.prepare(user)).toMatchObject({ kind: 'userPrepared' });

@@ -3,13 +3,8 @@ import type { AccountsConfig } from './config.js';
 import { lookUpAccount, lookUpGroups, type PasswdEntry } from './system/name-service.js';
 
 /** An OS account that has been judged and may have an executor. Made by {@link judgeAccount} and nowhere else. */
-export interface Account {
+export interface Account extends Omit<PasswdEntry, 'name'> {
   readonly osUser: OsUser;
-  readonly uid: number;
-  readonly gid: number;
-  /** Absolute, normalised. Whether it lies below a configured parent is for directories.ts to say. */
-  readonly home: string;
-  readonly shell: string;
   /** Every KNIME name that resolves to this account; the executor's reservation is made from them. */
   readonly knimeUsers: readonly KnimeUser[];
 }
@@ -39,8 +34,8 @@ function judgeEntry(osUser: OsUser, entry: PasswdEntry, config: AccountsConfig):
   const isIt = (name: string) => foldCase(name, config.case) === foldCase(osUser, config.case);
   if (config.denied_users.some(isIt)) throw denied(osUser, 'it is in denied_users');
   if (config.denied_shells.includes(entry.shell)) throw denied(osUser, `its shell ${entry.shell} is in denied_shells`);
-  if (!PLAIN_PATH.test(entry.home)) throw denied(osUser, 'its home is not a plain absolute path');
-  if (!PLAIN_PATH.test(entry.shell)) throw denied(osUser, 'its shell is not a plain absolute path');
+  for (const field of ['home', 'shell'] as const)
+    if (!PLAIN_PATH.test(entry[field])) throw denied(osUser, `its ${field} is not a plain absolute path`);
 }
 
 /**
@@ -54,14 +49,11 @@ async function judgeGroups(osUser: OsUser, config: AccountsConfig, signal: Abort
   const groups = await lookUpGroups(osUser, signal);
   const bad = groups.find((group) => config.denied_groups.includes(group));
   if (bad !== undefined) throw denied(osUser, `its group "${bad}" is in denied_groups`);
-  if (config.allowed_groups.length > 0 && !groups.some((group) => config.allowed_groups.includes(group))) {
-    throw denied(osUser, 'none of its groups is in allowed_groups');
-  }
+  const allowed = config.allowed_groups.length === 0 || groups.some((group) => config.allowed_groups.includes(group));
+  if (!allowed) throw denied(osUser, 'none of its groups is in allowed_groups');
 }
 
-function denied(osUser: OsUser, why: string): KpxError {
-  return new KpxError('ACCOUNT_DENIED', `the account "${osUser}" may not have an executor: ${why}`);
-}
+const denied = (osUser: OsUser, why: string) => new KpxError('ACCOUNT_DENIED', `the account "${osUser}" may not have an executor: ${why}`);
 
 /** Which account a KNIME name stands for. Whether there is one, and whether it may have an executor, is not judged here. */
 export function osUserOf(knimeUser: string, config: AccountsConfig): OsUser {

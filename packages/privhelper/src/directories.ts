@@ -51,15 +51,15 @@ async function aclEntries(config: DirectoriesConfig, signal: AbortSignal): Promi
 /** Answers whether the home was made. One that exists is looked at and not touched. */
 async function prepareHome(account: Account, config: DirectoriesConfig, signal: AbortSignal): Promise<boolean> {
   const { home, osUser, uid, gid } = account;
-  if (!config.home_parents.some((parent) => home.startsWith(`${parent}/`))) {
-    throw new KpxError('HOME_UNUSABLE', `the home ${home} of "${osUser}" is not below any of home_parents`);
-  }
+  const unusable = (why: string) => new KpxError('HOME_UNUSABLE', `the home ${home} ${why}`);
+  const isBelow = (parent: string) => home.startsWith(`${parent}/`);
+  if (!config.home_parents.some(isBelow)) throw unusable(`of "${osUser}" is not below any of home_parents`);
   await using parent = await openTrustedDirectory(dirname(home));
   const owner = await ownerOfDirectory(parent, home);
   if (owner === uid) return false;
-  if (owner !== undefined) throw new KpxError('HOME_UNUSABLE', `the home ${home} exists and belongs to uid ${owner}, expected ${uid}`);
-  if (!config.create_home) throw new KpxError('HOME_UNUSABLE', `the home ${home} does not exist and create_home is off`);
-  if (basename(home).startsWith('.')) throw new KpxError('HOME_UNUSABLE', `the home ${home} starts with a dot and is not made`);
+  if (owner !== undefined) throw unusable(`exists and belongs to uid ${owner}, expected ${uid}`);
+  if (!config.create_home) throw unusable('does not exist and create_home is off');
+  if (basename(home).startsWith('.')) throw unusable('starts with a dot and is not made');
   await using _skeleton = await openTrustedDirectory(config.skeleton); // judged again: since the start it may have changed
   await using made = await openUserDirectory(parent, home, uid, gid);
   // Not into one that somebody else, a first login for example, has made meanwhile.

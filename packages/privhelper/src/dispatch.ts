@@ -1,50 +1,24 @@
-import {
-  type Answer,
-  EXECUTORS_PER_PAGE,
-  type KnimeUser,
-  KpxError,
-  type OsUser,
-  type PacketConnection,
-  PROTOCOL_VERSION,
-  REQUEST_DEADLINE_MS,
-  REQUESTS_IN_FLIGHT_MAX,
-  type Request,
-  type RequestBody,
-  ServingSession,
-  SpawnOutcome,
-  StopMode,
-  type Verb,
-} from '@kpx/protocol';
+import type { Answer, KnimeUser, OsUser, PacketConnection, Request, RequestBody, Verb } from '@kpx/protocol';
+import { answerHello, answerPage, KpxError, REQUEST_DEADLINE_MS, ServingSession, SpawnOutcome, StopMode, templateOf } from '@kpx/protocol';
 import { type Account, judgeAccount, osUserOf } from './accounts.js';
 import type { Audit, AuditLine, Peer } from './audit.js';
-import { type Config, templateOf } from './config.js';
+import type { Config } from './config.js';
 import { type Created, prepareDirectories } from './directories.js';
 import { executorEnvironment } from './environment.js';
 import type { Launcher } from './launchers/launcher.js';
 
 /** What lasts as long as the process. */
-export interface Services {
-  readonly config: Config;
-  readonly launcher: Launcher;
-  readonly audit: Audit;
-}
+export type Services = Readonly<{ config: Config; launcher: Launcher; audit: Audit }>;
 
 /** What a handler may use. `facts` is what the audit line will say, as far as it is known. */
-interface Context extends Services {
-  readonly signal: AbortSignal;
-  readonly facts: Partial<Writable<AuditLine>>;
-}
-type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
+type Context = Services & Readonly<{ signal: AbortSignal; facts: Partial<AuditLine> }>;
 type Handler<V extends Verb> = (body: RequestBody<V>, context: Context) => Promise<Answer>;
 
 /** Everything that a broker can make root do. Anything else, and anything but Hello before Hello, closes the connection: see ServingSession. */
 const TABLE: { readonly [V in Verb]: Handler<V> } = { hello, prepareUser, spawnExecutor, stopExecutor, listExecutors };
 
 async function hello({ version }: RequestBody<'hello'>, { config }: Context): Promise<Answer> {
-  if (version !== PROTOCOL_VERSION) {
-    throw new KpxError('VERSION_MISMATCH', `the helper speaks version ${PROTOCOL_VERSION} of the protocol, the broker version ${version}`);
-  }
-  return { kind: 'hello', body: { version, requestsInFlightMax: REQUESTS_IN_FLIGHT_MAX, executorsMax: config.executor.max_executors } };
+  return answerHello(version, config.executor.max_executors);
 }
 
 async function prepareUser({ knimeUser }: RequestBody<'prepareUser'>, context: Context): Promise<Answer> {
@@ -75,15 +49,12 @@ async function stopExecutor({ knimeUser, mode }: RequestBody<'stopExecutor'>, co
 }
 
 async function listExecutors({ page }: RequestBody<'listExecutors'>, { launcher, signal }: Context): Promise<Answer> {
-  const all = await launcher.list(signal);
-  const executors = all.slice((page - 1) * EXECUTORS_PER_PAGE, page * EXECUTORS_PER_PAGE);
-  return { kind: 'executorPage', body: { executors, more: all.length > page * EXECUTORS_PER_PAGE } };
+  return answerPage(await launcher.list(signal), page);
 }
 
 async function judge(knimeUser: KnimeUser, { config, signal, facts }: Context): Promise<Account> {
   const account = await judgeAccount(knimeUser, config.accounts, signal);
-  facts.os_user = account.osUser;
-  facts.uid = account.uid;
+  Object.assign(facts, { os_user: account.osUser, uid: account.uid });
   return account;
 }
 
@@ -98,24 +69,18 @@ async function prepare(account: Account, { config, signal, facts }: Context): Pr
 const lines = new Map<string, Promise<unknown>>();
 
 async function alone<T>(osUser: OsUser, work: () => Promise<T>): Promise<T> {
-  const before = lines.get(osUser) ?? Promise.resolve();
-  const mine = before.then(work, work);
+  const mine = (lines.get(osUser) ?? Promise.resolve()).then(work, work);
   lines.set(osUser, mine);
-  try {
-    return await mine;
-  } finally {
-    if (lines.get(osUser) === mine) lines.delete(osUser);
-  }
+  return await mine.finally(() => lines.get(osUser) === mine && lines.delete(osUser));
 }
 
 /** One broker's connection, with an audit line for everything that happens on it. */
 export function serveBroker(services: Services, peer: Peer, connection: () => PacketConnection, onClosed: () => void): ServingSession {
-  const { audit } = services;
-  audit.line({ peer, event: 'connected' });
+  services.audit.line({ peer, event: 'connected' });
   const answer = (request: Request) => dispatch(request, peer, services);
-  const violated = (reason: string) => audit.line({ peer, event: 'violation', decision: 'refused', reason });
+  const violated = (reason: string) => services.audit.line({ peer, event: 'violation', decision: 'refused', reason });
   const closed = (reason: string) => {
-    audit.line({ peer, event: 'disconnected', reason });
+    services.audit.line({ peer, event: 'disconnected', reason });
     onClosed();
   };
   return new ServingSession({ answer, violated, closed }, connection);
@@ -126,8 +91,7 @@ async function dispatch({ id, verb, body }: Request, peer: Peer, services: Servi
   const began = performance.now();
   const facts: Context['facts'] = 'knimeUser' in body ? { knime_user: body.knimeUser } : {};
   const context = { ...services, facts, signal: AbortSignal.timeout(REQUEST_DEADLINE_MS) };
-  const handle = TABLE[verb] as Handler<Verb>;
-  const answer = await handle(body, context).catch((error) => failure(error, facts));
+  const answer = await (TABLE[verb] as Handler<Verb>)(body, context).catch((error) => failure(error, facts));
   const decision = answer.kind === 'error' ? 'refused' : 'done';
   const duration_ms = Math.round(performance.now() - began);
   services.audit.line({ peer, event: 'request', decision, id, verb, ...facts, duration_ms });
@@ -138,7 +102,6 @@ async function dispatch({ id, verb, body }: Request, peer: Peer, services: Servi
 function failure(error: unknown, facts: Context['facts']): Answer {
   const known = error instanceof KpxError;
   const { code, message } = known ? error : new KpxError('INTERNAL', 'the helper met an error it does not know; its audit log says more');
-  facts.code = code;
-  facts.reason = known ? message : String(error instanceof Error ? error.stack : error);
+  Object.assign(facts, { code, reason: known ? message : String(error instanceof Error ? error.stack : error) });
   return { kind: 'error', body: { code, message } };
 }

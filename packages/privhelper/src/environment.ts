@@ -33,22 +33,18 @@ export async function executorEnvironment(account: Account, { directories, execu
 }
 
 /** `(user = 'alice')`, or `(user = 'alice' OR user = 'alice2')`. No name can break out: quotes and blanks are not in their alphabet. */
-export function reservation({ knimeUsers }: Pick<Account, 'knimeUsers'>, clause: string): string {
-  return `(${knimeUsers.map((name) => clause.replaceAll('{user}', () => name)).join(' OR ')})`;
-}
+export const reservation = ({ knimeUsers }: Pick<Account, 'knimeUsers'>, clause: string) =>
+  `(${knimeUsers.map((name) => clause.replaceAll('{user}', () => name)).join(' OR ')})`;
 
 /** The address of RabbitMQ with the executors' credentials. Read at each start, so that a new password needs no restart. */
 async function readMsgq(file: string): Promise<string> {
   const text = (await readTrustedFile(file, 'secret', MSGQ_BYTES_MAX)).trim();
-  if (!/^amqps?:\/\/[\x21-\x7e]+$/.test(text)) {
-    throw new KpxError('LAUNCH_FAILED', `msgq_file ${file} does not hold one line that starts with amqp:// or amqps://`);
-  }
-  return text;
+  if (/^amqps?:\/\/[\x21-\x7e]+$/.test(text)) return text;
+  throw new KpxError('LAUNCH_FAILED', `msgq_file ${file} does not hold one line that starts with amqp:// or amqps://`);
 }
 
 /** The same as an EnvironmentFile= of systemd.exec(5): in double quotes, in which only these four characters need a backslash. */
 export function environmentFile(environment: Environment): string {
-  return Object.entries(environment)
-    .map(([name, value]) => `${name}="${value.replace(/["\\$`]/g, '\\$&')}"\n`)
-    .join('');
+  const lines = Object.entries(environment).map(([name, value]) => `${name}="${value.replace(/["\\$`]/g, '\\$&')}"\n`);
+  return lines.join('');
 }

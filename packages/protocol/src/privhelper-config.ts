@@ -1,6 +1,7 @@
 import * as z from 'zod';
+import { KpxError } from './errors.js';
 import { KNIME_USERS_PER_ACCOUNT_MAX } from './limits.js';
-import { knimeUserSchema, osUserSchema, profileNameSchema } from './names.js';
+import { knimeUserSchema, osUserSchema, type ProfileName, profileNameSchema } from './names.js';
 import { configTable, configText } from './toml-config.js';
 
 /*
@@ -102,6 +103,16 @@ export const privhelperConfigSchema = z
   });
 
 export type PrivhelperConfig = z.output<typeof privhelperConfigSchema>;
+
+/** Every template unit of the profiles, each once. */
+export const templatesOf = ({ unit, profiles }: PrivhelperConfig['executor']) => [...new Set([unit, ...Object.values(profiles)])];
+
+/** The template unit of a profile. Throws PROFILE_UNKNOWN. */
+export function templateOf({ unit, profiles }: PrivhelperConfig['executor'], profile: ProfileName): string {
+  const template = new Map([[DEFAULT_PROFILE, unit], ...Object.entries(profiles)]).get(profile);
+  if (template === undefined) throw new KpxError('PROFILE_UNKNOWN', `there is no executor profile "${profile}"`);
+  return template;
+}
 
 /** How KNIME names are compared, as configured. */
 export function foldCase(name: string, rule: 'lower' | 'keep'): string {

@@ -1,5 +1,6 @@
-import { decodeRequest, encodeResponse, ProtocolViolation, type Request, type Response } from './codec.js';
-import { REQUESTS_IN_FLIGHT_MAX } from './limits.js';
+import { decodeRequest, type ExecutorInfo, encodeResponse, ProtocolViolation, type Request, type Response } from './codec.js';
+import { KpxError } from './errors.js';
+import { EXECUTORS_PER_PAGE, PROTOCOL_VERSION, REQUESTS_IN_FLIGHT_MAX } from './limits.js';
 import type { PacketConnection, PacketHandlers } from './transport.js';
 
 /** A response without the id of its request. */
@@ -13,6 +14,20 @@ export interface Service {
   violated(reason: string): void;
   /** Called once, the last of all but answers that nobody waits for any more. */
   closed(why: string): void;
+}
+
+/** The answer to Hello. Throws VERSION_MISMATCH for a peer that speaks another version of the protocol. */
+export function answerHello(version: number, executorsMax: number): Answer {
+  if (version !== PROTOCOL_VERSION) {
+    throw new KpxError('VERSION_MISMATCH', `the helper speaks version ${PROTOCOL_VERSION} of the protocol, the broker version ${version}`);
+  }
+  return { kind: 'hello', body: { version, requestsInFlightMax: REQUESTS_IN_FLIGHT_MAX, executorsMax } };
+}
+
+/** The answer to ListExecutors: of all executors, in their order, those of one page, which is counted from 1. */
+export function answerPage(all: readonly ExecutorInfo[], page: number): Answer {
+  const executors = all.slice((page - 1) * EXECUTORS_PER_PAGE, page * EXECUTORS_PER_PAGE);
+  return { kind: 'executorPage', body: { executors, more: all.length > page * EXECUTORS_PER_PAGE } };
 }
 
 /**

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
 import { SeqpacketServer, SeqpacketSocket } from 'node-unix-socket';
+import { KpxError } from './errors.js';
 import { PACKET_BYTES_MAX, UNSENT_PACKETS_MAX } from './limits.js';
 
 /*
@@ -131,7 +132,7 @@ async function explainUnreachable(path: string): Promise<void> {
 }
 
 /**
- * Listens on a path that must not exist yet; throws an Error that names it. Every connection gets handlers of its own from `accept`; the
+ * Listens on a path that must not exist yet; throws a DIRECTORY_FAILED that names it. Every connection gets handlers of its own from `accept`; the
  * getter it is given works once `accept` has returned. What `accept` throws, or an accept(2) that fails, ends the process.
  */
 export function listenAt(path: string, accept: (connection: () => PacketConnection) => PacketHandlers): { close(): void } {
@@ -152,7 +153,7 @@ export function listenAt(path: string, accept: (connection: () => PacketConnecti
     server.listen(path);
   } catch (error) {
     server.close();
-    throw new Error(`cannot listen on ${path} (${(error as Error).message})`, { cause: error });
+    throw new KpxError('DIRECTORY_FAILED', `cannot listen on ${path} (${(error as Error).message})`, { cause: error });
   }
   return { close: () => server.close() };
 }

@@ -6,8 +6,8 @@ import type { Audit } from '../audit.js';
 import type { Config } from '../config.js';
 import { userPaths } from '../directories.js';
 import type { Environment } from '../environment.js';
+import { readProcess } from '../system/child.js';
 import { maskedStdio } from '../system/descriptors.js';
-import { readProcess } from '../system/process.js';
 import type { Launcher, Started } from './launcher.js';
 
 /*
@@ -21,6 +21,9 @@ import type { Launcher, Started } from './launcher.js';
  */
 const EXEC_POLL_FIRST_MS = 2;
 const EXEC_POLL_MAX_MS = 32;
+
+/** How long executors may take to end after SIGTERM, when the helper ends, before they are ended by force, in milliseconds. */
+const STOP_GRACE_MS = 5_000;
 
 /** What the kernel calls the child before the exec of the executor. */
 const LAUNCHER_NAME = 'setpriv';
@@ -73,12 +76,12 @@ export class DirectLauncher implements Launcher {
     return executors.sort((a, b) => (a.osUser < b.osUser ? -1 : 1));
   }
 
-  async stopAll(graceMs: number): Promise<void> {
+  async stopAll(): Promise<void> {
     this.#ending = true;
     const alive = this.#alive();
     const gone = Promise.all(alive.map(({ process }) => new Promise((resolve) => process.once('exit', resolve))));
     for (const child of alive) signalGroup(child, 'SIGTERM');
-    const force = setTimeout(() => this.#alive().forEach((child) => void signalGroup(child, 'SIGKILL')), graceMs);
+    const force = setTimeout(() => this.#alive().forEach((child) => void signalGroup(child, 'SIGKILL')), STOP_GRACE_MS);
     await gone;
     clearTimeout(force);
   }
@@ -101,7 +104,13 @@ export class DirectLauncher implements Launcher {
     const child: Child = { account, process, sinceMs: Date.now(), state: ExecutorState.running, lastExit: '' };
     const ended = (lastExit: string) => {
       Object.assign(child, { state: ExecutorState.exited, sinceMs: Date.now(), lastExit });
-      this.#audit.ended({ os_user: account.osUser, uid: account.uid, pid: process.pid ?? 0, last_exit: lastExit });
+      this.#audit.info('audit', {
+        event: 'executor ended',
+        os_user: account.osUser,
+        uid: account.uid,
+        pid: process.pid ?? 0,
+        last_exit: lastExit,
+      });
     };
     process.once('error', (error) => ended(`setpriv could not be started: ${error.message}`));
     process.once('exit', (code, by) => ended(by ? `signal ${by}` : `exit ${code}`));

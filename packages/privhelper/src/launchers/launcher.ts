@@ -1,11 +1,9 @@
-import type { ExecutorInfo, OsUser, ProfileName, SpawnOutcome, StopMode } from '@kpx/protocol';
+import type { Answer, ExecutorInfo, OsUser, ProfileName, StopMode } from '@kpx/protocol';
 import type { Account } from '../accounts.js';
 import type { Environment } from '../environment.js';
 
-export interface Started {
-  readonly outcome: SpawnOutcome;
-  readonly executor: ExecutorInfo;
-}
+/** What becomes of a start: its outcome, and the executor that runs now. */
+export type Started = Extract<Answer, { kind: 'executorSpawned' }>['body'];
 
 /** How executors are started and stopped. State is derived from the operating system, never stored. */
 export interface Launcher {
@@ -21,6 +19,6 @@ export interface Launcher {
   stop(osUser: OsUser, mode: StopMode, signal: AbortSignal): Promise<number>;
   /** Every executor, running or ended, in a stable order. */
   list(signal: AbortSignal): Promise<readonly ExecutorInfo[]>;
-  /** Ends those that cannot live without the helper; resolves when they are gone, at the latest (by force) after `graceMs` milliseconds. */
-  stopAll(graceMs: number): Promise<void>;
+  /** Ends those that cannot live without the helper, in the end by force; resolves when they are gone. */
+  stopAll(): Promise<void>;
 }

@@ -1,20 +1,12 @@
 import { constants } from 'node:os';
-import {
-  type ExecutorInfo,
-  ExecutorState,
-  KpxError,
-  type OsUser,
-  osUserSchema,
-  type ProfileName,
-  SpawnOutcome,
-  StopMode,
-} from '@kpx/protocol';
+import type { ExecutorInfo, OsUser, ProfileName } from '@kpx/protocol';
+import { ExecutorState, KpxError, osUserSchema, SpawnOutcome, StopMode, templateOf, templatesOf } from '@kpx/protocol';
 import { type Account, knimeUsersOf } from '../accounts.js';
-import { type Config, templateOf } from '../config.js';
+import type { Config } from '../config.js';
 import { type Environment, environmentFile } from '../environment.js';
 import { lookUpAccount } from '../system/name-service.js';
 import { writePrivateFile } from '../system/private-file.js';
-import { killUnit, showUnits, startUnit, stopUnit, type UnitState } from '../system/systemctl.js';
+import { showUnits, tellUnit, type UnitState } from '../system/systemctl.js';
 import type { Launcher, Started } from './launcher.js';
 
 /*
@@ -27,14 +19,11 @@ const ENVIRONMENT_DIRECTORY = '/run/kpx/executors';
 
 export class SystemdLauncher implements Launcher {
   readonly #config: Config;
-  /** Of all profiles. */
-  readonly #templates: readonly string[];
   /** Units that are being started and may not be in PID 1's list yet. */
   readonly #starting = new Set<string>();
 
   constructor(config: Config) {
     this.#config = config;
-    this.#templates = [...new Set([config.executor.unit, ...Object.values(config.executor.profiles)])];
   }
 
   async start(account: Account, profile: ProfileName, environment: Environment, signal: AbortSignal): Promise<Started> {
@@ -50,7 +39,7 @@ export class SystemdLauncher implements Launcher {
       if (new Set([...alive.map(({ Id }) => Id), ...earlier]).size >= limit)
         throw new KpxError('LIMIT_REACHED', `max_executors of the helper is ${limit}`);
       await writeEnvironment(account.osUser, environment, signal);
-      const started = await startUnit(unit, signal);
+      const started = await tellUnit('start', unit, signal);
       const [state] = await showUnits([unit], signal);
       if (!started || !state || !isAlive(state)) throw new KpxError('LAUNCH_FAILED', whyNotStarted(unit, state));
       return { outcome: SpawnOutcome.started, executor: this.#describe(state, account.osUser) };
@@ -62,7 +51,7 @@ export class SystemdLauncher implements Launcher {
   async stop(osUser: OsUser, mode: StopMode, signal: AbortSignal): Promise<number> {
     const state = (await this.#units(signal)).find((unit) => isAlive(unit) && this.#osUserOf(unit.Id) === osUser);
     if (!state) throw new KpxError('NOT_RUNNING', `no executor of "${osUser}" runs`);
-    const done = mode === StopMode.kill ? await killUnit(state.Id, signal) : await stopUnit(state.Id, signal);
+    const done = await tellUnit(mode === StopMode.kill ? 'kill' : 'stop', state.Id, signal);
     if (!done) throw new KpxError('LAUNCH_FAILED', `systemd did not stop ${state.Id}: see systemctl status`);
     return uidOf(state);
   }
@@ -81,31 +70,24 @@ export class SystemdLauncher implements Launcher {
   async stopAll(): Promise<void> {}
 
   async #units(signal: AbortSignal): Promise<UnitState[]> {
-    const patterns = this.#templates.map((template) => unitOf(template, '*'));
+    const patterns = templatesOf(this.#config.executor).map((template) => unitOf(template, '*'));
     return await showUnits(patterns, signal);
   }
 
   /** Undefined for what is no instance of a configured template, or not named like an account. */
   #osUserOf(unit: string): OsUser | undefined {
-    for (const template of this.#templates) {
-      if (!unit.startsWith(template)) continue;
-      const osUser = osUserSchema.safeParse(unit.slice(template.length, -'.service'.length));
-      if (osUser.success) return osUser.data;
-    }
-    return undefined;
+    const template = unit.slice(0, unit.indexOf('@') + 1);
+    if (!templatesOf(this.#config.executor).includes(template)) return undefined;
+    return osUserSchema.safeParse(unit.slice(template.length, -'.service'.length)).data;
   }
 
   #describe(unit: UnitState, osUser: OsUser): ExecutorInfo {
     const knimeUsers = [...knimeUsersOf(osUser, this.#config.accounts)];
-    const state = isAlive(unit)
-      ? unit.ActiveState === 'deactivating'
-        ? ExecutorState.stopping
-        : ExecutorState.running
-      : ExecutorState.exited;
+    const { exited, running, stopping } = ExecutorState;
+    const state = isAlive(unit) ? (unit.ActiveState === 'deactivating' ? stopping : running) : exited;
     const ageMs = Math.max(0, (Number(process.hrtime.bigint() / 1_000n) - Number(unit.StateChangeTimestampMonotonic)) / 1_000);
-    const sinceMs = Math.max(1, Math.round(Date.now() - ageMs));
-    const cpuMs = isAlive(unit) ? cpuMsOf(unit) : 0;
-    return { osUser, uid: uidOf(unit), knimeUsers, state, sinceMs, mainPid: Number(unit.MainPID), lastExit: lastExit(unit), cpuMs };
+    const times = { sinceMs: Math.max(1, Math.round(Date.now() - ageMs)), cpuMs: isAlive(unit) ? cpuMsOf(unit) : 0 };
+    return { osUser, uid: uidOf(unit), knimeUsers, state, ...times, mainPid: Number(unit.MainPID), lastExit: lastExit(unit) };
   }
 }
 
@@ -126,10 +108,8 @@ const isAlive = ({ ActiveState }: UnitState) => !['inactive', 'failed'].includes
 const uidOf = ({ UID }: UnitState) => (/^\d+$/.test(UID) ? Number(UID) : 0);
 
 /** 0 where PID 1 does not count it: then its highest number stands there, which becomes 2^64, or no number. */
-function cpuMsOf({ CPUUsageNSec }: UnitState): number {
-  const nanoseconds = Number(CPUUsageNSec);
-  return nanoseconds < 2 ** 64 ? Math.ceil(nanoseconds / 1_000_000) : 0;
-}
+const cpuMsOf = ({ CPUUsageNSec: nanoseconds }: UnitState) =>
+  Number(nanoseconds) < 2 ** 64 ? Math.ceil(Number(nanoseconds) / 1_000_000) : 0;
 
 /** "exit 1", "signal SIGKILL", with systemd's own verdict where it says more; empty when no process has ended. */
 function lastExit({ ExecMainCode: code, ExecMainStatus: status, Result: result }: UnitState): string {
@@ -141,8 +121,7 @@ function lastExit({ ExecMainCode: code, ExecMainStatus: status, Result: result }
 
 /** For the broker: result and exit code. What the unit wrote stays in the journal, for root. */
 function whyNotStarted(unit: string, state: UnitState | undefined): string {
-  const advice = `see journalctl --unit '${unit}'`;
-  if (!state) return `systemd knows nothing of ${unit}: ${advice}`;
+  if (!state) return `systemd knows nothing of ${unit}: see journalctl --unit '${unit}'`;
   if (state.LoadState !== 'loaded') return `systemd cannot load ${unit} (${state.LoadState}): see systemctl status '${unit}'`;
-  return `${unit} did not start: result ${state.Result}, ${lastExit(state) || 'no process'}: ${advice}`;
+  return `${unit} did not start: result ${state.Result}, ${lastExit(state) || 'no process'}: see journalctl --unit '${unit}'`;
 }

@@ -8,31 +8,21 @@ const OUTPUT_BYTES_MAX = 64 * 1024;
 /** The whole environment of every external command: messages in English, nothing of our own environment. */
 const COMMAND_ENVIRONMENT = { PATH: '/usr/bin:/usr/sbin:/bin:/sbin', LC_ALL: 'C' };
 
-export interface CommandResult {
-  /** -1 when a signal ended it. */
-  readonly exitCode: number;
-  readonly stdout: string;
-  /** Without white space at its ends. */
-  readonly stderr: string;
-}
+/** An exit code of -1: a signal ended it. `stderr` is without white space at its ends. */
+type CommandResult = Readonly<{ exitCode: number; stdout: string; stderr: string }>;
 
 /**
  * Runs one external command to its end: absolute path, argument vector, no shell, an environment from scratch, no input, no other
- * descriptor of ours, killed when `signal` aborts. `directories` are open descriptors that the command sees as 3, 4, …: it works on what was
+ * descriptor of ours, killed when `signal` aborts. `fds` are open directories that the command sees as 3, 4, …: it works on what was
  * judged, whatever becomes of the name. The only place that starts a process, beside the direct launcher. Throws DEADLINE_EXCEEDED or
  * INTERNAL; an exit code is the caller's to judge.
  */
-export async function runCommand(
-  binary: `/${string}`,
-  args: readonly string[],
-  signal: AbortSignal,
-  directories: readonly number[] = [],
-): Promise<CommandResult> {
-  return await new Promise((resolve, reject) => {
+export async function runCommand(binary: `/${string}`, args: readonly string[], signal: AbortSignal, fds: readonly number[] = []) {
+  return await new Promise<CommandResult>((resolve, reject) => {
     const child = spawn(binary, args, {
       env: COMMAND_ENVIRONMENT,
       cwd: '/',
-      stdio: maskedStdio(['ignore', 'pipe', 'pipe', ...directories]),
+      stdio: maskedStdio(['ignore', 'pipe', 'pipe', ...fds]),
       signal,
       killSignal: 'SIGKILL',
     });

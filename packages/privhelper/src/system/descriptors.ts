@@ -7,21 +7,16 @@ const O_CLOEXEC = 0o2000000;
 const DESCRIPTOR_MAX = 1_023;
 
 /**
- * Descriptors above 2 that a child would inherit. Node opens everything close-on-exec; node-unix-socket does not, and neither does whoever
- * started us. Read from /proc/self/fdinfo; synchronous, so that nothing is opened between this look and the spawn.
+ * Whether a child would inherit it. Node opens everything close-on-exec; node-unix-socket does not, and neither does whoever started us. What has
+ * been closed since it was listed (the listing's own, or by one of Node's threads) is not inherited.
  */
-function inheritableDescriptors(): number[] {
-  return readdirSync('/proc/self/fdinfo')
-    .map(Number)
-    .filter((descriptor) => {
-      if (descriptor <= 2) return false;
-      try {
-        const flags = /^flags:\s*([0-7]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${descriptor}`, 'utf8'));
-        return flags === null || (Number.parseInt(flags[1] ?? '', 8) & O_CLOEXEC) === 0;
-      } catch {
-        return false; // The descriptor of the directory listing itself: closed by now.
-      }
-    });
+function isInheritable(descriptor: number): boolean {
+  try {
+    const [, flags = '0'] = /^flags:\s*([0-7]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${descriptor}`, 'utf8')) ?? [];
+    return descriptor > 2 && (Number.parseInt(flags, 8) & O_CLOEXEC) === 0;
+  } catch {
+    return false;
+  }
 }
 
 let devNull: number | undefined;
@@ -36,11 +31,12 @@ type Slot = 'ignore' | 'pipe' | number;
  */
 export function maskedStdio(given: readonly Slot[]): Slot[] {
   devNull ??= openSync('/dev/null', 'r+');
-  if (last.sockets !== socketsOpened()) last = { sockets: socketsOpened(), inheritable: inheritableDescriptors() };
-  const { inheritable } = last;
-  const highest = Math.max(given.length - 1, ...inheritable);
+  // Synchronous: nothing is opened between this look and the spawn.
+  if (last.sockets !== socketsOpened())
+    last = { sockets: socketsOpened(), inheritable: readdirSync('/proc/self/fdinfo').map(Number).filter(isInheritable) };
+  const highest = Math.max(given.length - 1, ...last.inheritable);
   if (highest > DESCRIPTOR_MAX) throw new Error(`descriptor ${highest} cannot be masked`);
   const stdio: Slot[] = Array.from({ length: highest + 1 }, () => 'ignore');
-  for (const descriptor of inheritable) stdio[descriptor] = devNull;
+  for (const descriptor of last.inheritable) stdio[descriptor] = devNull;
   return Object.assign(stdio, given);
 }

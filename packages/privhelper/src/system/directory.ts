@@ -21,8 +21,8 @@ const GROUP_OR_OTHER_WRITE = 0o022;
  * The caller closes the handle. Throws DIRECTORY_UNSAFE, or DIRECTORY_FAILED when a component is missing.
  */
 export async function openTrustedDirectory(path: string): Promise<FileHandle> {
-  await using parent = path === '/' ? undefined : await openTrustedDirectory(dirname(path));
-  const opened = await open(parent ? at(parent, basename(path)) : path, DIRECTORY).catch(explained(path));
+  await using parent = dirname(path) === path ? undefined : await openTrustedDirectory(dirname(path));
+  const opened = await open(parent ? at(parent, basename(path)) : '/', DIRECTORY).catch(explained(path));
   return await closedOnError(opened, (status) => judgeTrusted(status, path));
 }
 
@@ -52,21 +52,19 @@ export const explained = (path: string) => (error: NodeJS.ErrnoException) => {
   throw new KpxError('DIRECTORY_FAILED', `${path}: ${error.code ?? error.message}`);
 };
 
-const orMissing = (path: string) => (error: NodeJS.ErrnoException) => (error.code === 'ENOENT' ? undefined : explained(path)(error));
+/** The same, but for what is not there: undefined. */
+export const orMissing = (path: string) => (error: NodeJS.ErrnoException) => (error.code === 'ENOENT' ? undefined : explained(path)(error));
 
 const notADirectory = (path: string) => new KpxError('DIRECTORY_UNSAFE', `${path} is a symbolic link or not a directory`);
 
 /** No account is called like this: names do not start with a dot. Fixed, so that what a crash left behind is taken up again. */
 const stagingName = (path: string) => `.kpx-new-${basename(path)}`;
 
-/** A directory that belongs to a user, open. */
-export interface UserDirectory extends AsyncDisposable {
-  readonly handle: FileHandle;
-  /** It is still under the name that it is made under: nobody has seen it yet. */
-  readonly staged: boolean;
-  /** Gives a staged directory its name. Atomic: it is there complete or not at all. Answers whether there was anything to do. */
-  publish(): Promise<boolean>;
-}
+/**
+ * A directory that belongs to a user, open. `staged`: it is still under the name that it is made under, and nobody has seen it yet. `publish` gives
+ * it its own: atomic, it is there complete or not at all. Answers whether there was anything to do.
+ */
+type UserDirectory = AsyncDisposable & Readonly<{ handle: FileHandle; staged: boolean; publish: () => Promise<boolean> }>;
 
 /**
  * Opens `path`, or makes it under another name beside: mode 0700 from the first moment, owned by the user, invisible until it is published.

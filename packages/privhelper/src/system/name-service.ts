@@ -1,15 +1,8 @@
 import { KpxError } from '@kpx/protocol';
 import { runCommand } from './command.js';
 
-/** One line of the passwd database, as the name service gave it; nothing is judged yet. */
-export interface PasswdEntry {
-  readonly name: string;
-  readonly uid: number;
-  readonly gid: number;
-  readonly home: string;
-  /** passwd(5): /bin/sh where the field is empty. */
-  readonly shell: string;
-}
+/** One line of the passwd database, as the name service gave it; nothing is judged yet. The shell is passwd(5)'s /bin/sh where the field is empty. */
+export type PasswdEntry = Readonly<{ name: string; uid: number; gid: number; home: string; shell: string }>;
 
 /** getent(1): 2 is "one or more supplied key could not be found in the database". */
 const GETENT_NOT_FOUND = 2;
@@ -23,17 +16,13 @@ const ID_MAX = 0xffff_fffe;
  * ACCOUNT_LOOKUP_FAILED when the name service cannot say, or answers with something that is not one well-formed line.
  */
 export async function lookUpAccount(key: string | number, signal: AbortSignal): Promise<PasswdEntry | undefined> {
-  const result = await runCommand('/usr/bin/getent', ['passwd', '--', `${key}`], signal);
-  if (result.exitCode === GETENT_NOT_FOUND) return undefined;
-  const fields = /^([^:\n]+):[^:\n]*:(\d{1,10}):(\d{1,10}):[^:\n]*:([^:\n]*):([^:\n]*)\n$/.exec(result.stdout);
-  const [, found = '', uid = '', gid = '', home = '', shell = ''] = fields ?? [];
-  if (result.exitCode !== 0 || !fields || Number(uid) > ID_MAX || Number(gid) > ID_MAX) {
-    throw new KpxError(
-      'ACCOUNT_LOOKUP_FAILED',
-      `the name service gave no usable answer for the account "${key}" (getent exit ${result.exitCode})`,
-    );
-  }
-  return { name: found, uid: Number(uid), gid: Number(gid), home, shell: shell === '' ? '/bin/sh' : shell };
+  const { exitCode, stdout } = await runCommand('/usr/bin/getent', ['passwd', '--', `${key}`], signal);
+  if (exitCode === GETENT_NOT_FOUND) return undefined;
+  const fields = /^([^:\n]+):[^:\n]*:(\d{1,10}):(\d{1,10}):[^:\n]*:([^:\n]*):([^:\n]*)\n$/.exec(stdout) ?? [];
+  const [, name = '', uid, gid, home = '', shell] = fields;
+  const unusable = `the name service gave no usable answer for the account "${key}" (getent exit ${exitCode})`;
+  if (exitCode !== 0 || !(Number(uid) <= ID_MAX && Number(gid) <= ID_MAX)) throw new KpxError('ACCOUNT_LOOKUP_FAILED', unusable);
+  return { name, uid: Number(uid), gid: Number(gid), home, shell: shell || '/bin/sh' };
 }
 
 /**

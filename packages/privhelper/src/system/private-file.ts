@@ -1,6 +1,5 @@
-import { rename, unlink, writeFile } from 'node:fs/promises';
-import { KpxError } from '@kpx/protocol';
-import { at, openTrustedDirectory } from './directory.js';
+import { rename, rm, writeFile } from 'node:fs/promises';
+import { at, explained, openTrustedDirectory } from './directory.js';
 
 /**
  * Writes `directory/name`, 0600 root:root, whatever was there before: complete or not at all. `directory` is judged as by
@@ -10,11 +9,10 @@ import { at, openTrustedDirectory } from './directory.js';
 export async function writePrivateFile(directory: string, name: string, content: string): Promise<void> {
   await using parent = await openTrustedDirectory(directory);
   const unfinished = at(parent, `.new-${name}`);
-  try {
-    await unlink(unfinished).catch((error) => error.code === 'ENOENT' || Promise.reject(error)); // what a crash left behind
+  const write = async () => {
+    await rm(unfinished, { force: true }); // what a crash left behind
     await writeFile(unfinished, content, { flag: 'wx', mode: 0o600 }); // O_EXCL, which follows no link
     await rename(unfinished, at(parent, name));
-  } catch (error) {
-    throw new KpxError('DIRECTORY_FAILED', `${directory}/${name} could not be written: ${(error as NodeJS.ErrnoException).code ?? error}`);
-  }
+  };
+  await write().catch(explained(`${directory}/${name}`));
 }

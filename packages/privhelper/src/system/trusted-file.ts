@@ -5,9 +5,8 @@ import { KpxError } from '@kpx/protocol';
 import { at, closedOnError, explained, openTrustedDirectory } from './directory.js';
 
 /** Who else than root may read the file: nobody for a secret, anybody for a configuration. Nobody else may ever write it. */
-export type Secrecy = 'secret' | 'public';
-
 const FORBIDDEN_BITS = { secret: 0o077, public: 0o022 } as const;
+type Secrecy = keyof typeof FORBIDDEN_BITS;
 
 /**
  * Reads a regular file that only root can have written: every ancestor judged as by {@link openTrustedDirectory}, no symbolic link, owner root,
@@ -26,9 +25,7 @@ function judge(status: Stats, path: string, secrecy: Secrecy, bytesMax: number):
   const mode = status.mode & 0o7777;
   if (!status.isFile()) throw new KpxError('DIRECTORY_UNSAFE', `${path} is not a regular file`);
   if (status.uid !== 0) throw new KpxError('DIRECTORY_UNSAFE', `${path} belongs to uid ${status.uid}, expected root`);
-  if (mode & FORBIDDEN_BITS[secrecy]) {
-    const expected = secrecy === 'secret' ? '600' : '600 or 644';
-    throw new KpxError('DIRECTORY_UNSAFE', `${path} has mode ${mode.toString(8)}, expected ${expected}`);
-  }
+  const modes = secrecy === 'secret' ? '600' : '600 or 644';
+  if (mode & FORBIDDEN_BITS[secrecy]) throw new KpxError('DIRECTORY_UNSAFE', `${path} has mode ${mode.toString(8)}, expected ${modes}`);
   if (status.size > bytesMax) throw new KpxError('DIRECTORY_FAILED', `${path} has ${status.size} bytes, at most ${bytesMax} are read`);
 }

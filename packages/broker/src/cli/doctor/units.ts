@@ -1,8 +1,9 @@
 import { readdir, stat } from 'node:fs/promises';
 import { runCommand } from '@kpx/privhelper/system/command';
+import { templatesOf } from '@kpx/protocol';
 import { ASK_AS_ROOT, type Check, fail, ok, Unseen, type Verdict, warn } from './check.js';
 import { chain, trustIn } from './file-system.js';
-import { BROKER_UNIT, type HelperConfig, type Scene } from './scene.js';
+import { BROKER_UNIT, type Scene } from './scene.js';
 import { programOf, showUnit, type Unit } from './systemd.js';
 
 /** Where the helper leaves the executors' environments, each with RabbitMQ's password in it. */
@@ -25,8 +26,6 @@ async function executorUnits({ account, helper }: Scene): Promise<string[]> {
   const judged = await account().catch(() => undefined);
   return templatesOf(config.executor).map((template) => `${template}${judged?.osUser ?? NOBODYS_INSTANCE}.service`);
 }
-
-const templatesOf = ({ unit, profiles }: HelperConfig['executor']) => [...new Set([unit, ...Object.values(profiles)])];
 
 const unitsLoad = (scene: Scene): Check => ({
   name: 'units',
