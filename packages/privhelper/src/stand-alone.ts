@@ -1,5 +1,4 @@
-import type { Services } from './dispatch.js';
-import { serveBroker } from './dispatch.js';
+import { type Services, serveBroker } from './dispatch.js';
 import type { PasswdEntry } from './system/name-service.js';
 import { openListeningSocket } from './system/socket.js';
 

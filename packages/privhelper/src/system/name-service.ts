@@ -35,7 +35,7 @@ export async function lookUpGroups(name: string, signal: AbortSignal): Promise<s
   return result.stdout.split('\0').filter((group) => group !== '');
 }
 
-/** `/usr/bin/getent passwd|group -- NAME` for the configuration's own names (socket group, extra ACL entries): their id, or undefined. */
+/** `/usr/bin/getent passwd|group -- NAME` for the names in the configuration's extra ACL entries: their id, or undefined. */
 export async function lookUpId(database: 'passwd' | 'group', name: string, signal: AbortSignal): Promise<number | undefined> {
   const result = await runCommand('/usr/bin/getent', [database, '--', name], signal);
   const id = /^[^:\n]+:[^:\n]*:(\d{1,10}):/.exec(result.stdout)?.[1];
