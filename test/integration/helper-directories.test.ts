@@ -61,6 +61,23 @@ describe('workspace and temp directory', () => {
     expect(aclOf(`${installation.workspaces}/alice`)).toEqual([...entries, ...entries.map((line) => `default:${line}`)].sort());
   });
 
+  it('that belong to somebody else are refused, which says to whom and whose they should be', async () => {
+    const { connection, installation } = await startHelper();
+    const path = `${installation.temps}/alice`;
+    makeDirectory(path, idsOf('bob').uid, idsOf('bob').gid);
+    const why = `${path} exists and belongs to uid ${idsOf('bob').uid}, expected ${idsOf('alice').uid}`;
+    expect(await connection.prepare('alice')).toEqual(refusal('DIRECTORY_UNSAFE', why));
+  });
+
+  it('leave no descriptor open in the helper', async () => {
+    const { connection, installation } = await startHelper();
+    await connection.prepare('alice');
+    const open = () => readdirSync(`/proc/${installation.helper?.pid}/fd`).length;
+    const before = open();
+    for (let count = 0; count < 20; count++) await connection.prepare('alice');
+    expect(open()).toBe(before);
+  });
+
   it('are refused when an extra ACL entry names nobody', async () => {
     const { connection, installation } = await startHelper({ config: { directories: { extra_acl: ['group:no-such-group:r-x'] } } });
     expect(await connection.prepare('alice')).toEqual(refusal('DIRECTORY_FAILED', 'there is no group "no-such-group"'));

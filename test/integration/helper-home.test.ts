@@ -23,7 +23,7 @@ async function scene({ home = 'person', directories = {} }: { home?: string; dir
   mkdirSync(homes);
   mkdirSync(skeleton);
   writeFileSync(`${skeleton}/.profile`, '# made from the skeleton\n', { mode: 0o644 });
-  installation.writeHelperConfig({ directories: { home_parents: [homes], skeleton, ...directories } });
+  installation.writeHelperConfig({ directories: { home_parents: [homes, installation.etc], skeleton, ...directories } });
   const person = rawAccounts().account('person', { home: `${homes}/${home}` });
   await installation.startHelper();
   return { installation, homes, skeleton, person, connection: await HelperConnection.greeted(installation.socket) };
