@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { expect, it, onTestFinished } from 'vitest';
 import { HelperConnection } from '../fixtures/helper-connection.js';
 import { aclOf, PRIVATE_ACL } from '../fixtures/tree.js';
@@ -95,4 +95,12 @@ it('tells in the audit log what was made, also when the request failed afterward
   expect(await connection.prepare('halfway')).toEqual(refusal('DIRECTORY_FAILED'));
   expect(statSync(home).isDirectory()).toBe(true);
   expect(await installation.helperLog.line({ knime_user: 'halfway' })).toMatchObject({ decision: 'refused', created: ['home'] });
+});
+
+it('does not follow a link to a file, and says that it is one', async () => {
+  const { connection, installation } = await startHelper();
+  renameSync(installation.msgqFile, `${installation.msgqFile}.elsewhere`);
+  symlinkSync(`${installation.msgqFile}.elsewhere`, installation.msgqFile);
+  const why = refusal('DIRECTORY_UNSAFE', `${installation.msgqFile} is a symbolic link`);
+  expect(await connection.spawn('alice')).toEqual(why);
 });
