@@ -3,6 +3,7 @@ import { chownSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { eventually } from '../fixtures/eventually.js';
 import { freePorts } from '../fixtures/free-ports.js';
+import { HelperConnection } from '../fixtures/helper-connection.js';
 import { jobOf } from '../fixtures/jobs.js';
 import { idsOf, Kpx } from '../fixtures/kpx.js';
 import { readPage } from '../fixtures/page.js';
@@ -196,6 +197,8 @@ describe('what is not as it should be', () => {
 
   it('another broker, which has the helper already', async () => {
     const first = await startKpx();
+    // Under systemd the helper serves one connection, stand-alone sixteen.
+    for (let count = 2; count <= 16; count++) await HelperConnection.greeted(first.socket);
     const second = new Kpx(first.vhost, { broker: { helper: { socket: first.socket } } });
     onTestFinished(() => second.stop());
     await second.startBroker({ wait: false });
