@@ -6,8 +6,8 @@ import type { Audit } from '../audit.js';
 import type { Config } from '../config.js';
 import { userPaths } from '../directories.js';
 import type { Environment } from '../environment.js';
-import { readProcess } from '../system/child.js';
 import { maskedStdio } from '../system/descriptors.js';
+import { readProcess } from './direct/system/child.js';
 import type { Launcher, Started } from './launcher.js';
 
 /*

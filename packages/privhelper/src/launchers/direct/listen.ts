@@ -1,5 +1,5 @@
-import { type Services, serveBroker } from './dispatch.js';
-import type { PasswdEntry } from './system/name-service.js';
+import { type Services, serveBroker } from '../../dispatch.js';
+import type { PasswdEntry } from '../../system/name-service.js';
 import { openListeningSocket } from './system/socket.js';
 
 /** Connections served at once. (Under systemd each has a process of its own: there the socket unit says MaxConnections=1.) */

@@ -1,7 +1,7 @@
 import { chmod, lchown, lstat, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { connectTo, KpxError, listenAt } from '@kpx/protocol';
-import { openTrustedDirectory, orMissing } from './directory.js';
+import { openTrustedDirectory, orMissing } from '../../../system/directory.js';
 
 /** Owner root, the group may connect, others may not. */
 const SOCKET_MODE = 0o660;
