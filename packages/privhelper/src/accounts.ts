@@ -2,7 +2,10 @@ import { foldCase, type KnimeUser, KpxError, knimeUserSchema, type OsUser, osUse
 import type { AccountsConfig } from './config.js';
 import { lookUpAccount, lookUpGroups, type PasswdEntry } from './system/name-service.js';
 
-/** An OS account that has been judged and may have an executor. Made by {@link judgeAccount} and nowhere else. */
+/**
+ * An OS account that has been judged and may have an executor. Made by {@link judgeAccount} and nowhere else. Home and shell are plain absolute paths;
+ * whether the home lies below a configured parent is for directories.ts to say.
+ */
 export interface Account extends Omit<PasswdEntry, 'name'> {
   readonly osUser: OsUser;
   /** Every KNIME name that resolves to this account; the executor's reservation is made from them. */
