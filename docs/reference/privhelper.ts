@@ -8,7 +8,7 @@ export const PRIVHELPER_TEXTS: Texts = {
   accounts: { text: 'Who may have an executor. No account with the uid or gid of root ever does.', effect: CONNECTION },
   'accounts.min_uid': 'Accounts with a lower uid do not.',
   'accounts.denied_users': 'Accounts of the operating system that do not. With `case = "lower"`, whatever their case here.',
-  'accounts.denied_groups': 'Accounts in any of these groups do not.',
+  'accounts.denied_groups': 'Accounts in any of these groups do not. With `case = "lower"`, whatever their case here or in the directory.',
   'accounts.allowed_groups': 'Only accounts in one of these groups do; when empty, all that are not denied.',
   'accounts.denied_shells': 'Accounts with one of these login shells do not.',
   'accounts.case': 'How names from KNIME are compared with accounts: `"lower"`, folded to lower case first; `"keep"`, as they are.',

@@ -162,6 +162,23 @@ describe('an account', () => {
     expect(await judge('alice', configOf({ denied_groups: ['guests'] }))).toMatchObject({ uid: 1_000 });
   });
 
+  it.each([
+    ['lower', ['Domain Guests'], ['domain guests']],
+    ['lower', ['domain guests'], ['Domain Guests']],
+    ['keep', ['Domain Guests'], ['Domain Guests']],
+  ] as const)('is denied by a group in whatever case it is told, where case does not count (%s)', async (rule, denied_groups, groups) => {
+    nameServiceKnows([ALICE], [...groups]);
+    const config = configOf({ case: rule, denied_groups: [...denied_groups] });
+    await expect(judge('alice', config)).rejects.toEqual(denied(`its group "${groups[0]}" is in denied_groups`));
+  });
+
+  it('is not denied by a group of another case, where case counts, and not allowed by one where it does not', async () => {
+    nameServiceKnows([ALICE], ['analysts']);
+    expect(await judge('alice', configOf({ case: 'keep', denied_groups: ['Analysts'] }))).toMatchObject({ uid: 1_000 });
+    const config = configOf({ case: 'lower', allowed_groups: ['Analysts'] });
+    await expect(judge('alice', config)).rejects.toEqual(denied('none of its groups is in allowed_groups'));
+  });
+
   it('has to be in one of the allowed groups, where there are any', async () => {
     nameServiceKnows([ALICE], ['alice', 'analysts']);
     expect(await judge('alice', configOf({ allowed_groups: ['physics', 'analysts'] }))).toMatchObject({ uid: 1_000 });

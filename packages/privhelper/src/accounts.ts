@@ -1,4 +1,4 @@
-import { foldCase, type KnimeUser, KpxError, knimeUserSchema, type OsUser, osUserSchema } from '@kpx/protocol';
+import { foldCase, hasName, type KnimeUser, KpxError, knimeUserSchema, type OsUser, osUserSchema } from '@kpx/protocol';
 import type { AccountsConfig } from './config.js';
 import { lookUpAccount, lookUpGroups, type PasswdEntry } from './system/name-service.js';
 
@@ -34,8 +34,7 @@ export async function judgeAccount(knimeUser: KnimeUser, config: AccountsConfig,
 function judgeEntry(osUser: OsUser, entry: PasswdEntry, config: AccountsConfig): void {
   if (entry.uid === 0 || entry.gid === 0) throw denied(osUser, 'it has the uid or gid of root');
   if (entry.uid < config.min_uid) throw denied(osUser, `its uid ${entry.uid} is below min_uid ${config.min_uid}`);
-  const isIt = (name: string) => foldCase(name, config.case) === foldCase(osUser, config.case);
-  if (config.denied_users.some(isIt)) throw denied(osUser, 'it is in denied_users');
+  if (hasName(config.denied_users, osUser, config.case)) throw denied(osUser, 'it is in denied_users');
   if (config.denied_shells.includes(entry.shell)) throw denied(osUser, `its shell ${entry.shell} is in denied_shells`);
   for (const field of ['home', 'shell'] as const)
     if (!PLAIN_PATH.test(entry[field])) throw denied(osUser, `its ${field} is not a plain absolute path`);
@@ -50,7 +49,8 @@ const PLAIN_PATH = /^(\/(?!\.{1,2}(\/|$))[^/\p{Cc}\p{Noncharacter_Code_Point}\uf
 async function judgeGroups(osUser: OsUser, config: AccountsConfig, signal: AbortSignal): Promise<void> {
   if (config.denied_groups.length === 0 && config.allowed_groups.length === 0) return;
   const groups = await lookUpGroups(osUser, signal);
-  const bad = groups.find((group) => config.denied_groups.includes(group));
+  // Directories tell groups in one case and show them in another. A group that allows has to be told exactly.
+  const bad = groups.find((group) => hasName(config.denied_groups, group, config.case));
   if (bad !== undefined) throw denied(osUser, `its group "${bad}" is in denied_groups`);
   const allowed = config.allowed_groups.length === 0 || groups.some((group) => config.allowed_groups.includes(group));
   if (!allowed) throw denied(osUser, 'none of its groups is in allowed_groups');

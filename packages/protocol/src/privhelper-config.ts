@@ -118,3 +118,7 @@ export function templateOf({ unit, profiles }: PrivhelperConfig['executor'], pro
 export function foldCase(name: string, rule: 'lower' | 'keep'): string {
   return rule === 'lower' ? name.toLowerCase() : name;
 }
+
+/** Whether a list has the name, in whatever case where case does not count. */
+export const hasName = (list: readonly string[], name: string, rule: 'lower' | 'keep') =>
+  list.some((listed) => foldCase(listed, rule) === foldCase(name, rule));
