@@ -126,12 +126,7 @@ function admitted(
 /** Throws unless each packet is either answered or ends the connection, as the protocol has it, with an audit line for each. */
 export async function judgeSession(steps: readonly Step[]): Promise<void> {
   const recorder = new Recorder();
-  const session = serveBroker(
-    { config, launcher, audit: recorder },
-    { via: 'fuzz', connection: 1 },
-    () => recorder.connection,
-    () => {},
-  );
+  const session = serveBroker({ config, launcher, audit: recorder }, { via: 'fuzz', connection: 1 }, () => recorder.connection);
   recorder.session = session;
   let greeted: 'no' | 'asked' | 'yes' = 'no';
   const inFlight = new Set<number>();

@@ -6,7 +6,7 @@ import { eventually } from '../fixtures/eventually.js';
 import { HelperConnection } from '../fixtures/helper-connection.js';
 import { type HelperInstallation, idsOf } from '../fixtures/helper-installation.js';
 import { argumentsOf, childrenOf, environmentOf, isGone, processesOfUids, statOf } from '../fixtures/process.js';
-import { installHelper, rawAccounts, refusal, startHelper } from './installed-helper.js';
+import { installHelper, rawAccounts, refusal, startHelper, waitingLookUp } from './installed-helper.js';
 
 const withExecutor = (executor: Record<string, unknown>) => startHelper({ config: { executor } });
 
@@ -277,15 +277,22 @@ describe('when the helper ends', () => {
   });
 
   it('by SIGTERM, an executor that does not end when asked is ended by force, and no other is started meanwhile', async () => {
-    const { connection, installation } = await withExecutor({ command: STUBBORN });
+    const installation = installHelper({ config: { executor: { command: STUBBORN } } });
+    const lookUp = waitingLookUp(installation, 'bob');
+    await installation.startHelper({ wrap: lookUp.wrap });
+    const connection = await HelperConnection.greeted(installation.socket);
     const { mainPid } = await connection.spawned('alice');
     await ignoresTerm(mainPid);
+    connection.spawn('bob').catch(() => {}); // nobody waits for the answer
+    const goOn = await lookUp.begun();
     const code = installation.endHelper('SIGTERM');
-    await installation.helperLog.line({ msg: 'SIGTERM: ending' });
-    expect(await connection.spawn('bob')).toEqual(refusal('LAUNCH_FAILED', 'the helper is about to end'));
+    await connection.closed;
+    await goOn();
     expect(await code).toBe(0);
     expect(isGone(mainPid)).toBe(true);
-    expect(installation.helperLog.lines).toContainEqual(expect.objectContaining({ os_user: 'alice', last_exit: 'signal SIGKILL' }));
+    const { lines } = installation.helperLog;
+    expect(lines).toContainEqual(expect.objectContaining({ os_user: 'bob', code: 'LAUNCH_FAILED', reason: 'the helper is about to end' }));
+    expect(lines).toContainEqual(expect.objectContaining({ os_user: 'alice', last_exit: 'signal SIGKILL' }));
   });
 
   it('by SIGTERM in the middle of many starts, none of them is left', async () => {

@@ -1,4 +1,4 @@
-import { execFileSync, type StdioOptions } from 'node:child_process';
+import { type ChildProcess, execFileSync, type StdioOptions } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
@@ -17,11 +17,12 @@ import { listenAt } from '@kpx/protocol';
 import { describe, expect, it } from 'vitest';
 import { maskedStdio } from '../../packages/privhelper/src/system/descriptors.js';
 import { BROKER_ACCOUNT } from '../fixtures/accounts.js';
+import { eventually } from '../fixtures/eventually.js';
 import { HelperConnection } from '../fixtures/helper-connection.js';
 import { HELPER_FLAGS, type HelperInstallation, idsOf, node } from '../fixtures/helper-installation.js';
 import { argumentsOf, isGone } from '../fixtures/process.js';
 import { snapshot } from '../fixtures/tree.js';
-import { installHelper, startHelper } from './installed-helper.js';
+import { installHelper, startHelper, waitingLookUp } from './installed-helper.js';
 
 const EXIT = { usage: 64, notRoot: 77, config: 78 };
 const AS_NOBODY = { wrap: ['/usr/bin/setpriv', '--reuid=65534', '--clear-groups', '--'] };
@@ -271,6 +272,28 @@ describe('the process', () => {
     expect(await code).toBe(0);
     expect(isGone(mainPid)).toBe(true);
   });
+
+  it.each<[why: string, end: (connection: HelperConnection, helper: ChildProcess | undefined) => void]>([
+    ['its broker leaves', (connection) => connection.close()],
+    ['its broker breaks the protocol', (connection) => connection.send(Buffer.from([0xff]))],
+    ['it is told to', (_, helper) => helper?.kill('SIGTERM')],
+  ])('ends when %s, but not before it has finished what is under way, and has said so', async (_why, end) => {
+    const installation = installHelper();
+    const lookUp = waitingLookUp(installation, 'alice');
+    const { connection } = await startServing([], installation, lookUp.wrap);
+    await connection.hello();
+    const code = new Promise((resolve) => installation.helper?.once('close', resolve));
+    connection.prepare('alice').catch(() => {}); // nobody waits for the answer
+    const goOn = await lookUp.begun();
+    end(connection, installation.helper);
+    await eventually('the connection is no more', () => !existsSync(`/proc/${installation.helper?.pid}/fd/3`));
+    await goOn();
+    expect(await code).toBe(0);
+    const { lines } = installation.helperLog;
+    expect(lines.slice(-3).map(({ event }) => event)).toContain('disconnected');
+    expect(lines).toContainEqual(expect.objectContaining({ event: 'request', verb: 'prepareUser', decision: 'done', os_user: 'alice' }));
+    expect(existsSync(`${installation.workspaces}/alice`)).toBe(true);
+  });
 });
 
 /** `stdio` with a socket as descriptor 3: Node's pipes are. */
@@ -313,8 +336,11 @@ describe('the peer, as systemd names it', () => {
 });
 
 /** A helper with a connection that it was started with, as under systemd's `Accept=yes`. Nothing has been said on it yet. */
-async function startServing(args: string[]): Promise<{ connection: HelperConnection; installation: HelperInstallation }> {
-  const installation = installHelper();
+async function startServing(
+  args: string[],
+  installation = installHelper(),
+  wrap: string[] = [],
+): Promise<{ connection: HelperConnection; installation: HelperInstallation }> {
   const path = installation.socket;
   let accept: (connection: () => { close(why: string): void }) => void = () => {};
   const accepted = new Promise<Parameters<typeof accept>[0]>((resolve) => {
@@ -327,6 +353,7 @@ async function startServing(args: string[]): Promise<{ connection: HelperConnect
   const connection = await HelperConnection.open(path);
   const far = await accepted;
   await installation.startHelper({
+    wrap,
     args: ['--connection-fd', '3', ...args],
     stdio: maskedStdio(['ignore', 'pipe', 'pipe', acceptedDescriptor(path)]),
   });

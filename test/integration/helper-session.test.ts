@@ -3,7 +3,7 @@ import { encodeRequest, type KnimeUser, PROTOCOL_VERSION, REQUESTS_IN_FLIGHT_MAX
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { HelperConnection } from '../fixtures/helper-connection.js';
 import { isGone } from '../fixtures/process.js';
-import { installHelper, rawAccounts, refusal, startHelper } from './installed-helper.js';
+import { installHelper, rawAccounts, refusal, startHelper, waitingLookUp } from './installed-helper.js';
 
 /** A helper that listens, and a connection on which nothing has been said yet. */
 async function silentConnection() {
@@ -58,6 +58,23 @@ describe('requests in flight', () => {
     expect(await next.prepare('bob')).toMatchObject({ kind: 'userPrepared' });
     expect(await installation.helperLog.line({ event: 'request', knime_user: 'alice' })).toMatchObject({ decision: 'done' });
     expect(await next.list()).toMatchObject({ body: { executors: [{ osUser: 'alice' }] } });
+  });
+
+  it('are finished and audited when the helper is told to end', async () => {
+    const installation = installHelper();
+    const lookUp = waitingLookUp(installation, 'alice');
+    await installation.startHelper({ wrap: lookUp.wrap });
+    const connection = await HelperConnection.greeted(installation.socket);
+    const other = await HelperConnection.greeted(installation.socket);
+    connection.prepare('alice').catch(() => {}); // nobody waits for the answer
+    const goOn = await lookUp.begun();
+    const code = installation.endHelper();
+    await installation.helperLog.line({ msg: 'SIGTERM: ending' });
+    await Promise.all([connection.closed, other.closed]);
+    await goOn();
+    expect(await code).toBe(0);
+    const requests = installation.helperLog.lines.filter(({ verb }) => verb === 'prepareUser');
+    expect(requests).toMatchObject([{ decision: 'done', os_user: 'alice', created: expect.arrayContaining(['workspace', 'temp']) }]);
   });
 });
 

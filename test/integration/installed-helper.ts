@@ -1,3 +1,5 @@
+import { execFileSync } from 'node:child_process';
+import { open } from 'node:fs/promises';
 import type { ErrorCode } from '@kpx/protocol';
 import { expect, onTestFinished } from 'vitest';
 import { HelperConnection } from '../fixtures/helper-connection.js';
@@ -36,4 +38,19 @@ export function rawAccounts(): RawAccounts {
   const accounts = new RawAccounts();
   onTestFinished(() => accounts.remove());
   return accounts;
+}
+
+/** Has the look-up of an account wait: `wrap` is for the helper's start, `begun` resolves when it is asked for, with what lets it go on. */
+export function waitingLookUp(installation: HelperInstallation, account: string) {
+  const pipe = `${installation.etc}/pipe`;
+  execFileSync('/usr/bin/mkfifo', [pipe]);
+  const wrap = installation.inPlaceOf('/usr/bin/getent', `if [ "$3" = ${account} ]; then read line <${pipe}; fi; exec $real "$@"`);
+  const begun = async () => {
+    const writer = await open(pipe, 'w'); // as soon as it is read from
+    return async () => {
+      await writer.write('go on\n');
+      await writer.close();
+    };
+  };
+  return { wrap, begun };
 }

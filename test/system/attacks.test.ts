@@ -20,11 +20,11 @@ let unitsBefore: string[];
 /** What the tests of other files have left. */
 let environmentsBefore: string;
 
-/** Of the system and of kpx: whatever is loaded and running, but for what comes and goes with a connection. */
+/** Of the system and of kpx: whatever is loaded and running, but for what comes and goes with a connection, and what holds executors. */
 async function runningUnits(): Promise<string[]> {
   const argv = ['list-units', '--plain', '--no-legend', '--state=active', '--type=service,socket,slice'];
   const units = (await machine.systemctl(...argv)).trimEnd().split('\n');
-  return units.map((line) => line.split(' ')[0] ?? '').filter((unit) => !unit.startsWith('kpx-privhelper@'));
+  return units.map((line) => line.split(' ')[0] ?? '').filter((unit) => !/^kpx(-privhelper@.*|.*\.slice)$/.test(unit));
 }
 
 const environments = async () => (await machine.run(['/usr/bin/find', ENVIRONMENT_FILES, '-type', 'f'], { allowFailure: true })).stdout;
@@ -51,17 +51,26 @@ interface Said {
   readonly end: string;
 }
 
-/** What the helper answers to these after Hello. `groups`: in place of the account's own. */
-async function says({ user, groups }: { user: string; groups?: string }, ...requests: object[]): Promise<Said> {
+/** Hello, and what comes after it. */
+function packetsOf(...requests: object[]): string[] {
   const hello = { verb: 'hello', body: { version: PROTOCOL_VERSION } };
-  const packets = [hello, ...requests].map((request, index) => encodeRequest({ id: index + 1, ...request } as Request).toString('hex'));
-  const become = groups === undefined ? [] : ['/usr/bin/setpriv', `--reuid=${user}`, `--regid=${groups}`, '--clear-groups', '--'];
-  const as = groups === undefined && user !== 'root' ? { user } : {};
-  await kpx.mark();
+  return [hello, ...requests].map((request, index) => encodeRequest({ id: index + 1, ...request } as Request).toString('hex'));
+}
+
+async function untilNobodyIsServed(): Promise<void> {
   await eventually('the helper of the connection before has ended: there is one at a time', async () => {
     const units = ['list-units', '--plain', '--no-legend', '--state=activating,active,deactivating', 'kpx-privhelper@*'];
     return (await machine.systemctl(...units)).trim() === '';
   });
+}
+
+/** What the helper answers to these after Hello. `groups`: in place of the account's own. */
+async function says({ user, groups }: { user: string; groups?: string }, ...requests: object[]): Promise<Said> {
+  const packets = packetsOf(...requests);
+  const become = groups === undefined ? [] : ['/usr/bin/setpriv', `--reuid=${user}`, `--regid=${groups}`, '--clear-groups', '--'];
+  const as = groups === undefined && user !== 'root' ? { user } : {};
+  await kpx.mark();
+  await untilNobodyIsServed();
   const { stdout } = await machine.run([...become, '/usr/bin/node', ATTACKER], { ...as, input: packets.join('\n') });
   const lines = stdout.trimEnd().split('\n');
   const answers = lines.slice(0, -1).map((hex) => decodeResponse(Buffer.from(hex, 'hex')));
@@ -179,5 +188,30 @@ describe('who connects', () => {
     const uid = Number((await machine.run(['/usr/bin/id', '--user', user])).stdout);
     expect(await says({ user, groups: 'kpx-broker' }, ...naming('ada'))).toEqual({ answers: [], end: 'closed' });
     expect(await kpx.helperSays({ event: 'refused connection' })).toMatchObject({ decision: 'refused', peer: { uid } });
+  });
+});
+
+describe('what a broker has done', () => {
+  /** Ends what a test has started, so that all is as before. */
+  async function endExecutorOf(osUser: string): Promise<void> {
+    await untilNobodyIsServed();
+    await machine.systemctl('stop', unitOf(osUser));
+    await machine.remove(`${ENVIRONMENT_FILES}/${osUser}.env`);
+  }
+
+  it.each([
+    ['leaves before it is answered', []],
+    ['breaks the protocol before it is answered', ['ff']],
+  ])('is in the audit log, though it %s', async (_what, afterwards) => {
+    await kpx.mark();
+    const start = { verb: 'spawnExecutor', body: { knimeUser: 'ada', profile: 'default' } };
+    const input = [...packetsOf(start), ...afterwards].join('\n');
+    try {
+      await machine.run(['/usr/bin/node', ATTACKER, 'leave'], { ...BROKER, input });
+      const line = await kpx.helperSays({ event: 'request', verb: 'spawnExecutor' });
+      expect(line).toMatchObject({ decision: 'done', os_user: 'ada', outcome: expect.stringMatching(/^started, pid \d+$/) });
+    } finally {
+      await endExecutorOf('ada');
+    }
   });
 });

@@ -4,6 +4,7 @@ import {
   type ExecutorInfo,
   ExecutorState,
   encodeRequest,
+  FINISH_MS_MAX,
   KpxError,
   osUserSchema,
   type PacketConnection,
@@ -13,11 +14,12 @@ import {
   REQUESTS_IN_FLIGHT_MAX,
   type Request,
   type Response,
+  type Serving,
   SpawnOutcome,
   StopMode,
   type Verb,
 } from '@kpx/protocol';
-import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { judgeAccount } from './accounts.js';
 import type { AuditLine } from './audit.js';
 import type { Config } from './config.js';
@@ -70,9 +72,8 @@ beforeEach(() => {
 class Broker {
   readonly lines: AuditLine[] = [];
   readonly answers: Response[] = [];
-  readonly onClosed = vi.fn();
   closedWhy: string | undefined;
-  readonly session: PacketHandlers;
+  readonly session: PacketHandlers & Serving;
   #watch = () => {};
 
   constructor() {
@@ -86,7 +87,7 @@ class Broker {
       },
     } as unknown as PacketConnection;
     const audit = { line: (line: AuditLine) => void this.lines.push(line), ended: () => {}, info: () => {} };
-    this.session = serveBroker({ config, launcher, audit }, PEER, () => connection, this.onClosed);
+    this.session = serveBroker({ config, launcher, audit }, PEER, () => connection);
   }
 
   static async greeted(): Promise<Broker> {
@@ -132,12 +133,54 @@ function gate(): { opened: Promise<void>; open: () => void } {
 }
 
 describe('a connection', () => {
-  it('is said in the audit log when it begins and when it ends', () => {
+  const GONE = 'the peer closed the connection';
+
+  it('is said in the audit log when it begins and when it ends', async () => {
     const broker = new Broker();
     expect(broker.lines).toEqual([{ peer: PEER, event: 'connected' }]);
-    broker.session.closed('the peer closed the connection');
-    expect(broker.lastLine).toEqual({ peer: PEER, event: 'disconnected', reason: 'the peer closed the connection' });
-    expect(broker.onClosed).toHaveBeenCalledOnce();
+    broker.session.closed(GONE);
+    expect(await broker.session.ended).toBe(GONE);
+    expect(broker.lastLine).toEqual({ peer: PEER, event: 'disconnected', reason: GONE });
+  });
+
+  it('has ended when what was under way is done and in the audit log, not before', async () => {
+    const { opened, open } = gate();
+    vi.mocked(prepareDirectories).mockReturnValue(opened);
+    const broker = await Broker.greeted();
+    broker.tell('spawnExecutor', { knimeUser: 'alice', profile: 'default' }, 2);
+    broker.tell('prepareUser', { knimeUser: 'bob' }, 3);
+    broker.session.closed(GONE);
+    const ended = vi.fn();
+    void broker.session.ended.then(ended);
+    await vi.waitFor(() => expect(prepareDirectories).toHaveBeenCalledTimes(2));
+    expect(ended).not.toHaveBeenCalled();
+    open();
+    await broker.session.ended;
+    const requests = broker.lines.slice(-3, -1);
+    expect(requests.map(({ verb, decision }) => [verb, decision]).sort()).toEqual([
+      ['prepareUser', 'done'],
+      ['spawnExecutor', 'done'],
+    ]);
+    expect(broker.lastLine).toEqual({ peer: PEER, event: 'disconnected', reason: GONE });
+  });
+
+  it('has ended in spite of what never will, and says so in the audit log', async () => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    vi.mocked(prepareDirectories).mockReturnValue(new Promise(() => {}));
+    const broker = await Broker.greeted();
+    broker.tell('prepareUser', { knimeUser: 'stuck' }, 2); // whose turn it is for ever
+    broker.session.closed(GONE);
+    await vi.advanceTimersByTimeAsync(FINISH_MS_MAX - 1);
+    expect(broker.lastLine).not.toMatchObject({ event: 'disconnected' });
+    await vi.advanceTimersByTimeAsync(1);
+    expect(broker.lastLine).toEqual({ peer: PEER, event: 'disconnected', reason: `${GONE}; not finished in time: 1` });
+  });
+
+  it('ends when it is told to', async () => {
+    const broker = await Broker.greeted();
+    broker.session.end();
+    expect(broker.closedWhy).toBe('the helper ends');
   });
 
   it('begins with Hello, which is answered with version and limits', async () => {

@@ -75,15 +75,13 @@ async function alone<T>(osUser: OsUser, work: () => Promise<T>): Promise<T> {
 }
 
 /** One broker's connection, with an audit line for everything that happens on it. */
-export function serveBroker(services: Services, peer: Peer, connection: () => PacketConnection, onClosed: () => void): ServingSession {
+export function serveBroker(services: Services, peer: Peer, connection: () => PacketConnection): ServingSession {
   services.audit.line({ peer, event: 'connected' });
   const answer = (request: Request) => dispatch(request, peer, services);
   const violated = (reason: string) => services.audit.line({ peer, event: 'violation', decision: 'refused', reason });
-  const closed = (reason: string) => {
-    services.audit.line({ peer, event: 'disconnected', reason });
-    onClosed();
-  };
-  return new ServingSession({ answer, violated, closed }, connection);
+  const session = new ServingSession({ answer, violated }, connection);
+  void session.ended.then((reason) => services.audit.line({ peer, event: 'disconnected', reason }));
+  return session;
 }
 
 /** Has a request handled; its audit line is out before its answer is. */

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { adoptConnection, ConfigError, KpxError, type PacketConnection, templatesOf } from '@kpx/protocol';
+import { adoptConnection, ConfigError, KpxError, type PacketConnection, type Serving, templatesOf } from '@kpx/protocol';
 import { openAudit, type Peer } from './audit.js';
 import { type Config, readConfig } from './config.js';
 import { type Services, serveBroker } from './dispatch.js';
@@ -51,13 +51,12 @@ async function main(args: string[]): Promise<void> {
   const broker = await lookUpAccount(options.broker, AbortSignal.timeout(START_DEADLINE_MS));
   if (!broker) return usage(`--broker: there is no account "${options.broker}" on this machine`);
   const services = { config, launcher, audit };
-  const stop = options.listen === undefined ? serveDescriptor(services, options, broker) : await listen(services, options.listen, broker);
-  const end = (signal: string) => {
-    audit.info(`${signal}: ending`);
-    stop();
-    void launcher.stopAll().then(() => process.exit(0));
-  };
-  process.once('SIGTERM', end).once('SIGINT', end);
+  const served = options.listen === undefined ? serveDescriptor(services, options, broker) : await listen(services, options.listen, broker);
+  const signal = new Promise<string>((resolve) => process.once('SIGTERM', resolve).once('SIGINT', resolve));
+  audit.info(`${await Promise.race([signal, served.ended])}: ending`);
+  served.end();
+  await Promise.all([served.ended, launcher.stopAll()]);
+  process.exit(0);
 }
 
 type Options = ReturnType<typeof parseOptions>;
@@ -102,7 +101,7 @@ async function checkUnits(executor: Config['executor']): Promise<void> {
   if (bad.length > 0) throw new Error(`systemd says of ${bad.map(({ Id, LoadState }) => `${Id}: ${LoadState}`).join(', of ')}`);
 }
 
-function serveDescriptor(services: Services, options: Options, broker: PasswdEntry): () => void {
+function serveDescriptor(services: Services, options: Options, broker: PasswdEntry): Serving {
   const descriptor = Number(options['connection-fd']);
   // Node has descriptors of its own, and taking over one of those goes unnoticed.
   if (!isSocket(descriptor)) usage(`--connection-fd: descriptor ${descriptor} is not a socket`);
@@ -113,10 +112,9 @@ function serveDescriptor(services: Services, options: Options, broker: PasswdEnt
     process.exit(EXIT.noPermission);
   }
   services.audit.info('serving one connection', { peer });
-  const end = () => process.kill(process.pid, 'SIGTERM');
-  const adopted = (): PacketConnection => connection;
-  const connection = adoptConnection(descriptor, serveBroker(services, peer, adopted, end));
-  return () => connection.close('the helper ends');
+  const session = serveBroker(services, peer, () => connection);
+  const connection: PacketConnection = adoptConnection(descriptor, session);
+  return session;
 }
 
 /**

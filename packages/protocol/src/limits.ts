@@ -15,6 +15,12 @@ export const UNSENT_PACKETS_MAX = 64;
 /** The helper answers every request within this time, in milliseconds, or says DEADLINE_EXCEEDED. */
 export const REQUEST_DEADLINE_MS = 10_000;
 
+/**
+ * How long the helper finishes what is under way when its connection has ended, in milliseconds: what takes longer than the deadline waits for a
+ * file system that hangs.
+ */
+export const FINISH_MS_MAX = REQUEST_DEADLINE_MS + 2_000;
+
 /** Longest KNIME or OS account name, in characters (all of them ASCII). */
 export const NAME_CHARS_MAX = 64;
 

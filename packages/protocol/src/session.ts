@@ -1,6 +1,6 @@
 import { decodeRequest, type ExecutorInfo, encodeResponse, ProtocolViolation, type Request, type Response } from './codec.js';
 import { KpxError } from './errors.js';
-import { EXECUTORS_PER_PAGE, PROTOCOL_VERSION, REQUESTS_IN_FLIGHT_MAX } from './limits.js';
+import { EXECUTORS_PER_PAGE, FINISH_MS_MAX, PROTOCOL_VERSION, REQUESTS_IN_FLIGHT_MAX } from './limits.js';
 import type { PacketConnection, PacketHandlers } from './transport.js';
 
 /** A response without the id of its request. */
@@ -12,8 +12,17 @@ export interface Service {
   answer(request: Request): Promise<Answer>;
   /** The peer did not speak the protocol, and the connection is about to be closed. */
   violated(reason: string): void;
-  /** Called once, the last of all but answers that nobody waits for any more. */
-  closed(why: string): void;
+}
+
+/** What is being served, by one connection or at a place where there may be several. */
+export interface Serving {
+  /**
+   * Resolves with the reason when nobody is connected any more and nothing is under way: what was, has been finished, though nobody hears of it. At
+   * the latest FINISH_MS_MAX after the end of the connection.
+   */
+  readonly ended: Promise<string>;
+  /** Takes no more requests. */
+  end(): void;
 }
 
 /** The answer to Hello. Throws VERSION_MISMATCH for a peer that speaks another version of the protocol. */
@@ -34,22 +43,32 @@ export function answerPage(all: readonly ExecutorInfo[], page: number): Answer {
  * The serving side of one connection. Hello comes first, once, and is answered before anything else is asked; requests in flight differ in their
  * ids and are at most REQUESTS_IN_FLIGHT_MAX. Whatever breaks that, or does not decode, closes the connection.
  */
-export class ServingSession implements PacketHandlers {
+export class ServingSession implements PacketHandlers, Serving {
+  readonly ended: Promise<string>;
   readonly #service: Service;
   readonly #connection: () => PacketConnection;
-  readonly #inFlight = new Set<number>();
+  /** By the request's id. */
+  readonly #inFlight = new Map<number, Promise<void>>();
   #greeted: 'no' | 'asked' | 'yes' = 'no';
+  #tellEnded!: (why: string) => void;
 
   constructor(service: Service, connection: () => PacketConnection) {
     this.#service = service;
     this.#connection = connection;
+    this.ended = new Promise((resolve) => {
+      this.#tellEnded = resolve;
+    });
+  }
+
+  end(): void {
+    this.#connection().close('the helper ends');
   }
 
   packet(packet: Buffer): void {
     try {
       const request = decodeRequest(packet);
       this.#admit(request);
-      void this.#serve(request);
+      this.#inFlight.set(request.id, this.#serve(request));
     } catch (error) {
       if (!(error instanceof ProtocolViolation)) throw error;
       this.#service.violated(error.message);
@@ -58,7 +77,11 @@ export class ServingSession implements PacketHandlers {
   }
 
   closed(why: string): void {
-    this.#service.closed(why);
+    const late = setTimeout(() => this.#tellEnded(`${why}; not finished in time: ${this.#inFlight.size}`), FINISH_MS_MAX);
+    void Promise.all(this.#inFlight.values()).then(() => {
+      clearTimeout(late);
+      this.#tellEnded(why);
+    });
   }
 
   #admit({ id, verb }: Request): void {
@@ -68,7 +91,6 @@ export class ServingSession implements PacketHandlers {
     if (this.#inFlight.has(id)) throw new ProtocolViolation(`${verb} with the id of a request in flight`);
     if (this.#inFlight.size >= REQUESTS_IN_FLIGHT_MAX)
       throw new ProtocolViolation(`more than ${REQUESTS_IN_FLIGHT_MAX} requests in flight`);
-    this.#inFlight.add(id);
     if (first) this.#greeted = 'asked';
   }
 

@@ -1,3 +1,4 @@
+import type { Serving } from '@kpx/protocol';
 import { type Services, serveBroker } from '../../dispatch.js';
 import type { PasswdEntry } from '../../system/name-service.js';
 import { openListeningSocket } from './system/socket.js';
@@ -5,10 +6,16 @@ import { openListeningSocket } from './system/socket.js';
 /** Connections served at once. (Under systemd each has a process of its own: there the socket unit says MaxConnections=1.) */
 const CONNECTIONS_MAX = 16;
 
-/** The stand-alone form: listens at `path` itself, for the group of the broker's account. Answers how to stop it. */
-export async function listen(services: Services, path: string, broker: PasswdEntry): Promise<() => void> {
+/** The stand-alone form: listens at `path` itself, for the group of the broker's account, until it is told to end. */
+export async function listen(services: Services, path: string, broker: PasswdEntry): Promise<Serving> {
   let accepted = 0;
-  const open = new Set<number>();
+  const open = new Map<number, Serving>();
+  let ending = false;
+  let tellEnded = (_reason: string) => {};
+  const ended = new Promise<string>((resolve) => {
+    tellEnded = resolve;
+  });
+  const left = () => void (ending && open.size === 0 && tellEnded('nobody is connected'));
   const server = await openListeningSocket(path, broker.gid, (connection) => {
     const peer = { via: path, connection: ++accepted };
     if (open.size >= CONNECTIONS_MAX) {
@@ -16,9 +23,20 @@ export async function listen(services: Services, path: string, broker: PasswdEnt
       setImmediate(() => connection().close('too many connections'));
       return { packet: () => {}, closed: () => {} };
     }
-    open.add(peer.connection);
-    return serveBroker(services, peer, connection, () => open.delete(peer.connection));
+    const session = serveBroker(services, peer, connection);
+    open.set(peer.connection, session);
+    void session.ended.then(() => {
+      open.delete(peer.connection);
+      left();
+    });
+    return session;
   });
   services.audit.info('listening', { socket: path, broker: broker.name });
-  return () => server.close();
+  const end = () => {
+    ending = true;
+    server.close();
+    for (const session of open.values()) session.end();
+    left();
+  };
+  return { ended, end };
 }
