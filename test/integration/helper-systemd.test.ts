@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } 
 import { ExecutorState, SpawnOutcome, StopMode } from '@kpx/protocol';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { HelperConnection } from '../fixtures/helper-connection.js';
-import type { HelperInstallation, Section } from '../fixtures/helper-installation.js';
+import { type HelperInstallation, idsOf, type Section } from '../fixtures/helper-installation.js';
 import { installHelper, refusal } from './installed-helper.js';
 
 /*
@@ -30,6 +30,7 @@ const unit = (name: string, given: Unit = {}): Unit => ({
   CPUUsageNSec: '1500001',
   ...given,
 });
+const uidOf = (osUser: string) => String(idsOf(osUser).uid);
 const ended = { ActiveState: 'failed', MainPID: '0', UID: '[not set]', Result: 'exit-code', ExecMainCode: '1', ExecMainStatus: '3' };
 
 class ToldSystemctl {
@@ -149,7 +150,7 @@ describe('an executor that is a unit', () => {
   it('is started with its environment in a file of root’s, whatever a crash has left there', async () => {
     const { systemctl, connection } = await start();
     writeFileSync(`${ENVIRONMENTS}/.new-alice.env`, 'half of it', { mode: 0o644 });
-    systemctl.showsAfterwards([unit('kpx-executor@alice')]);
+    systemctl.showsAfterwards([unit('kpx-executor@alice', { UID: uidOf('alice') })]);
     expect(await connection.spawn('alice')).toMatchObject({ body: { outcome: SpawnOutcome.started, executor: { mainPid: 42 } } });
     expect(systemctl.asked).toEqual(['--no-ask-password start -- kpx-executor@alice.service']);
     const file = `${ENVIRONMENTS}/alice.env`;
@@ -168,7 +169,11 @@ describe('an executor that is a unit', () => {
 
   it('is not started when there are as many as may be, of all profiles together; one that runs is no obstacle to itself', async () => {
     const { systemctl, connection } = await start({ max_executors: 2, profiles: { big: 'kpx-big@' } });
-    systemctl.shows([unit('kpx-executor@bob'), unit('kpx-big@carol', { ActiveState: 'activating' }), unit('kpx-executor@dave', ended)]);
+    systemctl.shows([
+      unit('kpx-executor@bob'),
+      unit('kpx-big@carol', { ActiveState: 'activating', UID: uidOf('carol') }),
+      unit('kpx-executor@dave', ended),
+    ]);
     expect(await connection.spawn('alice')).toEqual(refusal('LIMIT_REACHED', 'max_executors of the helper is 2'));
     expect(await connection.spawn('carol')).toMatchObject({ body: { outcome: SpawnOutcome.alreadyRunning } });
     expect(systemctl.asked).toEqual([]);
@@ -198,6 +203,27 @@ describe('an executor that is a unit', () => {
     systemctl.showsAfterwards([unit('kpx-executor@alice')]);
     systemctl.fails('exit');
     expect(await connection.spawn('alice')).toEqual(refusal('LAUNCH_FAILED', 'kpx-executor@alice.service did not start'));
+  });
+
+  it.each([
+    ['root', '0'],
+    ['somebody else', '4000'],
+  ])('that PID 1 runs as %s is ended, and not called started', async (_who, UID) => {
+    const { systemctl, connection } = await start();
+    systemctl.showsAfterwards([unit('kpx-executor@alice', { UID })]);
+    const message = `kpx-executor@alice.service ran as uid ${UID}, expected ${uidOf('alice')}, and has been ended`;
+    expect(await connection.spawn('alice')).toEqual(refusal('LAUNCH_FAILED', message));
+    const kill = '--no-ask-password kill --signal=SIGKILL -- kpx-executor@alice.service';
+    expect(systemctl.asked).toEqual(['--no-ask-password start -- kpx-executor@alice.service', kill]);
+    // Nor is it called running, should it have survived that.
+    expect(await connection.spawn('alice')).toEqual(refusal('LAUNCH_FAILED', message));
+    expect(systemctl.asked.slice(2)).toEqual([kill]);
+  });
+
+  it('of which PID 1 does not know yet who it runs as is called started', async () => {
+    const { systemctl, connection } = await start();
+    systemctl.showsAfterwards([unit('kpx-executor@alice', { UID: '[not set]' })]);
+    expect(await connection.spawn('alice')).toMatchObject({ kind: 'executorSpawned' });
   });
 
   it('is stopped under the profile that it runs under, gracefully or not; what has ended is not', async () => {

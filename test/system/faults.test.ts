@@ -96,6 +96,20 @@ describe('an executor', () => {
     expect(await kpx.helperSays({ verb: 'spawnExecutor', code: 'LAUNCH_FAILED' })).toMatchObject({ os_user: 'uma', decision: 'refused' });
   });
 
+  it.each(['root', 'ben'])(
+    'whose drop-in names another account, %s: ended at once, parked, and it is said whose it was',
+    async (account) => {
+      const uidOf = async (name: string) => (await machine.run(['/usr/bin/id', '--user', name])).stdout.trim();
+      await dropIn(machine, unitOf('uma'), `[Service]\nUser=${account}\n`);
+      const kpx = await startKpx({ broker: IMPATIENT });
+      await kpx.publish(jobOf('uma', 'u3'));
+      const [parked] = await kpx.deadLetters(1);
+      const detail = `LAUNCH_FAILED: kpx-executor@uma.service ran as uid ${await uidOf(account)}, expected ${await uidOf('uma')}, and has been ended`;
+      expect(parked?.headers['x-kpx-detail']).toContain(detail);
+      await expect.poll(() => mainPid(unitOf('uma'))).toBe(0);
+    },
+  );
+
   it('whose drop-in has a typo: systemd says so, and the executor runs without it', async () => {
     await dropIn(machine, unitOf('uma'), '[Service]\nMemoryMx=8G\n');
     const kpx = await startKpx();

@@ -34,7 +34,7 @@ export class SystemdLauncher implements Launcher {
     try {
       const alive = (await this.#units(signal)).filter(isAlive);
       const running = alive.find(({ Id }) => this.#osUserOf(Id) === account.osUser);
-      if (running) return { outcome: SpawnOutcome.alreadyRunning, executor: this.#describe(running, account.osUser) };
+      if (running) return await this.#judged(SpawnOutcome.alreadyRunning, running, account, signal);
       const limit = this.#config.executor.max_executors;
       if (new Set([...alive.map(({ Id }) => Id), ...earlier]).size >= limit)
         throw new KpxError('LIMIT_REACHED', `max_executors of the helper is ${limit}`);
@@ -42,7 +42,7 @@ export class SystemdLauncher implements Launcher {
       const started = await tellUnit('start', unit, signal);
       const [state] = await showUnits([unit], signal);
       if (!started || !state || !isAlive(state)) throw new KpxError('LAUNCH_FAILED', whyNotStarted(unit, state));
-      return { outcome: SpawnOutcome.started, executor: this.#describe(state, account.osUser) };
+      return await this.#judged(SpawnOutcome.started, state, account, signal);
     } finally {
       this.#starting.delete(unit);
     }
@@ -53,7 +53,7 @@ export class SystemdLauncher implements Launcher {
     if (!state) throw new KpxError('NOT_RUNNING', `no executor of "${osUser}" runs`);
     const done = await tellUnit(mode === StopMode.kill ? 'kill' : 'stop', state.Id, signal);
     if (!done) throw new KpxError('LAUNCH_FAILED', `systemd did not stop ${state.Id}: see systemctl status`);
-    return uidOf(state);
+    return uidOf(state) ?? 0;
   }
 
   async list(signal: AbortSignal): Promise<readonly ExecutorInfo[]> {
@@ -70,8 +70,8 @@ export class SystemdLauncher implements Launcher {
   async stopAll(): Promise<void> {}
 
   async #units(signal: AbortSignal): Promise<UnitState[]> {
-    const patterns = templatesOf(this.#config.executor).map((template) => unitOf(template, '*'));
-    return await showUnits(patterns, signal);
+    const allOf = (template: string) => unitOf(template, '*');
+    return await showUnits(templatesOf(this.#config.executor).map(allOf), signal);
   }
 
   /** Undefined for what is no instance of a configured template, or not named like an account. */
@@ -81,13 +81,20 @@ export class SystemdLauncher implements Launcher {
     return osUserSchema.safeParse(unit.slice(template.length, -'.service'.length)).data;
   }
 
+  /** PID 1 looks the account up by itself, later than the helper has, and a drop-in may say another one: what runs as somebody else is ended. */
+  async #judged(outcome: SpawnOutcome, unit: UnitState, { osUser, uid }: Account, signal: AbortSignal): Promise<Started> {
+    if ((uidOf(unit) ?? uid) === uid) return { outcome, executor: { ...this.#describe(unit, osUser), uid } };
+    await tellUnit('kill', unit.Id, signal);
+    throw new KpxError('LAUNCH_FAILED', `${unit.Id} ran as uid ${unit.UID}, expected ${uid}, and has been ended`);
+  }
+
   #describe(unit: UnitState, osUser: OsUser): ExecutorInfo {
     const knimeUsers = [...knimeUsersOf(osUser, this.#config.accounts)];
     const { exited, running, stopping } = ExecutorState;
     const state = isAlive(unit) ? (unit.ActiveState === 'deactivating' ? stopping : running) : exited;
     const ageMs = Math.max(0, (Number(process.hrtime.bigint() / 1_000n) - Number(unit.StateChangeTimestampMonotonic)) / 1_000);
     const times = { sinceMs: Math.max(1, Math.round(Date.now() - ageMs)), cpuMs: isAlive(unit) ? cpuMsOf(unit) : 0 };
-    return { osUser, uid: uidOf(unit), knimeUsers, state, ...times, mainPid: Number(unit.MainPID), lastExit: lastExit(unit) };
+    return { osUser, uid: uidOf(unit) ?? 0, knimeUsers, state, ...times, mainPid: Number(unit.MainPID), lastExit: lastExit(unit) };
   }
 }
 
@@ -104,8 +111,8 @@ const unitOf = (template: string, osUser: string) => `${template}${osUser}.servi
 
 const isAlive = ({ ActiveState }: UnitState) => !['inactive', 'failed'].includes(ActiveState);
 
-/** 0 where PID 1 does not know it any more. */
-const uidOf = ({ UID }: UnitState) => (/^\d+$/.test(UID) ? Number(UID) : 0);
+/** Undefined where PID 1 does not know it, yet (a unit of Type=simple) or any more. */
+const uidOf = ({ UID }: UnitState) => (/^\d+$/.test(UID) ? Number(UID) : undefined);
 
 /** 0 where PID 1 does not count it: then its highest number stands there, which becomes 2^64, or no number. */
 const cpuMsOf = ({ CPUUsageNSec: nanoseconds }: UnitState) =>
