@@ -214,4 +214,25 @@ describe('what a broker has done', () => {
       await endExecutorOf('ada');
     }
   });
+
+  it('is in the audit log, however much it asks for', async () => {
+    const REQUESTS = 200;
+    const limits = '/etc/systemd/journald.conf.d/10-test.conf';
+    const withJournal = async (change: () => Promise<void>) => {
+      await change();
+      await machine.systemctl('restart', 'systemd-journald.service');
+    };
+    // journald multiplies it with the free space of its disk: by 6 at the most.
+    await withJournal(() => machine.writeFile(limits, '[Journal]\nRateLimitIntervalSec=1h\nRateLimitBurst=20\n'));
+    try {
+      const refused = { verb: 'spawnExecutor', body: { knimeUser: 'ada', profile: 'unknown' } };
+      const { answers } = await says(BROKER, ...Array<object>(REQUESTS).fill(refused), ...naming('no.such.user'));
+      expect(answers).toHaveLength(REQUESTS + 3);
+      await kpx.helperSays({ event: 'request', verb: 'stopExecutor', knime_user: 'no.such.user' });
+      const heard = await kpx.helperLines();
+      expect(heard.filter(({ code }) => code === 'PROFILE_UNKNOWN')).toHaveLength(REQUESTS);
+    } finally {
+      await withJournal(() => machine.remove(limits));
+    }
+  });
 });
