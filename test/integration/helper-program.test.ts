@@ -1,28 +1,31 @@
-import { type ChildProcess, execFileSync, type StdioOptions } from 'node:child_process';
+import { type ChildProcess, execFileSync, type StdioOptions, spawn } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
+  closeSync,
   existsSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
   renameSync,
+  rmdirSync,
   rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { listenAt } from '@kpx/protocol';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { maskedStdio } from '../../packages/privhelper/src/system/descriptors.js';
 import { BROKER_ACCOUNT } from '../fixtures/accounts.js';
 import { eventually } from '../fixtures/eventually.js';
 import { HelperConnection } from '../fixtures/helper-connection.js';
-import { HELPER_FLAGS, type HelperInstallation, idsOf, node } from '../fixtures/helper-installation.js';
+import { end, HELPER_FLAGS, type HelperInstallation, idsOf, node } from '../fixtures/helper-installation.js';
 import { argumentsOf, isGone } from '../fixtures/process.js';
 import { snapshot } from '../fixtures/tree.js';
-import { installHelper, startHelper, waitingLookUp } from './installed-helper.js';
+import { installHelper, rawAccounts, startHelper, waitingLookUp } from './installed-helper.js';
 
 const EXIT = { usage: 64, notRoot: 77, config: 78 };
 const AS_NOBODY = { wrap: ['/usr/bin/setpriv', '--reuid=65534', '--clear-groups', '--'] };
@@ -273,11 +276,11 @@ describe('the process', () => {
     expect(isGone(mainPid)).toBe(true);
   });
 
-  it.each<[why: string, end: (connection: HelperConnection, helper: ChildProcess | undefined) => void]>([
+  it.each<[why: string, bringAbout: (connection: HelperConnection, helper: ChildProcess | undefined) => void]>([
     ['its broker leaves', (connection) => connection.close()],
     ['its broker breaks the protocol', (connection) => connection.send(Buffer.from([0xff]))],
     ['it is told to', (_, helper) => helper?.kill('SIGTERM')],
-  ])('ends when %s, but not before it has finished what is under way, and has said so', async (_why, end) => {
+  ])('ends when %s, but not before it has finished what is under way, and has said so', async (_why, bringAbout) => {
     const installation = installHelper();
     const lookUp = waitingLookUp(installation, 'alice');
     const { connection } = await startServing([], installation, lookUp.wrap);
@@ -285,7 +288,7 @@ describe('the process', () => {
     const code = new Promise((resolve) => installation.helper?.once('close', resolve));
     connection.prepare('alice').catch(() => {}); // nobody waits for the answer
     const goOn = await lookUp.begun();
-    end(connection, installation.helper);
+    bringAbout(connection, installation.helper);
     await eventually('the connection is no more', () => !existsSync(`/proc/${installation.helper?.pid}/fd/3`));
     await goOn();
     expect(await code).toBe(0);
@@ -294,7 +297,40 @@ describe('the process', () => {
     expect(lines).toContainEqual(expect.objectContaining({ event: 'request', verb: 'prepareUser', decision: 'done', os_user: 'alice' }));
     expect(existsSync(`${installation.workspaces}/alice`)).toBe(true);
   });
+
+  it('ends when its broker has given up, though a file system hangs, and says what it has not finished', async () => {
+    const accounts = rawAccounts();
+    accounts.account('hanging');
+    await hangingAt('/home/hanging');
+    const { connection, installation } = await startServing([]);
+    await connection.hello();
+    const gone = new Promise((resolve) => installation.helper?.once('close', (...how) => resolve(how)));
+    connection.prepare('hanging').catch(() => {}); // there is no answer
+    expect(await connection.prepare('bob')).toMatchObject({ kind: 'userPrepared' });
+    connection.close();
+    expect(await gone).toEqual([null, 'SIGKILL']);
+    expect(await installation.helperLog.line({ event: 'disconnected' })).toMatchObject({
+      reason: 'the peer closed the connection; not finished in time: 1',
+    });
+  });
 });
+
+/** Mounts a file system of FUSE that never answers, for as long as the test runs. */
+async function hangingAt(path: string): Promise<void> {
+  mkdirSync(path);
+  const options = 'fd=3,rootmode=40000,user_id=0,group_id=0,allow_other';
+  const script = `/usr/bin/mount --internal-only -t fuse -o ${options} kpx-test ${path} && echo mounted && exec /usr/bin/sleep infinity`;
+  const device = openSync('/dev/fuse', 'r+');
+  const holder = spawn('/bin/sh', ['-c', script], { stdio: ['ignore', 'pipe', 'inherit', device] });
+  closeSync(device);
+  onTestFinished(async () => {
+    await end(holder, 'SIGKILL'); // with its descriptor goes the mount's other end: whoever waits gets an error
+    execFileSync('/usr/bin/umount', ['--lazy', path]);
+    rmdirSync(path);
+  });
+  for await (const text of holder.stdout ?? []) if (String(text).includes('mounted')) return;
+  throw new Error(`nothing could be mounted at ${path}`);
+}
 
 /** `stdio` with a socket as descriptor 3: Node's pipes are. */
 const WITH_SOCKET: StdioOptions = ['ignore', 'pipe', 'pipe', 'pipe'];

@@ -170,11 +170,25 @@ describe('a connection', () => {
     vi.mocked(prepareDirectories).mockReturnValue(new Promise(() => {}));
     const broker = await Broker.greeted();
     broker.tell('prepareUser', { knimeUser: 'stuck' }, 2); // whose turn it is for ever
+    const WAITED_MS = 5_000;
+    await vi.advanceTimersByTimeAsync(WAITED_MS);
     broker.session.closed(GONE);
-    await vi.advanceTimersByTimeAsync(FINISH_MS_MAX - 1);
+    await vi.advanceTimersByTimeAsync(FINISH_MS_MAX - WAITED_MS - 1);
     expect(broker.lastLine).not.toMatchObject({ event: 'disconnected' });
     await vi.advanceTimersByTimeAsync(1);
     expect(broker.lastLine).toEqual({ peer: PEER, event: 'disconnected', reason: `${GONE}; not finished in time: 1` });
+  });
+
+  it('has ended at once where what never will is late already', async () => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    vi.mocked(prepareDirectories).mockReturnValue(new Promise(() => {}));
+    const broker = await Broker.greeted();
+    broker.tell('prepareUser', { knimeUser: 'stuck2' }, 2);
+    await vi.advanceTimersByTimeAsync(2 * FINISH_MS_MAX);
+    broker.session.closed(GONE);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(await broker.session.ended).toBe(`${GONE}; not finished in time: 1`);
   });
 
   it('ends when it is told to', async () => {

@@ -77,9 +77,8 @@ async function alone<T>(osUser: OsUser, work: () => Promise<T>): Promise<T> {
 /** One broker's connection, with an audit line for everything that happens on it. */
 export function serveBroker(services: Services, peer: Peer, connection: () => PacketConnection): ServingSession {
   services.audit.line({ peer, event: 'connected' });
-  const answer = (request: Request) => dispatch(request, peer, services);
   const violated = (reason: string) => services.audit.line({ peer, event: 'violation', decision: 'refused', reason });
-  const session = new ServingSession({ answer, violated }, connection);
+  const session = new ServingSession({ answer: (request) => dispatch(request, peer, services), violated }, connection);
   void session.ended.then((reason) => services.audit.line({ peer, event: 'disconnected', reason }));
   return session;
 }

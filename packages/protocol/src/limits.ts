@@ -16,7 +16,7 @@ export const UNSENT_PACKETS_MAX = 64;
 export const REQUEST_DEADLINE_MS = 10_000;
 
 /**
- * How long the helper finishes what is under way when its connection has ended, in milliseconds: what takes longer than the deadline waits for a
+ * How long after it came a request is finished though its connection has ended, in milliseconds: what takes longer than the deadline waits for a
  * file system that hangs.
  */
 export const FINISH_MS_MAX = REQUEST_DEADLINE_MS + 2_000;

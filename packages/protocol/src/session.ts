@@ -17,8 +17,8 @@ export interface Service {
 /** What is being served, by one connection or at a place where there may be several. */
 export interface Serving {
   /**
-   * Resolves with the reason when nobody is connected any more and nothing is under way: what was, has been finished, though nobody hears of it. At
-   * the latest FINISH_MS_MAX after the end of the connection.
+   * Resolves with the reason when nobody is connected any more and nothing is under way: what was, has been finished, though nobody hears of it. A
+   * request is waited for until FINISH_MS_MAX after it came; one that takes longer is counted in the reason.
    */
   readonly ended: Promise<string>;
   /** Takes no more requests. */
@@ -48,7 +48,7 @@ export class ServingSession implements PacketHandlers, Serving {
   readonly #service: Service;
   readonly #connection: () => PacketConnection;
   /** By the request's id. */
-  readonly #inFlight = new Map<number, Promise<void>>();
+  readonly #inFlight = new Map<number, { readonly cameMs: number; readonly answered: Promise<void> }>();
   #greeted: 'no' | 'asked' | 'yes' = 'no';
   #tellEnded!: (why: string) => void;
 
@@ -68,7 +68,7 @@ export class ServingSession implements PacketHandlers, Serving {
     try {
       const request = decodeRequest(packet);
       this.#admit(request);
-      this.#inFlight.set(request.id, this.#serve(request));
+      this.#inFlight.set(request.id, { cameMs: performance.now(), answered: this.#serve(request) });
     } catch (error) {
       if (!(error instanceof ProtocolViolation)) throw error;
       this.#service.violated(error.message);
@@ -77,10 +77,13 @@ export class ServingSession implements PacketHandlers, Serving {
   }
 
   closed(why: string): void {
-    const late = setTimeout(() => this.#tellEnded(`${why}; not finished in time: ${this.#inFlight.size}`), FINISH_MS_MAX);
-    void Promise.all(this.#inFlight.values()).then(() => {
-      clearTimeout(late);
-      this.#tellEnded(why);
+    const over = [...this.#inFlight.values()].map(({ cameMs, answered }) => {
+      const late = new Promise((resolve) => setTimeout(resolve, Math.max(1, cameMs + FINISH_MS_MAX - performance.now())));
+      return Promise.race([answered, late]);
+    });
+    void Promise.all(over).then(() => {
+      const { size } = this.#inFlight;
+      this.#tellEnded(size === 0 ? why : `${why}; not finished in time: ${size}`);
     });
   }
 
