@@ -101,7 +101,7 @@ beforeEach(() => {
 });
 
 describe('executors that are units are listed', () => {
-  it('as systemd describes them, those of other units and of nobody left out', async () => {
+  it('as systemd describes them, those of other units, of nobody, of nobody yet, and of root left out', async () => {
     const { systemctl, connection } = await start({ profiles: { big: 'kpx-big@' } });
     const byKernel = { ...ended, Result: 'oom-kill', ExecMainCode: '2', ExecMainStatus: '9' };
     systemctl.shows([
@@ -110,6 +110,8 @@ describe('executors that are units are listed', () => {
       unit('kpx-executor@carol', ended),
       unit('kpx-executor@dave', byKernel),
       unit('kpx-executor@erin', { ...byKernel, Result: 'signal', ExecMainStatus: '64' }),
+      unit('kpx-executor@frank', { ActiveState: 'activating', UID: '[not set]' }),
+      unit('kpx-executor@grace', { UID: '0' }),
       unit('kpx-executor@1000'),
       unit('kpx-other@mallory'),
       unit('kpx-big@alice', ended),
@@ -224,6 +226,13 @@ describe('an executor that is a unit', () => {
     const { systemctl, connection } = await start();
     systemctl.showsAfterwards([unit('kpx-executor@alice', { UID: '[not set]' })]);
     expect(await connection.spawn('alice')).toMatchObject({ kind: 'executorSpawned' });
+  });
+
+  it('is stopped also when PID 1 does not know yet whose it is', async () => {
+    const { systemctl, connection } = await start();
+    systemctl.shows([unit('kpx-executor@alice', { ActiveState: 'activating', UID: '[not set]' })]);
+    expect(await connection.stop('alice')).toMatchObject({ kind: 'executorStopped', body: { osUser: 'alice', uid: 0 } });
+    expect(systemctl.asked).toEqual(['--no-ask-password stop --no-block -- kpx-executor@alice.service']);
   });
 
   it('is stopped under the profile that it runs under, gracefully or not; what has ended is not', async () => {

@@ -62,7 +62,8 @@ const RESPONSES = {
     created: z.array(z.enum(['home', 'workspace', 'temp'])).max(3),
   }),
   executorSpawned: z.strictObject({ outcome: z.enum(SpawnOutcome), executor: executorSchema }),
-  executorStopped: z.strictObject({ osUser: osUserSchema, uid: positive }),
+  /** Uid 0: whose it was is not known. */
+  executorStopped: z.strictObject({ osUser: osUserSchema, uid: uint32.default(0) }),
   executorPage: z.strictObject({
     executors: z.array(executorSchema).max(EXECUTORS_PER_PAGE),
     more: z.boolean().default(false),

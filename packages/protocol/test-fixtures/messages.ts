@@ -46,7 +46,7 @@ export const responses: Record<Response['kind'], fc.Arbitrary<unknown>> = {
   hello: fc.record({ version: number, requestsInFlightMax: number, executorsMax: number }),
   userPrepared: fc.record({ osUser: name, uid: number, created: fc.subarray(['home', 'workspace', 'temp']) }),
   executorSpawned: fc.record({ outcome: fc.constantFrom(...Object.values(SpawnOutcome)), executor }),
-  executorStopped: fc.record({ osUser: name, uid: number }),
+  executorStopped: fc.record({ osUser: name, uid: fc.oneof(fc.constant(0), number) }),
   executorPage: fc.record({ executors: fc.array(executor, { maxLength: 3 }), more: fc.boolean() }),
   error: fc.record({ code: fc.constantFrom(...(Object.keys(ERRORS) as ErrorCode[])), message: description }),
 };
