@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
-import { BootedKpx, type BootedKpxOptions, BROKER, SOCKET, unitOf } from '../fixtures/booted/kpx.js';
+import { BootedKpx, type BootedKpxOptions, BROKER, SOCKET, unitOf, WORKSPACES } from '../fixtures/booted/kpx.js';
 import { eventually } from '../fixtures/eventually.js';
 import { jobOf } from '../fixtures/jobs.js';
 import { blocksOf, commandsOf, PAGES } from '../fixtures/page.js';
@@ -287,10 +287,30 @@ describe('drop-ins of the pages', () => {
   });
 });
 
-it('docs/kerberos.md: an executor with a PAM session does its job, and stays in its control group', async () => {
+/** As the page has it. */
+async function withPamSession(): Promise<void> {
   const [dropIn, pam] = blocksOf('docs/kerberos.md').filter(({ heading }) => heading === 'A PAM session');
   await put('/etc/pam.d/kpx-executor', pam?.text ?? '');
   await put(`${DROP_INS}/10-all.conf`, dropIn?.text ?? '');
+}
+
+it.each([
+  ['has expired', ['/usr/sbin/usermod', '--expiredate', '1']],
+  ['has a password that has to be changed', ['/usr/bin/chage', '--lastday', '0']],
+])('docs/kerberos.md: an account that %s gets no executor where PAM is asked', async (_what, argv) => {
+  await machine.run(['/usr/sbin/useradd', '--uid', '24005', 'former']);
+  onTestFinished(async () => void (await machine.run(['/usr/sbin/userdel', '--remove', 'former'], { allowFailure: true })));
+  await machine.run([...argv, 'former']);
+  await withPamSession();
+  const kpx = await startKpx({ broker: { policy: { start_attempts: 1 } } });
+  await kpx.publish(jobOf('former'));
+  const [parked] = await kpx.deadLetters(1);
+  expect(parked?.headers['x-kpx-detail']).toContain('exit 224');
+  expect(await machine.exists(`${WORKSPACES}/former/started.json`)).toBe(false);
+});
+
+it('docs/kerberos.md: an executor with a PAM session does its job, and stays in its control group', async () => {
+  await withPamSession();
   const kpx = await startKpx();
   await atWork(kpx, 'alice');
   const { MainPID, ControlGroup } = await machine.show(unitOf('alice'), 'MainPID', 'ControlGroup');
