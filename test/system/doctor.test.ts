@@ -223,6 +223,7 @@ const FAILING: Row[] = [
     'executor program',
     'WorkingDirectory=',
   ],
+  ['another account', () => dropIn(machine, 'kpx-executor@.service', '[Service]\nUser=nobody\n'), 'executor program', 'User='],
   [
     'a drop-in with a second ExecStart=',
     () => dropIn(machine, 'kpx-executor@.service', '[Service]\nExecStart=/opt/knime/another\n'),

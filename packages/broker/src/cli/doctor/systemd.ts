@@ -13,6 +13,7 @@ const PROPERTIES = [
   'ExecStart',
   'WorkingDirectory',
   'EnvironmentFiles',
+  'User',
   'ReadWritePaths',
   'IPAddressAllow',
   'IPAddressDeny',

@@ -87,6 +87,12 @@ async function judgeUnit(name: string, unit: Unit, signal: AbortSignal): Promise
       `${name} does not read ${ENVIRONMENTS}/%i.env`,
       `Let it have EnvironmentFile=${ENVIRONMENTS}/%i.env: without it executors do not know RabbitMQ.`,
     );
+  const account = name.slice(name.indexOf('@') + 1, -'.service'.length);
+  if (unit.User !== account)
+    return fail(
+      `${name} runs as "${unit.User}", and not as "${account}"`,
+      'Take User= out of its drop-ins (systemctl cat shows them), then systemctl daemon-reload: kpx ends what runs as somebody else.',
+    );
   return await judgeProgram(program, unit.WorkingDirectory.replace(/^!/, ''), signal);
 }
 
