@@ -100,7 +100,8 @@ describe('an executor', () => {
     'whose drop-in names another account, %s: ended at once, parked, and it is said whose it was',
     async (account) => {
       const uidOf = async (name: string) => (await machine.run(['/usr/bin/id', '--user', name])).stdout.trim();
-      await dropIn(machine, unitOf('uma'), `[Service]\nUser=${account}\n`);
+      // The stand-in would end by itself, soon: its workspace is another's.
+      await dropIn(machine, unitOf('uma'), `[Service]\nUser=${account}\nExecStart=\nExecStart=/usr/bin/sleep infinity\n`);
       const kpx = await startKpx({ broker: IMPATIENT });
       await kpx.publish(jobOf('uma', 'u3'));
       const [parked] = await kpx.deadLetters(1);
