@@ -37,12 +37,12 @@ const PRIVATE_PROJECTS = ['unit', 'integration', 'security'].map((project) => `-
 const EXIT_SIGNAL_BASE = 128;
 const args = process.argv.slice(2);
 /** test/reporter.ts adds a line to it for each run. In the checkout, because little else is the same file in a private machine. */
-const countsFile = `dist/test-counts-${process.pid}.jsonl`;
+const summariesFile = `dist/test-summaries-${process.pid}.jsonl`;
 mkdirSync('dist', { recursive: true });
 /** Only all tests together have to run all of the code. After `prepare`, because it needs packages. */
 const coverage = args.length === 0 ? await import('./coverage.mjs') : undefined;
 coverage?.emptyCoverage();
-const env = { ...process.env, KPX_TEST_COUNTS: countsFile, ...(coverage && { KPX_COVERAGE: '1' }) };
+const env = { ...process.env, KPX_TEST_SUMMARIES: summariesFile, ...(coverage && { KPX_COVERAGE: '1' }) };
 
 /** It takes a while to boot a machine: not for `npm test -- packages/broker`. */
 function systemTestsAreWanted() {
@@ -52,14 +52,15 @@ function systemTestsAreWanted() {
   return status !== 0 || stdout.includes('.test.ts');
 }
 
-/** @returns {Record<'passed' | 'failed' | 'skipped', number>} of all runs together */
-function counts() {
-  const total = { passed: 0, failed: 0, skipped: 0 };
-  const lines = existsSync(countsFile) ? readFileSync(countsFile, 'utf8').split('\n').filter(Boolean) : [];
-  for (const { passed, failed, skipped } of lines.map((line) => JSON.parse(line))) {
+/** @returns {import('../test/reporter.ts').RunSummary} of all runs together */
+function summary() {
+  const total = { passed: 0, failed: 0, skipped: 0, failures: [] };
+  const lines = existsSync(summariesFile) ? readFileSync(summariesFile, 'utf8').split('\n').filter(Boolean) : [];
+  for (const { passed, failed, skipped, failures } of lines.map((line) => JSON.parse(line))) {
     total.passed += passed;
     total.failed += failed;
     total.skipped += skipped;
+    total.failures.push(...failures);
   }
   return total;
 }
@@ -76,7 +77,9 @@ async function runBoth() {
 
 process.exitCode = await runBoth();
 if (coverage && !(await coverage.coverageIsEnough())) process.exitCode ||= 1;
-const { passed, failed, skipped } = counts();
-rmSync(countsFile, { force: true });
+const { passed, failed, skipped, failures } = summary();
+rmSync(summariesFile, { force: true });
 if (passed + failed + skipped === 0) process.exitCode ||= 1; // nothing matches the arguments
+// Last, where it is seen: the runs' own reports are thousands of lines further up.
+for (const text of failures) console.log(text);
 console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);

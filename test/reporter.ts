@@ -1,12 +1,37 @@
 import { appendFileSync } from 'node:fs';
-import type { Reporter, TestCase, TestModule, Vitest } from 'vitest/node';
+import { stripVTControlCharacters } from 'node:util';
+import type { Reporter, SerializedError, TestCase, TestModule, Vitest } from 'vitest/node';
+
+/** Of an error in the summary, in lines and in characters of a line: the whole is where the test ran. */
+const ERROR_LINES_MAX = 40;
+const ERROR_LINE_CHARACTERS_MAX = 300;
+/** A line of a stack that is about Node.js or a package, not about a test or what it tests. */
+const FOREIGN_FRAME = /^\s+at .*(node_modules\/|node:|<anonymous>\))/;
+
+/** What one run came to, as scripts/test.mjs adds it up. */
+export interface RunSummary {
+  passed: number;
+  failed: number;
+  skipped: number;
+  /** Each failure: which test or file, and its error's first lines. */
+  failures: string[];
+}
+
+/** What has `diff` is an assertion, whose message leaves out most of what it compares. */
+function failure(name: string, errors: readonly (SerializedError & { diff?: string })[] | undefined): string {
+  const lines = (errors ?? [])
+    .flatMap(({ message, stack = message, diff = '' }) => [...stack.split('\n'), ...diff.split('\n')])
+    .filter((line) => line.trim() !== '' && !FOREIGN_FRAME.test(line))
+    .map((line) => `    ${stripVTControlCharacters(line).slice(0, ERROR_LINE_CHARACTERS_MAX)}`);
+  return [`failed: ${name}`, ...lines.slice(0, ERROR_LINES_MAX)].join('\n');
+}
 
 /**
- * Closes a run with one plain line of counts, names what was skipped, and makes skipping an error in CI. What --testNamePattern leaves out
- * is not skipped: nobody asked for it. Where the run is one of several, the counts go to the file that KPX_TEST_COUNTS names, for
- * scripts/test.mjs to add up.
+ * Closes a run with what failed, what was skipped and one plain line of counts, so that who has only the end of the output has what
+ * matters; and makes skipping an error in CI. What --testNamePattern leaves out is not skipped: nobody asked for it. Where the run is one of
+ * several, the summary goes to the file that KPX_TEST_SUMMARIES names, for scripts/test.mjs to close all of them with.
  */
-export default class CountingReporter implements Reporter {
+export default class SummaryReporter implements Reporter {
   #wanted: (test: TestCase) => boolean = () => true;
 
   onInit({ config: { testNamePattern } }: Vitest): void {
@@ -14,7 +39,7 @@ export default class CountingReporter implements Reporter {
     if (testNamePattern) this.#wanted = ({ fullName }) => testNamePattern.test(fullName.replaceAll(' > ', ' '));
   }
 
-  onTestRunEnd(modules: readonly TestModule[]): void {
+  onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly SerializedError[]): void {
     const tests = modules.flatMap((module) => [...module.children.allTests()]).filter(this.#wanted);
     const count = (state: string) => tests.filter((test) => test.result().state === state).length;
     const skippedTests = tests.filter((test) => test.result().state === 'skipped');
@@ -23,11 +48,26 @@ export default class CountingReporter implements Reporter {
       console.log(`skipped: ${test.fullName} (${(result.state === 'skipped' && result.note) || 'no reason given'})`);
     }
     if (skippedTests.length > 0 && process.env.CI !== undefined) process.exitCode = 1;
-    const brokenFiles = modules.filter((module) => module.state() === 'failed' && [...module.children.allTests('failed')].length === 0);
-    const [passed, failed, skipped] = [count('passed'), count('failed') + brokenFiles.length, skippedTests.length];
-    const countsFile = process.env.KPX_TEST_COUNTS;
-    if (countsFile === undefined && passed + failed + skipped === 0) process.exitCode = 1;
-    if (countsFile === undefined) console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
-    else appendFileSync(countsFile, `${JSON.stringify({ passed, failed, skipped })}\n`);
+    const failures = [
+      ...modules.flatMap((module) => [
+        ...(module.errors().length > 0 ? [failure(module.relativeModuleId, module.errors())] : []),
+        ...[...module.children.allSuites()]
+          .filter((suite) => suite.errors().length > 0)
+          .map((suite) => failure(`${module.relativeModuleId} > ${suite.fullName}`, suite.errors())),
+        ...[...module.children.allTests('failed')].map((test) =>
+          failure(`${module.relativeModuleId} > ${test.fullName}`, test.result().errors),
+        ),
+      ]),
+      ...unhandledErrors.map((error) => failure('outside of every test', [error])),
+    ];
+    const summary: RunSummary = { passed: count('passed'), failed: failures.length, skipped: skippedTests.length, failures };
+    const summariesFile = process.env.KPX_TEST_SUMMARIES;
+    if (summariesFile !== undefined) {
+      appendFileSync(summariesFile, `${JSON.stringify(summary)}\n`);
+      return;
+    }
+    if (summary.passed + summary.failed + summary.skipped === 0) process.exitCode = 1;
+    for (const text of failures) console.log(text);
+    console.log(`${summary.passed} passed, ${summary.failed} failed, ${summary.skipped} skipped`);
   }
 }
