@@ -1,6 +1,6 @@
 import { decodeResponse, encodeRequest, PROTOCOL_VERSION, type Request, type Response, StopMode } from '@kpx/protocol';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { type BootedKpx, SOCKET, unitOf } from '../fixtures/booted/kpx.js';
+import { type BootedKpx, BROKER as BROKER_UNIT, SOCKET, unitOf } from '../fixtures/booted/kpx.js';
 import { eventually } from '../fixtures/eventually.js';
 import { refusal } from '../integration/installed-helper.js';
 import { withKpx } from './kpx-of-file.js';
@@ -191,6 +191,41 @@ describe('who connects', () => {
   });
 });
 
+describe('who connects again and again', () => {
+  const HELPER_SOCKET = '/run/kpx/privhelper.sock';
+  const KNOCKS_MAX = 20_000;
+  /** Until it is not let in any more; prints how often it was. */
+  const KNOCK = `my $count = 0;
+    while ($count < ${KNOCKS_MAX}) { socket(my $s, AF_UNIX, SOCK_SEQPACKET, 0); connect($s, sockaddr_un($ARGV[0])) or last; $count++ }
+    print $count`;
+  const KNOCK_ON = `my $end = time + 3; while (time < $end) { socket(my $s, AF_UNIX, SOCK_SEQPACKET, 0); connect($s, sockaddr_un($ARGV[0])) }`;
+  const knock = async (how: string) => (await machine.run(['/usr/bin/perl', '-MSocket', '-e', how, HELPER_SOCKET], BROKER)).stdout;
+  const stateOfSocket = async () => await machine.show(SOCKET, 'ActiveState', 'Result');
+
+  it('shuts the door, and the broker’s next start opens it', async () => {
+    await untilNobodyIsServed();
+    expect(Number(await knock(KNOCK))).toBeLessThan(KNOCKS_MAX);
+    expect(await stateOfSocket()).toEqual({ ActiveState: 'failed', Result: 'trigger-limit-hit' });
+    await kpx.mark();
+    await machine.systemctl('start', BROKER_UNIT);
+    await kpx.inUse();
+    await machine.systemctl('stop', BROKER_UNIT);
+    expect(await stateOfSocket()).toEqual({ ActiveState: 'active', Result: 'success' });
+  });
+
+  it('finds it open again a while later, as long as the broker runs', async () => {
+    await kpx.mark();
+    await machine.systemctl('start', BROKER_UNIT);
+    await kpx.inUse();
+    await knock(KNOCK_ON);
+    await eventually('the socket is open again', async () => (await stateOfSocket()).ActiveState === 'active');
+    await kpx.mark();
+    await machine.systemctl('restart', BROKER_UNIT);
+    await kpx.inUse();
+    await machine.systemctl('stop', BROKER_UNIT);
+  });
+});
+
 describe('what a broker has done', () => {
   /** Ends what a test has started, so that all is as before. */
   async function endExecutorOf(osUser: string): Promise<void> {
@@ -207,7 +242,8 @@ describe('what a broker has done', () => {
     const start = { verb: 'spawnExecutor', body: { knimeUser: 'ada', profile: 'default' } };
     const input = [...packetsOf(start), ...afterwards].join('\n');
     try {
-      await machine.run(['/usr/bin/node', ATTACKER, 'leave'], { ...BROKER, input });
+      await untilNobodyIsServed();
+      expect((await machine.run(['/usr/bin/node', ATTACKER, 'leave'], { ...BROKER, input })).stdout).toMatch(/left\n$/);
       const line = await kpx.helperSays({ event: 'request', verb: 'spawnExecutor' });
       expect(line).toMatchObject({ decision: 'done', os_user: 'ada', outcome: expect.stringMatching(/^started, pid \d+$/) });
     } finally {
