@@ -51,6 +51,14 @@ async function expectViolation(packet: Buffer, reason: string, after: 'Hello' | 
   await target.expectViolation(connection, reason);
 }
 
+/** All of them are there when the helper reads on: it answers none before it has read the others. */
+async function sendAtOnce(connection: HelperConnection, packets: readonly Buffer[]): Promise<void> {
+  target.installation.helper?.kill('SIGSTOP');
+  for (const packet of packets) connection.send(packet);
+  await target.attacker.tries('read', '/dev/null'); // it has sent them
+  target.installation.helper?.kill('SIGCONT');
+}
+
 const requests = () => target.heard.filter(({ event, verb }) => event === 'request' && verb !== 'hello');
 
 describe('out of order', () => {
@@ -63,11 +71,7 @@ describe('out of order', () => {
     '%s before Hello is answered',
     async (verb) => {
       const connection = await target.connected();
-      target.installation.helper?.kill('SIGSTOP'); // both are there when it reads on
-      connection.send(hello);
-      connection.send(GOOD[verb]);
-      await target.attacker.tries('read', '/dev/null'); // it has sent them
-      target.installation.helper?.kill('SIGCONT');
+      await sendAtOnce(connection, [hello, GOOD[verb]]);
       await target.expectViolation(connection, `${verb} out of order`);
       expect(requests()).toEqual([]);
     },
@@ -256,14 +260,14 @@ describe('a packet', () => {
 describe('ids', () => {
   it('of two requests in flight may not be the same', async () => {
     const connection = await target.greeted();
-    for (const name of ['alice', 'bob']) connection.send(request('prepareUser', [[1, name]], 7));
+    const packets = ['alice', 'bob'].map((name) => request('prepareUser', [[1, name]], 7));
+    await sendAtOnce(connection, packets);
     await target.expectViolation(connection, 'prepareUser with the id of a request in flight');
   });
 
   it('may not be that of a start that is under way: there is no taking its place', async () => {
     const connection = await target.greeted();
-    connection.send(request('prepareUser', [[1, 'root']], 7));
-    connection.send(request('listExecutors', [[1, 1]], 7));
+    await sendAtOnce(connection, [request('prepareUser', [[1, 'root']], 7), request('listExecutors', [[1, 1]], 7)]);
     await target.expectViolation(connection, 'listExecutors with the id of a request in flight');
   });
 
@@ -288,7 +292,8 @@ describe('too much', () => {
 
   it('one request more in flight than Hello allows', async () => {
     const connection = await target.greeted();
-    for (let id = 100; id <= 100 + REQUESTS_IN_FLIGHT_MAX; id++) connection.send(request('prepareUser', [[1, 'alice']], id));
+    const packets = Array.from({ length: REQUESTS_IN_FLIGHT_MAX + 1 }, (_, index) => request('prepareUser', [[1, 'alice']], 100 + index));
+    await sendAtOnce(connection, packets);
     await target.expectViolation(connection, `more than ${REQUESTS_IN_FLIGHT_MAX} requests in flight`);
   });
 
