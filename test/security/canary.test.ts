@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { appendFileSync, chmodSync, rmSync, writeFileSync } from 'node:fs';
 import { beforeAll, expect, it } from 'vitest';
 import { end } from '../fixtures/helper-installation.js';
@@ -10,10 +11,18 @@ import { Target } from './target.js';
 
 const SETTLE_TIMEOUT_MS = 200;
 
+/** As RabbitMQ does: nobody's child here, and always with a child of its own. */
+const OTHER_SERVER = 'echo $$; while :; do /usr/bin/sleep 0.02; done';
+
 let target: Target;
 beforeAll(async () => {
+  const { stdout } = spawn('/usr/bin/setsid', ['--fork', '/bin/sh', '-c', OTHER_SERVER], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const [pid] = await once(stdout, 'data');
   target = await Target.start();
-  return () => target.end();
+  return async () => {
+    process.kill(Number(pid), 'SIGKILL');
+    await target.end();
+  };
 });
 
 let left: ChildProcess;
@@ -48,6 +57,10 @@ it.each<[what: string, harm: () => unknown, undo: () => unknown]>([
   await undo();
   await target.canary(SETTLE_TIMEOUT_MS).catch(() => {}); // it sees the undoing, too
   await target.canary();
+});
+
+it('is content while another server’s processes come and go', async () => {
+  for (let round = 0; round < 5; round++) await target.canary(0);
 });
 
 it('sees that the helper has died', async () => {
