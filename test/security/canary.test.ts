@@ -12,7 +12,7 @@ import { Target } from './target.js';
 const SETTLE_TIMEOUT_MS = 200;
 
 /** As RabbitMQ does: nobody's child here, and always with a child of its own. */
-const OTHER_SERVER = 'echo $$; while :; do /usr/bin/sleep 0.02; done';
+const OTHER_SERVER = 'echo $$; while :; do /usr/bin/sleep 0.01; done';
 
 let target: Target;
 beforeAll(async () => {

@@ -7,7 +7,7 @@ import { eventually } from '../fixtures/eventually.js';
 import { HelperConnection } from '../fixtures/helper-connection.js';
 import { HelperInstallation, type HelperOptions, type HelperStart } from '../fixtures/helper-installation.js';
 import type { LogLine } from '../fixtures/json-log.js';
-import { ancestorsOf, argumentsOf, descriptorsOf, everyProcess, statOf } from '../fixtures/process.js';
+import { argumentsOf, descriptorsOf, everyProcess, statOf } from '../fixtures/process.js';
 import { snapshot } from '../fixtures/tree.js';
 import { Attacker } from './attacker.js';
 
@@ -26,8 +26,25 @@ const INIT = 1;
 /** Part of {@link snapshot}: setfacl changes it each time, even where it changes nothing else. */
 const CHANGE_TIME = / c \d+/;
 
-/** Whether a process is this one, or was started by it and is no orphan. */
-const isOurs = (pid: number) => pid === process.pid || ancestorsOf(pid).includes(process.pid);
+interface Process {
+  readonly pid: number;
+  readonly parent: number;
+  readonly command: string;
+}
+
+/** All that run, but for those that end while they are looked at. */
+function runningProcesses(): Process[] {
+  return everyProcess().flatMap((pid) => {
+    const parent = statOf(pid)?.parent;
+    return parent === undefined ? [] : [{ pid, parent, command: argumentsOf(pid).join(' ') }];
+  });
+}
+
+/** A process, its parent, that one's parent and so on, as far as they still run. */
+function lineage(pid: number, running: readonly Process[]): number[] {
+  const parent = running.find((process) => process.pid === pid)?.parent;
+  return parent === undefined ? [] : [pid, ...lineage(parent, running)];
+}
 
 /**
  * A root helper under attack, an attacker who has the broker's account, and the canary that is looked at after each attack. One for all tests
@@ -50,7 +67,9 @@ export class Target {
     readonly installation: HelperInstallation,
     readonly eligible: readonly string[],
   ) {
-    this.#others = new Set(everyProcess().filter((pid) => pid !== INIT && !isOurs(pid)));
+    const running = runningProcesses();
+    const others = running.filter(({ pid }) => pid !== INIT && !lineage(pid, running).includes(process.pid));
+    this.#others = new Set(others.map(({ pid }) => pid));
   }
 
   /** Accounts have to be there by now: what is there is what is compared with. */
@@ -66,7 +85,11 @@ export class Target {
     const connection = await target.greeted();
     for (const user of eligible) expect(await connection.prepare(user)).toMatchObject({ kind: 'userPrepared' });
     await target.#quiet();
-    target.#before = target.look();
+    await eventually('all is quiet', () => {
+      const before = target.#before;
+      target.#before = target.look();
+      return isDeepStrictEqual(target.#before, before);
+    });
     target.#from = target.#read = installation.helperLog.lines.length;
     return target;
   }
@@ -147,8 +170,16 @@ export class Target {
     await eventually('all connections are closed', () => said('connected') === said('disconnected'));
   }
 
-  #isOfOthers(pid: number): boolean {
-    return !isOurs(pid) && [pid, ...ancestorsOf(pid)].some((process) => this.#others.has(process));
+  /** What runs and is no matter of the others. */
+  #processes(): string[] {
+    const running = runningProcesses();
+    const ofOthers = (pid: number) => {
+      const line = lineage(pid, running);
+      return !line.includes(process.pid) && line.some((ancestor) => this.#others.has(ancestor));
+    };
+    return running
+      .filter(({ pid }) => pid !== this.attacker.pid && !this.bystanders.has(pid) && !ofOthers(pid))
+      .map(({ pid, parent, command }) => `${pid} of ${parent}: ${command}`);
   }
 
   /** What an attack must not change. */
@@ -160,9 +191,7 @@ export class Target {
     return {
       helper: statOf(this.pid)?.parent,
       descriptors: Object.keys(descriptorsOf(this.pid)).length,
-      processes: everyProcess()
-        .filter((pid) => pid !== this.attacker.pid && !this.bystanders.has(pid) && !this.#isOfOthers(pid))
-        .map((pid) => `${pid} of ${statOf(pid)?.parent}: ${argumentsOf(pid).join(' ')}`),
+      processes: this.#processes(),
       names: Object.fromEntries(DIRECTORIES.filter(existsSync).map((path) => [path, readdirSync(path)])),
       files,
     };
