@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { BROKER_ACCOUNT, createAccounts, PEOPLE } from '../fixtures/accounts.js';
-import { eventually } from '../fixtures/eventually.js';
+import { lastLook } from '../fixtures/eventually.js';
 import { checkout, HelperInstallation, idsOf, node } from '../fixtures/helper-installation.js';
 import type { LogLine } from '../fixtures/json-log.js';
 import { argumentsOf, childrenOf, processesOfUids, statusOf } from '../fixtures/process.js';
@@ -128,13 +128,11 @@ export class SocketFuzzer {
   async #lookAround(): Promise<string[]> {
     const { helper } = this.#installation;
     if (helper?.exitCode !== null || helper.signalCode !== null) return [`the helper ended: ${helper?.exitCode ?? helper?.signalCode}`];
-    let unexplained: string[] = [];
-    const explained = () => {
+    const look = () => {
       this.#allowed.readLog();
-      unexplained = [...this.#strangeProcesses(), ...this.#strangeDirectories()];
-      return unexplained.length === 0;
+      return [...this.#strangeProcesses(), ...this.#strangeDirectories()];
     };
-    await eventually('everything is explained', explained, EXPLAINED_WITHIN_MS).catch(() => {});
+    const unexplained = await lastLook(look, (seen) => seen.length === 0, EXPLAINED_WITHIN_MS);
     const residentMb = Math.round(Number.parseInt(statusOf(this.#helperPid)?.VmRSS ?? 'none', 10) / 1_024);
     this.residentMbMax = Math.max(this.residentMbMax, residentMb);
     const memory = residentMb <= RESIDENT_MB_MAX ? [] : [`${residentMb} MB resident`];

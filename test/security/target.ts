@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { ExecutorState, StopMode } from '@kpx/protocol';
 import { expect } from 'vitest';
 import { BROKER_ACCOUNT } from '../fixtures/accounts.js';
-import { eventually } from '../fixtures/eventually.js';
+import { eventually, lastLook } from '../fixtures/eventually.js';
 import { HelperConnection } from '../fixtures/helper-connection.js';
 import { HelperInstallation, type HelperOptions, type HelperStart } from '../fixtures/helper-installation.js';
 import type { LogLine } from '../fixtures/json-log.js';
@@ -152,11 +152,12 @@ export class Target {
     expect(body.executors.filter(({ osUser, state }) => !this.eligible.includes(osUser) || state !== ExecutorState.exited)).toEqual([]);
     await this.#quiet();
     const before = this.#before;
-    const deadline = performance.now() + settleTimeoutMs;
-    await eventually('all is as before, or has had its time', () => {
-      this.#before = this.look(); // what one attack has done is not held against the next
-      return isDeepStrictEqual(this.#before, before) || performance.now() > deadline;
-    });
+    // What one attack has done is not held against the next.
+    this.#before = await lastLook(
+      () => this.look(),
+      (seen) => isDeepStrictEqual(seen, before),
+      settleTimeoutMs,
+    );
     const done = this.heard.filter(({ decision, os_user }) => decision === 'done' && os_user !== undefined);
     this.#from = this.#read = this.installation.helperLog.lines.length;
     expect(this.#before).toEqual(before);
