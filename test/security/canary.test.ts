@@ -26,6 +26,7 @@ beforeAll(async () => {
 });
 
 let left: ChildProcess;
+let orphan: number;
 
 it.each<[what: string, harm: () => unknown, undo: () => unknown]>([
   ['a new file of root’s', () => writeFileSync('/etc/evil', ''), () => rmSync('/etc/evil')],
@@ -42,6 +43,15 @@ it.each<[what: string, harm: () => unknown, undo: () => unknown]>([
       left = spawn('/usr/bin/sleep', ['infinity'], { stdio: 'ignore' });
     },
     () => end(left, 'SIGKILL'),
+  ],
+  [
+    'an orphan that was left',
+    async () => {
+      const script = 'echo $$; exec /usr/bin/sleep infinity';
+      const { stdout } = spawn('/usr/bin/setsid', ['--fork', '/bin/sh', '-c', script], { stdio: ['ignore', 'pipe', 'ignore'] });
+      orphan = Number((await once(stdout, 'data'))[0]);
+    },
+    () => process.kill(orphan, 'SIGKILL'),
   ],
   [
     'an executor that was left',

@@ -54,7 +54,7 @@ export class Target {
   attacker!: Attacker;
   /** Processes of the tests' own that may come and go. */
   readonly bystanders = new Set<number>();
-  /** Processes that were there before, with all that they start: of other tests, and of RabbitMQ, which has a look at its disk now and then. */
+  /** Processes that were there before, with all that they start: of other tests, and of RabbitMQ, which starts programs now and then. */
   readonly #others: ReadonlySet<number>;
   readonly #connections: HelperConnection[] = [];
   #before!: Readonly<ReturnType<Target['look']>>;
