@@ -14,10 +14,14 @@ const HEARTBEAT_S = 2;
 const SILENCE_NOTICED_MS = 3 * HEARTBEAT_S * 1000 + 2_000;
 /** STOP_TIMEOUT_MS and twice CLOSE_TIMEOUT_MS of the broker, and a little. */
 const STOP_MS_MAX = 10_000;
-/** CONNECT_TIMEOUT_MS of the broker, and a little. */
 /** CLOSE_TIMEOUT_MS of the broker, and a little. */
 const CLOSE_MS_MAX = 4_000;
+/** CONNECT_TIMEOUT_MS of the broker, and a little. */
 const NEXT_URL_MS_MAX = 13_000;
+/** ANSWER_TIMEOUT_MS and CLOSE_TIMEOUT_MS of the broker, and a little. */
+const MUTE_NOTICED_MS_MAX = 30_000;
+/** AMQP 0-9-1: class basic, method consume. */
+const BASIC_CONSUME = [60, 20] as const;
 /** Start, tune, open: what RabbitMQ says before a connection can be used. */
 const HANDSHAKE_ANSWERS = 3;
 const CUTS = 5;
@@ -189,6 +193,40 @@ describe('of two URLs', () => {
     });
     await kpx.brokerLog.line({ msg: 'consuming', server: `${rabbitmq.host}:${rabbitmq.amqpPort}` });
     expect(performance.now() - from).toBeLessThan(NEXT_URL_MS_MAX);
+  });
+
+  /** RabbitMQ suspends the process of a queue: whatever asks for this queue waits for ever, and the connection is alive. */
+  const suspendQueue = (vhost: Vhost, queue: string) =>
+    rabbitmq.ctl(
+      'eval',
+      `{ok, Queue} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"${vhost.vhost}">>, queue, <<"${queue}">>)), sys:suspend(amqqueue:get_pid(Queue)).`,
+    );
+
+  it('the first has a queue that hangs: said, and the second is used', { timeout: 60_000 }, async () => {
+    const hanging = await rabbitmq.createKnimeVhost();
+    const { kpx } = await throughProxy({}, () => [hanging.urlWithoutPassword('broker'), urlAt(rabbitmq.host)]);
+    await suspendQueue(hanging, 'knime-jobs');
+    await kpx.startHelper();
+    const from = performance.now();
+    await kpx.startBroker({ wait: false });
+    const { reason } = await kpx.brokerLog.line({ msg: CANNOT }, { timeoutMs: MUTE_NOTICED_MS_MAX });
+    expect(reason).toMatch(/RabbitMQ did not answer to queue\.declare of "knime-jobs" within 15 s/);
+    await kpx.brokerLog.line({ msg: 'consuming' });
+    expect(performance.now() - from).toBeLessThan(MUTE_NOTICED_MS_MAX);
+    await publish(kpx, ...someJobs(2));
+    await allDone(kpx, 2);
+  });
+
+  it('the first sends heartbeats and no answer to basic.consume: said, and the second is used', { timeout: 60_000 }, async () => {
+    const { kpx, proxy } = await throughProxy({}, (through) => [through, urlAt(rabbitmq.host)]);
+    proxy.muteFrom(...BASIC_CONSUME);
+    await kpx.startHelper();
+    const from = performance.now();
+    await kpx.startBroker({ wait: false });
+    const { reason } = await kpx.brokerLog.line({ msg: 'lost RabbitMQ' }, { timeoutMs: MUTE_NOTICED_MS_MAX });
+    expect(reason).toBe('RabbitMQ did not answer to basic.consume of "knime-jobs" within 15 s');
+    await kpx.brokerLog.line({ msg: 'consuming', server: `${rabbitmq.host}:${rabbitmq.amqpPort}` });
+    expect(performance.now() - from).toBeLessThan(MUTE_NOTICED_MS_MAX);
   });
 
   it('the first dies in the middle of a burst: the second goes on, nothing is lost', async () => {

@@ -1,6 +1,7 @@
 import type { ChannelModel, ConfirmChannel, ConsumeMessage } from 'amqplib';
 import type { Config } from '../config.js';
 import { connect, destroy } from './connect.js';
+import { answerInTime } from './deadline.js';
 import { checkKnimeTopology, declareOwnQueues } from './topology.js';
 
 /** How long an orderly close may take before the connection is ended without order, in milliseconds. */
@@ -52,11 +53,11 @@ export class AmqpSession {
     try {
       signal.throwIfAborted();
       await checkKnimeTopology(connection, config);
-      const channel = await connection.createConfirmChannel();
+      const channel = await answerInTime(connection.createConfirmChannel(), 'channel.open or confirm.select');
       channel.on('error', (error: Error) => end(`channel: ${error.message}`));
       channel.on('close', () => end('the channel was closed'));
       await declareOwnQueues(channel, config.queue);
-      await channel.prefetch(config.prefetch);
+      await answerInTime(channel.prefetch(config.prefetch), 'basic.qos');
       return new AmqpSession(connection, channel, ended);
     } catch (error) {
       await close(connection);
@@ -67,16 +68,17 @@ export class AmqpSession {
   }
 
   async consume(queue: string, handlers: SessionHandlers, cancelled: () => void): Promise<void> {
-    const { consumerTag } = await this.channel.consume(queue, (message) => {
+    const consuming = this.channel.consume(queue, (message) => {
       if (message) handlers.delivery(message);
       else cancelled();
     });
+    const { consumerTag } = await answerInTime(consuming, `basic.consume of "${queue}"`);
     this.#consumerTag = consumerTag;
   }
 
   /** No further deliveries. */
   async cancel(): Promise<void> {
-    await this.channel.cancel(this.#consumerTag);
+    await answerInTime(this.channel.cancel(this.#consumerTag), 'basic.cancel');
   }
 
   /** Idempotent: who asks second, because the channel has ended, waits for what was begun first. */

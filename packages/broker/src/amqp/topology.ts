@@ -1,6 +1,7 @@
 import type { Channel, ChannelModel, Options } from 'amqplib';
 import type { Config } from '../config.js';
 import { DELAYS_MS, type DelayMs } from '../policy/policy.js';
+import { answerInTime } from './deadline.js';
 
 /** Where parked jobs wait for an administrator. */
 export const DEAD_LETTER_QUEUE = 'kpx.dead-letter';
@@ -19,23 +20,25 @@ export async function checkKnimeTopology(
   connection: ChannelModel,
   { queue, exchange, routing_key, declare }: Config['amqp'],
 ): Promise<void> {
-  const channel = await connection.createChannel();
+  const channel = await answerInTime(connection.createChannel(), 'channel.open');
   channel.on('error', () => {}); // Rejects the call as well, which is where it is handled.
+  const aboutQueue = `queue.declare of "${queue}"`;
+  const aboutExchange = `exchange.declare of "${exchange}"`;
   try {
     if (declare) {
-      await channel.assertQueue(queue, { durable: true });
+      await answerInTime(channel.assertQueue(queue, { durable: true }), aboutQueue);
       if (exchange !== '') {
-        await channel.assertExchange(exchange, 'direct', { durable: true });
-        await channel.bindQueue(queue, exchange, routing_key);
+        await answerInTime(channel.assertExchange(exchange, 'direct', { durable: true }), aboutExchange);
+        await answerInTime(channel.bindQueue(queue, exchange, routing_key), `queue.bind of "${queue}"`);
       }
     } else {
-      await channel.checkQueue(queue);
-      if (exchange !== '') await channel.checkExchange(exchange);
+      await answerInTime(channel.checkQueue(queue), aboutQueue);
+      if (exchange !== '') await answerInTime(channel.checkExchange(exchange), aboutExchange);
     }
   } catch (error) {
     throw new Error(`queue "${queue}" or exchange "${exchange}" is not usable: ${explain(error)}`, { cause: error });
   }
-  await channel.close();
+  await answerInTime(channel.close(), 'channel.close');
 }
 
 /**
@@ -47,7 +50,7 @@ export async function checkKnimeTopology(
  * sent there stay unacknowledged, not lost; deleting the queue mends it.
  */
 export async function declareOwnQueues(channel: Channel, queue: string): Promise<void> {
-  for (const [name, options] of ownQueues(queue)) await channel.assertQueue(name, options);
+  for (const [name, options] of ownQueues(queue)) await answerInTime(channel.assertQueue(name, options), `queue.declare of "${name}"`);
 }
 
 /** Their names, and what they are declared with, for the job queue `queue`. */

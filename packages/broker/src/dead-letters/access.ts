@@ -3,6 +3,7 @@ import { access } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ConfigError } from '@kpx/protocol';
+import { answerInTime } from '../amqp/deadline.js';
 import { AmqpSession } from '../amqp/session.js';
 import { type Config, readConfig } from '../config.js';
 import { CommandError, EXIT } from '../exit.js';
@@ -87,7 +88,7 @@ async function tryToOpen(config: Config): Promise<DeadLetterQueue | undefined> {
   });
   const session = await connectToAny(config.amqp, (reason) => reason !== undefined && block(reason));
   try {
-    await session.channel.assertQueue(LOCK_QUEUE, { exclusive: true, durable: false });
+    await answerInTime(session.channel.assertQueue(LOCK_QUEUE, { exclusive: true, durable: false }), `queue.declare of "${LOCK_QUEUE}"`);
     return new DeadLetterQueue(session, config, blocked);
   } catch (error) {
     await session.close();

@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { GetMessage, Options } from 'amqplib';
+import { answerInTime, CONFIRM_TIMEOUT_MS } from '../amqp/deadline.js';
 import type { AmqpSession } from '../amqp/session.js';
 import { DEAD_LETTER_QUEUE } from '../amqp/topology.js';
 import type { Config } from '../config.js';
@@ -20,6 +21,15 @@ const BODY_BYTES_LARGE = 1024 * 1024;
 const DELIVERIES_MAX = 10;
 /** Tells a returned message from its neighbours; RabbitMQ returns it before it confirms it. */
 const REFERENCE_HEADER = 'x-kpx-ref';
+
+/** Throws {@link CommandError} where RabbitMQ does not answer: nobody else can look at the dead letters while this one waits. */
+const inTime = async <T>(answer: Promise<T>, asked: string, timeoutMs?: number): Promise<T> =>
+  await answerInTime(answer, asked, timeoutMs).catch((error: Error) => {
+    throw new CommandError(
+      EXIT.unavailable,
+      `${error.message}. What was not reported as done is still in ${DEAD_LETTER_QUEUE}: try again.`,
+    );
+  });
 
 /** What a visitor has done with a message: it stays in the queue, or it is acknowledged, or it stays and so shall all others. */
 export type Visit = 'stays' | 'gone' | 'stop';
@@ -58,7 +68,7 @@ export class DeadLetterQueue {
     let all: boolean | undefined;
     while (all === undefined) {
       const inFlight = Math.min(together, LETTERS_MAX - stay);
-      const answers = await Promise.all(Array.from({ length: inFlight }, () => this.#session.channel.get(DEAD_LETTER_QUEUE)));
+      const answers = await Promise.all(Array.from({ length: inFlight }, () => this.#get()));
       const messages = answers.filter((answer) => answer !== false);
       together = messages.some(({ content }) => content.length > BODY_BYTES_LARGE) ? 1 : GETS_IN_FLIGHT;
       const visits = await Promise.all(messages.map((message) => this.#visit(message, visit)));
@@ -90,6 +100,10 @@ export class DeadLetterQueue {
     await this.#session.close();
   }
 
+  async #get(): Promise<GetMessage | false> {
+    return await inTime(this.#session.channel.get(DEAD_LETTER_QUEUE), `basic.get of "${DEAD_LETTER_QUEUE}"`);
+  }
+
   async #visit(message: GetMessage, visit: Visitor): Promise<Visit> {
     if (deliveriesOf(message) >= DELIVERIES_MAX) {
       // It comes round again at the end of the queue, in this same pass.
@@ -103,9 +117,10 @@ export class DeadLetterQueue {
     const { channel } = this.#session;
     const reference = ++this.#lastReference;
     const headers = { ...options.headers, [REFERENCE_HEADER]: reference };
-    const refused = await new Promise<unknown>((resolve) => {
+    const confirmed = new Promise<unknown>((resolve) => {
       channel.publish(exchange, routingKey, message.content, { ...options, headers, mandatory: true }, resolve);
     });
+    const refused = await inTime(confirmed, 'basic.publish', CONFIRM_TIMEOUT_MS);
     if (refused) {
       // amqplib ends open confirms with an error when the channel dies, just before it says so.
       await Promise.race([this.lost, nextTurn()]);
