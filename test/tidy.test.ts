@@ -43,7 +43,7 @@ function codeLines(file: string): number {
 }
 
 describe('what runs as root stays small', () => {
-  const CODE_LINES_MAX = 700;
+  const CODE_LINES_MAX = 720;
   /** The direct launcher, with what it needs where there is no PID 1: a socket to listen at, a look at its children. */
   const isDirect = (file: string) => file.startsWith('packages/privhelper/src/launchers/direct');
 

@@ -83,9 +83,9 @@ describe('SpawnExecutor', () => {
     await installation.startHelper();
     const connection = await HelperConnection.greeted(installation.socket);
     chmodSync(command, 0o600);
-    expect(await connection.spawn('alice')).toEqual(refusal('LAUNCH_FAILED', 'the executor ended at once: exit 126'));
+    expect(await connection.spawn('alice')).toEqual(refusal('HOST_FAILED', 'the executor ended at once: exit 126'));
     rmSync(command);
-    expect(await connection.spawn('alice')).toEqual(refusal('LAUNCH_FAILED', 'the executor ended at once: exit 127'));
+    expect(await connection.spawn('alice')).toEqual(refusal('HOST_FAILED', 'the executor ended at once: exit 127'));
     expect(await connection.list()).toMatchObject({
       body: { executors: [{ state: ExecutorState.exited, lastExit: 'exit 127', mainPid: 0 }] },
     });
@@ -130,7 +130,7 @@ describe('SpawnExecutor', () => {
     chmodSync(installation.msgqFile, 0o600);
     writeFileSync(installation.msgqFile, 'guest:secret\n');
     const refused = await connection.spawn('alice');
-    expect(refused).toEqual(refusal('LAUNCH_FAILED', `${installation.msgqFile} does not hold one line that starts with amqp://`));
+    expect(refused).toEqual(refusal('HOST_FAILED', `${installation.msgqFile} does not hold one line that starts with amqp://`));
     expect(readdirSync(installation.workspaces)).toEqual([]); // nothing made for a start that cannot be
     expect(JSON.stringify(refused)).not.toContain('secret');
     expect(childrenOf(pidOf(installation))).toEqual([]);

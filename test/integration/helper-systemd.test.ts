@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { ExecutorState, SpawnOutcome, StopMode } from '@kpx/protocol';
+import { type ErrorCode, ExecutorState, SpawnOutcome, StopMode } from '@kpx/protocol';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { HelperConnection } from '../fixtures/helper-connection.js';
 import { type HelperInstallation, idsOf, type Section } from '../fixtures/helper-installation.js';
@@ -143,8 +143,8 @@ describe('executors that are units are listed', () => {
   it('as not to be known, where systemd does not answer', async () => {
     const { systemctl, connection } = await start();
     systemctl.fails('show-exit');
-    expect(await connection.list()).toEqual(refusal('LAUNCH_FAILED', 'systemd does not answer: the bus is gone'));
-    expect(await connection.stop('alice')).toEqual(refusal('LAUNCH_FAILED', 'systemd does not answer'));
+    expect(await connection.list()).toEqual(refusal('HOST_FAILED', 'systemd does not answer: the bus is gone'));
+    expect(await connection.stop('alice')).toEqual(refusal('HOST_FAILED', 'systemd does not answer'));
   });
 });
 
@@ -181,23 +181,28 @@ describe('an executor that is a unit', () => {
     expect(systemctl.asked).toEqual([]);
   });
 
-  it.each<[string, Unit[], string]>([
+  it.each<[string, Unit[], ErrorCode, string]>([
     [
       'systemd cannot load',
       [unit('kpx-executor@alice', { ...ended, LoadState: 'bad-setting' })],
+      'HOST_FAILED',
       'systemd cannot load kpx-executor@alice.service (bad-',
     ],
-    ['ends at once', [unit('kpx-executor@alice', ended)], 'did not start: result exit-code, exit 3: see journalctl'],
+    ['ends at once', [unit('kpx-executor@alice', ended)], 'LAUNCH_FAILED', 'did not start: result exit-code, exit 3: see journalctl'],
+    ['has no program', [unit('kpx-executor@alice', { ...ended, ExecMainStatus: '203' })], 'HOST_FAILED', 'result exit-code, exit 203: see'],
+    ['ends with a code of its own', [unit('kpx-executor@alice', { ...ended, ExecMainStatus: '244' })], 'LAUNCH_FAILED', 'exit 244: see'],
+    ['PAM refuses', [unit('kpx-executor@alice', { ...ended, ExecMainStatus: '224' })], 'LAUNCH_FAILED', 'result exit-code, exit 224: see'],
     [
       'never becomes a process',
       [unit('kpx-executor@alice', { ...ended, ExecMainCode: '0', Result: 'resources' })],
+      'HOST_FAILED',
       'result resources, no process: see',
     ],
-    ['systemd forgets', [], 'systemd knows nothing of kpx-executor@alice.service: see journalctl'],
-  ])('that %s is said to be so', async (_, afterwards, message) => {
+    ['systemd forgets', [], 'HOST_FAILED', 'systemd knows nothing of kpx-executor@alice.service: see journalctl'],
+  ])('that %s is said to be so, and whether it is the host’s fault', async (_, afterwards, code, message) => {
     const { systemctl, connection } = await start();
     systemctl.showsAfterwards(afterwards);
-    expect(await connection.spawn('alice')).toEqual(refusal('LAUNCH_FAILED', message));
+    expect(await connection.spawn('alice')).toEqual(refusal(code, message));
   });
 
   it('whose start systemd calls failed is not called started, whatever its state', async () => {

@@ -91,9 +91,9 @@ describe('an executor', () => {
     const kpx = await startKpx({ broker: IMPATIENT });
     await kpx.publish(jobOf('uma', 'u1'));
     const [parked] = await kpx.deadLetters(1);
-    const detail = `LAUNCH_FAILED: kpx-executor@uma.service did not start: result exit-code, ${code}: see journalctl`;
+    const detail = `HOST_FAILED: kpx-executor@uma.service did not start: result exit-code, ${code}: see journalctl`;
     expect(parked?.headers['x-kpx-detail']).toContain(detail);
-    expect(await kpx.helperSays({ verb: 'spawnExecutor', code: 'LAUNCH_FAILED' })).toMatchObject({ os_user: 'uma', decision: 'refused' });
+    expect(await kpx.helperSays({ verb: 'spawnExecutor', code: 'HOST_FAILED' })).toMatchObject({ os_user: 'uma', decision: 'refused' });
   });
 
   it.each(['root', 'ben'])(
@@ -126,7 +126,7 @@ describe('an executor', () => {
     await kpx.publish(jobOf('uma', 'u2'));
     const [parked] = await kpx.deadLetters(1);
     expect(parked?.headers['x-kpx-detail']).toContain(
-      "LAUNCH_FAILED: systemd cannot load kpx-executor@uma.service (bad-setting): see systemctl status 'kpx-executor@uma.service'",
+      "HOST_FAILED: systemd cannot load kpx-executor@uma.service (bad-setting): see systemctl status 'kpx-executor@uma.service'",
     );
   });
 });

@@ -40,7 +40,7 @@ export const reservation = ({ knimeUsers }: Pick<Account, 'knimeUsers'>, clause:
 async function readMsgq(file: string): Promise<string> {
   const text = (await readTrustedFile(file, 'secret', MSGQ_BYTES_MAX)).trim();
   if (/^amqps?:\/\/[\x21-\x7e]+$/.test(text)) return text;
-  throw new KpxError('LAUNCH_FAILED', `msgq_file ${file} does not hold one line that starts with amqp:// or amqps://`);
+  throw new KpxError('HOST_FAILED', `msgq_file ${file} does not hold one line that starts with amqp:// or amqps://`);
 }
 
 /** The same as an EnvironmentFile= of systemd.exec(5): in double quotes, in which only these four characters need a backslash. */

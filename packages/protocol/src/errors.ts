@@ -3,6 +3,8 @@ import { MESSAGE_CHARS_MAX } from './limits.js';
 interface ErrorKind {
   /** `later`: the same request may succeed by itself after a while. `never`: an administrator has to change something first. */
   readonly retry: 'later' | 'never';
+  /** `host`: another user would meet the same error on this host, and this user perhaps none on another. `user`: the reverse. */
+  readonly fault: 'host' | 'user';
   /** What an operator does about it. */
   readonly advice: string;
 }
@@ -12,20 +14,41 @@ interface ErrorKind {
  * what is wrong in the case at hand, `advice` says what to do about that kind of error.
  */
 export const ERRORS = {
-  VERSION_MISMATCH: { retry: 'never', advice: 'Install kpx-broker and kpx-privhelper of the same release.' },
+  VERSION_MISMATCH: { retry: 'never', fault: 'host', advice: 'Install kpx-broker and kpx-privhelper of the same release.' },
   // Later: a name service that is being restarted looks the same.
-  ACCOUNT_UNKNOWN: { retry: 'later', advice: 'Check the spelling, `getent passwd NAME`, and [accounts.map] in privhelper.toml.' },
-  ACCOUNT_DENIED: { retry: 'never', advice: 'See [accounts] in privhelper.toml: this account may not have an executor.' },
-  ACCOUNT_LOOKUP_FAILED: { retry: 'later', advice: 'Check that the name service answers: `getent passwd NAME`, `systemctl status sssd`.' },
-  HOME_UNUSABLE: { retry: 'never', advice: 'Check the home directory in the account and home_parents, create_home in privhelper.toml.' },
-  DIRECTORY_UNSAFE: { retry: 'never', advice: 'Inspect the named directory: kpx repairs nothing that it did not create.' },
-  DIRECTORY_FAILED: { retry: 'later', advice: 'Check free space, mount options and ACL support of the named file system.' },
-  PROFILE_UNKNOWN: { retry: 'never', advice: 'Add the profile to [executor.profiles] in privhelper.toml or mend the rule that names it.' },
-  LAUNCH_FAILED: { retry: 'later', advice: 'See the executor log of this user and the audit log of kpx-privhelper.' },
-  LIMIT_REACHED: { retry: 'later', advice: 'Wait, stop idle executors, or raise max_executors in privhelper.toml.' },
-  NOT_RUNNING: { retry: 'never', advice: 'Nothing to do: kpx has no executor running for this user.' },
-  DEADLINE_EXCEEDED: { retry: 'later', advice: 'Look for a slow name service or file system: the audit log tells what took the time.' },
-  INTERNAL: { retry: 'later', advice: 'A defect of kpx: please report it with the line from the audit log.' },
+  ACCOUNT_UNKNOWN: {
+    retry: 'later',
+    fault: 'user',
+    advice: 'Check the spelling, `getent passwd NAME`, and [accounts.map] in privhelper.toml.',
+  },
+  ACCOUNT_DENIED: { retry: 'never', fault: 'user', advice: 'See [accounts] in privhelper.toml: this account may not have an executor.' },
+  ACCOUNT_LOOKUP_FAILED: {
+    retry: 'later',
+    fault: 'host',
+    advice: 'Check that the name service answers: `getent passwd NAME`, `systemctl status sssd`.',
+  },
+  HOME_UNUSABLE: {
+    retry: 'never',
+    fault: 'user',
+    advice: 'Check the home directory in the account and home_parents, create_home in privhelper.toml.',
+  },
+  DIRECTORY_UNSAFE: { retry: 'never', fault: 'user', advice: 'Inspect the named directory: kpx repairs nothing that it did not create.' },
+  DIRECTORY_FAILED: { retry: 'later', fault: 'host', advice: 'Check free space, mount options and ACL support of the named file system.' },
+  PROFILE_UNKNOWN: {
+    retry: 'never',
+    fault: 'user',
+    advice: 'Add the profile to [executor.profiles] in privhelper.toml or mend the rule that names it.',
+  },
+  LAUNCH_FAILED: { retry: 'later', fault: 'user', advice: 'See the executor log of this user and the audit log of kpx-privhelper.' },
+  LIMIT_REACHED: { retry: 'later', fault: 'host', advice: 'Wait, stop idle executors, or raise max_executors in privhelper.toml.' },
+  NOT_RUNNING: { retry: 'never', fault: 'user', advice: 'Nothing to do: kpx has no executor running for this user.' },
+  DEADLINE_EXCEEDED: {
+    retry: 'later',
+    fault: 'host',
+    advice: 'Look for a slow name service or file system: the audit log tells what took the time.',
+  },
+  INTERNAL: { retry: 'later', fault: 'host', advice: 'A defect of kpx: please report it with the line from the audit log.' },
+  HOST_FAILED: { retry: 'later', fault: 'host', advice: 'This host can start no executor: run `kpxctl doctor` on it.' },
 } as const satisfies Record<string, ErrorKind>;
 
 export type ErrorCode = keyof typeof ERRORS;

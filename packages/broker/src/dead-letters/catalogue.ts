@@ -35,6 +35,7 @@ const MEANINGS = {
   NOT_RUNNING: 'There is no executor of this user to be stopped.',
   DEADLINE_EXCEEDED: 'A step of the start took too long.',
   INTERNAL: 'A defect of kpx.',
+  HOST_FAILED: 'The host can start no executor: systemd, the executor’s program or msgq_file is not as it must be.',
 } as const satisfies Record<ErrorCode, string>;
 
 /** Codes in x-kpx-reason that the broker decides on itself. */

@@ -28,6 +28,9 @@ const STOP_GRACE_MS = 5_000;
 /** What the kernel calls the child before the exec of the executor. */
 const LAUNCHER_NAME = 'setpriv';
 
+/** setpriv found no such program, could not run it, or was not started itself: setpriv(1). */
+const NOT_RUN = /^(exit 12[67]$|setpriv )/;
+
 interface Child {
   readonly account: Account;
   readonly process: ChildProcess;
@@ -144,7 +147,8 @@ async function untilExecuted(child: Child, signal: AbortSignal): Promise<void> {
     }
     await delay(pauseMs);
   }
-  throw new KpxError('LAUNCH_FAILED', `the executor ended at once: ${child.lastExit}`);
+  const code = NOT_RUN.test(child.lastExit) ? 'HOST_FAILED' : 'LAUNCH_FAILED';
+  throw new KpxError(code, `the executor ended at once: ${child.lastExit}`);
 }
 
 /** To the whole process group, which exists for as long as its leader, our child, has not been waited for. */

@@ -9,7 +9,7 @@ export type Started = Extract<Answer, { kind: 'executorSpawned' }>['body'];
 export interface Launcher {
   /**
    * Idempotent: one executor an account, whatever its profile. Resolves when the executor's program runs under the account (not when it is ready for jobs).
-   * Throws PROFILE_UNKNOWN, LIMIT_REACHED, LAUNCH_FAILED or DEADLINE_EXCEEDED.
+   * Throws PROFILE_UNKNOWN, LIMIT_REACHED, LAUNCH_FAILED, HOST_FAILED or DEADLINE_EXCEEDED.
    */
   start(account: Account, profile: ProfileName, environment: Environment, signal: AbortSignal): Promise<Started>;
   /**

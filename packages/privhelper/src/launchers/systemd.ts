@@ -41,7 +41,7 @@ export class SystemdLauncher implements Launcher {
       await writeEnvironment(account.osUser, environment, signal);
       const started = await tellUnit('start', unit, signal);
       const [state] = await showUnits([unit], signal);
-      if (!started || !state || !isAlive(state)) throw new KpxError('LAUNCH_FAILED', whyNotStarted(unit, state));
+      if (!started || !state || !isAlive(state)) throw notStarted(unit, state);
       return await this.#judged(SpawnOutcome.started, state, account, signal);
     } finally {
       this.#starting.delete(unit);
@@ -127,9 +127,15 @@ function lastExit({ ExecMainCode: code, ExecMainStatus: status, Result: result }
   return ['success', 'exit-code', 'signal', 'core-dump'].includes(result) ? how : `${how} (${result})`;
 }
 
+/** systemd could not set the process up: 200 to 243 of "Process Exit Codes" in systemd.exec(5), but for PAM's refusal of the user. */
+const NOT_SET_UP = /^result resources|, exit (?!224)2([0-3]\d|4[0-3])\b/;
+
 /** For the broker: result and exit code. What the unit wrote stays in the journal, for root. */
-function whyNotStarted(unit: string, state: UnitState | undefined): string {
-  if (!state) return `systemd knows nothing of ${unit}: see journalctl --unit '${unit}'`;
-  if (state.LoadState !== 'loaded') return `systemd cannot load ${unit} (${state.LoadState}): see systemctl status '${unit}'`;
-  return `${unit} did not start: result ${state.Result}, ${lastExit(state) || 'no process'}: see journalctl --unit '${unit}'`;
+function notStarted(unit: string, state: UnitState | undefined): KpxError {
+  if (!state) return new KpxError('HOST_FAILED', `systemd knows nothing of ${unit}: see journalctl --unit '${unit}'`);
+  if (state.LoadState !== 'loaded')
+    return new KpxError('HOST_FAILED', `systemd cannot load ${unit} (${state.LoadState}): see systemctl status '${unit}'`);
+  const how = `result ${state.Result}, ${lastExit(state) || 'no process'}`;
+  const code = NOT_SET_UP.test(how) ? 'HOST_FAILED' : 'LAUNCH_FAILED';
+  return new KpxError(code, `${unit} did not start: ${how}: see journalctl --unit '${unit}'`);
 }

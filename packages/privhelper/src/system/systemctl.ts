@@ -16,11 +16,11 @@ export type UnitState = Readonly<Record<(typeof PROPERTIES)[number], string>>;
 
 /**
  * `/usr/bin/systemctl show --property=… -- PATTERN…`: the units in PID 1's memory whose names match; for a plain name that unit, loaded for the
- * occasion if need be. Throws LAUNCH_FAILED when PID 1 does not answer.
+ * occasion if need be. Throws HOST_FAILED when PID 1 does not answer.
  */
 export async function showUnits(patterns: readonly string[], signal: AbortSignal): Promise<UnitState[]> {
   const { exitCode, stdout, stderr } = await systemctl(['show', `--property=${PROPERTIES.join(',')}`], patterns, signal);
-  if (exitCode !== 0) throw new KpxError('LAUNCH_FAILED', `systemd does not answer: ${stderr}`);
+  if (exitCode !== 0) throw new KpxError('HOST_FAILED', `systemd does not answer: ${stderr}`);
   const blocks = stdout.split('\n\n').filter((block) => block.trim() !== '');
   const unsaid = Object.fromEntries(PROPERTIES.map((name) => [name, '']));
   return blocks.map((block) => ({ ...unsaid, ...Object.fromEntries(block.split('\n').map((line) => line.split(/=(.*)/s))) }) as UnitState);

@@ -1025,7 +1025,10 @@ export namespace kpx {
         DEADLINE_EXCEEDED = 12,
 
         /** INTERNAL value */
-        INTERNAL = 13
+        INTERNAL = 13,
+
+        /** HOST_FAILED value */
+        HOST_FAILED = 14
     }
 
     /**

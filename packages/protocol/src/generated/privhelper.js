@@ -2422,6 +2422,7 @@ export const kpx = $root.kpx = (() => {
      * @property {number} NOT_RUNNING=11 NOT_RUNNING value
      * @property {number} DEADLINE_EXCEEDED=12 DEADLINE_EXCEEDED value
      * @property {number} INTERNAL=13 INTERNAL value
+     * @property {number} HOST_FAILED=14 HOST_FAILED value
      */
     kpx.ErrorCode = (function() {
         const valuesById = $Object.create(null), values = $Object.create(valuesById);
@@ -2439,6 +2440,7 @@ export const kpx = $root.kpx = (() => {
         values[valuesById[11] = "NOT_RUNNING"] = 11;
         values[valuesById[12] = "DEADLINE_EXCEEDED"] = 12;
         values[valuesById[13] = "INTERNAL"] = 13;
+        values[valuesById[14] = "HOST_FAILED"] = 14;
         return values;
     })();
 
