@@ -3,7 +3,15 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { endingWithItsExitCode, prepare } from './prepare.mjs';
 import { runBesidePackage, SYSTEM_TEST_PACKAGES } from './test-system.mjs';
+import { argumentsOr, noArguments } from './usage.mjs';
+
+const USAGE = `npm run bench:start
+
+Measures in a booted container that is gone afterwards how long it takes from a user's first job to the executor under systemd, beside
+\`systemctl start\` alone. Prints a table. Runs as root.
+`;
+argumentsOr(USAGE, noArguments);
 
 process.chdir(dirname(dirname(fileURLToPath(import.meta.url))));
 endingWithItsExitCode(() => prepare(SYSTEM_TEST_PACKAGES));
-process.exitCode = await runBesidePackage([process.execPath, '--import', 'tsx', 'test/bench/start.ts', ...process.argv.slice(2)]);
+process.exitCode = await runBesidePackage([process.execPath, '--import', 'tsx', 'test/bench/start.ts']);

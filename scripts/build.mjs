@@ -1,8 +1,16 @@
 // Bundles each program into one readable file in packages/*/dist. The same sources give the same bytes.
-import { chmodSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, realpathSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { argumentsOr, noArguments } from './usage.mjs';
+
+const USAGE = `npm run build
+
+Bundles kpx-privhelper, kpx-broker and kpxctl, each into one readable file in packages/*/dist. The same sources give the same bytes.
+`;
+// Other scripts import this one, with arguments of their own.
+if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) argumentsOr(USAGE, noArguments);
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 

@@ -1,14 +1,12 @@
 // `npm run chaos`: random faults for some minutes, and books that must balance afterwards.
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { runInPrivateMachine } from '../test/fixtures/private-machine.mjs';
 import { endingWithItsExitCode, prepare } from './prepare.mjs';
+import { argumentsOr, minutesAndSeed, SEED_MAX } from './usage.mjs';
 
 const MINUTES_DEFAULT = 10;
 const MINUTES_MAX = 4 * 60;
-const SEED_MAX = 2 ** 31 - 1;
-const EXIT_USAGE = 64;
 const USAGE = `npm run chaos [-- --minutes N] [-- --seed S]
 
 Publishes jobs, and meanwhile kills, stops, cuts off and reconfigures broker, helper, executors, RabbitMQ and the network between them, as the
@@ -22,20 +20,8 @@ fault that may cause it. Runs as root in private namespaces; nothing is left of 
 Exit codes: 0 the books balance, 1 they do not or a part did not come back, 64 wrong usage, 69 and 77 the private machine cannot be made.
 `;
 
+const { minutes, seed } = argumentsOr(USAGE, minutesAndSeed(MINUTES_DEFAULT, MINUTES_MAX));
 process.chdir(dirname(dirname(fileURLToPath(import.meta.url))));
-const { values } = parseArgs({
-  options: {
-    minutes: { type: 'string', default: String(MINUTES_DEFAULT) },
-    seed: { type: 'string', default: String(Date.now() % SEED_MAX) },
-    help: { type: 'boolean', default: false },
-  },
-});
-const [minutes, seed] = [Number(values.minutes), Number(values.seed)];
-const right = minutes > 0 && minutes <= MINUTES_MAX && Number.isInteger(seed) && seed >= 0 && seed <= SEED_MAX;
-if (values.help || !right) {
-  process.stdout.write(USAGE);
-  process.exit(values.help ? 0 : EXIT_USAGE);
-}
 endingWithItsExitCode(prepare);
 await import('./build.mjs');
 process.exitCode = await runInPrivateMachine([process.execPath, '--import', 'tsx', 'test/chaos/chaos.ts', String(minutes), String(seed)]);

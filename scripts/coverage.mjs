@@ -12,6 +12,12 @@ import { convert } from 'ast-v8-to-istanbul';
 import coverage from 'istanbul-lib-coverage';
 import report from 'istanbul-lib-report';
 import reports from 'istanbul-reports';
+import { argumentsOr, noArguments } from './usage.mjs';
+
+const USAGE = `node scripts/coverage.mjs
+
+Prints again how much of the code that runs as root the last \`npm test\` has run.
+`;
 
 /** Of lines and of branches, in percent. */
 const GOAL = 95;
@@ -133,5 +139,6 @@ export async function coverageIsEnough() {
 }
 
 if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  argumentsOr(USAGE, noArguments);
   process.exitCode = (await coverageIsEnough()) ? 0 : 1;
 }

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { runInPrivateMachine } from '../test/fixtures/private-machine.mjs';
 import { endingWithItsExitCode, prepare } from './prepare.mjs';
+import { argumentsOr } from './usage.mjs';
 
 const USAGE = `npm run demo [-- --keep]
 
@@ -15,12 +16,8 @@ summary; exit code 0 only if everything held. Installs missing Debian and npm pa
   --help  this text
 `;
 
+const { values } = argumentsOr(USAGE, (args) => parseArgs({ args, options: { keep: { type: 'boolean', default: false } } }));
 process.chdir(dirname(dirname(fileURLToPath(import.meta.url))));
-const { values } = parseArgs({ options: { keep: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } } });
-if (values.help) {
-  process.stdout.write(USAGE);
-  process.exit();
-}
 endingWithItsExitCode(prepare);
 await import('./build.mjs');
 const keep = values.keep ? ['--keep'] : [];

@@ -11,6 +11,7 @@ import { contents } from '../systemd/debian/contents.mjs';
 import { ancestors, changelog, controlFiles } from '../systemd/debian/control.mjs';
 import { sbom } from '../systemd/debian/sbom.mjs';
 import { EXIT_UNAVAILABLE, endingWithItsExitCode, PrepareError, prepareNpmPackages } from './prepare.mjs';
+import { argumentsOr } from './usage.mjs';
 
 const USAGE = `npm run package [-- --version V] [-- --output DIR]
 
@@ -114,34 +115,24 @@ function makePackage({ version, output }) {
   return file;
 }
 
-function readOptions() {
+function readOptions(/** @type {string[]} */ args) {
   const { values } = parseArgs({
+    args,
     options: {
       version: { type: 'string', default: JSON.parse(readText('package.json')).version },
       output: { type: 'string', default: path.join(CHECKOUT, 'dist/package') },
       'no-build': { type: 'boolean', default: false },
-      help: { type: 'boolean', default: false },
     },
   });
   if (!VERSION.test(values.version)) {
-    throw new PrepareError(`--version: expected a Debian version such as "1.2.3" or "1.3.0~rc1", not "${values.version}"`, EXIT_USAGE);
+    throw new RangeError(`--version: expected a Debian version such as "1.2.3" or "1.3.0~rc1", not "${values.version}"`);
   }
   return { ...values, output: path.resolve(values.output) };
 }
 
 /** @returns {Promise<void>} */
 async function main() {
-  let options;
-  try {
-    options = readOptions();
-  } catch (error) {
-    if (!String(error.code).startsWith('ERR_PARSE_ARGS')) throw error;
-    throw new PrepareError(`${error.message}\nTry --help.`, EXIT_USAGE);
-  }
-  if (options.help) {
-    process.stdout.write(USAGE);
-    return;
-  }
+  const options = argumentsOr(USAGE, readOptions);
   if (!options['no-build']) {
     prepareNpmPackages();
     await import('./build.mjs');

@@ -5,6 +5,12 @@ import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { argumentsOr, noArguments } from './usage.mjs';
+
+const USAGE = `node scripts/prepare.mjs
+
+Installs the Debian and npm packages that are missing, as root. Starts no service, now or at the next boot. The other scripts do this by themselves.
+`;
 
 /**
  * What demo and tests run: the broker under test, setfacl/getfacl, a PID 1 that reaps, ip(8) for the loopback of a network namespace, certificates,
@@ -239,4 +245,7 @@ export function endingWithItsExitCode(step) {
   }
 }
 
-if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) endingWithItsExitCode(prepare);
+if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  argumentsOr(USAGE, noArguments);
+  endingWithItsExitCode(prepare);
+}

@@ -1,17 +1,24 @@
-// `npm run test:system`: kpx's Debian package in a machine that has booted. Arguments go to vitest.
+// `npm run test:system`: kpx's Debian package in a machine that has booted.
 import { spawnSync } from 'node:child_process';
 import { realpathSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseTestArguments, vitestCommand } from '../test/arguments.mjs';
 import { runBesideBootedMachine } from '../test/fixtures/booted/boot.mjs';
 import { CONTAINER_PACKAGES } from '../test/fixtures/booted/services.mjs';
+import { withSummary } from '../test/summary.mjs';
 import { downloadDebianPackages, EXIT_UNAVAILABLE, endingWithItsExitCode, PrepareError, prepare } from './prepare.mjs';
+import { argumentsOr } from './usage.mjs';
 
 /** Beside what all tests need: systemd-nspawn. */
 export const SYSTEM_TEST_PACKAGES = ['systemd-container'];
 
 const CHECKOUT = dirname(dirname(fileURLToPath(import.meta.url)));
-const VITEST = [process.execPath, 'node_modules/vitest/vitest.mjs'];
+const USAGE = `npm run test:system [-- [--repeat N] [PATH…] [VITEST-OPTION…]]
+
+Builds kpx's Debian package, boots a machine in a container, and runs the tests of test/system beside it. \`npm test -- --help\` explains the
+arguments; \`npm test\` runs these tests too.
+`;
 
 /** A command of its own, because the arguments here are vitest's. It makes the bundles too. */
 function makePackage() {
@@ -36,16 +43,18 @@ export async function runBesidePackage(command, env = process.env) {
 }
 
 /**
+ * @param {number} repetitions in the same machine
  * @param {string[]} args of vitest
  * @param {NodeJS.ProcessEnv} [env]
  * @returns {Promise<number>} vitest's exit code
  */
-export async function runSystemTests(args, env = process.env) {
-  return await runBesidePackage([...VITEST, 'run', '--project=system', ...args], env);
+export async function runSystemTests(repetitions, args, env = process.env) {
+  return await runBesidePackage(vitestCommand(repetitions, ['--project=system', ...args]), env);
 }
 
 if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  const { repetitions, vitest } = argumentsOr(USAGE, parseTestArguments);
   process.chdir(CHECKOUT);
   endingWithItsExitCode(() => prepare(SYSTEM_TEST_PACKAGES));
-  process.exitCode = await runSystemTests(process.argv.slice(2));
+  process.exitCode = await withSummary((env) => runSystemTests(repetitions, vitest, env));
 }

@@ -1,11 +1,30 @@
-// `npm test`: everything, from nothing. Arguments go to vitest: `npm test -- packages/broker`.
+// `npm test`: everything, from nothing.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseTestArguments, vitestCommand } from '../test/arguments.mjs';
 import { runInPrivateMachine } from '../test/fixtures/private-machine.mjs';
+import { withSummary } from '../test/summary.mjs';
 import { endingWithItsExitCode, prepare, preparePromtool, TEST_PACKAGES } from './prepare.mjs';
 import { runSystemTests, SYSTEM_TEST_PACKAGES } from './test-system.mjs';
+import { argumentsOr } from './usage.mjs';
+
+const USAGE = `npm test [-- [--repeat N] [PATH…] [VITEST-OPTION…]]
+
+Checks types and style, builds the programs, and runs the tests as root: first those of the private machine (unit, integration, security), then
+those of the booted one (system). What a test makes in there is gone afterwards. Without a PATH all tests run, and their coverage is counted.
+
+  PATH         runs the test files whose path contains it: npm test -- test/integration/reload.test.ts
+  --repeat N   runs them N times in the same machine, with the same RabbitMQ; names each repetition that fails, and goes on
+  --bail 1     an option of vitest: ends at the first failure, that of a repetition too
+  --sequence.shuffle
+               an option of vitest: another order, in each repetition anew
+  -t PATTERN   an option of vitest: runs the tests whose name matches
+  --help       this text; vitest's other options: node node_modules/vitest/vitest.mjs --help
+
+Ends with each failure and the counts. Exit codes: 0 all passed, 1 not all, or none matches, 64 wrong usage, 69 and 77 the machine cannot be made.
+`;
+const { repetitions, vitest: args } = argumentsOr(USAGE, parseTestArguments);
 
 process.chdir(dirname(dirname(fileURLToPath(import.meta.url))));
 endingWithItsExitCode(() => {
@@ -31,55 +50,34 @@ for (const {
 }
 await import('./build.mjs');
 
-const VITEST = [process.execPath, 'node_modules/vitest/vitest.mjs'];
 /** Those that run in the private machine. */
 const PRIVATE_PROJECTS = ['unit', 'integration', 'security'].map((project) => `--project=${project}`);
 const EXIT_SIGNAL_BASE = 128;
-const args = process.argv.slice(2);
-/** test/reporter.ts adds a line to it for each run. In the checkout, because little else is the same file in a private machine. */
-const summariesFile = `dist/test-summaries-${process.pid}.jsonl`;
-mkdirSync('dist', { recursive: true });
 /** Only all tests together have to run all of the code. After `prepare`, because it needs packages. */
-const coverage = args.length === 0 ? await import('./coverage.mjs') : undefined;
+const coverage = args.length === 0 && repetitions === 1 ? await import('./coverage.mjs') : undefined;
 coverage?.emptyCoverage();
-const env = { ...process.env, KPX_TEST_SUMMARIES: summariesFile, ...(coverage && { KPX_COVERAGE: '1' }) };
 
 /** It takes a while to boot a machine: not for `npm test -- packages/broker`. */
 function systemTestsAreWanted() {
   if (args.length === 0) return true;
-  const [node = '', vitest = ''] = VITEST;
-  const { status, stdout } = spawnSync(node, [vitest, 'list', '--filesOnly', '--project=system', ...args], { encoding: 'utf8' });
+  const list = ['node_modules/vitest/vitest.mjs', 'list', '--filesOnly', '--project=system', ...args];
+  const { status, stdout } = spawnSync(process.execPath, list, { encoding: 'utf8' });
   return status !== 0 || stdout.includes('.test.ts');
 }
 
-/** @returns {import('../test/reporter.ts').RunSummary} of all runs together */
-function summary() {
-  const total = { passed: 0, failed: 0, skipped: 0, failures: [] };
-  const lines = existsSync(summariesFile) ? readFileSync(summariesFile, 'utf8').split('\n').filter(Boolean) : [];
-  for (const { passed, failed, skipped, failures } of lines.map((line) => JSON.parse(line))) {
-    total.passed += passed;
-    total.failed += failed;
-    total.skipped += skipped;
-    total.failures.push(...failures);
-  }
-  return total;
-}
-
-async function runBoth() {
+/** @param {NodeJS.ProcessEnv} summaryEnv */
+async function runBoth(summaryEnv) {
+  const env = { ...summaryEnv, ...(coverage && { KPX_COVERAGE: '1' }) };
   const filtered = args.length === 0 ? [] : ['--passWithNoTests', ...args];
   const counting = coverage ? ['--coverage.enabled'] : [];
   console.log('Running the tests in a private machine: accounts, servers and files made in there are gone afterwards.');
-  const first = await runInPrivateMachine([...VITEST, 'run', ...PRIVATE_PROJECTS, ...counting, ...filtered], { env });
+  const first = await runInPrivateMachine(vitestCommand(repetitions, [...PRIVATE_PROJECTS, ...counting, ...filtered]), { env });
   if (first >= EXIT_SIGNAL_BASE || !systemTestsAreWanted()) return first;
-  const second = await runSystemTests(filtered, env);
+  const second = await runSystemTests(repetitions, filtered, env);
   return first === 0 ? second : first;
 }
 
-process.exitCode = await runBoth();
-if (coverage && !(await coverage.coverageIsEnough())) process.exitCode ||= 1;
-const { passed, failed, skipped, failures } = summary();
-rmSync(summariesFile, { force: true });
-if (passed + failed + skipped === 0) process.exitCode ||= 1; // nothing matches the arguments
-// Last, where it is seen: the runs' own reports are thousands of lines further up.
-for (const text of failures) console.log(text);
-console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
+process.exitCode = await withSummary(async (env) => {
+  const code = await runBoth(env);
+  return coverage && !(await coverage.coverageIsEnough()) ? code || 1 : code;
+});

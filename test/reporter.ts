@@ -1,6 +1,7 @@
 import { appendFileSync } from 'node:fs';
 import { stripVTControlCharacters } from 'node:util';
 import type { Reporter, SerializedError, TestCase, TestModule, Vitest } from 'vitest/node';
+import { summaryText } from './summary.mjs';
 
 /** Of an error in the summary, in lines and in characters of a line: the whole is where the test ran. */
 const ERROR_LINES_MAX = 40;
@@ -8,8 +9,10 @@ const ERROR_LINE_CHARACTERS_MAX = 300;
 /** A line of a stack that is about Node.js or a package, not about a test or what it tests. */
 const FOREIGN_FRAME = /^\s+at .*(node_modules\/|node:|<anonymous>\))/;
 
-/** What one run came to, as scripts/test.mjs adds it up. */
+/** What one run came to, as test/summary.mjs adds it up. */
 export interface RunSummary {
+  /** Where there are several (repeat.mjs): counted from 1. */
+  repetition?: number;
   passed: number;
   failed: number;
   skipped: number;
@@ -29,14 +32,21 @@ function failure(name: string, errors: readonly (SerializedError & { diff?: stri
 /**
  * Closes a run with what failed, what was skipped and one plain line of counts, so that who has only the end of the output has what
  * matters; and makes skipping an error in CI. What --testNamePattern leaves out is not skipped: nobody asked for it. Where the run is one of
- * several, the summary goes to the file that KPX_TEST_SUMMARIES names, for scripts/test.mjs to close all of them with.
+ * several, the summary goes to the file that KPX_TEST_SUMMARIES names, for test/summary.mjs to close all of them with.
  */
 export default class SummaryReporter implements Reporter {
+  readonly #repetitions = Number(process.env.KPX_TEST_REPETITIONS ?? 1);
+  #repetition = 0;
   #wanted: (test: TestCase) => boolean = () => true;
 
   onInit({ config: { testNamePattern } }: Vitest): void {
     // The pattern is for names joined by spaces.
     if (testNamePattern) this.#wanted = ({ fullName }) => testNamePattern.test(fullName.replaceAll(' > ', ' '));
+  }
+
+  onTestRunStart(): void {
+    this.#repetition += 1;
+    if (this.#repetitions > 1) console.log(`\nrepetition ${this.#repetition} of ${this.#repetitions}`);
   }
 
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly SerializedError[]): void {
@@ -60,14 +70,19 @@ export default class SummaryReporter implements Reporter {
       ]),
       ...unhandledErrors.map((error) => failure('outside of every test', [error])),
     ];
-    const summary: RunSummary = { passed: count('passed'), failed: failures.length, skipped: skippedTests.length, failures };
+    const summary: RunSummary = {
+      ...(this.#repetitions > 1 && { repetition: this.#repetition }),
+      passed: count('passed'),
+      failed: failures.length,
+      skipped: skippedTests.length,
+      failures,
+    };
     const summariesFile = process.env.KPX_TEST_SUMMARIES;
     if (summariesFile !== undefined) {
       appendFileSync(summariesFile, `${JSON.stringify(summary)}\n`);
       return;
     }
     if (summary.passed + summary.failed + summary.skipped === 0) process.exitCode = 1;
-    for (const text of failures) console.log(text);
-    console.log(`${summary.passed} passed, ${summary.failed} failed, ${summary.skipped} skipped`);
+    process.stdout.write(summaryText([summary]));
   }
 }

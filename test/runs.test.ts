@@ -1,0 +1,84 @@
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+
+const CHECKOUT = join(import.meta.dirname, '..');
+const RUN_TIMEOUT_MS = 60_000;
+/** What a program prints and ends with; without this run's own settings. */
+function run(argv: string[]) {
+  const { KPX_TEST_SUMMARIES: _, KPX_COVERAGE: __, ...env } = process.env;
+  const { status, stdout, stderr } = spawnSync(process.execPath, argv, { cwd: CHECKOUT, env, encoding: 'utf8', timeout: RUN_TIMEOUT_MS });
+  return { status, stdout, stderr };
+}
+
+/** A folder in the checkout, from where a test finds vitest, with one test file and a configuration of its own. */
+function folderWith(test: string): string {
+  mkdirSync(join(CHECKOUT, 'dist'), { recursive: true });
+  const folder = mkdtempSync(join(CHECKOUT, 'dist/runs-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  writeFileSync(join(folder, 'vitest.config.mjs'), 'export default {};');
+  writeFileSync(join(folder, 'one.test.ts'), test);
+  return folder;
+}
+
+/** Fails the second time; writes down each time, and in which order its tests ran. */
+const FAILS_THE_SECOND_TIME = `
+  import { appendFileSync, readFileSync } from 'node:fs';
+  import { expect, it } from 'vitest';
+  const [times, order] = ['times', 'order'].map((name) => import.meta.dirname + '/' + name);
+  it.each(['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'])('%s', (name) => appendFileSync(order, name));
+  it('fails the second time', () => {
+    appendFileSync(times, '.');
+    expect(readFileSync(times, 'utf8')).not.toBe('..');
+  });`;
+
+function repeat(folder: string, ...args: string[]) {
+  const { status, stdout } = run(['test/repeat.mjs', '3', '--root', folder, '--reporter', join(CHECKOUT, 'test/reporter.ts'), ...args]);
+  return { status, stdout, times: readFileSync(join(folder, 'times'), 'utf8').length };
+}
+
+/** Those that hand on to vitest what they do not know. */
+const OF_VITEST = ['test.mjs', 'test-system.mjs'];
+
+describe.each(readdirSync(join(CHECKOUT, 'scripts')).filter((name) => name !== 'usage.mjs'))('scripts/%s', (name) => {
+  const script = `scripts/${name}`;
+
+  it('prints its usage with --help and does nothing else, beside other arguments too', () => {
+    const usage = expect.stringMatching(/^(npm|node) .*\n\n/);
+    for (const args of [['--help'], ['x', '-h']]) expect(run([script, ...args])).toEqual({ status: 0, stdout: usage, stderr: '' });
+  });
+
+  it('refuses an argument that it does not know, and names it', () => {
+    const args = OF_VITEST.includes(name) ? ['--repeat', '--unheard-of'] : ['--unheard-of'];
+    const { status, stdout, stderr } = run([script, ...args]);
+    expect({ status, stdout }).toEqual({ status: 64, stdout: '' });
+    expect(stderr).toMatch(/--unheard-of/);
+    expect(stderr).toMatch(/\nTry --help\.\n$/);
+  });
+});
+
+describe('--repeat', () => {
+  it('names the repetition that failed, goes on with the next, and fails', () => {
+    const { status, stdout, times } = repeat(folderWith(FAILS_THE_SECOND_TIME));
+    expect({ status, times }).toEqual({ status: 1, times: 3 });
+    expect(stdout).toContain('repetition 2: failed: one.test.ts > fails the second time\n');
+    expect(stdout.match(/^\d+ passed, .*$/gm)).toEqual([
+      '9 passed, 0 failed, 0 skipped',
+      '8 passed, 1 failed, 0 skipped',
+      '9 passed, 0 failed, 0 skipped',
+    ]);
+  });
+
+  it('ends with the first failure when --bail is given', () => {
+    const { status, times } = repeat(folderWith(FAILS_THE_SECOND_TIME), '--bail', '1');
+    expect({ status, times }).toEqual({ status: 1, times: 2 });
+  });
+
+  it('has another order in each repetition when the order is shuffled', () => {
+    const folder = folderWith(FAILS_THE_SECOND_TIME);
+    repeat(folder, '--sequence.shuffle', '--sequence.seed', '1');
+    const orders = readFileSync(join(folder, 'order'), 'utf8').match(/.{8}/g);
+    expect(new Set(orders).size).toBe(3);
+  });
+});
