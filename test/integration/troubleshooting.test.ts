@@ -209,7 +209,10 @@ describe('what is not as it should be', () => {
   it('a rule beside the line that says there is none', async () => {
     const kpx = await installKpx();
     writeFileSync(kpx.brokerConfigFile, '[policy]\nrule = []\n[[policy.rule]]\nusers = ["*"]\n');
-    expectWords((await runBroker(['--config', kpx.brokerConfigFile, '--check'])).stderr, 'trying to redefine an already defined table');
+    expectWords(
+      (await runBroker(['--config', kpx.brokerConfigFile, '--check'])).stderr,
+      '"policy.rule" is there twice: take out line 2, "rule = []"',
+    );
   });
 
   describe('the name service', () => {

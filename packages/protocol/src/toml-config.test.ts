@@ -46,6 +46,23 @@ describe('a configuration', () => {
   });
 
   it.each([
+    [
+      '[policy]\nrule = []\n[http]\nlisten = "x"\n[[policy.rule]]\nusers = ["*"]',
+      'line 5, column 3: "policy.rule" is there twice: take out line 2, "rule = []"',
+    ],
+    [
+      '[[policy.rule]]\nusers = ["*"]\n[policy]\nrule = [ ] # none',
+      'line 4, column 1: "policy.rule" is there twice: take out line 4, "rule = []"',
+    ],
+    ['[accounts]\nmin_uid = 1\nmin_uid = 2', 'line 3, column 1: "accounts.min_uid" is there twice: take out line 2 or line 3'],
+    ['[accounts]\n[http]\nlisten = "x"\n[accounts]', 'line 4, column 2: "accounts" is there twice: take out line 1 or line 4'],
+    ['[accounts.map]\na = "b"\n"a" = "c"', 'line 3, column 1: "accounts.map.a" is there twice: take out line 2 or line 3'],
+    ['accounts.min_uid = 1\n[accounts]', 'line 2, column 2: "accounts" is there already; give all of its keys in one place'],
+  ])('that has something twice is refused with both lines (%j)', (text, line) => {
+    expect(problems(text)).toEqual([`kpx.toml: ${line}`]);
+  });
+
+  it.each([
     ['accuonts = 1', 'kpx.toml: accuonts: unknown key; did you mean "accounts"?'],
     ['[accounts]\nmin_uidd = 1000', 'kpx.toml: accounts.min_uidd: unknown key; did you mean "min_uid"?'],
     ['[http]\nlisten = "[::1]:9464"\nlistne = ""', 'kpx.toml: http.listne: unknown key; did you mean "listen"?'],

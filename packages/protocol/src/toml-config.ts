@@ -1,5 +1,6 @@
 import { parse as parseTomlText, TomlError } from 'smol-toml';
 import * as z from 'zod';
+import { duplicateAt } from './toml-duplicates.js';
 
 /** Largest configuration file that is read, in bytes. */
 export const CONFIG_BYTES_MAX = 1024 * 1024;
@@ -39,7 +40,8 @@ export function parseConfig<Schema extends z.ZodType>(file: string, text: string
     raw = parseTomlText(text);
   } catch (error) {
     if (!(error instanceof TomlError)) throw error;
-    const what = error.message.replace(/^Invalid TOML document: /, '').replace(/\n.*/s, '');
+    const said = error.message.replace(/^Invalid TOML document: /, '').replace(/\n.*/s, '');
+    const what = /^trying to redefine /.test(said) ? duplicateAt(text, error.line) : said;
     throw new ConfigError(file, [`line ${error.line}, column ${error.column}: ${what}`], { cause: error });
   }
   const result = schema.safeParse(raw);

@@ -58,7 +58,7 @@ export const BROKER_TEXTS: Texts = {
   'policy.job_max_age':
     "Older jobs are parked with the reason `JOB_TOO_OLD` instead of being run, because KNIME Server has given them up. When empty, no job is too old. The age is that of the message's timestamp, or, without one, the time since kpx has first put it back.",
   'policy.rule': {
-    text: 'What is otherwise for some users; of several rules the first that matches counts, so special ones go before general ones. Who matches none is allowed, with the values of `[policy]`. A rule needs `users` or `groups`; with both, a user has to match both. A file that says `rule = []` has no place for a `[[policy.rule]]`; take that line out.',
+    text: 'What is otherwise for some users; of several rules the first that matches counts, so special ones go before general ones. Who matches none is allowed, with the values of `[policy]`. A rule needs `users` or `groups`; with both, a user has to match both. Rules may be anywhere after the keys of `[policy]`, at the end of the file too.',
     effect: RELOAD,
   },
   'policy.rule.name': 'For logs and explanations, which call it `rule 2 "name"`.',
