@@ -114,3 +114,38 @@ describe('code that must not be there', () => {
     expect(starting).toEqual(['packages/privhelper/src/launchers/direct.ts', 'packages/privhelper/src/system/command.ts']);
   });
 });
+
+/*
+ * The linter knows types: noFloatingPromises of biome finds a promise that nobody awaits. It takes `void` for an answer, and does not see what Node
+ * calls back. That is what these look for.
+ */
+describe('a promise without a handler, which ends the process when it is rejected', () => {
+  /** In the helper a failure that nobody handles has to end the process: it must not go on without its audit, or half closed. */
+  const ENDS_THE_HELPER = [
+    'packages/privhelper/src/dispatch.ts',
+    'packages/privhelper/src/launchers/direct/listen.ts',
+    'packages/protocol/src/session.ts',
+  ];
+
+  it('is nowhere hidden by void', () => {
+    const hiding = code.filter((file) => /\bvoid (?!process\.stdout\.write)[\w#]/.test(read(file)));
+    expect(hiding.sort()).toEqual(ENDS_THE_HELPER);
+  });
+
+  it('is not handed to a timer or an event', () => {
+    const asynchronous = /(\bset(Timeout|Interval|Immediate)|\.(on|once|forEach))\([^;{]*\basync\b/;
+    expect(code.filter((file) => asynchronous.test(read(file)))).toEqual([]);
+  });
+
+  it('does not come back from a method that a timer or an event calls', () => {
+    const found = code.flatMap((file) => {
+      const text = read(file);
+      const methods = new Set([...text.matchAll(/\basync (#?\w+)\(/g)].map(([, name]) => name));
+      const called = text.matchAll(
+        /(?:\bset(?:Timeout|Interval|Immediate)|\.(?:on|once))\((?:'\w+', )?\([^()]*\) => (?:this\.)?(#?\w+)\([^()]*\)(?!\.)/g,
+      );
+      return [...called].filter(([, name]) => methods.has(name)).map(([call]) => `${file}: ${call}`);
+    });
+    expect(found).toEqual([]);
+  });
+});

@@ -23,6 +23,7 @@ import { type Snapshot, snapshotOf } from './page/snapshot.js';
 import { backoffMs } from './policy/backoff.js';
 import { NO_ROOM_DELAY_MS } from './policy/policy.js';
 import { rulesAskForGroups } from './policy/rules.js';
+import { SaidOnce } from './said-once.js';
 import { type Connected, type Status, standingOf, statusOf, type UserDetail, userDetailOf } from './status.js';
 
 const RECONNECT_INITIAL_MS = 500;
@@ -73,20 +74,18 @@ export class Broker {
     this.#machine = new Machine(policyOf(config));
     this.#asksForGroups = rulesAskForGroups(policyOf(config).rules);
     this.#helper = new HelperClient(config.helper.socket, log, {
-      connected: () => void this.#watch.list(),
+      connected: () => this.#watch.list().catch(this.#failed('the executors cannot be listed')),
       answered: (verb, ms) => this.metrics.answered(verb, ms),
     });
     this.#ports = rabbitmqPorts(config.amqp.urls);
-    this.#watch = new ExecutorWatch(
-      this.#machine,
-      this.#helper,
-      () => this.#ports,
-      () => performance.now(),
-      (event) => {
+    this.#watch = new ExecutorWatch(this.#machine, this.#helper, () => this.#ports, {
+      now: () => performance.now(),
+      emit: (event) => {
         this.#emit(event);
-        if (event.kind === 'listed') void this.#lookUpGroups();
+        if (event.kind === 'listed') this.#lookUpGroups().catch(this.#failed('groups of users cannot be looked up'));
       },
-    );
+      log,
+    });
   }
 
   get #connected(): Connected {
@@ -139,7 +138,7 @@ export class Broker {
     this.#asksForGroups = rulesAskForGroups(policy.rules);
     this.#groups = new Groups(() => performance.now());
     this.#emit({ kind: 'policy', policy });
-    void this.#lookUpGroups();
+    this.#lookUpGroups().catch(this.#failed('groups of users cannot be looked up'));
     if (elsewhere) await this.#connectElsewhere();
     const fixed = ['helper', 'control'] as const;
     return fixed.filter((section) => JSON.stringify(before[section]) !== JSON.stringify(config[section]));
@@ -159,11 +158,14 @@ export class Broker {
   async #lookUpGroups(): Promise<void> {
     if (!this.#asksForGroups || this.#lookingUp) return;
     this.#lookingUp = true;
-    for (const user of this.#machine.ungrouped()) {
-      const groups = await this.#groups.of(user).catch(() => undefined); // asked for again after the next list
-      if (groups) this.#emit({ kind: 'groups', user, groups });
+    try {
+      for (const user of this.#machine.ungrouped()) {
+        const groups = await this.#groups.of(user).catch(() => undefined); // asked for again after the next list
+        if (groups) this.#emit({ kind: 'groups', user, groups });
+      }
+    } finally {
+      this.#lookingUp = false;
     }
-    this.#lookingUp = false;
   }
 
   get draining(): boolean {
@@ -207,8 +209,10 @@ export class Broker {
     const helper = this.#helper.run();
     this.#watch.start();
     this.#emit({ kind: 'tick' });
-    const memory = setInterval(() => void this.#lookAtMemory(), MEMORY_POLL_MS);
-    await this.#lookAtMemory();
+    const looks = new SaidOnce(this.#log, 'the memory of the host cannot be read; the broker goes by what it read last');
+    const lookAtMemory = () => looks.run(() => this.#lookAtMemory());
+    const memory = setInterval(lookAtMemory, MEMORY_POLL_MS);
+    await lookAtMemory();
     let failures = 0;
     while (!this.#stopping.signal.aborted) {
       const { amqp } = this.#config;
@@ -236,8 +240,11 @@ export class Broker {
     const session = this.#session;
     const relay = this.#relay;
     if (!session || !relay) return; // connecting, or waiting to: run() sees that it is to end
-    await Promise.race([this.#settleAll(session, relay, 'stopping'), delay(STOP_TIMEOUT_MS, undefined, { ref: false })]);
-    await session.close();
+    try {
+      await Promise.race([this.#settleAll(session, relay, 'stopping'), delay(STOP_TIMEOUT_MS, undefined, { ref: false })]);
+    } finally {
+      await session.close();
+    }
   }
 
   async #settleAll(session: AmqpSession, relay: Relay, why: string): Promise<void> {
@@ -316,7 +323,7 @@ export class Broker {
     this.#deliveries.set(ticket, { message, hops: job.hops, since: performance.now() });
     const ageMs = Math.max(0, Date.now() - (sentAt(message.properties) ?? Date.now()));
     const event = { kind: 'job', ticket, user: job.user, hops: job.hops, waited: job.waited, ageMs } as const;
-    if (this.#asksForGroups) void this.#withGroups(event);
+    if (this.#asksForGroups) this.#withGroups(event).catch(this.#failed('a job cannot be judged'));
     else this.#emit({ ...event, groups: undefined });
   }
 
@@ -330,6 +337,11 @@ export class Broker {
       this.#log.warn({ user: event.user, reason: why }, 'the groups of a user are not known');
       this.#settle({ kind: 'defer', ticket: event.ticket, user: event.user, delayMs: NO_ROOM_DELAY_MS, why });
     }
+  }
+
+  /** For work that nobody waits for: a failure of it is logged, and never ends the broker. */
+  #failed(what: string): (error: Error) => void {
+    return ({ message, stack }) => this.#log.error({ reason: message, stack }, what);
   }
 
   async #lookAtMemory(): Promise<void> {
@@ -357,14 +369,14 @@ export class Broker {
     switch (effect.kind) {
       case 'start':
         this.#log.info({ user: effect.user, profile: effect.profile, reason: effect.why }, 'starting an executor');
-        void this.#start(effect.user, effect.profile);
+        this.#start(effect.user, effect.profile).catch(this.#failed('an executor cannot be started'));
         return;
       case 'stop':
         this.#log.info({ user: effect.user, reason: effect.why }, 'ending an executor');
-        void this.#end(effect.user, StopMode.graceful);
+        this.#end(effect.user, StopMode.graceful).catch(this.#failed('an executor cannot be ended'));
         return;
       case 'kill':
-        void this.#end(effect.user, StopMode.kill);
+        this.#end(effect.user, StopMode.kill).catch(this.#failed('an executor cannot be ended'));
         return;
       case 'state':
         this.#logState(effect);
@@ -404,8 +416,8 @@ export class Broker {
       this.#emit({ kind: 'started', user, executor });
     } catch (error) {
       if (error instanceof KpxError) this.#emit({ kind: 'not started', user, code: error.code, detail: error.message });
-      else if (error instanceof HelperUnavailable) this.#emit({ kind: 'no helper', user, detail: error.message });
-      else throw error;
+      else this.#emit({ kind: 'no helper', user, detail: (error as Error).message });
+      if (!(error instanceof KpxError || error instanceof HelperUnavailable)) throw error;
     }
   }
 

@@ -180,8 +180,7 @@ export class HelperClient {
       pending.resolve(response);
       this.#turns.shift()?.();
     } catch (error) {
-      if (!(error instanceof ProtocolViolation)) throw error;
-      this.#connection?.close(`the helper does not speak the protocol: ${error.message}`);
+      this.#connection?.close(`the helper does not speak the protocol: ${(error as Error).message}`);
     }
   }
 

@@ -82,12 +82,13 @@ async function serve(file: string, config: Config): Promise<void> {
       manager.stopping();
       control?.close();
       monitor.close();
-      void broker.stop();
+      broker.stop().catch((error: Error) => log.error({ reason: error.message }, 'the broker could not end in order'));
     });
   }
   process.on('SIGHUP', () => {
-    void reloadInTurn().catch((error: Error) => {
-      if (!(error instanceof ConfigError)) throw error;
+    reloadInTurn().catch((error: Error) => {
+      if (!(error instanceof ConfigError))
+        log.error({ reason: error.message, stack: error.stack }, 'the configuration could not be read again');
     });
   });
   process.on('SIGUSR2', () => broker.drain(!broker.draining));

@@ -88,6 +88,9 @@ export interface Connected {
   readonly helper: boolean;
 }
 
+/** The last moment that a Date can name, in milliseconds since the epoch; the wire takes later ones. */
+const DATE_MS_MAX = 8_640_000_000_000_000;
+
 const NO_JOBS: JobCounts = { forwarded: 0, deferred: 0, parked: 0 };
 
 const stateOf = ({ ending, ready }: Executor): ExecutorState => (ending ? 'ending' : ready ? 'ready' : 'booting');
@@ -146,7 +149,7 @@ export function statusOf(
 function executorStatus(executor: Readonly<Executor>): ExecutorStatus {
   const { osUser, uid, pid, user, startedAt, rule, cpuShare } = executor;
   return {
-    ...{ os_user: osUser, uid, pid, user, state: stateOf(executor), since: new Date(startedAt).toISOString() },
+    ...{ os_user: osUser, uid, pid, user, state: stateOf(executor), since: new Date(Math.min(startedAt, DATE_MS_MAX)).toISOString() },
     ...{ profile: profileOf(rule), rule: rule?.label ?? 'none', cpu: cpuShare ?? null },
   };
 }

@@ -14,8 +14,16 @@ kpxctl()
     // commander has said its own already.
     if (!(error instanceof CommanderError)) process.stderr.write(`${error.message}\n`);
   })
-  // A Node that comes to its end by itself waits for its compiler's threads, which once in a while wait for it: github.com/nodejs/node/issues/54918.
-  .then(() => process.stdout.write('', () => process.exit()));
+  .then(end, (defect: Error) => {
+    process.exitCode = 1;
+    process.stderr.write(`${defect.stack}\n`);
+    end();
+  });
+
+/** A Node that comes to its end by itself waits for its compiler's threads, which once in a while wait for it: github.com/nodejs/node/issues/54918. */
+function end(): void {
+  process.stdout.write('', () => process.exit());
+}
 
 function exitCodeOf(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT.usage;

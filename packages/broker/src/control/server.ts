@@ -103,7 +103,7 @@ export class ControlServer {
 
   close(): void {
     closeHttpServer(this.#server);
-    void unlink(this.#path).catch(() => {}); // the directory may be gone already
+    unlink(this.#path).catch(() => {}); // the directory may be gone already
   }
 }
 

@@ -1,5 +1,8 @@
+import type { Logger } from 'pino';
 import type { HelperClient } from '../helper-client.js';
 import { HelperUnavailable } from '../helper-client.js';
+import { backoffMs } from '../policy/backoff.js';
+import { SaidOnce } from '../said-once.js';
 import { connectedUids } from './connections.js';
 import type { Event } from './events.js';
 import type { Machine } from './machine.js';
@@ -14,6 +17,8 @@ const LIST_EVERY_MS = 30_000;
 const WANTED_LIST_EVERY_MS = 2_000;
 /** The same however short idle_stop is, in milliseconds: each list is work for the helper and PID 1. */
 const LIST_EVERY_MS_MIN = 1_000;
+/** Wait before a list is asked for again after the helper answered with an error, in milliseconds. Doubles up to LIST_EVERY_MS. */
+const LIST_RETRY_MS = 1_000;
 
 /** Looks at the operating system for what becomes of executors, and tells the machine. */
 export class ExecutorWatch {
@@ -22,23 +27,35 @@ export class ExecutorWatch {
   readonly #ports: () => ReadonlySet<number>;
   readonly #emit: (event: Event) => void;
   readonly #now: () => number;
+  readonly #log: Logger;
   #timers: NodeJS.Timeout[] = [];
   #looking = false;
   #listing = false;
   #listedAt = 0;
+  /** Lists in a row that failed, and when the next one may be asked for. */
+  #listFailures = 0;
+  #listAgainAt = 0;
 
-  constructor(machine: Machine, helper: HelperClient, ports: () => ReadonlySet<number>, now: () => number, emit: (event: Event) => void) {
+  constructor(
+    machine: Machine,
+    helper: HelperClient,
+    ports: () => ReadonlySet<number>,
+    { now, emit, log }: { readonly now: () => number; readonly emit: (event: Event) => void; readonly log: Logger },
+  ) {
     this.#machine = machine;
     this.#helper = helper;
     this.#ports = ports;
     this.#now = now;
     this.#emit = emit;
+    this.#log = log;
   }
 
   start(): void {
+    const connections = new SaidOnce(this.#log, 'the connections of executors cannot be seen; the broker looks again');
+    const ended = new SaidOnce(this.#log, 'the processes of executors cannot be seen; the broker looks again');
     this.#timers = [
-      setInterval(() => void this.#lookForConnections(), CONNECTED_POLL_MS),
-      setInterval(() => this.#lookForEnded(), ALIVE_POLL_MS),
+      setInterval(() => connections.run(() => this.#lookForConnections()), CONNECTED_POLL_MS),
+      setInterval(() => ended.run(() => this.#lookForEnded()), ALIVE_POLL_MS),
     ];
   }
 
@@ -46,19 +63,29 @@ export class ExecutorWatch {
     for (const timer of this.#timers) clearInterval(timer);
   }
 
-  /** Asks the helper for all executors. An unreachable helper is no news: it is asked again when it is back. */
+  /**
+   * Asks the helper for all executors. Never rejects: an unreachable helper is asked again when it is back, one that answers with an error after a
+   * wait that grows.
+   */
   async list(): Promise<void> {
     if (this.#listing) return;
     this.#listing = true;
+    const askedAt = this.#now();
+    this.#listedAt = askedAt;
     try {
-      const askedAt = this.#now();
-      this.#listedAt = askedAt;
       this.#emit({ kind: 'listed', executors: await this.#helper.listExecutors(), askedAt });
+      this.#listFailures = 0;
     } catch (error) {
-      if (!(error instanceof HelperUnavailable)) throw error;
+      if (!(error instanceof HelperUnavailable)) this.#listFailed(error as Error);
     } finally {
       this.#listing = false;
     }
+  }
+
+  #listFailed({ message: reason }: Error): void {
+    const waitMs = backoffMs(this.#listFailures++, LIST_RETRY_MS, LIST_EVERY_MS, 1);
+    this.#listAgainAt = this.#now() + waitMs;
+    this.#log.warn({ reason, again_ms: waitMs }, 'the helper could not list the executors; it is asked again');
   }
 
   async #lookForConnections(): Promise<void> {
@@ -73,16 +100,10 @@ export class ExecutorWatch {
     }
   }
 
-  #lookForEnded(): void {
-    if (this.#now() - this.#listedAt >= this.#listEveryMs()) {
-      void this.list();
-      return;
-    }
-    for (const { pid } of this.#machine.running()) {
-      if (processExists(pid)) continue;
-      void this.list();
-      return;
-    }
+  async #lookForEnded(): Promise<void> {
+    if (this.#now() < this.#listAgainAt) return;
+    const isDue = this.#listFailures > 0 || this.#now() - this.#listedAt >= this.#listEveryMs();
+    if (isDue || [...this.#machine.running()].some(({ pid }) => !processExists(pid))) await this.list();
   }
 
   #listEveryMs(): number {

@@ -61,7 +61,8 @@ export type HostCheck = (host: string | undefined) => boolean;
 export function httpServer(routes: Routes, { connectionsMax, connectionMsMax }: Bounds, isOurs: HostCheck = () => true): Server {
   const bounds = new WeakMap<Socket, NodeJS.Timeout>();
   const server = createServer({ maxHeaderSize: HEADER_BYTES_MAX }, (request, response) => {
-    void answer(routes, isOurs, request, response, () => clearTimeout(bounds.get(request.socket)));
+    const unbound = () => clearTimeout(bounds.get(request.socket));
+    answer(routes, isOurs, request, response, unbound).catch(() => response.destroy()); // it has failed with half of the answer sent
   });
   server.maxConnections = connectionsMax;
   server.maxRequestsPerSocket = 1;

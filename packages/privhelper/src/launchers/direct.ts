@@ -84,7 +84,9 @@ export class DirectLauncher implements Launcher {
     const alive = this.#alive();
     const gone = Promise.all(alive.map(({ process }) => new Promise((resolve) => process.once('exit', resolve))));
     for (const child of alive) signalGroup(child, 'SIGTERM');
-    const force = setTimeout(() => this.#alive().forEach((child) => void signalGroup(child, 'SIGKILL')), STOP_GRACE_MS);
+    const force = setTimeout(() => {
+      for (const child of this.#alive()) signalGroup(child, 'SIGKILL');
+    }, STOP_GRACE_MS);
     await gone;
     clearTimeout(force);
   }
