@@ -1,4 +1,6 @@
+import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { HelperConnection } from '../fixtures/helper-connection.js';
 import type { HelperInstallation, Section } from '../fixtures/helper-installation.js';
@@ -15,8 +17,15 @@ interface Scene {
   person: RawAccount;
 }
 
+interface SceneOptions {
+  home?: string;
+  directories?: Section;
+  /** In place of cp, see {@link HelperInstallation.inPlaceOf}. */
+  cp?: (installation: HelperInstallation) => string;
+}
+
 /** A helper with a place for homes and a skeleton of its own, and an account whose home is `home` below that place. */
-async function scene({ home = 'person', directories = {} }: { home?: string; directories?: Section } = {}): Promise<Scene> {
+async function scene({ home = 'person', directories = {}, cp }: SceneOptions = {}): Promise<Scene> {
   const installation = installHelper();
   const homes = `${installation.srv}/homes`;
   const skeleton = `${installation.etc}/skel`;
@@ -25,7 +34,7 @@ async function scene({ home = 'person', directories = {} }: { home?: string; dir
   writeFileSync(`${skeleton}/.profile`, '# made from the skeleton\n', { mode: 0o644 });
   installation.writeHelperConfig({ directories: { home_parents: [homes, installation.etc], skeleton, ...directories } });
   const person = rawAccounts().account('person', { home: `${homes}/${home}` });
-  await installation.startHelper();
+  await installation.startHelper(cp && { wrap: installation.inPlaceOf('/usr/bin/cp', cp(installation)) });
   return { installation, homes, skeleton, person, connection: await HelperConnection.greeted(installation.socket) };
 }
 
@@ -99,6 +108,24 @@ describe('a home that does not exist', () => {
     expect(await connection.prepare('bad')).toEqual(refusal('DIRECTORY_UNSAFE', `${homes}/bad-department belongs to uid`));
     expect(await connection.prepare('missing')).toEqual(refusal('DIRECTORY_FAILED', `${homes}/missing-department does not exist`));
     expect(readdirSync(`${homes}/bad-department`)).toEqual([]);
+  });
+
+  it('and is that of two accounts at once is made for one of them; the other is refused', async () => {
+    const pipeOf = ({ etc }: HelperInstallation) => `${etc}/pipe`;
+    const { connection, homes, installation, person } = await scene({ cp: (each) => `read line <${pipeOf(each)}; exec $real "$@"` });
+    execFileSync('/usr/bin/mkfifo', ['--mode=666', pipeOf(installation)]);
+    const lodger = rawAccounts().account('lodger', { home: person.home });
+    const answers = Promise.all([connection.prepare('person'), connection.prepare('lodger')]);
+    const writer = await open(pipeOf(installation), 'w'); // as soon as the copy reads from it
+    await writer.write('go on\ngo on\n');
+    await writer.close();
+    const [ofPerson, ofLodger] = await answers;
+    // Whose look-up has come back sooner.
+    const [winner, answer, refused] = ofPerson.kind === 'userPrepared' ? [person, ofPerson, ofLodger] : [lodger, ofLodger, ofPerson];
+    expect(answer).toMatchObject({ body: { created: ['home', 'workspace', 'temp'] } });
+    expect(refused).toEqual(refusal('HOME_UNUSABLE', `exists and belongs to uid ${winner.uid}`));
+    expect(readdirSync(homes)).toEqual(['person']);
+    for (const path of [person.home, `${person.home}/.profile`]) expect(statSync(path)).toMatchObject({ uid: winner.uid, gid: winner.gid });
   });
 });
 

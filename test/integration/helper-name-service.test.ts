@@ -86,6 +86,16 @@ describe('an answer of the name service', () => {
   });
 });
 
+it('that gives an extra ACL entry to a group of another name is refused: another case, an alias', async () => {
+  const installation = installHelper({ config: { directories: { extra_acl: ['group:Reviewers:r-x'] } } });
+  const script = `if [ "$3" = Reviewers ]; then ${line('reviewers:x:54323:\\n')}; else exec $real "$@"; fi`;
+  await installation.startHelper({ wrap: installation.inPlaceOf('/usr/bin/getent', script) });
+  const connection = await HelperConnection.greeted(installation.socket);
+  const why = 'extra_acl: the name service calls "Reviewers" "reviewers"';
+  expect(await connection.prepare('alice')).toEqual(refusal('ACCOUNT_LOOKUP_FAILED', why));
+  expect(readdirSync(installation.workspaces)).toEqual([]);
+});
+
 it('says so when it cannot be asked at all', async () => {
   const { connection, installation } = await withAnswer('exit 0');
   chmodSync(`${installation.etc}/getent`, 0o644);

@@ -1,4 +1,4 @@
-import type { Answer, KnimeUser, OsUser, PacketConnection, Request, RequestBody, Verb } from '@kpx/protocol';
+import type { Answer, KnimeUser, PacketConnection, Request, RequestBody, Verb } from '@kpx/protocol';
 import { answerHello, answerPage, KpxError, REQUEST_DEADLINE_MS, ServingSession, SpawnOutcome, StopMode, templateOf } from '@kpx/protocol';
 import { type Account, judgeAccount, osUserOf } from './accounts.js';
 import type { Audit, AuditLine, Peer } from './audit.js';
@@ -61,17 +61,20 @@ async function judge(knimeUser: KnimeUser, { config, signal, facts }: Context): 
 async function prepare(account: Account, { config, signal, facts }: Context): Promise<Created[]> {
   const created: Created[] = [];
   facts.created = created;
-  await prepareDirectories(account, config.directories, created, signal);
+  await alone(account.home, () => prepareDirectories(account, config.directories, created, signal));
   return created;
 }
 
-/** One request at a time for one account: two never make the same directory or start the same executor. */
+/**
+ * One request at a time for one account, and within it for one home, which two accounts may share: two never make the same directory or start the
+ * same executor. An account has no slash and a home begins with one; the account always comes first, so that no two wait for each other.
+ */
 const lines = new Map<string, Promise<unknown>>();
 
-async function alone<T>(osUser: OsUser, work: () => Promise<T>): Promise<T> {
-  const mine = (lines.get(osUser) ?? Promise.resolve()).then(work, work);
-  lines.set(osUser, mine);
-  return await mine.finally(() => lines.get(osUser) === mine && lines.delete(osUser));
+async function alone<T>(key: string, work: () => Promise<T>): Promise<T> {
+  const mine = (lines.get(key) ?? Promise.resolve()).then(work, work);
+  lines.set(key, mine);
+  return await mine.finally(() => lines.get(key) === mine && lines.delete(key));
 }
 
 /** One broker's connection, with an audit line for everything that happens on it. */

@@ -35,9 +35,13 @@ export async function lookUpGroups(name: string, signal: AbortSignal): Promise<s
   return result.stdout.split('\0').filter((group) => group !== '');
 }
 
-/** `/usr/bin/getent passwd|group -- NAME` for the names in the configuration's extra ACL entries: their id, or undefined. */
+/**
+ * `/usr/bin/getent passwd|group -- NAME` for the names in the configuration's extra ACL entries: their id, or undefined. Throws
+ * ACCOUNT_LOOKUP_FAILED when the entry that comes back has another name: it may be another's.
+ */
 export async function lookUpId(database: 'passwd' | 'group', name: string, signal: AbortSignal): Promise<number | undefined> {
   const result = await runCommand('/usr/bin/getent', [database, '--', name], signal);
-  const id = /^[^:\n]+:[^:\n]*:(\d{1,10}):/.exec(result.stdout)?.[1];
+  const [, found = name, id] = /^([^:\n]+):[^:\n]*:(\d{1,10}):/.exec(result.stdout) ?? [];
+  if (found !== name) throw new KpxError('ACCOUNT_LOOKUP_FAILED', `extra_acl: the name service calls "${name}" "${found}": write it so`);
   return result.exitCode === 0 && id !== undefined && Number(id) <= ID_MAX ? Number(id) : undefined;
 }
