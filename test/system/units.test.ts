@@ -66,7 +66,7 @@ describe('systemd-analyze security', () => {
   it.each([
     ['kpx-privhelper@.service', 1.8],
     ['kpx-broker.service', 1.2],
-    ['kpx-executor@.service', 4],
+    ['kpx-executor@.service', 2],
   ])('gives %s an exposure of at most %d', async (unit, max) => {
     await installPackage();
     const { stdout } = await machine.run(['/usr/bin/systemd-analyze', 'security', '--no-pager', '--offline=yes', unit]);
