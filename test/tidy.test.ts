@@ -109,9 +109,14 @@ describe('code that must not be there', () => {
     expect(found).toEqual([]);
   });
 
-  it('in the helper, processes started anywhere but where docs/audit.md says', () => {
-    const starting = code.filter((file) => file.startsWith('packages/privhelper/') && read(file).includes('node:child_process'));
-    expect(starting).toEqual(['packages/privhelper/src/launchers/direct.ts', 'packages/privhelper/src/system/command.ts']);
+  it('processes started anywhere but in three places, which give each a session of its own', () => {
+    const starting = code.filter((file) => read(file).includes('node:child_process'));
+    expect(starting).toEqual([
+      'packages/broker/src/command.ts',
+      'packages/privhelper/src/launchers/direct.ts',
+      'packages/privhelper/src/system/command.ts',
+    ]);
+    for (const file of starting) expect(read(file)).toMatch(/\bdetached: true\b/);
   });
 });
 

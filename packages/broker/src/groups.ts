@@ -1,8 +1,5 @@
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
 import type { KnimeUser } from '@kpx/protocol';
-
-const run = promisify(execFile);
+import { runCommand } from './command.js';
 
 /** For how long an answer of the name service is used again, in milliseconds. */
 const FRESH_MS = 300_000;
@@ -11,7 +8,6 @@ const UNKNOWN_FRESH_MS = 5_000;
 /** Answers kept; beyond, the oldest go. */
 const ANSWERS_MAX = 10_000;
 const LOOK_UP_TIMEOUT_MS = 5_000;
-const OUTPUT_BYTES_MAX = 64 * 1024;
 
 const NONE: readonly string[] = [];
 
@@ -51,12 +47,8 @@ export class Groups {
 }
 
 async function lookUp(name: string): Promise<readonly string[]> {
-  const options = { timeout: LOOK_UP_TIMEOUT_MS, maxBuffer: OUTPUT_BYTES_MAX, env: { LC_ALL: 'C' }, cwd: '/' };
-  try {
-    const { stdout } = await run('/usr/bin/id', ['-G', '-n', '-z', '--', name], options);
-    return stdout.split('\0').filter((group) => group !== '');
-  } catch (error) {
-    if (/no such user/.test((error as { stderr?: string }).stderr ?? '')) return NONE;
-    throw new Error(`the groups of "${name}" could not be looked up`, { cause: error });
-  }
+  const { exitCode, stdout, stderr } = await runCommand('/usr/bin/id', ['-G', '-n', '-z', '--', name], LOOK_UP_TIMEOUT_MS);
+  if (exitCode === 0) return stdout.split('\0').filter((group) => group !== '');
+  if (/no such user/.test(stderr)) return NONE;
+  throw new Error(`the groups of "${name}" could not be looked up`, { cause: stderr });
 }

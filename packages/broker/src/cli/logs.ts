@@ -1,9 +1,8 @@
-import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { constants } from 'node:fs';
 import { access, readFile } from 'node:fs/promises';
-import { promisify } from 'node:util';
 import { type Command, InvalidArgumentError } from 'commander';
+import { runCommand, startCommand } from '../command.js';
 import { readControlSocket } from '../config.js';
 import { askBroker, BrokerRefused, BrokerUnreachable } from '../control/client.js';
 import { CommandError, EXIT } from '../exit.js';
@@ -101,12 +100,10 @@ async function accountOf(user: string, config: string): Promise<Account | undefi
 
 async function accountNamed(user: string): Promise<Account> {
   const os_user = user.toLowerCase();
-  const options = { timeout: LOOK_UP_TIMEOUT_MS, env: { LC_ALL: 'C' }, cwd: '/' };
-  const { stdout } = await promisify(execFile)(ID, ['-u', '--', os_user], options).catch(() => {
-    const why = `No executor of "${user}" is known, and there is no account "${os_user}".`;
-    throw new CommandError(EXIT.noInput, `${why} What kpx itself says of this user: kpxctl logs --kpx ${user}`);
-  });
-  return { os_user, uid: Number(stdout) };
+  const { exitCode, stdout } = await runCommand(ID, ['-u', '--', os_user], LOOK_UP_TIMEOUT_MS);
+  if (exitCode === 0) return { os_user, uid: Number(stdout) };
+  const why = `No executor of "${user}" is known, and there is no account "${os_user}".`;
+  throw new CommandError(EXIT.noInput, `${why} What kpx itself says of this user: kpxctl logs --kpx ${user}`);
 }
 
 /** journalctl takes a journal that it may not read for an empty one, and says so among other things. */
@@ -124,15 +121,19 @@ async function checkJournal(): Promise<void> {
   throw new CommandError(EXIT.noPermission, 'The journal may not be read: run this as root, or as a member of the group systemd-journal.');
 }
 
-/** Resolves with its exit code, 0 also where a signal has ended it, such as that of Ctrl-C. */
+/** Times in the zone of whoever asks; letters beyond ASCII as they are. */
+const environment = () => ({ LC_ALL: 'C.UTF-8', ...(process.env.TZ !== undefined && { TZ: process.env.TZ }) });
+
+/** Resolves with its exit code, 0 also where a signal has ended it. Ctrl-C reaches this process alone, which passes it on. */
 async function journalctl(args: readonly string[]): Promise<number> {
-  const child = spawn(JOURNALCTL, args, { stdio: ['ignore', 'inherit', 'inherit'] });
-  const left = () => {};
-  const ended = () => child.kill('SIGTERM');
-  process.on('SIGINT', left).on('SIGTERM', ended);
-  const [code, signal] = await once(child, 'exit').catch((error: NodeJS.ErrnoException) => {
+  const child = startCommand(JOURNALCTL, args, environment());
+  child.stdout.pipe(process.stdout, { end: false });
+  child.stderr.pipe(process.stderr, { end: false });
+  const end = () => void child.kill('SIGTERM');
+  process.on('SIGINT', end).on('SIGTERM', end).on('SIGHUP', end);
+  const [code, signal] = await once(child, 'close').catch((error: NodeJS.ErrnoException) => {
     throw new CommandError(EXIT.unavailable, `${JOURNALCTL} cannot be run (${error.code}): the logs are where this system keeps them.`);
   });
-  process.off('SIGINT', left).off('SIGTERM', ended);
+  process.off('SIGINT', end).off('SIGTERM', end).off('SIGHUP', end);
   return signal === null ? code : 0;
 }

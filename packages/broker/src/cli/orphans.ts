@@ -7,6 +7,7 @@ import type { Command } from 'commander';
 import { CommandError, EXIT } from '../exit.js';
 import { printable } from '../format.js';
 import { HELPER_CONFIG_FILE } from './doctor/command.js';
+import { endCommandsWithThis } from './interrupt.js';
 import { lookAtNameService } from './name-service.js';
 import { bold, warning } from './style.js';
 
@@ -62,6 +63,7 @@ interface Orphan {
 }
 
 async function orphans({ size = false, helperConfig, json = false }: Options): Promise<void> {
+  endCommandsWithThis();
   if (process.getuid?.() !== 0)
     throw new CommandError(EXIT.noPermission, 'kpxctl orphans has to be run as root: nobody else may read where the directories are.');
   const { workspace_parent, temp_parent } = (await readConfig(helperConfig)).directories;

@@ -1,9 +1,8 @@
-import { execFile } from 'node:child_process';
 import { chmod, stat, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { promisify } from 'node:util';
 import { ConfigError, type KnimeUser, knimeUserSchema, StopMode } from '@kpx/protocol';
 import * as z from 'zod';
+import { runCommand } from '../command.js';
 import type { DeadLetterService } from '../dead-letters/serve.js';
 import { STATUS_OF } from '../dead-letters/through-broker.js';
 import type { Way } from '../dead-letters/work.js';
@@ -113,8 +112,7 @@ export class ControlServer {
  */
 async function admitAdmins(path: string): Promise<void> {
   const { gid } = await stat(path);
-  const options = { timeout: GETENT_TIMEOUT_MS, env: { LC_ALL: 'C' }, cwd: '/' };
-  const group = await promisify(execFile)('/usr/bin/getent', ['group', '--', ADMIN_GROUP], options).catch(() => undefined);
+  const group = await runCommand('/usr/bin/getent', ['group', '--', ADMIN_GROUP], GETENT_TIMEOUT_MS).catch(() => undefined);
   if (group?.stdout.split(':')[2] === String(gid)) await chmod(path, ADMIN_SOCKET_MODE);
 }
 

@@ -5,27 +5,22 @@ import { maskedStdio } from './descriptors.js';
 /** Longest output kept of one stream of an external command, in bytes; a command that says more is ended. */
 const OUTPUT_BYTES_MAX = 64 * 1024;
 
-/** The whole environment of every external command: messages in English, nothing of our own environment. */
-const COMMAND_ENVIRONMENT = { PATH: '/usr/bin:/usr/sbin:/bin:/sbin', LC_ALL: 'C' };
+/** How each command is started: messages in English and nothing of our own environment; a session of its own, so that it has no terminal. */
+const PROCESS = { env: { PATH: '/usr/bin:/usr/sbin:/bin:/sbin', LC_ALL: 'C' }, cwd: '/', detached: true, killSignal: 'SIGKILL' } as const;
 
 /** An exit code of -1: a signal ended it. `stderr` is without white space at its ends. */
 type CommandResult = Readonly<{ exitCode: number; stdout: string; stderr: string }>;
 
 /**
  * Runs one external command to its end: absolute path, argument vector, no shell, an environment from scratch, no input, no other
- * descriptor of ours, killed when `signal` aborts. `fds` are open directories that the command sees as 3, 4, …: it works on what was
- * judged, whatever becomes of the name. The only place that starts a process, beside the direct launcher. Throws DEADLINE_EXCEEDED or
- * INTERNAL; an exit code is the caller's to judge.
+ * descriptor of ours, a session of its own without a terminal, killed when `signal` aborts. `fds` are open directories that the command sees
+ * as 3, 4, …: it works on what was judged, whatever becomes of the name. The only place that starts a process, beside the direct launcher.
+ * Throws DEADLINE_EXCEEDED or INTERNAL; an exit code is the caller's to judge.
  */
 export async function runCommand(binary: `/${string}`, args: readonly string[], signal: AbortSignal, fds: readonly number[] = []) {
   return await new Promise<CommandResult>((resolve, reject) => {
-    const child = spawn(binary, args, {
-      env: COMMAND_ENVIRONMENT,
-      cwd: '/',
-      stdio: maskedStdio(['ignore', 'pipe', 'pipe', ...fds]),
-      signal,
-      killSignal: 'SIGKILL',
-    });
+    const stdio = maskedStdio(['ignore', 'pipe', 'pipe', ...fds]);
+    const child = spawn(binary, args, { ...PROCESS, stdio, signal });
     const output = { stdout: '', stderr: '' };
     for (const stream of ['stdout', 'stderr'] as const) {
       child[stream]?.setEncoding('utf8').on('data', (text: string) => {

@@ -5,6 +5,7 @@ import { KpxError, type OsUser } from '@kpx/protocol';
 import { lookAtNameService } from '../name-service.js';
 import { type Check, ok, Unseen, warn } from './check.js';
 import { chain } from './file-system.js';
+import { identityOf, whyNotExecutable } from './may-execute.js';
 import { BROKER_ACCOUNT, type Scene } from './scene.js';
 import { programOf, showUnit } from './systemd.js';
 
@@ -90,19 +91,26 @@ const existing = (scene: Scene): Check => ({
   },
 });
 
-/** `/usr/bin/setpriv … -- /usr/bin/test -x PROGRAM`: asked of the kernel, as the account with its groups. */
 const mayRun = (scene: Scene): Check => ({
   name: 'user may run the executor',
   mend: 'The program and all directories above it must be readable and executable for the account: runuser -u NAME -- PROGRAM -version.',
   look: async (signal) => {
-    const { uid, gid, osUser } = await judged(scene).catch(orUnseen);
+    const account = await judged(scene).catch(orUnseen);
+    const { osUser, uid } = account;
     const program = await programFor(scene, osUser, signal);
-    const drop = ['--reuid', `${uid}`, '--regid', `${gid}`, '--init-groups', '--no-new-privs', '--inh-caps=-all'];
-    const { exitCode, stderr } = await runCommand('/usr/bin/setpriv', [...drop, '--', '/usr/bin/test', '-x', program], signal);
-    if (exitCode !== 0) throw new Error(`${osUser} may not execute ${program}${stderr === '' ? '' : ` (${stderr})`}`);
+    const denied = await whyNotExecutable(program, await identityOf(osUser, uid, signal), signal);
+    const why = denied === 'elsewhere' ? await tried(program, account, signal) : denied;
+    if (why !== undefined) throw new Error(`${osUser} may not execute ${program}: ${why}`);
     return ok(`${osUser} may execute ${program}`);
   },
 });
+
+/** `/usr/bin/setpriv … -- /usr/bin/test -x PROGRAM`: only the server of a network file system knows, and it answers the account alone. */
+async function tried(program: string, { uid, gid }: Account, signal: AbortSignal): Promise<string | undefined> {
+  const drop = ['--reuid', `${uid}`, '--regid', `${gid}`, '--init-groups', '--no-new-privs', '--inh-caps=-all'];
+  const { exitCode, stderr } = await runCommand('/usr/bin/setpriv', [...drop, '--', '/usr/bin/test', '-x', program], signal);
+  return exitCode === 0 ? undefined : stderr || 'its file server denies it';
+}
 
 async function programFor({ helper }: Scene, osUser: OsUser, signal: AbortSignal): Promise<string> {
   const { executor } = await helper();

@@ -9,6 +9,7 @@ import { EXIT } from '../../exit.js';
 import { printable } from '../../format.js';
 import { leaveRoot } from '../../leave-root.js';
 import { knimeUser } from '../explain.js';
+import { endCommandsWithThis } from '../interrupt.js';
 import { bold, failure, success, warning } from '../style.js';
 import { accountChecks } from './accounts.js';
 import { type Answered, brokerAnswer, brokerChecks } from './broker.js';
@@ -53,6 +54,7 @@ export function addDoctor(program: Command): void {
 }
 
 async function doctor({ user, config, helperConfig, passwordFile, json = false }: Options): Promise<void> {
+  endCommandsWithThis();
   const findings = await look({ user, passwordFile, brokerFile: config, helperFile: helperConfig });
   const failed = findings.some(({ result }) => result === 'fail');
   const said = json ? JSON.stringify({ result: failed ? 'fail' : 'ok', checks: findings }) : forPeople(findings);

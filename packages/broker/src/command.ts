@@ -1,0 +1,41 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+
+/** Longest output kept of one stream of a command, in bytes; a command that says more is ended. */
+const OUTPUT_BYTES_MAX = 64 * 1024;
+
+/** The whole environment of a command: messages in English, nothing of our own environment. */
+const ENVIRONMENT: Readonly<Record<string, string>> = { PATH: '/usr/bin:/usr/sbin:/bin:/sbin', LC_ALL: 'C' };
+
+/** `stderr` is whole; `exitCode` is -1 where a signal ended the command, also for want of time. */
+export type CommandResult = Readonly<{ exitCode: number; stdout: string; stderr: string }>;
+
+/**
+ * Starts an external command: absolute path, argument vector, no shell, no input, and a session of its own, so that it has no terminal. The only
+ * place of the broker and of kpxctl that does; kpxctl's looks that go by the helper's judgement use the helper's own. `environment` is added.
+ */
+export const startCommand = (binary: `/${string}`, args: readonly string[], environment: Readonly<Record<string, string>> = {}) =>
+  spawn(binary, args, { env: { ...ENVIRONMENT, ...environment }, cwd: '/', stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+
+/** Runs a command to its end, `timeoutMs` at most. Rejects when it cannot be started. */
+export async function runCommand(binary: `/${string}`, args: readonly string[], timeoutMs: number): Promise<CommandResult> {
+  const child = startCommand(binary, args);
+  const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
+  const [stdout, stderr] = [collected(child, 'stdout'), collected(child, 'stderr')];
+  try {
+    return await new Promise((resolve, reject) => {
+      child.once('error', reject);
+      child.once('close', (exitCode) => resolve({ exitCode: exitCode ?? -1, stdout: stdout(), stderr: stderr() }));
+    });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function collected(child: ChildProcess, stream: 'stdout' | 'stderr'): () => string {
+  let text = '';
+  child[stream]?.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk;
+    if (text.length > OUTPUT_BYTES_MAX) child.kill('SIGKILL');
+  });
+  return () => text;
+}
