@@ -425,7 +425,7 @@ describe('what cannot be done is said in a line or two, with an exit code', () =
     writeFileSync(`${kpx.etc}/elsewhere.toml`, elsewhere);
     expect(await run(kpx, 'list', '--config', `${kpx.etc}/elsewhere.toml`)).toMatchObject({
       code: 77,
-      stderr: expect.stringContaining('no such virtual host'),
+      stderr: expect.stringContaining('NOT_ALLOWED - vhost no-such-vhost not found'),
     });
   });
 

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type KnimeUser, KpxError, type ProfileName, StopMode } from '@kpx/protocol';
 import type { ConsumeMessage } from 'amqplib';
 import type { Logger } from 'pino';
+import { withAdvice } from './amqp/advice.js';
 import { type Outcome, Relay } from './amqp/relay.js';
 import { AmqpSession } from './amqp/session.js';
 import { type Config, policyOf } from './config.js';
@@ -308,7 +309,7 @@ export class Broker {
     this.#deliveries.clear();
     this.#emit({ kind: 'channel lost' });
     await session.close();
-    if (!this.#leaves(amqp)) this.#log.warn({ server, reason: why }, 'lost RabbitMQ');
+    if (!this.#leaves(amqp)) this.#log.warn({ server, reason: withAdvice(why, url) }, 'lost RabbitMQ');
     return true;
   }
 

@@ -1,10 +1,15 @@
 import { readFile } from 'node:fs/promises';
+import { connect as connectByTcp } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { connect as connectByTls } from 'node:tls';
 import { type ChannelModel, connect as connectByAmqplib } from 'amqplib';
 import { type Config, readPassword } from '../config.js';
+import { answerInTime } from './deadline.js';
+import { sentenceOfRefusal } from './refusal.js';
 
-/** How long one attempt to connect may take, in milliseconds. */
+/** How long RabbitMQ may be silent while a connection is opened, in milliseconds; and how long opening it may take in all. */
 const CONNECT_TIMEOUT_MS = 10_000;
+const OPEN_TIMEOUT_MS = 20_000;
 /** Heartbeat asked of the server, in seconds: a silent peer is noticed after two or three of them, 30 to 45 s; sooner if the server asks for less. */
 const HEARTBEAT_S = 15;
 /** Frame size asked of the server, in bytes; bodies come in as many frames as they need. */
@@ -31,9 +36,29 @@ export async function connect(url: string, config: Config['amqp'], host: string,
     ...(ca ? { ca } : {}),
     clientProperties: { connection_name: `kpx-broker on ${host}` },
   };
-  return await connectByAmqplib(target, socket).catch((error: NodeJS.ErrnoException) => {
-    throw new Error(explain(error, target, config), { cause: error });
-  });
+  const opening = connectByAmqplib(target, socket);
+  try {
+    return await answerInTime(opening, 'connection.open', OPEN_TIMEOUT_MS);
+  } catch (error) {
+    opening.then(
+      (connection) => destroy(connection, 'opened too late'),
+      () => {}, // it is what is thrown below
+    );
+    const sentence = isRefusedWithoutWord(error) ? await askForSentence(target, ca) : undefined;
+    const why = sentence === undefined ? explain(error as Error, target, config) : `RabbitMQ refuses the connection: ${sentence}`;
+    throw new Error(why, { cause: error });
+  }
+}
+
+const isRefusedWithoutWord = (error: unknown) => error instanceof Error && error.message.startsWith('Expected ConnectionOpenOk');
+
+type Target = Readonly<Record<'protocol' | 'hostname' | 'username' | 'password' | 'vhost', string>> & { readonly port: number };
+
+async function askForSentence(target: Target, ca: Buffer[] | undefined): Promise<string | undefined> {
+  const { protocol, hostname: host, port, username, password, vhost } = target;
+  const socket = protocol === 'amqps' ? connectByTls({ host, port, ...(ca ? { ca } : {}) }) : connectByTcp({ host, port });
+  const response = Buffer.from(`\0${username}\0${password}`);
+  return await sentenceOfRefusal(socket, { mechanism: 'PLAIN', response }, decodeURIComponent(vhost) || '/');
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { ChannelModel, ConfirmChannel, ConsumeMessage } from 'amqplib';
 import type { Config } from '../config.js';
+import { withAdvice } from './advice.js';
 import { connect, destroy } from './connect.js';
 import { answerInTime } from './deadline.js';
 import { checkKnimeTopology, declareOwnQueues } from './topology.js';
@@ -12,6 +13,8 @@ export interface SessionHandlers {
   /** RabbitMQ has stopped (or resumed) taking messages from us: an alarm. */
   blocked(reason: string | undefined): void;
 }
+
+type Others = [config: Config['amqp'], host: string, handlers: SessionHandlers, signal: AbortSignal];
 
 /** A connection with one confirm channel that consumes and publishes: they live and die together, and with them all deliveries. */
 export class AmqpSession {
@@ -29,16 +32,18 @@ export class AmqpSession {
   }
 
   /**
-   * Connects, checks what must be there, declares what is ours. Consuming begins with {@link consume}. Throws an Error without secrets, also
-   * when `signal` asks it to give up once it is connected.
+   * Connects, checks what must be there, declares what is ours. Consuming begins with {@link consume}. Throws an Error without secrets and with
+   * advice, also when `signal` asks it to give up once it is connected.
    */
-  static async open(
-    url: string,
-    config: Config['amqp'],
-    host: string,
-    handlers: SessionHandlers,
-    signal: AbortSignal,
-  ): Promise<AmqpSession> {
+  static async open(url: string, ...others: Others): Promise<AmqpSession> {
+    try {
+      return await AmqpSession.#open(url, ...others);
+    } catch (error) {
+      throw new Error(withAdvice((error as Error).message, url), { cause: error });
+    }
+  }
+
+  static async #open(url: string, ...[config, host, handlers, signal]: Others): Promise<AmqpSession> {
     const connection = await connect(url, config, host);
     let end: (why: string) => void = () => {};
     const ended = new Promise<string>((resolve) => {

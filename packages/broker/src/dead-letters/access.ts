@@ -105,20 +105,15 @@ async function connectToAny(amqp: Config['amqp'], blocked: (reason: string | und
       const giveUp = AbortSignal.timeout(OPEN_TIMEOUT_MS);
       return await AmqpSession.open(url, amqp, `${hostname()}, dead-letters`, { delivery: () => {}, blocked }, giveUp);
     } catch (error) {
-      failures.push(`${new URL(url).host}: ${explain((error as Error).message)}`);
+      failures.push(`${new URL(url).host}: ${(error as Error).message}`);
     }
   }
   throw refusal(failures, amqp);
 }
 
-/** amqplib does not pass on why RabbitMQ refuses a virtual host (connection.close in place of open-ok). */
-function explain(message: string): string {
-  return message.startsWith('Expected ConnectionOpenOk') ? 'ACCESS_REFUSED - no such virtual host, or not for this user' : message;
-}
-
 function refusal(failures: readonly string[], { password_file }: Config['amqp']): CommandError {
   const what = `RabbitMQ cannot be used: ${failures.join('; ')}`;
-  if (failures.some((failure) => /ACCESS[_-]REFUSED/.test(failure))) {
+  if (failures.some((failure) => /ACCESS[_-]REFUSED|NOT_ALLOWED/.test(failure))) {
     const password = password_file === '' ? 'the credential amqp-password' : password_file;
     return new CommandError(EXIT.noPermission, `${what}\nCheck the user and virtual host in amqp.urls, its permissions, and ${password}.`);
   }

@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import type { ChannelModel } from 'amqplib';
+import { adviceOn } from '../../amqp/advice.js';
 import { connect, destroy } from '../../amqp/connect.js';
 import { type Answered, answerOnceConnected } from './broker.js';
 import { type Check, fail, ok, once, Unseen, warn } from './check.js';
@@ -81,17 +82,12 @@ const reach = (url: string, amqp: Amqp, connection: () => Promise<ChannelModel>)
 
 /** By what Node, TLS and RabbitMQ say. */
 function mendOf(message: string, url: string, { password_file }: Amqp): string {
-  const { username, pathname, hostname: name } = new URL(url);
+  const { username, hostname: name } = new URL(url);
   const user = decodeURIComponent(username);
-  const vhost = decodeURIComponent(pathname.slice(1)) || '/';
   const mends: [RegExp, string][] = [
     [
       /ACCESS.REFUSED/,
       `On the RabbitMQ machine: rabbitmqctl list_users has "${user}"? If so, rabbitmqctl change_password ${user}, and the same into ${password_file || '/etc/kpx/amqp-password'}; then systemctl restart kpx-broker.`,
-    ],
-    [
-      /ConnectionOpenOk/,
-      `There is no virtual host "${vhost}", or "${user}" may not use it. On the RabbitMQ machine: rabbitmqctl list_vhosts, and rabbitmqctl set_permissions -p ${vhost} ${user} … (install.md, "RabbitMQ's users").`,
     ],
     [
       /certificate|CERT_|ca_file/,
@@ -107,6 +103,7 @@ function mendOf(message: string, url: string, { password_file }: Amqp): string {
   const [, mend] = mends.find(([pattern]) => pattern.test(message)) ?? [];
   return (
     mend ??
+    adviceOn(message, url)?.replace(/^./, (letter) => letter.toUpperCase()) ??
     `See that RabbitMQ runs and listens there, that host and port in amqp.urls are right, and that no firewall is between: nc -vz ${name} PORT.`
   );
 }
@@ -134,11 +131,8 @@ const executorsLogin = (amqp: Amqp, { executorUrl }: Secrets, opened: Set<Channe
           `the login of the RabbitMQ user "${url.username}" was refused`,
           'Executors start, and get no jobs: mend user and password in executor.msgq_file (/etc/kpx/executor-msgq), percent-encoded where they mean something in a URL.',
         );
-      if (/ConnectionOpenOk/.test(message))
-        return fail(
-          `"${url.username}" may not use the virtual host "${url.pathname.slice(1)}"`,
-          'Mend the virtual host in executor.msgq_file, or rabbitmqctl set_permissions.',
-        );
+      const advice = adviceOn(message, url.href);
+      if (advice !== undefined) return fail(message, `Executors start, and get no jobs: fix executor.msgq_file, or ${advice}.`);
       throw new Unseen(`there is no connection to ${url.host}: ${message}`);
     }
     return ok(`"${url.username}" is let in, and may read the queue`);
