@@ -77,6 +77,36 @@ describe('kpxctl explain', () => {
     expect(await explain(kpx, 'mallory')).toMatchObject({ decision: 'park', why: `${parked.reason}: ${parked.detail}` });
   });
 
+  it('says that a job stays in RabbitMQ while there is no connection: since when, why, and when it is tried again', async () => {
+    const kpx = await startKpx({ standIn: { BOOT_MS: '50' } });
+    await publish(kpx, jobOf('alice', 'a1'));
+    await jobsDone(kpx, 'alice', 1);
+    expect(await explain(kpx, 'alice')).toMatchObject({ decision: 'forward' });
+    const { server, vhost } = kpx.vhost;
+    await server.api('DELETE', `permissions/${vhost}/${server.users.broker.name}`);
+    await kpx.vhost.closeConnections('broker');
+    await kpx.brokerLog.line({ msg: 'RabbitMQ cannot be used; trying again' });
+    const says = /^no connection to RabbitMQ since \d{4}-\S+Z \(.*access to vhost .* refused .*\), (next try at \d{4}-\S+Z|trying now)$/;
+    for (const user of ['alice', 'bob'])
+      expect(await explain(kpx, user)).toMatchObject({ decision: 'stay', why: expect.stringMatching(says) });
+    const { stdout } = await runKpxctl(['status', '--json', '--config', kpx.brokerConfigFile]);
+    const { doing, rabbitmq } = JSON.parse(stdout);
+    expect(rabbitmq).toMatchObject({
+      connected: false,
+      since: expect.stringMatching(/Z$/),
+      reason: expect.stringContaining('access to vhost'),
+    });
+    expect(doing).toContain(`no connection to RabbitMQ since ${rabbitmq.since}`);
+  });
+
+  it('says that a job is held while there is no helper to start an executor', async () => {
+    const kpx = await startKpx();
+    await kpx.endHelper();
+    await kpx.brokerLog.line({ msg: 'lost the helper' });
+    const says = /^no connection to kpx-privhelper since \d{4}-\S+Z \(.*\), /;
+    expect(await explain(kpx, 'alice')).toMatchObject({ decision: 'hold', why: expect.stringMatching(says) });
+  });
+
   it('ends with 69 where no broker answers, saying why', async () => {
     const kpx = await installKpx();
     const told = async () => await runKpxctl(['explain', 'alice', '--config', kpx.brokerConfigFile]);

@@ -86,7 +86,13 @@ describe('a job stays queued', () => {
     await kpx.startBroker({ wait: false });
     expectWords((await kpx.brokerLog.line({ msg: 'RabbitMQ cannot be used; trying again' })).reason, 'connect ECONNREFUSED');
     await kpx.brokerLog.line({ msg: 'connected to the helper' });
-    expectWholeLine(await status(kpx), 'no connection to RabbitMQ; executors:');
+    // Between two attempts, not during one.
+    const waiting = await eventually('it waits', async () => {
+      const seen = await status(kpx);
+      return seen.includes('next try at') && seen;
+    });
+    expectWholeLine(waiting, 'no connection to RabbitMQ since');
+    expectWords(await explained(kpx, 'alice'), 'stays in RabbitMQ, until this broker is connected');
   });
 });
 

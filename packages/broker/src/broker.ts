@@ -11,7 +11,7 @@ import { type Config, policyOf } from './config.js';
 import { Decisions } from './decisions.js';
 import { rabbitmqPorts } from './executors/connections.js';
 import type { Effect, Event, Ticket } from './executors/events.js';
-import type { Explanation } from './executors/explanation.js';
+import { type Explanation, meanwhile } from './executors/explanation.js';
 import { Machine } from './executors/machine.js';
 import { availableMemory } from './executors/memory.js';
 import { ExecutorWatch } from './executors/watch.js';
@@ -19,13 +19,14 @@ import { Groups } from './groups.js';
 import { HelperClient, HelperUnavailable } from './helper-client.js';
 import { Histories } from './histories.js';
 import { decodeJob, sentAt } from './jobs.js';
+import { absence, Link } from './link.js';
 import { Metrics } from './metrics/metrics.js';
 import { type Snapshot, snapshotOf } from './page/snapshot.js';
 import { backoffMs } from './policy/backoff.js';
 import { NO_ROOM_DELAY_MS } from './policy/policy.js';
 import { rulesAskForGroups } from './policy/rules.js';
 import { SaidOnce } from './said-once.js';
-import { type Connected, type Status, standingOf, statusOf, type UserDetail, userDetailOf } from './status.js';
+import { type Links, type Status, standingOf, statusOf, type UserDetail, userDetailOf } from './status.js';
 
 const RECONNECT_INITIAL_MS = 500;
 const RECONNECT_MAX_MS = 10_000;
@@ -47,7 +48,7 @@ export class Broker {
   #config: Config;
   readonly #log: Logger;
   readonly #machine: Machine;
-  readonly metrics = new Metrics(() => standingOf(this.#machine, this.#config, this.#connected));
+  readonly metrics = new Metrics(() => standingOf(this.#machine, this.#config, this.#links));
   readonly #decisions = new Decisions();
   readonly #histories = new Histories();
   readonly #jobs: Record<Outcome, number> = { forwarded: 0, deferred: 0, parked: 0, returned: 0 };
@@ -59,6 +60,7 @@ export class Broker {
   readonly #stopping = new AbortController();
   /** Aborted, and replaced, when another configuration is in force. */
   #replacing = new AbortController();
+  readonly #rabbitmq = new Link();
   #session: AmqpSession | undefined;
   #hadSession = false;
   #relay: Relay | undefined;
@@ -89,13 +91,13 @@ export class Broker {
     });
   }
 
-  get #connected(): Connected {
-    return { rabbitmq: this.#relay !== undefined, helper: this.#helper.connected };
+  get #links(): Links {
+    return { rabbitmq: this.#rabbitmq.status, helper: this.#helper.link };
   }
 
   status(): Status {
     const past = { histories: this.#histories, decisions: this.#decisions.last, jobs: { ...this.#jobs } };
-    return statusOf(this.#machine, this.#config, this.#connected, this.doing(), past);
+    return statusOf(this.#machine, this.#config, this.#links, this.doing(), past);
   }
 
   /** For the status page. */
@@ -104,7 +106,7 @@ export class Broker {
     return snapshotOf({
       machine: this.#machine,
       config: this.#config,
-      connected: this.#connected,
+      links: this.#links,
       metrics,
       decisions: this.#decisions.last,
     });
@@ -113,8 +115,9 @@ export class Broker {
   /** One line for people: what is going on. */
   doing(): string {
     const { executors, starting, held } = this.#machine.counts;
-    const queue = this.#relay ? `consuming "${this.#config.amqp.queue}"` : 'no connection to RabbitMQ';
-    const helper = this.#helper.connected ? '' : ', no connection to kpx-privhelper';
+    const links = this.#links;
+    const queue = links.rabbitmq.connected ? `consuming "${this.#config.amqp.queue}"` : absence('RabbitMQ', links.rabbitmq);
+    const helper = links.helper.connected ? '' : `, ${absence('kpx-privhelper', links.helper)}`;
     const draining = this.#machine.draining ? ', draining' : '';
     return `${queue}${helper}${draining}; executors: ${executors}, of which starting: ${starting}; jobs held: ${held}`;
   }
@@ -197,7 +200,8 @@ export class Broker {
 
   /** What a job of this user would meet now. Groups that are not given are looked up where a rule asks for them. */
   async explain(user: KnimeUser, groups: readonly string[] | undefined): Promise<Explanation> {
-    return this.#machine.explain(user, groups ?? (this.#asksForGroups ? await this.#groups.of(user) : []));
+    const known = groups ?? (this.#asksForGroups ? await this.#groups.of(user) : []);
+    return meanwhile(this.#machine.explain(user, known), this.#links);
   }
 
   /** All that is known of one user. */
@@ -224,8 +228,10 @@ export class Broker {
       }
       if (this.#leaves(amqp)) continue;
       const wait = backoffMs(failures++, RECONNECT_INITIAL_MS, RECONNECT_MAX_MS, Math.random());
+      this.#rabbitmq.waits(wait);
       const woken = AbortSignal.any([this.#stopping.signal, this.#replacing.signal]);
       await delay(wait, undefined, { signal: woken }).catch(() => {}); // by stop() or reload()
+      this.#rabbitmq.tries();
     }
     clearTimeout(this.#ticking);
     this.#tickAt = Number.NEGATIVE_INFINITY; // no further one
@@ -275,6 +281,7 @@ export class Broker {
     try {
       session = await AmqpSession.open(url, amqp, hostname(), handlers, this.#stopping.signal);
     } catch (error) {
+      this.#rabbitmq.down(`${server}: ${(error as Error).message}`);
       if (!this.#stopping.signal.aborted) {
         this.#log.error({ server, reason: (error as Error).message }, 'RabbitMQ cannot be used; trying again');
       }
@@ -300,16 +307,20 @@ export class Broker {
     });
     session
       .consume(amqp.queue, handlers, () => cancelled(`RabbitMQ ended the consumer of "${amqp.queue}"`))
-      .then(() => this.#log.info({ server, queue: amqp.queue, prefetch: amqp.prefetch }, 'consuming'))
+      .then(() => {
+        this.#rabbitmq.up();
+        this.#log.info({ server, queue: amqp.queue, prefetch: amqp.prefetch }, 'consuming');
+      })
       .catch((error: Error) => cancelled(error.message));
-    const why = await Promise.race([session.ended, cancel]);
+    const why = withAdvice(await Promise.race([session.ended, cancel]), url);
+    this.#rabbitmq.down(`${server}: ${why}`);
     this.#relay.close();
     this.#relay = undefined;
     this.#session = undefined;
     this.#deliveries.clear();
     this.#emit({ kind: 'channel lost' });
     await session.close();
-    if (!this.#leaves(amqp)) this.#log.warn({ server, reason: withAdvice(why, url) }, 'lost RabbitMQ');
+    if (!this.#leaves(amqp)) this.#log.warn({ server, reason: why }, 'lost RabbitMQ');
     return true;
   }
 

@@ -18,6 +18,7 @@ import {
   type Verb,
 } from '@kpx/protocol';
 import type { Logger } from 'pino';
+import { Link, type LinkStatus } from './link.js';
 import { backoffMs } from './policy/backoff.js';
 
 /** How long an answer may take beyond the helper's own deadline before the helper counts as hanging, in milliseconds. */
@@ -60,6 +61,7 @@ export class HelperClient {
   readonly #path: string;
   readonly #log: Logger;
   readonly #observer: HelperObserver;
+  readonly #link = new Link();
   readonly #pending = new Map<number, Pending>();
   readonly #turns: (() => void)[] = [];
   #connection: PacketConnection | undefined;
@@ -73,8 +75,8 @@ export class HelperClient {
     this.#observer = observer;
   }
 
-  get connected(): boolean {
-    return this.#greeted;
+  get link(): LinkStatus {
+    return this.#link.status;
   }
 
   /** Throws {@link KpxError} for the helper's typed errors, {@link HelperUnavailable} when there was no answer. */
@@ -106,17 +108,22 @@ export class HelperClient {
         if (this.#stopped.signal.aborted) this.#connection?.close('the broker ends');
         failures = 0;
         lastProblem = '';
+        this.#link.up();
         this.#log.info({ socket: this.#path }, 'connected to the helper');
         this.#observer.connected();
         const why = await lost;
+        this.#link.down(why);
         if (!this.#stopped.signal.aborted) this.#log.warn({ socket: this.#path, reason: why }, 'lost the helper');
       } catch (error) {
         const problem = (error as Error).message;
+        this.#link.down(problem);
         if (problem !== lastProblem) this.#log.error({ socket: this.#path, reason: problem }, 'the helper cannot be used; trying again');
         lastProblem = problem;
       }
       const wait = backoffMs(failures++, RECONNECT_INITIAL_MS, RECONNECT_MAX_MS, Math.random());
+      this.#link.waits(wait);
       await delay(wait, undefined, { signal: this.#stopped.signal }).catch(() => {}); // woken by stop()
+      this.#link.tries();
     }
   }
 

@@ -2,10 +2,11 @@ import type { Outcome } from './amqp/relay.js';
 import type { Config } from './config.js';
 import { policyOf } from './config.js';
 import type { Decision } from './decisions.js';
-import type { Explanation } from './executors/explanation.js';
+import { type Explanation, type Links, meanwhile } from './executors/explanation.js';
 import type { Machine } from './executors/machine.js';
 import type { Executor } from './executors/roster.js';
 import type { Change, Histories, History, JobCounts } from './histories.js';
+import type { LinkStatus } from './link.js';
 import type { ExecutorState, Standing } from './metrics/metrics.js';
 import { idleStopMsOf, profileOf, ruleOf } from './policy/policy.js';
 
@@ -14,8 +15,8 @@ export interface Status {
   /** One line for people. */
   readonly doing: string;
   readonly draining: boolean;
-  readonly rabbitmq: { readonly connected: boolean };
-  readonly helper: { readonly connected: boolean };
+  readonly rabbitmq: LinkStatus;
+  readonly helper: LinkStatus;
   readonly capacity: {
     readonly executors: number;
     readonly max_executors: number;
@@ -83,11 +84,6 @@ export interface UserDetail extends UserStatus {
   readonly last_parked: NonNullable<History['lastParked']> | null;
 }
 
-export interface Connected {
-  readonly rabbitmq: boolean;
-  readonly helper: boolean;
-}
-
 /** The last moment that a Date can name, in milliseconds since the epoch; the wire takes later ones. */
 const DATE_MS_MAX = 8_640_000_000_000_000;
 
@@ -95,17 +91,20 @@ const NO_JOBS: JobCounts = { forwarded: 0, deferred: 0, parked: 0 };
 
 const stateOf = ({ ending, ready }: Executor): ExecutorState => (ending ? 'ending' : ready ? 'ready' : 'booting');
 
+export type { Links };
+
 /** Who has one. */
 export const executorsOf = (machine: Machine): readonly ExecutorStatus[] => [...machine.running()].map(executorStatus);
 
 /** For metrics. */
-export function standingOf(machine: Machine, config: Config, connected: Connected): Standing {
+export function standingOf(machine: Machine, config: Config, { rabbitmq, helper }: Links): Standing {
   const running = [...machine.running()];
   const count = (state: ExecutorState) => running.filter((executor) => stateOf(executor) === state).length;
   const notReady = running.filter(({ ready }) => !ready).length;
   const { starting, held } = machine.counts;
   return {
-    ...connected,
+    rabbitmq: rabbitmq.connected,
+    helper: helper.connected,
     draining: machine.draining,
     held,
     heldMax: policyOf(config).heldInAll,
@@ -123,24 +122,17 @@ export interface Past {
 }
 
 /** For people and programs that ask. */
-export function statusOf(
-  machine: Machine,
-  config: Config,
-  connected: Connected,
-  doing: string,
-  { histories, decisions, jobs }: Past,
-): Status {
+export function statusOf(machine: Machine, config: Config, links: Links, doing: string, { histories, decisions, jobs }: Past): Status {
   const { executors, starting, held, waiting } = machine.counts;
   const { max_executors, max_starting } = config.policy;
   return {
     doing,
     draining: machine.draining,
-    rabbitmq: { connected: connected.rabbitmq },
-    helper: { connected: connected.helper },
+    ...links,
     capacity: { executors, max_executors, starting, max_starting, held, held_max: policyOf(config).heldInAll, waiting },
     policy: config.policy,
     executors: executorsOf(machine),
-    users: machine.explanations().map((explanation) => userStatus(explanation, machine, histories)),
+    users: machine.explanations().map((explanation) => userStatus(meanwhile(explanation, links), machine, histories)),
     jobs,
     decisions,
   };

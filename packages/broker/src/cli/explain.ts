@@ -14,6 +14,7 @@ const DECISIONS: Record<Explanation['decision'], string> = {
   start: 'starts an executor',
   wait: 'waits until there is room',
   park: 'is parked in kpx.dead-letter',
+  stay: 'stays in RabbitMQ, until this broker is connected',
 };
 
 interface Options extends BrokerOptions {

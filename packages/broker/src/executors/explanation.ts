@@ -1,4 +1,5 @@
 import type { KnimeUser } from '@kpx/protocol';
+import { absence, type LinkStatus } from '../link.js';
 import { admits, hasRoom, type Load, mayStart, type Policy, profileOf, ruleOf } from '../policy/policy.js';
 import type { State } from './events.js';
 import type { Executor } from './roster.js';
@@ -13,8 +14,14 @@ export interface Explanation {
   readonly state: State;
   readonly executor: string;
   readonly held: number;
-  readonly decision: 'forward' | 'hold' | 'start' | 'wait' | 'park';
+  readonly decision: 'forward' | 'hold' | 'start' | 'wait' | 'park' | 'stay';
   readonly why: string;
+}
+
+/** What the broker needs to do anything. */
+export interface Links {
+  readonly rabbitmq: LinkStatus;
+  readonly helper: LinkStatus;
 }
 
 /** What is known when somebody asks. */
@@ -47,6 +54,14 @@ export function explanationOf(name: KnimeUser, groups: readonly string[], { poli
   if (!room.ok) return decide('wait', room.why);
   const turn = mayStart(policy, load);
   return turn.ok ? decide('start', `${load.executors} of ${policy.maxExecutors} executors run`) : decide('wait', turn.why);
+}
+
+/** The same where what it takes is not connected: without RabbitMQ no job comes, without the helper none starts an executor. */
+export function meanwhile(explanation: Explanation, { rabbitmq, helper }: Links): Explanation {
+  if (!rabbitmq.connected) return { ...explanation, decision: 'stay', why: absence('RabbitMQ', rabbitmq) };
+  if (explanation.decision === 'start' && !helper.connected)
+    return { ...explanation, decision: 'hold', why: absence('kpx-privhelper', helper) };
+  return explanation;
 }
 
 function described(executor: Readonly<Executor> | undefined): string {

@@ -123,8 +123,8 @@ function showNow(now) {
     'broker',
     `version ${now.version}, since ${new Date(now.since).toLocaleString('en-GB', { dateStyle: 'medium', timeStyle: 'short' })}`,
   );
-  tell('rabbitmq', now.rabbitmq ? 'good' : 'bad', now.rabbitmq ? `consuming ${now.queue}` : 'no connection');
-  tell('helper', now.helper ? 'good' : 'bad', now.helper ? 'connected' : 'no connection');
+  tell('rabbitmq', now.rabbitmq ? 'good' : 'bad', now.absent.rabbitmq ?? `consuming ${now.queue}`);
+  tell('helper', now.helper ? 'good' : 'bad', now.absent.helper ?? 'connected');
   tell('starts', now.draining ? 'bad' : 'good', now.draining ? 'none is started: the host is drained' : 'started as jobs come');
   const running = executors.booting + executors.ready + executors.ending;
   bar('executors', running + executors.starting, now.maxExecutors);

@@ -6,7 +6,8 @@ import { Metrics } from '../metrics/metrics.js';
 import { standingOf } from '../status.js';
 import { snapshotOf } from './snapshot.js';
 
-const connected = { rabbitmq: true, helper: false };
+const here = { connected: true, since: '2026-11-28T03:12:47Z', reason: null, next_try: null };
+const links = { rabbitmq: here, helper: { ...here, connected: false } };
 const SNAPSHOT_BYTES_MAX = 64 * 1_024;
 
 /** A host with 300 executors, 80 users in line with one job each, and 200 decisions. */
@@ -32,7 +33,7 @@ function snapshot({ user_labels }: { user_labels: boolean }) {
   for (let ticket = 0; ticket < 80; ticket++) {
     machine.step({ kind: 'job', ticket, user: name('waiting', ticket), hops: 0, waited: false, groups: undefined, ageMs: 0 }, 2, 0.5);
   }
-  const metrics = new Metrics(() => standingOf(machine, config, connected));
+  const metrics = new Metrics(() => standingOf(machine, config, links));
   for (const reason of ['USER_DENIED', 'BODY_NOT_JSON', 'USER_DENIED', 'HOME_UNUSABLE']) metrics.left('parked', reason);
   metrics.left('forwarded');
   const decisions = Array.from({ length: 200 }, (_, index) => ({
@@ -40,7 +41,7 @@ function snapshot({ user_labels }: { user_labels: boolean }) {
     user: 'alice',
     what: `decision ${index}`,
   }));
-  return snapshotOf({ machine, config, connected, metrics, decisions });
+  return snapshotOf({ machine, config, links, metrics, decisions });
 }
 
 describe('what the status page is told', () => {

@@ -5,11 +5,12 @@ import type { Outcome } from '../amqp/relay.js';
 import type { Config } from '../config.js';
 import type { Decision } from '../decisions.js';
 import type { State } from '../executors/events.js';
-import type { Explanation } from '../executors/explanation.js';
+import { type Explanation, meanwhile } from '../executors/explanation.js';
 import type { Machine } from '../executors/machine.js';
+import { absence } from '../link.js';
 import type { ExecutorState, Metrics } from '../metrics/metrics.js';
 import { REASONS } from '../reasons.js';
-import { type Connected, executorsOf, type Status, standingOf } from '../status.js';
+import { executorsOf, type Links, type Status, standingOf } from '../status.js';
 
 /** Rows of each table; what is beyond is counted. */
 const EXECUTOR_ROWS_MAX = 200;
@@ -25,6 +26,8 @@ export interface Now {
   readonly queue: string;
   readonly rabbitmq: boolean;
   readonly helper: boolean;
+  /** Since when there is no connection, why, and what comes next; null: there is one. */
+  readonly absent: { readonly rabbitmq: string | null; readonly helper: string | null };
   readonly draining: boolean;
   readonly executors: Readonly<Record<ExecutorState, number>>;
   readonly maxExecutors: number;
@@ -67,7 +70,7 @@ const STARTED_AT = new Date(performance.timeOrigin).toISOString();
 interface Sources {
   readonly machine: Machine;
   readonly config: Config;
-  readonly connected: Connected;
+  readonly links: Links;
   readonly metrics: Metrics;
   readonly decisions: readonly Decision[];
 }
@@ -77,13 +80,13 @@ export function snapshotOf({ decisions, ...sources }: Sources): Snapshot {
   const names = sources.config.http.user_labels;
   return {
     now: nowOf(sources),
-    people: names ? peopleOf(sources.machine) : null,
+    people: names ? peopleOf(sources.machine, sources.links) : null,
     decisions: names ? decisions.slice(-DECISION_ROWS_MAX).reverse() : null,
   };
 }
 
-function nowOf({ machine, config, connected, metrics }: Omit<Sources, 'decisions'>): Now {
-  const { users, ...standing } = standingOf(machine, config, connected);
+function nowOf({ machine, config, links, metrics }: Omit<Sources, 'decisions'>): Now {
+  const { users, ...standing } = standingOf(machine, config, links);
   const byState: Partial<Record<State, number>> = {};
   for (const { state } of users) byState[state] = (byState[state] ?? 0) + 1;
   const { jobs, parked } = metrics.sinceStart;
@@ -93,6 +96,10 @@ function nowOf({ machine, config, connected, metrics }: Omit<Sources, 'decisions
     since: STARTED_AT,
     queue: config.amqp.queue,
     ...standing,
+    absent: {
+      rabbitmq: links.rabbitmq.connected ? null : absence('RabbitMQ', links.rabbitmq),
+      helper: links.helper.connected ? null : absence('kpx-privhelper', links.helper),
+    },
     maxStarting: config.policy.max_starting,
     users: byState,
     jobs,
@@ -100,7 +107,7 @@ function nowOf({ machine, config, connected, metrics }: Omit<Sources, 'decisions
   };
 }
 
-function peopleOf(machine: Machine): People {
+function peopleOf(machine: Machine, links: Links): People {
   const executors = executorsOf(machine);
   const waiting = machine
     .users()
@@ -110,7 +117,10 @@ function peopleOf(machine: Machine): People {
   return {
     executors: executors.slice(0, EXECUTOR_ROWS_MAX),
     executorsBeyond: Math.max(0, executors.length - EXECUTOR_ROWS_MAX),
-    waiting: machine.explanations(shown).map(({ user, state, held, why }) => ({ user, state, held, why })),
+    waiting: machine.explanations(shown).map((each) => {
+      const { user, state, held, why } = meanwhile(each, links);
+      return { user, state, held, why };
+    }),
     waitingBeyond: waiting.length - shown.length,
   };
 }
