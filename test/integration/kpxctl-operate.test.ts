@@ -1,4 +1,5 @@
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { jobOf } from '../fixtures/jobs.js';
 import { idsOf, type Kpx } from '../fixtures/kpx.js';
@@ -17,6 +18,34 @@ describe('kpxctl', () => {
     await expect.poll(explained).toContain('waits until there is room: the host is being drained');
     expect(await run(kpx, 'resume', '--json')).toEqual({ code: 0, stdout: '{"draining":false}\n', stderr: '' });
     await jobsDone(kpx, 'alice', 1);
+  });
+
+  it.each(['SIGTERM', 'SIGKILL'] as const)('drains over a restart of the broker: %s', async (signal) => {
+    const kpx = await startKpx({ standIn: QUICK });
+    await run(kpx, 'drain');
+    await kpx.endBroker(signal);
+    await kpx.startBroker();
+    await publish(kpx, jobOf('alice', 'a1'));
+    const explained = async () => (await run(kpx, 'explain', 'alice')).stdout;
+    await expect.poll(explained).toContain('waits until there is room: the host is being drained');
+    expect(
+      await kpx.brokerLog.line({ level: 40, msg: 'this host was being drained before the restart, and still is: kpxctl resume ends it' }),
+    );
+    await run(kpx, 'resume');
+    await jobsDone(kpx, 'alice', 1);
+    await kpx.endBroker(signal);
+    await kpx.startBroker();
+    expect(await explained()).not.toContain('drained');
+  });
+
+  it('says of a drain that a restart will not know of it', async () => {
+    const kpx = await startKpx();
+    mkdirSync(`${dirname(kpx.controlSocket)}/draining`); // what is there is no file
+    expect(await run(kpx, 'drain')).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/\nA restart of the broker will not know of this: EISDIR/),
+    });
+    expect(await kpx.brokerLog.line({ msg: 'a restart of the broker will not know of this' })).toMatchObject({ draining: true });
   });
 
   it('has the configuration read again, and says what came of it', async () => {

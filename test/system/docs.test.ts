@@ -191,7 +191,7 @@ it('docs/monitor.md: what is read, and who may tell the broker', PAGE_TEST, asyn
   await machine.run(['/usr/sbin/useradd', '--system', '--no-user-group', 'operator']);
   onTestFinished(() => machine.run(['/usr/sbin/userdel', 'operator']).then(() => {}));
   await runBlocks(commandsOf('docs/monitor.md'), [
-    { at: '/metrics', says: /kpx_rabbitmq_connected 1\n.*"helper":\{"connected":true\}/s },
+    { at: '/metrics', says: /kpx_rabbitmq_connected 1\n.*"helper":\{"connected":true,/s },
     { at: '--request POST http://kpx/drain', says: '"draining":' },
   ]);
   expect((await machine.run(['/usr/bin/id', '--name', '--groups', 'operator'])).stdout).toContain('kpx-admin');

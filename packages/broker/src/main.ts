@@ -10,6 +10,7 @@ import { ControlServer, type Operations, type Reloaded } from './control/server.
 import { serveDeadLetters } from './dead-letters/serve.js';
 import { EXIT } from './exit.js';
 import { MonitorServer } from './http/monitor.js';
+import { KeptDrain } from './kept-drain.js';
 import { brokerJsonSchema } from './schema/texts.js';
 import { ServiceManager } from './service-manager.js';
 
@@ -26,7 +27,7 @@ Usage: kpx-broker --config FILE [--check]
 For operators there is kpxctl.
 SIGTERM and SIGINT: held jobs go back to the queue, jobs under way are confirmed, executors live on.
 SIGHUP: the configuration is read again; one that is wrong is refused, and the old one stays in force.
-SIGUSR2: no executor is started any more, so that this host can be emptied; a second one ends that.
+SIGUSR2: no executor is started any more, so that this host can be emptied; a second one ends that, a restart does not.
 Exit codes: 0 done, 64 wrong usage, 77 started as root, 78 wrong configuration.
 `;
 
@@ -76,7 +77,8 @@ async function serve(file: string, config: Config): Promise<void> {
     reloading = reloaded.catch(() => {});
     return reloaded;
   };
-  const control = await openControl(broker, reloadInTurn, log);
+  const drain = drainKept(broker, log);
+  const control = await openControl(broker, { reload: reloadInTurn, drain }, log);
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.once(signal, () => {
       manager.stopping();
@@ -91,14 +93,39 @@ async function serve(file: string, config: Config): Promise<void> {
         log.error({ reason: error.message, stack: error.stack }, 'the configuration could not be read again');
     });
   });
-  process.on('SIGUSR2', () => broker.drain(!broker.draining));
+  process.on('SIGUSR2', () => drain(!broker.draining));
   manager.ready(() => broker.doing());
   await broker.run();
   manager.close();
 }
 
+/** Drains the host if it was being drained before; answers what drains it from now on, and says why the next restart will not know of it. */
+function drainKept(broker: Broker, log: Logger): (on: boolean) => string | undefined {
+  const kept = new KeptDrain(process.env, broker.config.control.socket);
+  const { file } = kept;
+  try {
+    if (kept.on) {
+      log.warn({ file }, 'this host was being drained before the restart, and still is: kpxctl resume ends it');
+      broker.drain(true);
+    }
+  } catch (error) {
+    const reason = (error as Error).message;
+    log.error({ file, reason }, 'whether this host was being drained is not known: executors are started, kpxctl drain ends that');
+  }
+  return (on) => {
+    broker.drain(on);
+    const reason = kept.keep(on);
+    if (reason !== undefined) log.error({ draining: on, file, reason }, 'a restart of the broker will not know of this');
+    return reason;
+  };
+}
+
 /** Without it the broker works all the same. */
-async function openControl(broker: Broker, reload: () => Promise<Reloaded>, log: Logger): Promise<ControlServer | undefined> {
+async function openControl(
+  broker: Broker,
+  { drain, reload }: Pick<Operations, 'drain' | 'reload'>,
+  log: Logger,
+): Promise<ControlServer | undefined> {
   const { socket } = broker.config.control;
   if (socket === '') return undefined;
   const operations: Operations = {
@@ -106,7 +133,7 @@ async function openControl(broker: Broker, reload: () => Promise<Reloaded>, log:
     status: () => broker.status(),
     user: (user) => broker.user(user),
     configuration: () => broker.config,
-    drain: (on) => broker.drain(on),
+    drain,
     reload,
     start: (user) => broker.startFor(user),
     stop: (user, mode) => broker.stopOf(user, mode),

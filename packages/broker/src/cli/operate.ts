@@ -18,11 +18,12 @@ export function addOperate(program: Command): void {
     tell(
       '/drain',
       options,
-      () => 'No executor is started any more. Running ones get their jobs; those of others wait, or go to other hosts.\n',
+      (answer) =>
+        `No executor is started any more. Running ones get their jobs; those of others wait, or go to other hosts.\n${unlessForgotten(answer)}`,
     ),
   );
   told(program, 'resume', 'start executors again, after drain').action((options: Options) =>
-    tell('/resume', options, () => 'Executors are started, as jobs come.\n'),
+    tell('/resume', options, (answer) => `Executors are started, as jobs come.\n${unlessForgotten(answer)}`),
   );
   told(program, 'reload', 'have the configuration read again').action((options: Options) =>
     tell('/reload', options, (answer) => reloaded(answer as Reloaded)),
@@ -41,6 +42,12 @@ export function addOperate(program: Command): void {
 const about = (user: string) => new URLSearchParams({ user });
 
 const explained = (answer: unknown) => explanationForPeople(answer as Explanation);
+
+/** Nothing, where a restart of the broker changes nothing. */
+function unlessForgotten(answer: unknown): string {
+  const { forgotten } = answer as { forgotten?: string };
+  return forgotten === undefined ? '' : `${warning(`A restart of the broker will not know of this: ${printable(forgotten)}`)}\n`;
+}
 
 function told(program: Command, name: string, summary: string): Command {
   return asksBroker(program.command(name).summary(summary).description(`Tells the running broker: ${summary}.`));

@@ -41,7 +41,8 @@ export interface Operations {
   user(user: KnimeUser): Promise<UserDetail>;
   /** The configuration in force, without secrets: there are none in it. */
   configuration(): unknown;
-  drain(on: boolean): void;
+  /** Answers why a restart will not know of it; undefined: it will. */
+  drain(on: boolean): string | undefined;
   /** Rejects with a ConfigError; the old one stays in force then. */
   reload(): Promise<Reloaded>;
   /** As a job of this user would. */
@@ -129,8 +130,8 @@ async function somebodyListens(path: string): Promise<boolean> {
 
 function routesOf(operations: Operations): Routes {
   const tell = (on: boolean) => () => {
-    operations.drain(on);
-    return { draining: on };
+    const forgotten = operations.drain(on);
+    return { draining: on, ...(forgotten === undefined ? {} : { forgotten }) };
   };
   return {
     '/explain': route('GET', EXPLAIN, ({ user, group }) => operations.explain(user, group)),
