@@ -6,7 +6,12 @@ const decode = (body: string | Buffer, headers = {}) => decodeJob(Buffer.from(bo
 
 describe('decodeJob', () => {
   it('reads the user and how often kpx has sent the job on', () => {
-    expect(decode('{"user":"alice","more":[1]}', { 'x-kpx-hops': 3 })).toEqual({ user: 'alice', hops: 3, waited: false });
+    expect(decode('{"user":"alice","more":[1]}', { 'x-kpx-hops': 3 })).toEqual({
+      user: 'alice',
+      hops: 3,
+      waited: false,
+      replay: undefined,
+    });
     expect(decode('{"user":"alice"}', { 'x-death': [{ queue: 'kpx.delay.knime-jobs.200ms' }] })).toMatchObject({ waited: true });
   });
 

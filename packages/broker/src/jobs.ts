@@ -10,6 +10,10 @@ export const HOPS_HEADER = 'x-kpx-hops';
 /** When kpx first saw this job, in milliseconds since the epoch. */
 export const SEEN_AT_HEADER = 'x-kpx-seen-at';
 
+/** When an operator has replayed this dead letter: the same for all of one command. */
+export const REPLAYED_AT_HEADER = 'x-kpx-replayed-at';
+const REPLAYED_AT_CHARS_MAX = 64;
+
 /** What kpx has to know of a job. Its body is passed on as it came. */
 export interface Job {
   /** The submitter as KNIME names them; syntax checked. */
@@ -17,6 +21,8 @@ export interface Job {
   readonly hops: number;
   /** It comes from a delay queue: nobody has been offered it and given it back. */
   readonly waited: boolean;
+  /** Which command of an operator has replayed it, when it comes from that; undefined: it comes from the sender, or kpx has sent it on since. */
+  readonly replay: string | undefined;
 }
 
 export interface Undecodable {
@@ -42,10 +48,12 @@ export function decodeJob(body: Buffer, headers: Record<string, unknown>, userFi
     const quoted = JSON.stringify(user.slice(0, QUOTED_CHARS_MAX));
     return { reason: 'USER_NAME_INVALID', detail: `${quoted}: ${name.error.issues[0]?.message}` };
   }
-  const hops = headers[HOPS_HEADER];
+  const hops = Number.isSafeInteger(headers[HOPS_HEADER]) ? Math.max(0, Number(headers[HOPS_HEADER])) : 0;
   // RabbitMQ says where a message has expired last; kpx takes that off when it publishes it again.
   const waited = Array.isArray(headers['x-death']);
-  return { user: name.data, hops: Number.isSafeInteger(hops) && Number(hops) > 0 ? Number(hops) : 0, waited };
+  const replayedAt = headers[REPLAYED_AT_HEADER];
+  const replay = hops === 0 && typeof replayedAt === 'string' ? replayedAt.slice(0, REPLAYED_AT_CHARS_MAX) : undefined;
+  return { user: name.data, hops, waited, replay };
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });

@@ -18,7 +18,7 @@ const ADVICE: Partial<Record<string, string>> = {
   USER_NAME_INVALID: NOT_FOR_REPLAY,
   USER_DENIED: 'See policy.deny in broker.toml: allow the user, restart kpx-broker and replay, or drop it.',
   JOB_TOO_OLD: 'KNIME Server has given it up: have the user start it again, then drop it.',
-  START_FAILED: 'The detail has the last failure: mend its cause, wait for policy.backoff_max or restart kpx-broker, then replay.',
+  START_FAILED: 'The detail has the last failure: fix its cause, then replay: the user is tried at once.',
 } satisfies Partial<Record<Reason, string>>;
 
 const MEANINGS = {

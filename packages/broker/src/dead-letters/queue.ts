@@ -5,6 +5,7 @@ import type { AmqpSession } from '../amqp/session.js';
 import { DEAD_LETTER_QUEUE } from '../amqp/topology.js';
 import type { Config } from '../config.js';
 import { CommandError, EXIT } from '../exit.js';
+import { REPLAYED_AT_HEADER } from '../jobs.js';
 import { deliveriesOf, type Letter, readLetter, replayOptions, sameOptions } from './letter.js';
 
 /** Most dead letters that are looked at in one go. */
@@ -46,6 +47,7 @@ export class DeadLetterQueue {
   readonly #session: AmqpSession;
   readonly #config: Config;
   readonly #returned = new Set<number>();
+  readonly #openedAt = new Date().toISOString();
   #lastReference = 0;
 
   /** `blocked` resolves with RabbitMQ's reason when it takes no messages. */
@@ -87,8 +89,14 @@ export class DeadLetterQueue {
   async replay(message: GetMessage): Promise<string | undefined> {
     const { exchange, routing_key, queue } = this.#config.amqp;
     const [to, key] = exchange === '' ? ['', queue] : [exchange, routing_key];
-    const problem = await this.#move(message, to, key, replayOptions(message.properties, this.#config.jobs.can_handle_header));
+    const problem = await this.#move(message, to, key, this.#replayOptions(message));
     return problem && `${problem} from exchange "${to}" with routing key "${key}"`;
+  }
+
+  /** As it came the first time, but for the word to the brokers that something has been fixed. */
+  #replayOptions({ properties }: GetMessage): Options.Publish {
+    const options = replayOptions(properties, this.#config.jobs.can_handle_header);
+    return { ...options, headers: { ...options.headers, [REPLAYED_AT_HEADER]: this.#openedAt } };
   }
 
   /** As {@link replay}: answers undefined. */

@@ -15,6 +15,8 @@ export type Event =
       readonly hops: number;
       /** It comes from a delay queue, not from an offer. */
       readonly waited: boolean;
+      /** The operator's command that has replayed it; undefined: none. */
+      readonly replay?: string | undefined;
       /** OS groups of the user; undefined: no rule asks for them. The same array for as long as nothing has changed. */
       readonly groups: readonly string[] | undefined;
       /** Since it was sent, in milliseconds, as far as is known. */
@@ -66,3 +68,12 @@ export type Effect =
   | { readonly kind: 'state'; readonly user: KnimeUser; readonly state: State; readonly detail: string; readonly limit?: Limit };
 
 export type State = 'idle' | 'queued' | 'starting' | 'booting' | 'ready' | 'backoff' | 'broken' | 'refused';
+
+/** What becomes of a job of a user whom the policy denies. */
+export const denial = (user: KnimeUser, detail: string, ticket: Ticket): Effect => ({
+  kind: 'park',
+  ticket,
+  user,
+  reason: 'USER_DENIED',
+  detail,
+});

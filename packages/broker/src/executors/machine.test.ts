@@ -63,6 +63,15 @@ const makeReady = (user = alice, uid = 1_001) => {
 };
 
 describe('an operator', () => {
+  const failUntilBroken = () => {
+    let effects = failed();
+    while (machine.explain(alice, NO_GROUPS).state !== 'broken') {
+      effects = tick(PLAIN_POLICY.backoffMaxMs);
+      if (kinds(effects).includes('start')) effects = failed();
+    }
+    return effects;
+  };
+
   const ask = (user = alice) => step({ kind: 'start asked', user, groups: NO_GROUPS });
   const stop = (force: boolean) => step({ kind: 'stop asked', user: alice, force });
 
@@ -75,6 +84,24 @@ describe('an operator', () => {
     expect(kinds(ask(knimeUserSchema.parse('mallory')))).toEqual([]);
     expect(machine.counts.users).toBe(1);
   });
+
+  it.each(['HOME_UNUSABLE', 'LAUNCH_FAILED'] as const)(
+    'who replays a job has its user tried at once, once for each command: %s',
+    (code) => {
+      const replayed = (replay: string) =>
+        step({ kind: 'job', ticket: ++tickets, user: alice, hops: 0, waited: false, groups: NO_GROUPS, ageMs: 0, replay });
+      const fails = () => step({ kind: 'not started', user: alice, code, detail: 'as before' });
+      job();
+      const park = code === 'HOME_UNUSABLE' ? fails() : failUntilBroken();
+      expect(kinds(park)).toContain('park');
+      expect(kinds(job())).toEqual(['park']);
+      expect(kinds(replayed('first'))).toEqual(['start']);
+      fails();
+      if (code === 'HOME_UNUSABLE') expect(kinds(replayed('first'))).toEqual(['park']);
+      else expect(machine.explain(alice, NO_GROUPS)).toMatchObject({ decision: 'hold' }); // all attempts anew
+      expect(kinds(replayed('second'))).toEqual(['start']);
+    },
+  );
 
   it('has a user tried at once whose starts have failed, with all attempts anew', () => {
     job();

@@ -20,7 +20,7 @@ import {
 } from '../policy/policy.js';
 import type { Rule } from '../policy/rules.js';
 import type { Reason } from '../reasons.js';
-import type { Effect, Event, State, Ticket } from './events.js';
+import { denial, type Effect, type Event, type State, type Ticket } from './events.js';
 import { type Explanation, explanationOf } from './explanation.js';
 import { type Executor, Roster, sample } from './roster.js';
 import { newUser, type User } from './user.js';
@@ -216,7 +216,7 @@ export class Machine {
     return this.#effects;
   }
 
-  #job({ ticket, user: name, hops, waited, groups, ageMs }: Extract<Event, { kind: 'job' }>): void {
+  #job({ ticket, user: name, hops, waited, replay, groups, ageMs }: Extract<Event, { kind: 'job' }>): void {
     const { jobMaxAgeMs } = this.#policy;
     if (jobMaxAgeMs !== undefined && ageMs > jobMaxAgeMs) {
       const detail = `the job is ${ageMs} ms old (job_max_age is ${jobMaxAgeMs} ms): whoever has sent it has given up`;
@@ -225,10 +225,11 @@ export class Machine {
     }
     const user = this.#user(name, groups);
     if (!user.admitted.ok) {
-      this.#effects.push(denial(user.admitted.why, user, ticket));
+      this.#effects.push(denial(name, user.admitted.why, ticket));
       this.#forgetIfNothing(user);
       return;
     }
+    if (replay !== undefined && replay !== user.replay) this.#startAnew(user, 'an operator has replayed a job', replay);
     if (user.state === 'idle') this.#wake(user);
     switch (user.state) {
       case 'ready':
@@ -248,12 +249,16 @@ export class Machine {
   /** As a first job would, but for the job. A user who rests after failures, or was refused, is tried at once. */
   #startAsked(name: KnimeUser, groups: readonly string[] | undefined): void {
     const user = this.#user(name, groups);
-    if (user.admitted.ok && RESTING.has(user.state)) {
-      user.failures = 0;
-      this.#set(user, 'idle', 'an operator asks for a start');
-    }
+    if (user.admitted.ok) this.#startAnew(user, 'an operator asks for a start', user.replay);
     if (user.admitted.ok && user.state === 'idle') this.#wake(user);
     else this.#forgetIfNothing(user);
+  }
+
+  /** What has failed so far counts no more, and neither does a refusal. */
+  #startAnew(user: User, why: string, replay: string | undefined): void {
+    user.replay = replay;
+    user.failures = 0;
+    if (RESTING.has(user.state)) this.#set(user, 'idle', why);
   }
 
   #stopAsked(name: KnimeUser, force: boolean): void {
@@ -602,7 +607,7 @@ export class Machine {
     const admitted = admits(this.#policy, user.name, user.rule);
     user.admitted = admitted;
     if (admitted.ok) return;
-    this.#release(user.held.takeAll(), (ticket) => denial(admitted.why, user, ticket));
+    this.#release(user.held.takeAll(), (ticket) => denial(user.name, admitted.why, ticket));
     if (this.#queue.has(user)) this.#leaveLine(user, admitted.why);
   }
 
@@ -638,11 +643,3 @@ const RESTING: ReadonlySet<State> = new Set(['backoff', 'broken', 'refused']);
 const GOLDEN_RATIO = (Math.sqrt(5) - 1) / 2;
 
 const NOBODY: ReadonlyMap<Rule, number> = new Map();
-
-const denial = (detail: string, { name }: User, ticket: Ticket): Effect => ({
-  kind: 'park',
-  ticket,
-  user: name,
-  reason: 'USER_DENIED',
-  detail,
-});

@@ -19,6 +19,8 @@ export interface User {
   /** Failed starts in a row, within the policy's window. */
   failures: number;
   failingSince: number;
+  /** The operator's command that has replayed a job of this user last: what has failed before it counts no more. */
+  replay: string | undefined;
   /** Why it is `backoff`, `broken` or `refused`. */
   code: Reason | ErrorCode;
   detail: string;
@@ -30,6 +32,6 @@ export interface User {
 /** Idle, and not judged yet. */
 export function newUser(name: KnimeUser, groups: readonly string[] | undefined): User {
   const judged = { groups, rule: undefined, admitted: { ok: true } as const };
-  const past = { until: 0, failures: 0, failingSince: 0, code: 'START_FAILED' as const, detail: '' };
+  const past = { until: 0, failures: 0, failingSince: 0, replay: undefined, code: 'START_FAILED' as const, detail: '' };
   return { name, ...judged, state: 'idle', ...past, held: new HeldJobs(), offering: new Offering() };
 }
