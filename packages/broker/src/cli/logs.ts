@@ -129,7 +129,9 @@ async function journalctl(args: readonly string[]): Promise<number> {
   const child = startCommand(JOURNALCTL, args, environment());
   child.stdout.pipe(process.stdout, { end: false });
   child.stderr.pipe(process.stderr, { end: false });
-  const end = () => void child.kill('SIGTERM');
+  const end = () => {
+    child.kill('SIGTERM');
+  };
   process.on('SIGINT', end).on('SIGTERM', end).on('SIGHUP', end);
   const [code, signal] = await once(child, 'close').catch((error: NodeJS.ErrnoException) => {
     throw new CommandError(EXIT.unavailable, `${JOURNALCTL} cannot be run (${error.code}): the logs are where this system keeps them.`);
