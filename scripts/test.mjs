@@ -17,8 +17,8 @@ those of the booted one (system). What a test makes in there is gone afterwards.
   PATH         runs the test files whose path contains it: npm test -- test/integration/reload.test.ts
   --repeat N   runs them N times in the same machine, with the same RabbitMQ; names each repetition that fails, and goes on
   --bail 1     an option of vitest: ends at the first failure, that of a repetition too
-  --sequence.shuffle
-               an option of vitest: another order, in each repetition anew
+  --sequence.shuffle.files
+               an option of vitest: another order of the files, in each repetition anew
   -t PATTERN   an option of vitest: runs the tests whose name matches
   --help       this text; vitest's other options: node node_modules/vitest/vitest.mjs --help
 
