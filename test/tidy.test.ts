@@ -109,6 +109,12 @@ describe('code that must not be there', () => {
     expect(found).toEqual([]);
   });
 
+  it('anything written for people by the broker and kpxctl but in one place, which makes it safe for a terminal', () => {
+    const writes = /process\.std(out|err)\.write|process\[.*\]\.write|console\.|writeSync\(|\.pipe\(process/;
+    const writing = code.filter((file) => file.startsWith('packages/broker/src/') && writes.test(read(file)));
+    expect(writing).toEqual(['packages/broker/src/terminal.ts']);
+  });
+
   it('processes started anywhere but in three places, which give each a session of its own', () => {
     const starting = code.filter((file) => read(file).includes('node:child_process'));
     expect(starting).toEqual([

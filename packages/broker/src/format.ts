@@ -6,11 +6,11 @@ const INDENT = '  ';
 const INDENTED_LEVELS_MAX = 20;
 
 /**
- * For a terminal: what came from outside must not move the cursor, change the direction of writing or hide. Control and format characters
- * become `\uXXXX`, which in JSON means the same.
+ * For a terminal: what came from outside must not move the cursor, change the direction of writing or hide. Control, format and invisible
+ * characters become `\uXXXX`, which in JSON means the same.
  */
 export function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, (character) =>
+  return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu, (character) =>
     Array.from({ length: character.length }, (_, at) => `\\u${character.charCodeAt(at).toString(16).padStart(4, '0')}`).join(''),
   );
 }

@@ -9,10 +9,12 @@ import { differences } from './control/difference.js';
 import { ControlServer, type Operations, type Reloaded } from './control/server.js';
 import { serveDeadLetters } from './dead-letters/serve.js';
 import { EXIT } from './exit.js';
+import { printableLines } from './format.js';
 import { MonitorServer } from './http/monitor.js';
 import { KeptDrain } from './kept-drain.js';
 import { brokerJsonSchema } from './schema/texts.js';
 import { ServiceManager } from './service-manager.js';
+import { complain, say } from './terminal.js';
 
 const USAGE = `kpx-broker: consumes KNIME's job queue and asks kpx-privhelper for executors. Runs unprivileged.
 
@@ -40,17 +42,17 @@ async function main(args: string[]): Promise<void> {
   } as const;
   const { values } = parseArgs({ args, options });
   if (values.help) {
-    process.stdout.write(USAGE);
+    say(USAGE);
     return;
   }
   if (values['print-schema']) {
-    process.stdout.write(brokerJsonSchema());
+    say(brokerJsonSchema());
     return;
   }
   if (values.config === undefined) return fail(EXIT.usage, '--config FILE is missing\nTry --help.');
   const config = await readConfig(values.config);
   if (values.check) {
-    process.stdout.write(`${values.config}: everything is as it must be.\n${await comparedWithRunning(config)}`);
+    say(`${values.config}: everything is as it must be.\n${await comparedWithRunning(config)}`);
     return;
   }
   if (process.getuid?.() === 0) {
@@ -64,7 +66,12 @@ async function main(args: string[]): Promise<void> {
 
 async function serve(file: string, config: Config): Promise<void> {
   const log = pino(
-    { level: config.log.level, base: { program: 'kpx-broker', host: hostname() }, timestamp: pino.stdTimeFunctions.isoTime },
+    {
+      level: config.log.level,
+      base: { program: 'kpx-broker', host: hostname() },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      hooks: { streamWrite: printableLines }, // for whoever reads it with journalctl
+    },
     destination({ fd: 1, sync: true }),
   );
   const broker = new Broker(config, log);
@@ -180,7 +187,7 @@ async function comparedWithRunning(config: Config): Promise<string> {
 }
 
 function fail(exitCode: number, message: string): void {
-  process.stderr.write(`${message}\n`);
+  complain(`${message}\n`);
   process.exitCode = exitCode;
 }
 

@@ -6,6 +6,7 @@ import { drop, list, reasons, replay, show } from '../dead-letters/commands.js';
 import { throughBroker } from '../dead-letters/through-broker.js';
 import { type DeadLetters, inHand } from '../dead-letters/work.js';
 import { CommandError, EXIT } from '../exit.js';
+import { complain } from '../terminal.js';
 
 const ID = /^[0-9a-f]{4,64}$/;
 
@@ -113,6 +114,6 @@ async function byBroker({ config, passwordFile, direct }: Options): Promise<Dead
 
 /** Connects, and gives root up, before the first message is read. */
 async function directly({ config, passwordFile }: Options): Promise<DeadLetters> {
-  const note = (text: string) => process.stderr.write(`${text}\n`);
+  const note = (text: string) => complain(`${text}\n`);
   return inHand(await openDeadLetters({ configFile: config, passwordFile, note }));
 }

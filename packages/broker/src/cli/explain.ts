@@ -4,8 +4,8 @@ import { readControlSocket } from '../config.js';
 import { askBroker } from '../control/client.js';
 import type { Explanation } from '../executors/explanation.js';
 import { jsonLine, printable } from '../format.js';
+import { bold, say } from '../terminal.js';
 import { asksBroker, type BrokerOptions } from './broker-options.js';
-import { bold } from './style.js';
 
 /** What each decision means for the job. */
 const DECISIONS: Record<Explanation['decision'], string> = {
@@ -48,7 +48,7 @@ async function explain(user: string, { group = [], config, json }: Options): Pro
   const query = new URLSearchParams({ user });
   for (const name of group) query.append('group', name);
   const explanation = (await askBroker(socket, `/explain?${query}`)) as Explanation;
-  process.stdout.write(json ? `${jsonLine(explanation)}\n` : explanationForPeople(explanation));
+  say(json ? `${jsonLine(explanation)}\n` : explanationForPeople(explanation));
 }
 
 /** In words: what becomes of a job now, and why. */

@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander';
 import { readControlSocket } from '../config.js';
 import { askStatus } from '../control/client.js';
 import { jsonLine } from '../format.js';
+import { say } from '../terminal.js';
 import { asksBroker, type BrokerOptions } from './broker-options.js';
 import { ORDERS, type Order, rowsOf, STATES, sorted, tableOf } from './rows.js';
 
@@ -28,7 +29,7 @@ async function list({ config, json, sort, state }: Options): Promise<void> {
   const rows = sorted(rowsOf(status), sort).filter((row) => state === undefined || row.state === state);
   const width = process.stdout.isTTY ? process.stdout.columns : Number.POSITIVE_INFINITY;
   const lines = json ? rows.map(jsonLine) : rows.length > 0 ? tableOf(rows, width, Date.now()) : [noneIn(state)];
-  process.stdout.write(lines.map((line) => `${line}\n`).join(''));
+  say(lines.map((line) => `${line}\n`).join(''));
 }
 
 const noneIn = (state: string | undefined) =>

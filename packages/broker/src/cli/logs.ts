@@ -7,6 +7,7 @@ import { readControlSocket } from '../config.js';
 import { askBroker, BrokerRefused, BrokerUnreachable } from '../control/client.js';
 import { CommandError, EXIT } from '../exit.js';
 import type { UserDetail } from '../status.js';
+import { complain, passOn } from '../terminal.js';
 import { asksAt, type BrokerOptions } from './broker-options.js';
 import { knimeUser } from './explain.js';
 
@@ -93,7 +94,7 @@ async function accountOf(user: string, config: string): Promise<Account | undefi
     return detail.account ?? undefined;
   } catch (error) {
     if (!(error instanceof BrokerUnreachable || error instanceof BrokerRefused)) throw error;
-    process.stderr.write(`The broker does not say which account it is (${error.message}): taking "${user.toLowerCase()}".\n`);
+    complain(`The broker does not say which account it is (${error.message}): taking "${user.toLowerCase()}".\n`);
     return undefined;
   }
 }
@@ -127,15 +128,14 @@ const environment = () => ({ LC_ALL: 'C.UTF-8', ...(process.env.TZ !== undefined
 /** Resolves with its exit code, 0 also where a signal has ended it. Ctrl-C reaches this process alone, which passes it on. */
 async function journalctl(args: readonly string[]): Promise<number> {
   const child = startCommand(JOURNALCTL, args, environment());
-  child.stdout.pipe(process.stdout, { end: false });
-  child.stderr.pipe(process.stderr, { end: false });
-  const end = () => {
-    child.kill('SIGTERM');
-  };
+  const passed = Promise.all([passOn(child.stdout, 'stdout'), passOn(child.stderr, 'stderr')]);
+  passed.catch(() => {}); // where the command cannot be started, which is said below
+  const end = () => child.kill('SIGTERM');
   process.on('SIGINT', end).on('SIGTERM', end).on('SIGHUP', end);
-  const [code, signal] = await once(child, 'close').catch((error: NodeJS.ErrnoException) => {
+  const [code, signal] = await once(child, 'exit').catch((error: NodeJS.ErrnoException) => {
     throw new CommandError(EXIT.unavailable, `${JOURNALCTL} cannot be run (${error.code}): the logs are where this system keeps them.`);
   });
+  await passed;
   process.off('SIGINT', end).off('SIGTERM', end).off('SIGHUP', end);
   return signal === null ? code : 0;
 }

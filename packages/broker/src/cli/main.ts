@@ -2,6 +2,7 @@ import { ConfigError } from '@kpx/protocol';
 import { CommanderError } from 'commander';
 import { BrokerRefused, BrokerUnreachable } from '../control/client.js';
 import { CommandError, EXIT } from '../exit.js';
+import { complain, say } from '../terminal.js';
 import { kpxctl } from './program.js';
 
 // Whoever reads may have read enough: `… | head`.
@@ -12,17 +13,17 @@ kpxctl()
   .catch((error: Error) => {
     process.exitCode = exitCodeOf(error);
     // commander has said its own already.
-    if (!(error instanceof CommanderError)) process.stderr.write(`${error.message}\n`);
+    if (!(error instanceof CommanderError)) complain(`${error.message}\n`);
   })
   .then(end, (defect: Error) => {
     process.exitCode = 1;
-    process.stderr.write(`${defect.stack}\n`);
+    complain(`${defect.stack}\n`);
     end();
   });
 
 /** A Node that comes to its end by itself waits for its compiler's threads, which once in a while wait for it: github.com/nodejs/node/issues/54918. */
 function end(): void {
-  process.stdout.write('', () => process.exit());
+  say('', () => process.exit());
 }
 
 function exitCodeOf(error: unknown): number {

@@ -4,9 +4,9 @@ import { tellBroker } from '../control/client.js';
 import type { Reloaded } from '../control/server.js';
 import type { Explanation } from '../executors/explanation.js';
 import { jsonLine, printable } from '../format.js';
+import { say, warning } from '../terminal.js';
 import { asksBroker, type BrokerOptions } from './broker-options.js';
 import { explanationForPeople, knimeUser } from './explain.js';
-import { warning } from './style.js';
 
 interface Options extends BrokerOptions {
   readonly kill?: boolean;
@@ -55,7 +55,7 @@ function told(program: Command, name: string, summary: string): Command {
 
 async function tell(path: string, { config, json }: Options, forPeople: (answer: unknown) => string): Promise<void> {
   const answer = await tellBroker(await readControlSocket(config), path);
-  process.stdout.write(json ? `${jsonLine(answer)}\n` : forPeople(answer));
+  say(json ? `${jsonLine(answer)}\n` : forPeople(answer));
 }
 
 function reloaded({ changed, restart }: Reloaded): string {

@@ -6,10 +6,10 @@ import { KpxError, osUserSchema } from '@kpx/protocol';
 import type { Command } from 'commander';
 import { CommandError, EXIT } from '../exit.js';
 import { printable } from '../format.js';
+import { bold, say, warning } from '../terminal.js';
 import { HELPER_CONFIG_FILE } from './doctor/command.js';
 import { endCommandsWithThis } from './interrupt.js';
 import { lookAtNameService } from './name-service.js';
-import { bold, warning } from './style.js';
 
 /** Directories looked at; with more, the rest is said to be left out. */
 const DIRECTORIES_MAX = 20_000;
@@ -81,9 +81,7 @@ async function orphans({ size = false, helperConfig, json = false }: Options): P
     all.push({ path: shown(directory.path), uid: directory.uid, ...verdict, bytes, command });
   }
   const left_out = found.length - looked.length;
-  process.stdout.write(
-    json ? `${JSON.stringify({ parents, looked_at: looked.length, left_out, directories: all })}\n` : forPeople(parents, all, left_out),
-  );
+  say(json ? `${JSON.stringify({ parents, looked_at: looked.length, left_out, directories: all })}\n` : forPeople(parents, all, left_out));
   if (all.some(({ state }) => state === 'unknown')) process.exitCode = EXIT.unavailable;
 }
 

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { bold, complain, say } from '../terminal.js';
 import { addDeadLetters } from './dead-letters.js';
 import { addDoctor } from './doctor/command.js';
 import { addExplain } from './explain.js';
@@ -9,7 +10,6 @@ import { addOperate } from './operate.js';
 import { addOrphans } from './orphans.js';
 import { addShow } from './show.js';
 import { addStatus } from './status.js';
-import { bold } from './style.js';
 import { addTop } from './top.js';
 
 /** The operator's program: every verb with its options, and what runs it. */
@@ -19,6 +19,7 @@ export function kpxctl(): Command {
       'For operators of kpx: asks and tells the running broker, looks after the jobs that could not be run, and moves from the script that kpx supersedes.',
     )
     .configureHelp({ styleTitle: bold })
+    .configureOutput({ writeOut: say, writeErr: complain })
     .showHelpAfterError('Try --help.')
     .helpOption('--help', 'this text')
     .helpCommand(false)

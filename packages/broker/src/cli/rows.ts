@@ -1,6 +1,6 @@
 import { table } from '../format.js';
 import type { ExecutorStatus, Status, UserStatus } from '../status.js';
-import { bold, warning } from './style.js';
+import { bold, warning } from '../terminal.js';
 
 /** What `list` and `top` show of a user, or of an executor of which no user is known; null: not known, or there is none. */
 export interface Row {

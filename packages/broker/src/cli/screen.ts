@@ -1,3 +1,5 @@
+import { draw, steer } from '../terminal.js';
+
 /** Of a terminal that does not say, in characters. */
 const COLUMNS = 80;
 const ROWS = 24;
@@ -52,7 +54,7 @@ export class Screen {
     process.once('exit', this.#leave);
     for (const signal of ENDING_SIGNALS) process.on(signal, this.#ended);
     process.stdout.on('resize', this.#resized);
-    process.stdout.write(ENTER);
+    steer(ENTER);
     if (!process.stdin.isTTY) return; // no keys then
     process.stdin.setRawMode(true).setEncoding('utf8').on('data', this.#pressed);
     process.stdin.once('end', this.#ended).once('error', this.#ended);
@@ -60,8 +62,11 @@ export class Screen {
 
   /** Lines without control characters but for colours; what does not fit is not drawn. */
   draw(lines: readonly string[]): void {
-    const drawn = Array.from({ length: this.rows }, (_, row) => `${ERASE_LINE}${lines[row] ?? ''}`);
-    process.stdout.write(`${HOME}${drawn.join('\r\n')}`);
+    draw(
+      HOME,
+      ERASE_LINE,
+      Array.from({ length: this.rows }, (_, row) => lines[row] ?? ''),
+    );
   }
 
   leave(): void {
@@ -71,6 +76,6 @@ export class Screen {
     for (const signal of ENDING_SIGNALS) process.off(signal, this.#ended);
     process.stdout.off('resize', this.#resized);
     if (process.stdin.isTTY) process.stdin.off('data', this.#pressed).setRawMode(false).pause();
-    process.stdout.write(LEAVE);
+    steer(LEAVE);
   }
 }

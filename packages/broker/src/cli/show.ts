@@ -4,10 +4,10 @@ import { askBroker } from '../control/client.js';
 import { jsonLine, printable } from '../format.js';
 import type { Change } from '../histories.js';
 import type { UserDetail } from '../status.js';
+import { bold, say, warning } from '../terminal.js';
 import { asksBroker, type BrokerOptions } from './broker-options.js';
 import { decisionOf, knimeUser } from './explain.js';
 import { forHowLong } from './rows.js';
-import { bold, warning } from './style.js';
 import { unitOf } from './unit.js';
 
 export function addShow(program: Command): void {
@@ -24,7 +24,7 @@ async function show(user: string, { config, json }: BrokerOptions): Promise<void
   const detail = (await askBroker(await readControlSocket(config), path)) as UserDetail;
   const unit = detail.process === null ? undefined : await unitOf(detail.process.pid);
   const lines = json ? [jsonLine({ ...detail, unit: unit ?? null })] : forPeople(detail, unit, Date.now());
-  process.stdout.write(lines.map((line) => `${line}\n`).join(''));
+  say(lines.map((line) => `${line}\n`).join(''));
 }
 
 function forPeople(detail: UserDetail, unit: string | undefined, now: number): string[] {

@@ -5,8 +5,8 @@ import { askBroker } from '../control/client.js';
 import { differences } from '../control/difference.js';
 import { jsonLine, printable } from '../format.js';
 import type { Status } from '../status.js';
+import { bold, say, warning } from '../terminal.js';
 import { asksBroker, type BrokerOptions } from './broker-options.js';
-import { bold, warning } from './style.js';
 
 export function addStatus(program: Command): void {
   const command = program
@@ -25,7 +25,7 @@ async function status({ config, json }: BrokerOptions): Promise<void> {
   const socket = await readControlSocket(config);
   const now = (await askBroker(socket, '/status')) as Status;
   const compared = await compare(config, await askBroker(socket, '/configuration'));
-  process.stdout.write(json ? `${jsonLine({ ...now, config_file: { path: config, ...compared } })}\n` : forPeople(now, config, compared));
+  say(json ? `${jsonLine({ ...now, config_file: { path: config, ...compared } })}\n` : forPeople(now, config, compared));
 }
 
 async function compare(file: string, running: unknown): Promise<Compared> {

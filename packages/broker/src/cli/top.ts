@@ -5,11 +5,11 @@ import { askStatus, BrokerRefused, BrokerUnreachable } from '../control/client.j
 import { CommandError, EXIT } from '../exit.js';
 import { cut, printable } from '../format.js';
 import type { Status } from '../status.js';
+import { bold, warning } from '../terminal.js';
 import { asksAt, type BrokerOptions } from './broker-options.js';
 import { sortOption } from './list.js';
 import { ORDERS, type Order, rowsOf, sorted, tableOf } from './rows.js';
 import { isScreen, Screen } from './screen.js';
-import { bold, warning } from './style.js';
 
 const INTERVAL_S = 1;
 const INTERVAL_S_MIN = 0.1;

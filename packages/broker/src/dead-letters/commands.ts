@@ -1,5 +1,6 @@
 import { CommandError, EXIT } from '../exit.js';
 import { jsonLine, printable, table } from '../format.js';
+import { complain, say } from '../terminal.js';
 import { bodyLines, utf8Of } from './body.js';
 import { BROKER_REASONS, type Entry, entryOf, FAILURES, REFUSALS } from './catalogue.js';
 import { confirmed } from './confirm.js';
@@ -14,8 +15,8 @@ const ASKED_ROWS_MAX = 20;
 const HEADING = ['ID', 'PARKED', 'REASON', 'USER', 'JOB', 'DETAIL'];
 const NONE = 'No dead letters.';
 
-const print = (text: string) => process.stdout.write(`${text}\n`);
-const warn = (text: string) => process.stderr.write(`${text}\n`);
+const print = (text: string) => say(`${text}\n`);
+const warn = (text: string) => complain(`${text}\n`);
 const screenWidth = () => (process.stdout.isTTY ? process.stdout.columns : Number.POSITIVE_INFINITY);
 const rowOf = ({ id, parkedAt, reason, user, job, detail }: Letter) => [id, parkedAt, reason, user, job, detail];
 const counted = (count: number) => (count === 1 ? '1 dead letter' : `${count} dead letters`);

@@ -8,9 +8,9 @@ import { CONFIG_FILE, PASSWORD_FILE } from '../../dead-letters/access.js';
 import { EXIT } from '../../exit.js';
 import { printable } from '../../format.js';
 import { leaveRoot } from '../../leave-root.js';
+import { bold, failure, say, success, warning } from '../../terminal.js';
 import { knimeUser } from '../explain.js';
 import { endCommandsWithThis } from '../interrupt.js';
-import { bold, failure, success, warning } from '../style.js';
 import { accountChecks } from './accounts.js';
 import { type Answered, brokerAnswer, brokerChecks } from './broker.js';
 import { capacityChecks } from './capacity.js';
@@ -59,7 +59,7 @@ async function doctor({ user, config, helperConfig, passwordFile, json = false }
   const failed = findings.some(({ result }) => result === 'fail');
   const said = json ? JSON.stringify({ result: failed ? 'fail' : 'ok', checks: findings }) : forPeople(findings);
   // What hangs still would keep the program from ending by itself.
-  process.stdout.write(`${said}\n`, () => process.exit(failed ? EXIT.config : 0));
+  say(`${said}\n`, () => process.exit(failed ? EXIT.config : 0));
 }
 
 /** What needs root first. Then root is given up for the broker's account, as which the rest is tried: what the network sends is read there. */

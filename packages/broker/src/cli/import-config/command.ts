@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { CommandError, EXIT } from '../../exit.js';
 import { cut, printable } from '../../format.js';
-import { bold } from '../style.js';
+import { bold, say } from '../../terminal.js';
 import { convert, DROP_IN, type ImportedFile, type Report } from './conversion.js';
 import { REPORT_FILE, writeImport } from './directory.js';
 import { OriginalRefused, readOriginal } from './original.js';
@@ -39,7 +39,7 @@ async function importConfig(file: string, { outputDir, force = false, json = fal
   await writeImport(outputDir, written, force);
   const paths = written.map(({ path }) => path);
   const said = json ? JSON.stringify({ output_dir: outputDir, files: paths, ...report }) : forPeople(outputDir, paths, report);
-  process.stdout.write(`${said}\n`);
+  say(`${said}\n`);
 }
 
 async function imported(file: string): Promise<{ files: ImportedFile[]; report: Report }> {

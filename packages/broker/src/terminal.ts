@@ -1,0 +1,62 @@
+import { once } from 'node:events';
+import type { Readable } from 'node:stream';
+import { styleText } from 'node:util';
+import { printable } from './format.js';
+
+/*
+ * The one place that writes what kpxctl and the broker say to people, errors included. It may come from a publisher, a user or a file, and must
+ * not steer the terminal: see printable(). Ends of lines and tabs are kept, and of control sequences the styles that are made here.
+ */
+
+const STYLES = { bold: 'bold', warning: 'yellow', failure: 'red', success: 'green' } as const;
+const ESCAPE = '\u001b';
+const OWN_STYLE = new RegExp(`(${ESCAPE}\\[(?:1|22|31|32|33|39)m)`);
+
+/** On a terminal that has colours and is not told otherwise (NO_COLOR). */
+const hasStyles = () => process.stdout.isTTY && process.stdout.hasColors();
+
+const styled = (style: keyof typeof STYLES) => (text: string) => (hasStyles() ? styleText(STYLES[style], text) : text);
+
+/** `text` has been made {@link printable}. */
+export const bold = styled('bold');
+export const warning = styled('warning');
+export const failure = styled('failure');
+export const success = styled('success');
+
+const safe = (text: string) => text.replace(/[^\n\t]+/g, printable);
+
+/** Every second part of the split is a style. */
+const safeWithStyles = (text: string) =>
+  hasStyles()
+    ? text
+        .split(OWN_STYLE)
+        .map((part, at) => (at % 2 === 1 ? part : safe(part)))
+        .join('')
+    : safe(text);
+
+/** To standard output, with its ends of lines. `written` is called when it has been written. */
+export function say(text: string, written?: () => void): void {
+  process.stdout.write(safeWithStyles(text), written);
+}
+
+/** To standard error, with its ends of lines. */
+export function complain(text: string): void {
+  process.stderr.write(safe(text));
+}
+
+/** What a command says, as it comes. Resolves at its end. */
+export async function passOn(stream: Readable, to: 'stdout' | 'stderr'): Promise<void> {
+  for await (const text of stream.setEncoding('utf8')) {
+    if (!process[to].write(safe(String(text)))) await once(process[to], 'drain');
+  }
+}
+
+/** Draws lines; `start` and `before`, which stands before each line, are control sequences of kpxctl's own. */
+export function draw(start: string, before: string, lines: readonly string[]): void {
+  process.stdout.write(start + lines.map((line) => before + safeWithStyles(line)).join('\r\n'));
+}
+
+/** A control sequence of kpxctl's own. */
+export function steer(sequence: string): void {
+  process.stdout.write(sequence);
+}
