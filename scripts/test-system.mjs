@@ -5,7 +5,7 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseTestArguments, vitestCommand } from '../test/arguments.mjs';
 import { runBesideBootedMachine } from '../test/fixtures/booted/boot.mjs';
-import { CONTAINER_PACKAGES } from '../test/fixtures/booted/services.mjs';
+import { CONTAINER_PACKAGES, KERBEROS_PACKAGES } from '../test/fixtures/booted/services.mjs';
 import { withSummary } from '../test/summary.mjs';
 import { downloadDebianPackages, EXIT_UNAVAILABLE, endingWithItsExitCode, PrepareError, prepare } from './prepare.mjs';
 import { argumentsOr } from './usage.mjs';
@@ -36,7 +36,7 @@ function makePackage() {
 export async function runBesidePackage(command, env = process.env) {
   endingWithItsExitCode(() => {
     makePackage();
-    downloadDebianPackages(CONTAINER_PACKAGES);
+    downloadDebianPackages([...CONTAINER_PACKAGES, ...KERBEROS_PACKAGES]);
   });
   console.log('Booting a machine in a container: it is gone afterwards.');
   return await runBesideBootedMachine(command, { env });

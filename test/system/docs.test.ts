@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { Kdc } from '../fixtures/booted/kdc.js';
 import { BootedKpx, type BootedKpxOptions, BROKER, SOCKET, unitOf, WORKSPACES } from '../fixtures/booted/kpx.js';
 import { eventually } from '../fixtures/eventually.js';
 import { jobOf } from '../fixtures/jobs.js';
@@ -271,8 +272,7 @@ describe('drop-ins of the pages', () => {
     await installPackage();
     const [path = `${DROP_INS}/50-page.conf`] = /\/etc\/systemd\/system\/[^:\s]+/.exec(text) ?? [];
     await put(path, text);
-    if (text.includes('k5start')) await put('/usr/bin/k5start', '');
-    if (text.includes('k5start')) await machine.run(['/usr/bin/chmod', '+x', '/usr/bin/k5start']);
+    if (text.includes('kinit')) await Kdc.install(machine);
     const argv = ['/usr/bin/systemd-analyze', 'verify', '--man=no', '--recursive-errors=no', unitOf('alice')];
     const { stdout, stderr } = await machine.run(argv);
     expect(stdout + stderr).toBe('');
