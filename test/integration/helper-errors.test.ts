@@ -20,7 +20,10 @@ function answersWith(kpx: Kpx, code: ErrorCode) {
       const { id, verb } = decodeRequest(packet);
       hangUp = () => connection().close('the test has seen enough');
       asked.set(verb, (asked.get(verb) ?? 0) + 1);
-      const hello = { kind: 'hello', body: { version: PROTOCOL_VERSION, requestsInFlightMax: 32, executorsMax: 40 } } as const;
+      const hello = {
+        kind: 'hello',
+        body: { version: PROTOCOL_VERSION, requestsInFlightMax: 32, executorsMax: 40, profiles: [] },
+      } as const;
       const error = { kind: 'error', body: { code, message: 'systemctl took too long' } } as const;
       connection().send(encodeResponse({ id, ...(verb === 'hello' ? hello : error) } as Response));
     },

@@ -96,7 +96,7 @@ describe('out of order', () => {
 
   const ERROR: Response = { id: 1, kind: 'error', body: { code: 'INTERNAL', message: '' } };
   const RESPONSES: readonly Response[] = [
-    { id: 1, kind: 'hello', body: { version: PROTOCOL_VERSION, requestsInFlightMax: 32, executorsMax: 200 } },
+    { id: 1, kind: 'hello', body: { version: PROTOCOL_VERSION, requestsInFlightMax: 32, executorsMax: 200, profiles: [] } },
     { id: 1, kind: 'executorPage', body: { executors: [], more: true } },
     ERROR,
   ];

@@ -25,6 +25,7 @@ import { type Snapshot, snapshotOf } from './page/snapshot.js';
 import { backoffMs } from './policy/backoff.js';
 import { NO_ROOM_DELAY_MS } from './policy/policy.js';
 import { rulesAskForGroups } from './policy/rules.js';
+import { RuleNames } from './rule-names.js';
 import { SaidOnce } from './said-once.js';
 import { type Links, type Status, standingOf, statusOf, type UserDetail, userDetailOf } from './status.js';
 
@@ -53,6 +54,7 @@ export class Broker {
   readonly #histories = new Histories();
   readonly #jobs: Record<Outcome, number> = { forwarded: 0, deferred: 0, parked: 0, returned: 0 };
   readonly #helper: HelperClient;
+  readonly ruleNames: RuleNames;
   readonly #watch: ExecutorWatch;
   #groups = new Groups(() => performance.now());
   #lookingUp = false;
@@ -74,10 +76,14 @@ export class Broker {
   constructor(config: Config, log: Logger) {
     this.#config = config;
     this.#log = log;
+    this.ruleNames = new RuleNames(log, policyOf(config).rules);
     this.#machine = new Machine(policyOf(config));
     this.#asksForGroups = rulesAskForGroups(policyOf(config).rules);
     this.#helper = new HelperClient(config.helper.socket, log, {
-      connected: () => this.#watch.list().catch(this.#failed('the executors cannot be listed')),
+      connected: (profiles) => {
+        this.ruleNames.profiles(profiles);
+        this.#watch.list().catch(this.#failed('the executors cannot be listed'));
+      },
       answered: (verb, ms) => this.metrics.answered(verb, ms),
     });
     this.#ports = rabbitmqPorts(config.amqp.urls);
@@ -141,6 +147,7 @@ export class Broker {
     const policy = policyOf(config);
     this.#asksForGroups = rulesAskForGroups(policy.rules);
     this.#groups = new Groups(() => performance.now());
+    this.ruleNames.rules(policy.rules);
     this.#emit({ kind: 'policy', policy });
     this.#lookUpGroups().catch(this.#failed('groups of users cannot be looked up'));
     if (elsewhere) await this.#connectElsewhere();

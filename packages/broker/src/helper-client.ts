@@ -7,6 +7,7 @@ import {
   KpxError,
   type PacketConnection,
   PROTOCOL_VERSION,
+  type ProfileName,
   ProtocolViolation,
   REQUEST_DEADLINE_MS,
   REQUESTS_IN_FLIGHT_MAX,
@@ -43,8 +44,8 @@ export class HelperUnavailable extends Error {
 
 /** Who is told of the connection. */
 export interface HelperObserver {
-  /** On every new connection, after Hello: executors may have come and gone meanwhile. */
-  connected(): void;
+  /** On every new connection, after Hello, with the profiles that the helper has: executors may have come and gone meanwhile. */
+  connected(profiles: readonly ProfileName[]): void;
   /** How long an answer took, in milliseconds. */
   answered(verb: Verb, ms: number): void;
 }
@@ -104,13 +105,13 @@ export class HelperClient {
     let lastProblem = '';
     while (!this.#stopped.signal.aborted) {
       try {
-        const { lost } = await this.#connect();
+        const { lost, profiles } = await this.#connect();
         if (this.#stopped.signal.aborted) this.#connection?.close('the broker ends');
         failures = 0;
         lastProblem = '';
         this.#link.up();
         this.#log.info({ socket: this.#path }, 'connected to the helper');
-        this.#observer.connected();
+        this.#observer.connected(profiles);
         const why = await lost;
         this.#link.down(why);
         if (!this.#stopped.signal.aborted) this.#log.warn({ socket: this.#path, reason: why }, 'lost the helper');
@@ -133,7 +134,7 @@ export class HelperClient {
   }
 
   /** Connects, greets, and resolves with the end of the connection (wrapped: a promise in a promise would be awaited as one). */
-  async #connect(): Promise<{ readonly lost: Promise<string> }> {
+  async #connect(): Promise<{ readonly lost: Promise<string>; readonly profiles: readonly ProfileName[] }> {
     let closed: (why: string) => void = () => {};
     const lost = new Promise<string>((resolve) => {
       closed = resolve;
@@ -146,15 +147,15 @@ export class HelperClient {
       },
     });
     try {
-      await this.#ask('hello', { version: PROTOCOL_VERSION });
+      const { profiles } = await this.#ask('hello', { version: PROTOCOL_VERSION });
+      this.#greeted = true;
+      return { lost, profiles };
     } catch (error) {
       this.#connection?.close('no greeting');
       await lost;
       if (!(error instanceof HelperUnavailable)) throw error;
       throw new HelperUnavailable(`the helper ended the connection before it said hello (${error.message}): see its log`);
     }
-    this.#greeted = true;
-    return { lost };
   }
 
   async #ask<V extends Verb>(verb: V, body: RequestBody<V>): Promise<ResultBody<(typeof RESULT_OF)[V]>> {

@@ -3,9 +3,9 @@ import { parseArgs } from 'node:util';
 import { ConfigError } from '@kpx/protocol';
 import { destination, type Logger, pino } from 'pino';
 import { Broker } from './broker.js';
+import { checkText } from './check.js';
 import { type Config, readConfig } from './config.js';
-import { askBroker, BrokerRefused, BrokerUnreachable } from './control/client.js';
-import { differences } from './control/difference.js';
+import { asJson, differences } from './control/difference.js';
 import { ControlServer, type Operations, type Reloaded } from './control/server.js';
 import { serveDeadLetters } from './dead-letters/serve.js';
 import { EXIT } from './exit.js';
@@ -22,7 +22,8 @@ Usage: kpx-broker --config FILE [--check]
        kpx-broker --print-schema
 
   --config FILE   configuration
-  --check         judge the configuration, say what is wrong, and what differs from that of the running broker; exit
+  --check         judge the configuration; say what is wrong, which groups and profiles of rules do not exist, and what differs from the
+                  configuration of the running broker; exit
   --print-schema  print the JSON Schema of the configuration, for editors; exit
   --help          this text
 
@@ -52,7 +53,7 @@ async function main(args: string[]): Promise<void> {
   if (values.config === undefined) return fail(EXIT.usage, '--config FILE is missing\nTry --help.');
   const config = await readConfig(values.config);
   if (values.check) {
-    say(`${values.config}: everything is as it must be.\n${await comparedWithRunning(config)}`);
+    say(await checkText(values.config, config));
     return;
   }
   if (process.getuid?.() === 0) {
@@ -140,6 +141,7 @@ async function openControl(
     status: () => broker.status(),
     user: (user) => broker.user(user),
     configuration: () => broker.config,
+    profiles: () => broker.ruleNames.known,
     drain,
     reload,
     start: (user) => broker.startFor(user),
@@ -167,22 +169,6 @@ async function reload(file: string, broker: Broker, monitor: MonitorServer, log:
   } catch (error) {
     if (error instanceof ConfigError) log.error({ reason: error.message }, 'the configuration is refused; the old one stays in force');
     throw error;
-  }
-}
-
-const asJson = (config: Config): unknown => JSON.parse(JSON.stringify(config));
-
-async function comparedWithRunning(config: Config): Promise<string> {
-  const { socket } = config.control;
-  if (socket === '') return '';
-  try {
-    const changed = differences(await askBroker(socket, '/configuration'), asJson(config));
-    if (changed.length === 0) return 'The running broker has the same configuration.\n';
-    const lines = changed.map((line) => `  ${line}\n`).join('');
-    return `The running broker has another configuration; with this one would change (times in ms, memory in bytes):\n${lines}`;
-  } catch (error) {
-    if (!(error instanceof BrokerUnreachable || error instanceof BrokerRefused)) throw error;
-    return ''; // nothing to compare with
   }
 }
 

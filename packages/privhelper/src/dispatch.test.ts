@@ -197,12 +197,12 @@ describe('a connection', () => {
     expect(broker.closedWhy).toBe('the helper ends');
   });
 
-  it('begins with Hello, which is answered with version and limits', async () => {
+  it('begins with Hello, which is answered with version, limits and profiles', async () => {
     const broker = new Broker();
     expect(await broker.ask('hello', { version: PROTOCOL_VERSION }, 9)).toEqual({
       id: 9,
       kind: 'hello',
-      body: { version: PROTOCOL_VERSION, requestsInFlightMax: REQUESTS_IN_FLIGHT_MAX, executorsMax: 17 },
+      body: { version: PROTOCOL_VERSION, requestsInFlightMax: REQUESTS_IN_FLIGHT_MAX, executorsMax: 17, profiles: ['default', 'large'] },
     });
     expect(broker.lastLine).toMatchObject({ peer: PEER, event: 'request', decision: 'done', id: 9, verb: 'hello' });
     expect(broker.closedWhy).toBeUndefined();

@@ -18,7 +18,7 @@ type Handler<V extends Verb> = (body: RequestBody<V>, context: Context) => Promi
 const TABLE: { readonly [V in Verb]: Handler<V> } = { hello, prepareUser, spawnExecutor, stopExecutor, listExecutors };
 
 async function hello({ version }: RequestBody<'hello'>, { config }: Context): Promise<Answer> {
-  return answerHello(version, config.executor.max_executors);
+  return answerHello(version, config.executor);
 }
 
 async function prepareUser({ knimeUser }: RequestBody<'prepareUser'>, context: Context): Promise<Answer> {

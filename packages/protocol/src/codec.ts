@@ -2,7 +2,7 @@ import protobuf from 'protobufjs/minimal.js';
 import * as z from 'zod';
 import { ERRORS, type ErrorCode } from './errors.js';
 import { kpx } from './generated/privhelper.js';
-import { EXECUTORS_PER_PAGE, KNIME_USERS_PER_ACCOUNT_MAX, MESSAGE_CHARS_MAX, PACKET_BYTES_MAX } from './limits.js';
+import { EXECUTORS_PER_PAGE, KNIME_USERS_PER_ACCOUNT_MAX, MESSAGE_CHARS_MAX, PACKET_BYTES_MAX, PROFILES_MAX } from './limits.js';
 import { knimeUserSchema, osUserSchema, profileNameSchema } from './names.js';
 
 /*
@@ -55,7 +55,12 @@ const REQUESTS = {
 };
 
 const RESPONSES = {
-  hello: z.strictObject({ version: positive, requestsInFlightMax: positive, executorsMax: positive }),
+  hello: z.strictObject({
+    version: positive,
+    requestsInFlightMax: positive,
+    executorsMax: positive,
+    profiles: z.array(profileNameSchema).max(PROFILES_MAX + 1),
+  }),
   userPrepared: z.strictObject({
     osUser: osUserSchema,
     uid: positive,

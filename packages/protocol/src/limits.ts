@@ -1,7 +1,7 @@
 /** Bounds of the wire. Both programs are built against the same numbers; the helper repeats the ones that matter in its Hello answer. */
 
 /** Raised by every change to privhelper.proto. A mismatch is refused with one clear error on both sides. */
-export const PROTOCOL_VERSION = 4;
+export const PROTOCOL_VERSION = 5;
 
 /** Largest packet either side may send, in bytes. Larger ones close the connection. */
 export const PACKET_BYTES_MAX = 64 * 1024;
@@ -29,6 +29,9 @@ export const KNIME_USERS_PER_ACCOUNT_MAX = 32;
 
 /** Entries on one page of ListExecutors: 24 entries of 32 names of 64 characters fit a packet with room to spare. */
 export const EXECUTORS_PER_PAGE = 24;
+
+/** Profiles of executors beside "default": with names of 32 characters they fit the answer to Hello with room to spare. */
+export const PROFILES_MAX = 1_000;
 
 /** Longest error message or exit description on the wire, in characters. */
 export const MESSAGE_CHARS_MAX = 512;

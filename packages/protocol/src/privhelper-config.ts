@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { KpxError } from './errors.js';
-import { KNIME_USERS_PER_ACCOUNT_MAX } from './limits.js';
+import { KNIME_USERS_PER_ACCOUNT_MAX, PROFILES_MAX } from './limits.js';
 import { knimeUserSchema, osUserSchema, type ProfileName, profileNameSchema } from './names.js';
 import { configTable, configText } from './toml-config.js';
 
@@ -59,7 +59,7 @@ const executor = z
     launcher: z.enum(['systemd', 'direct']).default('systemd'),
     unit: template.default('kpx-executor@'),
     /** Further template units, by the name that the broker asks with. */
-    profiles: configTable(profileNameSchema, template, LIST_MAX, 'profiles')
+    profiles: configTable(profileNameSchema, template, PROFILES_MAX, 'profiles')
       .refine((profiles) => !Object.hasOwn(profiles, DEFAULT_PROFILE), `expected no "${DEFAULT_PROFILE}": that is executor.unit`)
       .default({}),
     command: z.array(text).max(256).default([]),
@@ -107,9 +107,15 @@ export type PrivhelperConfig = z.output<typeof privhelperConfigSchema>;
 /** Every template unit of the profiles, each once. */
 export const templatesOf = ({ unit, profiles }: PrivhelperConfig['executor']) => [...new Set([unit, ...Object.values(profiles)])];
 
+/** Every profile by its name, with its template unit. */
+const profilesOf = ({ unit, profiles }: PrivhelperConfig['executor']) =>
+  new Map<string, string>([[DEFAULT_PROFILE, unit], ...Object.entries(profiles)]);
+
+export const profileNamesOf = (executor: PrivhelperConfig['executor']) => [...profilesOf(executor).keys()] as ProfileName[];
+
 /** The template unit of a profile. Throws PROFILE_UNKNOWN. */
-export function templateOf({ unit, profiles }: PrivhelperConfig['executor'], profile: ProfileName): string {
-  const template = new Map([[DEFAULT_PROFILE, unit], ...Object.entries(profiles)]).get(profile);
+export function templateOf(executor: PrivhelperConfig['executor'], profile: ProfileName): string {
+  const template = profilesOf(executor).get(profile);
   if (template === undefined) throw new KpxError('PROFILE_UNKNOWN', `there is no executor profile "${profile}"`);
   return template;
 }

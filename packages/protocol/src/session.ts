@@ -1,6 +1,7 @@
 import { decodeRequest, type ExecutorInfo, encodeResponse, ProtocolViolation, type Request, type Response } from './codec.js';
 import { KpxError } from './errors.js';
 import { EXECUTORS_PER_PAGE, FINISH_MS_MAX, PROTOCOL_VERSION, REQUESTS_IN_FLIGHT_MAX } from './limits.js';
+import { type PrivhelperConfig, profileNamesOf } from './privhelper-config.js';
 import type { PacketConnection, PacketHandlers } from './transport.js';
 
 /** A response without the id of its request. */
@@ -26,11 +27,12 @@ export interface Serving {
 }
 
 /** The answer to Hello. Throws VERSION_MISMATCH for a peer that speaks another version of the protocol. */
-export function answerHello(version: number, executorsMax: number): Answer {
+export function answerHello(version: number, executor: PrivhelperConfig['executor']): Answer {
   if (version !== PROTOCOL_VERSION) {
     throw new KpxError('VERSION_MISMATCH', `the helper speaks version ${PROTOCOL_VERSION} of the protocol, the broker version ${version}`);
   }
-  return { kind: 'hello', body: { version, requestsInFlightMax: REQUESTS_IN_FLIGHT_MAX, executorsMax } };
+  const bounds = { requestsInFlightMax: REQUESTS_IN_FLIGHT_MAX, executorsMax: executor.max_executors };
+  return { kind: 'hello', body: { version, ...bounds, profiles: profileNamesOf(executor) } };
 }
 
 /** The answer to ListExecutors: of all executors, in their order, those of one page, which is counted from 1. */

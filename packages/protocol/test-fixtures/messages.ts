@@ -43,7 +43,7 @@ export function requestBodies(names: fc.Arbitrary<string>, profiles: fc.Arbitrar
 
 export const requests = requestBodies(name, profile);
 export const responses: Record<Response['kind'], fc.Arbitrary<unknown>> = {
-  hello: fc.record({ version: number, requestsInFlightMax: number, executorsMax: number }),
+  hello: fc.record({ version: number, requestsInFlightMax: number, executorsMax: number, profiles: fc.array(profile, { maxLength: 5 }) }),
   userPrepared: fc.record({ osUser: name, uid: number, created: fc.subarray(['home', 'workspace', 'temp']) }),
   executorSpawned: fc.record({ outcome: fc.constantFrom(...Object.values(SpawnOutcome)), executor }),
   executorStopped: fc.record({ osUser: name, uid: fc.oneof(fc.constant(0), number) }),

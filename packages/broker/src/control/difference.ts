@@ -9,3 +9,6 @@ export function differences(before: unknown, after: unknown, path = ''): string[
 }
 
 const isTable = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** A configuration as it travels. */
+export const asJson = (config: object): unknown => JSON.parse(JSON.stringify(config));

@@ -1,6 +1,6 @@
 import { chmod, stat, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { ConfigError, type KnimeUser, knimeUserSchema, StopMode } from '@kpx/protocol';
+import { ConfigError, type KnimeUser, knimeUserSchema, type ProfileName, StopMode } from '@kpx/protocol';
 import * as z from 'zod';
 import { runCommand } from '../command.js';
 import type { DeadLetterService } from '../dead-letters/serve.js';
@@ -41,6 +41,8 @@ export interface Operations {
   user(user: KnimeUser): Promise<UserDetail>;
   /** The configuration in force, without secrets: there are none in it. */
   configuration(): unknown;
+  /** Of executors, as the helper has said last; undefined: it has said nothing yet. */
+  profiles(): readonly ProfileName[] | undefined;
   /** Answers why a restart will not know of it; undefined: it will. */
   drain(on: boolean): string | undefined;
   /** Rejects with a ConfigError; the old one stays in force then. */
@@ -137,6 +139,7 @@ function routesOf(operations: Operations): Routes {
     '/explain': route('GET', EXPLAIN, ({ user, group }) => operations.explain(user, group)),
     '/status': route('GET', NOTHING, () => operations.status()),
     '/user': route('GET', ABOUT_USER, ({ user }) => operations.user(user)),
+    '/profiles': route('GET', NOTHING, () => ({ profiles: operations.profiles() ?? null })),
     '/configuration': route('GET', NOTHING, () => operations.configuration()),
     '/drain': route('POST', NOTHING, tell(true)),
     '/resume': route('POST', NOTHING, tell(false)),

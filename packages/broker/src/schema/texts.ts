@@ -64,9 +64,10 @@ export const BROKER_TEXTS: Texts = {
   'policy.rule.name': 'For logs and explanations, which call it `rule 2 "name"`.',
   'policy.rule.users': 'KNIME names in any case; a `*` stands for any characters, none included.',
   'policy.rule.groups':
-    'Groups of the operating system: those of the account of the KNIME name, folded to lower case, as `id` tells them. What is told is used again for five minutes, or until the configuration is read again. The map of `privhelper.toml` is not known to the broker: rules for mapped users go by name.',
+    'Groups of the operating system: those of the account of the KNIME name, folded to lower case, as `id` tells them. What is told is used again for five minutes, or until the configuration is read again. The map of `privhelper.toml` is not known to the broker: rules for mapped users go by name. A group that the host does not know is reported after each start and reload, and matches nobody.',
   'policy.rule.action': '`"allow"`, or `"deny"`: jobs are parked with the reason `USER_DENIED`.',
-  'policy.rule.profile': 'Which template unit executors are started from: a key of `[executor.profiles]` in `privhelper.toml`.',
+  'policy.rule.profile':
+    'Which template unit executors are started from: `"default"`, or a key of `[executor.profiles]` in `privhelper.toml`. A profile that the helper does not have is reported after each start and reload; until it has, jobs of these users are parked with the reason `PROFILE_UNKNOWN`.',
   'policy.rule.max_executors':
     'How many executors these users have at once, all of them together; when not set, as many as there is room for.',
   'policy.rule.priority': 'Who of those that wait starts first: the highest; of equals who came first.',

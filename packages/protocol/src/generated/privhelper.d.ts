@@ -555,6 +555,9 @@ export namespace kpx {
         /** HelloResult executorsMax. */
         executorsMax: number;
 
+        /** HelloResult profiles. */
+        profiles: string[];
+
         /**
          * Encodes the specified HelloResult message. Does not implicitly {@link kpx.HelloResult.verify|verify} messages.
          * @param message HelloResult message or plain object to encode
@@ -587,6 +590,9 @@ export namespace kpx {
 
             /** HelloResult executorsMax */
             executorsMax?: (number|null);
+
+            /** HelloResult profiles */
+            profiles?: (string[]|null);
 
             /** Unknown fields preserved while decoding when enabled */
             $unknowns?: Uint8Array[];

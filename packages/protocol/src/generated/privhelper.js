@@ -1282,6 +1282,7 @@ export const kpx = $root.kpx = (() => {
          * @property {number|null} [version] HelloResult version
          * @property {number|null} [requestsInFlightMax] HelloResult requestsInFlightMax
          * @property {number|null} [executorsMax] HelloResult executorsMax
+         * @property {Array.<string>|null} [profiles] HelloResult profiles
          * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
          */
 
@@ -1307,6 +1308,7 @@ export const kpx = $root.kpx = (() => {
          * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
          */
         const HelloResult = function (properties) {
+            this.profiles = [];
             if (properties)
                 for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
                     if (properties[keys[i]] != null && keys[i] !== "__proto__")
@@ -1338,6 +1340,14 @@ export const kpx = $root.kpx = (() => {
         HelloResult.prototype.executorsMax = 0;
 
         /**
+         * HelloResult profiles.
+         * @member {Array.<string>} profiles
+         * @memberof kpx.HelloResult
+         * @instance
+         */
+        HelloResult.prototype.profiles = $util.emptyArray;
+
+        /**
          * Encodes the specified HelloResult message. Does not implicitly {@link kpx.HelloResult.verify|verify} messages.
          * @function encode
          * @memberof kpx.HelloResult
@@ -1359,6 +1369,9 @@ export const kpx = $root.kpx = (() => {
                 writer.uint32(/* id 2, wireType 0 =*/16).uint32(message.requestsInFlightMax);
             if (message.executorsMax != null && $Object.hasOwnProperty.call(message, "executorsMax") && message.executorsMax !== 0)
                 writer.uint32(/* id 3, wireType 0 =*/24).uint32(message.executorsMax);
+            if (message.profiles != null && message.profiles.length)
+                for (let i = 0; i < message.profiles.length; ++i)
+                    writer.uint32(/* id 4, wireType 2 =*/34).string(message.profiles[i]);
             if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                 for (let i = 0; i < message.$unknowns.length; ++i)
                     writer.raw(message.$unknowns[i]);
@@ -1428,6 +1441,14 @@ export const kpx = $root.kpx = (() => {
                             message.executorsMax = value;
                         else
                             delete message.executorsMax;
+                        continue;
+                    }
+                case 4: {
+                        if (wireType !== 2)
+                            break;
+                        if (!(message.profiles && message.profiles.length))
+                            message.profiles = [];
+                        message.profiles.push(reader.stringVerify());
                         continue;
                     }
                 }

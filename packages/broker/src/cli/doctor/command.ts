@@ -18,6 +18,7 @@ import { ASK_AS_ROOT, examine, type Finding, once, Unseen } from './check.js';
 import { configurationChecks, firstUrl } from './configuration.js';
 import { directoryChecks } from './directories.js';
 import { helperAnswers, helperChecks } from './helper.js';
+import { nameChecks } from './names.js';
 import { rabbitmqChecks, type Secrets } from './rabbitmq.js';
 import { rabbitmqHostChecks } from './rabbitmq-host.js';
 import { type Asked, BROKER_ACCOUNT, type Scene, sceneOf } from './scene.js';
@@ -69,6 +70,7 @@ async function look(asked: Asked): Promise<Finding[]> {
   const local = [
     ...configurationChecks(scene),
     ...accountChecks(scene),
+    ...nameChecks(scene),
     ...unitChecks(scene),
     ...directoryChecks(scene),
     ...capacityChecks(scene),

@@ -1,0 +1,50 @@
+import { DEFAULT_PROFILE, type ProfileName } from '@kpx/protocol';
+import { type Config, policyOf } from './config.js';
+import { askBroker, BrokerRefused, BrokerUnreachable } from './control/client.js';
+import { asJson, differences } from './control/difference.js';
+import { missingGroups } from './missing-groups.js';
+import { groupsOf, namesThatDoNotExist } from './policy/rule-names.js';
+
+/** What --check says of a configuration without errors: names that do not exist, and what differs from the running broker. */
+export async function checkText(file: string, config: Config): Promise<string> {
+  const { rules } = policyOf(config);
+  const groups = await missingGroups(groupsOf(rules)).catch((error: Error) => error);
+  const profiles = await running<{ profiles: ProfileName[] | null }>(config, '/profiles');
+  const unknown = namesThatDoNotExist(rules, {
+    missingGroups: groups instanceof Error ? new Set() : groups,
+    profiles: profiles?.profiles ? new Set(profiles.profiles) : undefined,
+  });
+  const head = unknown.length === 0 ? 'everything is as it must be.' : 'no errors, but rules name what does not exist:';
+  return [
+    `${file}: ${head}`,
+    ...unknown.map((reason) => `  ${reason}`),
+    ...(groups instanceof Error ? [`Groups of rules are not judged: ${groups.message}.`] : []),
+    ...(!profiles?.profiles && rules.some(({ profile }) => profile !== DEFAULT_PROFILE) ? [NO_HELPER] : []),
+    ...comparedWith(config, await running(config, '/configuration')),
+    '',
+  ].join('\n');
+}
+
+const NO_HELPER = 'Profiles of rules are not compared, as no broker answers that is connected to the helper: kpxctl doctor compares them.';
+
+/** What the running broker answers; undefined: none does. */
+async function running<Answer>(config: Config, question: string): Promise<Answer | undefined> {
+  const { socket } = config.control;
+  if (socket === '') return undefined;
+  try {
+    return (await askBroker(socket, question)) as Answer;
+  } catch (error) {
+    if (!(error instanceof BrokerUnreachable || error instanceof BrokerRefused)) throw error;
+    return undefined;
+  }
+}
+
+function comparedWith(config: Config, other: unknown): string[] {
+  if (other === undefined) return [];
+  const changed = differences(other, asJson(config));
+  if (changed.length === 0) return ['The running broker has the same configuration.'];
+  return [
+    'The running broker has another configuration; with this one would change (times in ms, memory in bytes):',
+    ...changed.map((line) => `  ${line}`),
+  ];
+}

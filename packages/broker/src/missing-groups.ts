@@ -1,0 +1,28 @@
+import { runCommand } from './command.js';
+
+/** Groups that are looked up; further ones count as there. A configuration with so many is made by a program. */
+const LOOK_UPS_MAX = 1_000;
+const LOOK_UP_TIMEOUT_MS = 10_000;
+/** getent(1): "one or more supplied key could not be found in the database". */
+const GETENT_NOT_FOUND = 2;
+
+/**
+ * Those of these groups that the host does not know under this very name: `/usr/bin/getent group -- NAME`, which asks every source of
+ * nsswitch.conf. getent takes a number for an id, and a directory may ignore case; rules compare names, so the name in the answer counts. Rejects
+ * when the name service does not say.
+ */
+export async function missingGroups(names: readonly string[]): Promise<ReadonlySet<string>> {
+  const missing = new Set<string>();
+  for (const name of names.slice(0, LOOK_UPS_MAX)) if (!(await isKnown(name))) missing.add(name);
+  return missing;
+}
+
+async function isKnown(name: string): Promise<boolean> {
+  const { exitCode, stdout } = await runCommand('/usr/bin/getent', ['group', '--', name], LOOK_UP_TIMEOUT_MS);
+  // Of a large group the answer is cut off: its name comes first.
+  if (stdout.startsWith(`${name}:`)) return true;
+  if (exitCode === 0 || exitCode === GETENT_NOT_FOUND) return false;
+  throw new Error(
+    `getent group does not answer (${exitCode === -1 ? `it was ended after ${LOOK_UP_TIMEOUT_MS / 1_000} s` : `exit ${exitCode}`})`,
+  );
+}
