@@ -39,6 +39,10 @@ describe('a configuration', () => {
   it.each([
     ['[accounts]\nmin_uid = 1000 1001', /^kpx\.toml: line 2, column 1\d: \S.*/],
     ['[accounts\nmin_uid = 1000', /^kpx\.toml: line 1, column \d+: \S.*/],
+    [
+      '[[policy.rule]]\nusers = ["a"]\n[[policy.rule]]\nusers = ["b"]\nusers = ["c"]',
+      'line 5, column 1: "policy.rule.users" is there twice: take out line 4 or line 5',
+    ],
     ['[accounts]\nmin_uid = 1\nmin_uid = 2', /^kpx\.toml: line 3, column \d+: \S.*/],
   ])('that is not TOML is refused with file, line, column and what is wrong (%j)', (text, line) => {
     expect(problems(text)).toEqual([expect.stringMatching(line)]);
@@ -53,6 +57,10 @@ describe('a configuration', () => {
     [
       '[[policy.rule]]\nusers = ["*"]\n[policy]\nrule = [ ] # none',
       'line 4, column 1: "policy.rule" is there twice: take out line 4, "rule = []"',
+    ],
+    [
+      '[[policy.rule]]\nusers = ["a"]\n[[policy.rule]]\nusers = ["b"]\nusers = ["c"]',
+      'line 5, column 1: "policy.rule.users" is there twice: take out line 4 or line 5',
     ],
     ['[accounts]\nmin_uid = 1\nmin_uid = 2', 'line 3, column 1: "accounts.min_uid" is there twice: take out line 2 or line 3'],
     ['[accounts]\n[http]\nlisten = "x"\n[accounts]', 'line 4, column 2: "accounts" is there twice: take out line 1 or line 4'],

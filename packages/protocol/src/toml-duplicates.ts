@@ -30,7 +30,8 @@ function definitionsIn(text: string): (Definition | undefined)[] {
 export function duplicateAt(text: string, line: number): string {
   const definitions = definitionsIn(text);
   const found = definitions[line - 1];
-  const other = definitions.findIndex((definition, index) => definition?.name === found?.name && index !== line - 1) + 1;
+  // The nearest one above it: of several [[policy.rule]], each has keys of the same names.
+  const other = definitions.slice(0, line - 1).findLastIndex((definition) => definition?.name === found?.name) + 1;
   if (found === undefined || other === 0) return `"${found?.name ?? ''}" is there already; give all of its keys in one place`;
   const empty = [other, line].find((each) => definitions[each - 1]?.isEmptyList);
   const which = empty === undefined ? `line ${other} or line ${line}` : `line ${empty}, "${found.name.split('.').at(-1)} = []"`;
