@@ -53,9 +53,11 @@ async function fileSystemOf(path: string, signal: AbortSignal): Promise<string> 
   return stdout.trim();
 }
 
-/** `/usr/bin/getfacl --numeric --absolute-names -- PATH…`: the entries of each access ACL, such as `group:27:r-x`. */
+/** `/usr/bin/getfacl --numeric --absolute-names -- PATH…`: the entries of each access ACL, such as `group:27:r-x`. Throws an Error when it cannot read one of them. */
 async function aclsOf(paths: readonly string[], signal: AbortSignal): Promise<Map<string, string[]>> {
-  const { stdout } = await runCommand('/usr/bin/getfacl', ['--numeric', '--absolute-names', '--', ...paths], signal);
+  const { exitCode, stdout, stderr } = await runCommand('/usr/bin/getfacl', ['--numeric', '--absolute-names', '--', ...paths], signal);
+  // Of a path that cannot be read there is no block, and the others would count for their neighbours.
+  if (exitCode !== 0) throw new Error(stderr);
   const blocks = stdout.split('\n\n').filter((block) => block !== '');
   // In the order of the arguments: getfacl writes unusual characters of a name in another way.
   return new Map(blocks.map((block, at) => [paths[at] ?? '', block.split('\n').filter((line) => /^(user|group|mask|other):/.test(line))]));
