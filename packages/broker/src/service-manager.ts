@@ -1,4 +1,5 @@
 import { DgramSocket } from 'node-unix-socket';
+import { printable } from './format.js';
 
 /** Signs of life in each of the service manager's watchdog intervals: one may be late. */
 const SIGNS_PER_INTERVAL = 3;
@@ -26,13 +27,14 @@ export class ServiceManager {
     this.#socket?.on('error', (error: Error) => onProblem(error.message));
   }
 
-  /** Ready from now on; `status` is one line for `systemctl status`. */
+  /** Ready from now on; `status` is one line for `systemctl status`. It may quote RabbitMQ: a line end in it would begin another message. */
   ready(status: () => string): void {
     if (this.#path === undefined) return;
-    let last = status();
+    const line = () => printable(status());
+    let last = line();
     this.#send(`READY=1\nSTATUS=${last}`);
     const update = () => {
-      const now = status();
+      const now = line();
       if (now === last) return;
       last = now;
       this.#send(`STATUS=${now}`);
