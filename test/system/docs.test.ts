@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { Kdc } from '../fixtures/booted/kdc.js';
 import { BootedKpx, type BootedKpxOptions, BROKER, SOCKET, unitOf, WORKSPACES } from '../fixtures/booted/kpx.js';
@@ -207,10 +206,10 @@ it('docs/tune.md: the worked example, a profile, a drained host', PAGE_TEST, asy
     'privhelper.toml',
     `${await machine.readFile('/etc/kpx/privhelper.toml')}\n[executor.profiles]\nsmall = "kpx-executor-small@"\n`,
   );
-  const unit = readFileSync(new URL('../../systemd/kpx-executor@.service', import.meta.url), 'utf8');
-  await edit('kpx-executor-small@.service', unit.replace('\nTasksMax=4096\n', '\nTasksMax=4096\nMemoryMax=2G\n'));
+  await put(`${DROP_INS}/10-all.conf`, '[Service]\nMemoryMax=8G\nTasksMax=1234\n');
+  await edit('50-small.conf', '[Service]\nMemoryMax=2G\n');
   onTestFinished(async () => {
-    await machine.remove('/etc/systemd/system/kpx-executor-small@.service');
+    for (const path of ['', '.d']) await machine.remove(`/etc/systemd/system/kpx-executor-small@.service${path}`);
     await machine.systemctl('daemon-reload');
   });
   await runBlocks(commandsOf('docs/tune.md'), [
@@ -218,7 +217,9 @@ it('docs/tune.md: the worked example, a profile, a drained host', PAGE_TEST, asy
     { at: 'kpx-executor-small@', says: 'everything is as it must be' },
     { at: 'kpxctl drain', before: () => kpx.inUse(), says: 'the host is being drained' },
   ]);
-  expect(await machine.show('kpx-executor-small@alice.service', 'MemoryMax')).toEqual({ MemoryMax: `${2 * 1024 ** 3}` });
+  // What is for all is for this profile, too, and its own drop-in has the last word.
+  const small = await machine.show('kpx-executor-small@alice.service', 'MemoryMax', 'TasksMax');
+  expect(small).toEqual({ MemoryMax: `${2 * 1024 ** 3}`, TasksMax: '1234' });
 });
 
 it('docs/rabbitmq.md: accounts made as it says are enough for a job', PAGE_TEST, async () => {

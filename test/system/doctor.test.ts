@@ -344,6 +344,12 @@ const WARNING: Row[] = [
     'broker.toml in force',
     'kpxctl reload',
   ],
+  [
+    'a profile without the drop-in for all',
+    copiedUnit,
+    'profile drop-ins',
+    'ln -s /etc/systemd/system/kpx-executor@.service.d/10-test.conf',
+  ],
   ['a misspelt key in a drop-in', () => dropIn(machine, 'kpx-executor@.service', '[Service]\nMemoryMx=8G\n'), 'unit settings', 'spelling'],
   ['a unit that has changed on disk', changedOnDisk, 'units', 'systemctl daemon-reload'],
   ['a program that others can change', () => mode('/opt/knime/knime', '0777'), 'executor program', 'chmod go-w'],
@@ -428,6 +434,16 @@ async function mute() {
 async function drained() {
   onTestFinished(() => run('/usr/bin/kpxctl', 'resume').then(() => {}));
   await run('/usr/bin/kpxctl', 'drain');
+}
+
+/** As a plain copy of the packaged unit is: without what the drop-in for all users says. */
+async function copiedUnit() {
+  await dropIn(machine, 'kpx-executor@.service', '[Service]\nTasksMax=1234\n');
+  const copy = '/etc/systemd/system/kpx-executor-small@.service';
+  onTestFinished(() => machine.remove(copy));
+  await run('/usr/bin/cp', '/usr/lib/systemd/system/kpx-executor@.service', copy);
+  await machine.systemctl('daemon-reload');
+  await configured({ helper: { executor: { profiles: { small: 'kpx-executor-small@' } } } });
 }
 
 describe('of a set-up that works and has a fault, nothing fails and that check warns:', () => {

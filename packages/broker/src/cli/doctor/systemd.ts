@@ -14,6 +14,7 @@ const PROPERTIES = [
   'WorkingDirectory',
   'EnvironmentFiles',
   'User',
+  'DropInPaths',
   'ReadWritePaths',
   'IPAddressAllow',
   'IPAddressDeny',

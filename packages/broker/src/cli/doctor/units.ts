@@ -1,4 +1,5 @@
 import { readdir, stat } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { runCommand } from '@kpx/privhelper/system/command';
 import { templatesOf } from '@kpx/protocol';
 import { ASK_AS_ROOT, type Check, fail, ok, Unseen, type Verdict, warn } from './check.js';
@@ -15,7 +16,7 @@ const DEFAULT_TEMPLATE = 'kpx-executor@';
 
 /** The units of systemd: can they be loaded, and is what they name there? */
 export function unitChecks(scene: Scene): Check[] {
-  return [unitsLoad(scene), unitsAsMeant(scene), executorProgram(scene), environments(scene)];
+  return [unitsLoad(scene), unitsAsMeant(scene), profileDropIns(scene), executorProgram(scene), environments(scene)];
 }
 
 /** The executors' unit that is looked at: of the account that was asked about, with its own drop-ins, or of nobody. */
@@ -58,6 +59,31 @@ const unitsAsMeant = (scene: Scene): Check => ({
       problems.slice(0, PROBLEMS_MAX).join('; '),
       'systemd ignores these lines: mend their spelling, then systemctl daemon-reload.',
     );
+  },
+});
+
+/** A copy of the executors' unit has none of its drop-ins: what was said for all users does not hold for those of the profile. */
+const profileDropIns = ({ helper, underSystemd }: Scene): Check => ({
+  name: 'profile drop-ins',
+  mend: 'Look at systemctl cat of the units in [executor.profiles].',
+  look: async (signal) => {
+    await underSystemd();
+    const { executor } = await helper();
+    const dropInsOf = async (template: string) => {
+      const { DropInPaths } = await showUnit(`${template}${NOBODYS_INSTANCE}.service`, signal);
+      return DropInPaths.split(' ').filter((path) => path.startsWith('/etc/'));
+    };
+    const forAll = await dropInsOf(executor.unit);
+    for (const template of templatesOf(executor).filter((each) => each !== executor.unit)) {
+      const names = new Set((await dropInsOf(template)).map((path) => basename(path)));
+      const missing = forAll.filter((path) => !names.has(basename(path)));
+      if (missing.length === 0) continue;
+      return warn(
+        `${template}.service has not ${missing.join(', ')}: users of this profile run without it`,
+        `ln -s ${missing.join(' ')} /etc/systemd/system/${template}.service.d; or, where it is not meant for them, an empty file of that name there. Then systemctl daemon-reload.`,
+      );
+    }
+    return ok('every profile has the drop-ins of the default unit');
   },
 });
 
