@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { expect, it, onTestFinished } from 'vitest';
 import { unitOf } from '../fixtures/booted/kpx.js';
 import { jobOf } from '../fixtures/jobs.js';
@@ -47,8 +48,9 @@ async function objects(): Promise<string[]> {
 it('when an executor ends, shared memory, queues and semaphores outside of it stay: its account’s, and those of others in its group', async () => {
   await addPeople();
   const kpx = await startKpx();
-  await kpx.publish(jobOf('ipc-worker', 'ipc-1'));
-  await kpx.jobDone('ipc-worker', 'ipc-1');
+  const job = randomUUID();
+  await kpx.publish(jobOf('ipc-worker', job));
+  await kpx.jobDone('ipc-worker', job);
   for (const user of Object.keys(PEOPLE)) await leaveObjects(user);
   const before = await objects();
   expect(before).toHaveLength(8);
