@@ -2,11 +2,11 @@ import { hostname } from 'node:os';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type KnimeUser, KpxError, type ProfileName, StopMode } from '@kpx/protocol';
-import type { ConsumeMessage } from 'amqplib';
 import type { Logger } from 'pino';
 import { withAdvice } from './amqp/advice.js';
 import { type Outcome, Relay } from './amqp/relay.js';
 import { AmqpSession } from './amqp/session.js';
+import type { WireMessage } from './amqp/wire/amqplib.js';
 import { type Config, policyOf } from './config.js';
 import { Decisions } from './decisions.js';
 import { rabbitmqPorts } from './executors/connections.js';
@@ -38,7 +38,7 @@ const STOP_TIMEOUT_MS = 5_000;
 const MEMORY_POLL_MS = 1_000;
 
 interface Delivery {
-  readonly message: ConsumeMessage;
+  readonly message: WireMessage;
   readonly hops: number;
   /** When it came, in milliseconds of the machine's clock. */
   readonly since: number;
@@ -278,7 +278,7 @@ export class Broker {
   async #serve(url: string, amqp: Config['amqp']): Promise<boolean> {
     const server = new URL(url).host;
     const handlers = {
-      delivery: (message: ConsumeMessage) => (this.#leaves(amqp) ? this.#relay?.putBackNow(message) : this.#delivery(message)),
+      delivery: (message: WireMessage) => (this.#leaves(amqp) ? this.#relay?.putBackNow(message) : this.#delivery(message)),
       blocked: (reason: string | undefined) => {
         if (reason === undefined) this.#log.info({ server }, 'RabbitMQ takes messages again');
         else this.#log.warn({ server, reason }, 'RabbitMQ takes no messages (alarm); jobs wait');
@@ -301,7 +301,8 @@ export class Broker {
     this.#session = session;
     if (this.#hadSession) this.metrics.reconnected();
     this.#hadSession = true;
-    this.#relay = new Relay(session.channel, this.#config, hostname(), {
+    this.#relay = new Relay(session, session.publisher, this.#config, hostname(), {
+      unusable: (message, reason, detail) => this.#log.warn({ ...describe(message), reason, detail }, 'job parked'),
       problem: (message, why) => this.#log.error({ ...describe(message), reason: why }, 'a job found no place'),
       left: (outcome, reason) => {
         this.#jobs[outcome] += 1;
@@ -331,8 +332,8 @@ export class Broker {
     return true;
   }
 
-  #delivery(message: ConsumeMessage): void {
-    const job = decodeJob(message.content, message.properties.headers ?? {}, this.#config.jobs.user_field);
+  #delivery(message: WireMessage): void {
+    const job = decodeJob(message.content, message.properties, this.#config.jobs.user_field);
     if ('reason' in job) {
       this.#log.warn({ ...describe(message), ...job }, 'job parked');
       this.#relay?.park(message, job.reason, job.detail);
@@ -451,7 +452,7 @@ export class Broker {
 }
 
 /** What the log says of a message. Never its body. */
-function describe({ properties, fields }: ConsumeMessage): Record<string, unknown> {
-  const id = properties.messageId === undefined ? {} : { job: properties.messageId };
-  return { ...id, delivery: fields.deliveryTag };
+function describe({ properties, fields }: WireMessage): Record<string, unknown> {
+  const job = properties.text('messageId');
+  return { ...(job === undefined ? {} : { job }), delivery: fields.deliveryTag };
 }

@@ -1,18 +1,21 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { BODY_BYTES_MAX, decodeJob } from './jobs.js';
+import { bytes, double, type Field, int64, propertyBytes, table, text, uint64 } from '../test-fixtures/wire.js';
+import { WireProperties } from './amqp/wire/properties.js';
+import { BODY_BYTES_MAX, decodeJob, sentAt } from './jobs.js';
 
-const decode = (body: string | Buffer, headers = {}) => decodeJob(Buffer.from(body), headers, 'user');
+const withHeaders = (...headers: Field[]) => new WireProperties(propertyBytes({ headers: table(...headers) }));
+const decode = (body: string | Buffer, ...headers: Field[]) => decodeJob(Buffer.from(body), withHeaders(...headers), 'user');
 
 describe('decodeJob', () => {
   it('reads the user and how often kpx has sent the job on', () => {
-    expect(decode('{"user":"alice","more":[1]}', { 'x-kpx-hops': 3 })).toEqual({
+    expect(decode('{"user":"alice","more":[1]}', ['x-kpx-hops', 'b', bytes(3)])).toEqual({
       user: 'alice',
       hops: 3,
       waited: false,
       replay: undefined,
     });
-    expect(decode('{"user":"alice"}', { 'x-death': [{ queue: 'kpx.delay.knime-jobs.200ms' }] })).toMatchObject({ waited: true });
+    expect(decode('{"user":"alice"}', ['x-death', 'A', bytes()])).toMatchObject({ waited: true });
   });
 
   it.each([
@@ -43,8 +46,24 @@ describe('decodeJob', () => {
   });
 
   it('counts hops from zero when the header is missing or nonsense', () => {
-    for (const hops of [undefined, -1, 'many', 1.5, Number.NaN])
-      expect(decode('{"user":"alice"}', { 'x-kpx-hops': hops })).toMatchObject({ hops: 0 });
+    const odd: Field[] = [
+      ['x-kpx-hops', 'b', bytes(0xff)],
+      ['x-kpx-hops', 'S', text('many')],
+      ['x-kpx-hops', 'd', double(1.5)],
+      ['x-kpx-hops', 'd', double(Number.NaN)],
+      ['x-kpx-hops', 'l', int64(2n ** 62n)],
+      ['x-kpx-hops', 'A', bytes()],
+    ];
+    expect(decode('{"user":"alice"}')).toMatchObject({ hops: 0 });
+    for (const header of odd) expect(decode('{"user":"alice"}', header)).toMatchObject({ hops: 0 });
+  });
+
+  it('says of properties that cannot be read that they are what is wrong, and nothing of the body', () => {
+    const unreadable = new WireProperties(propertyBytes({ headers: bytes(1, 0x61, 0x3f) }));
+    expect(decodeJob(Buffer.from('{'), unreadable, 'user')).toEqual({
+      reason: 'HEADERS_UNUSABLE',
+      detail: 'the header table has a value of the unknown type 0x3f',
+    });
   });
 
   it('repeats no more than a piece of a hostile name', () => {
@@ -59,5 +78,14 @@ describe('decodeJob', () => {
         expect('user' in answer || 'reason' in answer).toBe(true);
       }),
     );
+  });
+});
+
+describe('sentAt', () => {
+  it('is the timestamp of the sender, or when kpx first saw the job', () => {
+    const seen: Field = ['x-kpx-seen-at', 'l', int64(1_700_000_000_123n)];
+    expect(sentAt(new WireProperties(propertyBytes({ timestamp: uint64(1_600_000_000n), headers: table(seen) })))).toBe(1_600_000_000_000);
+    expect(sentAt(withHeaders(seen))).toBe(1_700_000_000_123);
+    expect(sentAt(withHeaders())).toBeUndefined();
   });
 });

@@ -4,6 +4,7 @@
  */
 export const REASONS = {
   BODY_TOO_LARGE: 'The body is larger than kpx passes on.',
+  HEADERS_UNUSABLE: 'RabbitMQ takes this job from its sender, and not from kpx: its properties cannot travel on.',
   BODY_NOT_JSON: 'The body is not a JSON object in UTF-8.',
   USER_MISSING: 'The body has no user field.',
   USER_NOT_A_STRING: 'The user field is not a string.',

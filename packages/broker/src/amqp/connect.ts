@@ -12,8 +12,10 @@ const CONNECT_TIMEOUT_MS = 10_000;
 const OPEN_TIMEOUT_MS = 20_000;
 /** Heartbeat asked of the server, in seconds: a silent peer is noticed after two or three of them, 30 to 45 s; sooner if the server asks for less. */
 const HEARTBEAT_S = 15;
-/** Frame size asked of the server, in bytes; bodies come in as many frames as they need. */
-const FRAME_BYTES_MAX = 128 * 1024;
+/** Frame size asked of the server, in bytes, which is lowered to its own (128 KiB by default). Properties travel in one frame. */
+const FRAME_BYTES_MAX = 1024 * 1024;
+/** Largest frame that is read, in bytes: RabbitMQ splits bodies to the size that was agreed on, but not the properties that it has taken. */
+const RECEIVED_FRAME_BYTES_MAX = 64 * 1024 * 1024;
 
 /** Connects to one URL. Throws an Error without secrets that says what an operator can do; its cause has Node's code. */
 export async function connect(url: string, config: Config['amqp'], host: string, password = readPassword): Promise<ChannelModel> {
@@ -28,7 +30,7 @@ export async function connect(url: string, config: Config['amqp'], host: string,
     vhost: pathname.slice(1), // amqplib decodes it; empty is "/"
     heartbeat: HEARTBEAT_S,
     frameMax: FRAME_BYTES_MAX,
-    maxFrameSize: FRAME_BYTES_MAX,
+    maxFrameSize: RECEIVED_FRAME_BYTES_MAX,
   };
   const socket = {
     timeout: CONNECT_TIMEOUT_MS,

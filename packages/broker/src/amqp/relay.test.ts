@@ -1,53 +1,54 @@
-import type { ConsumeMessage, MessageProperties, Options } from 'amqplib';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { bytes, type Properties, table, text, wireMessageOf } from '../../test-fixtures/wire.js';
 import type { Config } from '../config.js';
-import { PUT_BACK_AFTER_MS, Relay, type RelayChannel } from './relay.js';
+import { PUT_BACK_AFTER_MS, type Publisher, Relay, type Source } from './relay.js';
+import type { WireMessage } from './wire/amqplib.js';
+import type { Address } from './wire/frames.js';
+import { WireProperties } from './wire/properties.js';
 
 const CONFIG = {
   amqp: { queue: 'knime-jobs', exchange: 'jobs', routing_key: 'new-work' },
   jobs: { can_handle_header: 'canHandle' },
 } as Config;
 
-interface Published {
-  readonly exchange: string;
-  readonly routingKey: string;
+interface Published extends Address {
   readonly content: Buffer;
-  readonly options: Options.Publish;
+  readonly properties: WireProperties;
   readonly confirmed: (error: unknown) => void;
 }
 
 /** Stands in for a confirm channel, because a real one cannot be made to confirm in every order. */
-class RecordingChannel implements RelayChannel {
+class RecordingChannel implements Source, Publisher {
+  readonly propertiesBytesMax = 4_096;
   readonly published: Published[] = [];
-  readonly acked: ConsumeMessage[] = [];
-  readonly requeued: ConsumeMessage[] = [];
-  #returned: (message: { properties: MessageProperties }) => void = () => {};
+  readonly acked: WireMessage[] = [];
+  readonly requeued: WireMessage[] = [];
+  #returned: (properties: WireProperties) => void = () => {};
 
-  publish(exchange: string, routingKey: string, content: Buffer, options: Options.Publish, confirmed: (error: unknown) => void): boolean {
-    this.published.push({ exchange, routingKey, content, options, confirmed });
-    return true;
+  publish(to: Address, properties: Buffer, content: Buffer, confirmed: (error: unknown) => void): void {
+    this.published.push({ ...to, properties: new WireProperties(properties), content, confirmed });
   }
-  ack(message: ConsumeMessage): void {
+  ack(message: WireMessage): void {
     this.acked.push(message);
   }
-  nack(message: ConsumeMessage): void {
+  putBack(message: WireMessage): void {
     this.requeued.push(message);
   }
-  on(_: 'return', listener: (message: { properties: MessageProperties }) => void): void {
+  onReturn(listener: (properties: WireProperties) => void): void {
     this.#returned = listener;
   }
   /** As RabbitMQ does: first the return, then the confirm. */
-  confirm({ options, confirmed }: Published, how: 'taken' | 'unroutable' | 'refused'): void {
-    if (how === 'unroutable') this.#returned({ properties: { headers: options.headers } as MessageProperties });
+  confirm({ properties, confirmed }: Published, how: 'taken' | 'unroutable' | 'refused'): void {
+    if (how === 'unroutable') this.#returned(properties);
     confirmed(how === 'refused' ? new Error('nacked') : null);
     vi.runAllTicks();
     vi.advanceTimersByTime(0);
   }
 }
 
-const delivery = (body: string, properties: Partial<MessageProperties> = {}) =>
-  ({ content: Buffer.from(body), properties: { headers: undefined, ...properties }, fields: { deliveryTag: 1 } }) as ConsumeMessage;
+const delivery = (body: string, properties: Properties = {}) => wireMessageOf(body, properties);
+const headersOf = ({ properties }: Published) => properties.shown().headers as Record<string, unknown>;
 
 let channel: RecordingChannel;
 let relay: Relay;
@@ -59,7 +60,11 @@ beforeEach(() => {
   channel = new RecordingChannel();
   problems = [];
   left = [];
-  relay = new Relay(channel, CONFIG, 'host1', { problem: (_, why) => problems.push(why), left: (...how) => left.push(how.join(' ')) });
+  relay = new Relay(channel, channel, CONFIG, 'host1', {
+    problem: (_, why) => problems.push(why),
+    unusable: (_, reason, why) => problems.push(`${reason}: ${why}`),
+    left: (...how) => left.push(how.join(' ')),
+  });
 });
 afterEach(() => {
   vi.useRealTimers();
@@ -75,51 +80,104 @@ describe('moving a delivery', () => {
     expect(channel.acked).toEqual([message]);
   });
 
-  it('forwards body and properties as they came, with the header that lets an executor take it, to be returned if unroutable', () => {
+  it('forwards body and properties as they came, with the header that lets an executor take it', () => {
     const properties = {
       contentType: 'application/json',
       messageId: 'j1',
-      priority: 3,
+      priority: bytes(3),
       expiration: '60000',
-      deliveryMode: 2,
-      headers: { a: 1 },
+      deliveryMode: bytes(2),
+      headers: table(['a', 'd', bytes(0x40, 0, 0, 0, 0, 0, 0, 0)]),
     };
     relay.forward(delivery('{"user":"alice"}', properties), 2);
-    const { exchange, routingKey, content, options } = last();
-    expect([exchange, routingKey, content.toString()]).toEqual(['jobs', 'new-work', '{"user":"alice"}']);
-    expect(options).toMatchObject({
-      contentType: 'application/json',
-      messageId: 'j1',
-      priority: 3,
-      expiration: '60000',
-      deliveryMode: 2,
-      mandatory: true,
-    });
-    expect(options.headers).toMatchObject({ a: 1, canHandle: true, 'x-kpx-hops': 3 });
+    expect(last()).toMatchObject({ exchange: 'jobs', routingKey: 'new-work', content: Buffer.from('{"user":"alice"}') });
+    const { headers, ...others } = last().properties.shown();
+    expect(others).toEqual({ contentType: 'application/json', messageId: 'j1', priority: 3, expiration: '60000', deliveryMode: 2 });
+    expect(headers).toMatchObject({ a: 2, canHandle: true, 'x-kpx-hops': 3 });
+    expect(last().properties.bytes.includes(properties.headers)).toBe(true);
   });
 
   it('keeps a time to live from working in the delay queue and gives it back on the way out', () => {
     relay.defer(delivery('{}', { expiration: '500' }), 0, 2_000);
     expect(last().routingKey).toBe('kpx.delay.knime-jobs.2000ms');
-    expect(last().options.expiration).toBeUndefined();
-    relay.forward(delivery('{}', { headers: last().options.headers }), 1);
-    expect(last().options.expiration).toBe('500');
+    expect(last().properties.text('expiration')).toBeUndefined();
+    relay.forward({ ...delivery('{}'), properties: last().properties }, 1);
+    expect(last().properties.text('expiration')).toBe('500');
+    expect(headersOf(last())['x-kpx-expiration']).toBeUndefined();
   });
 
-  it('leaves out what RabbitMQ would act on: the user id of another, copies, death notices', () => {
-    relay.forward(
-      delivery('{}', { userId: 'knime-server', headers: { CC: ['elsewhere'], 'x-death': [], 'x-first-death-queue': 'q', kept: 1 } }),
-      0,
+  it.each(['soon', '-1', '4294967296', '99999999999', ''])('leaves out a kept time to live that RabbitMQ would refuse: "%s"', (kept) => {
+    relay.forward(delivery('{}', { headers: table(['x-kpx-expiration', 'S', text(kept)]) }), 0);
+    expect(last().properties.text('expiration')).toBeUndefined();
+    expect(headersOf(last())['x-kpx-expiration']).toBeUndefined();
+  });
+
+  it('leaves out what RabbitMQ would act on: the user id of another, copies, death notices, counts of deliveries', () => {
+    const theirs = table(
+      ['CC', 'A', bytes()],
+      ['x-death', 'A', bytes()],
+      ['x-first-death-queue', 'S', text('q')],
+      ['x-delivery-count', 'I', bytes(0, 0, 0, 3)],
+      ['kept', 't', bytes(1)],
     );
-    const { userId, headers } = last().options;
-    expect(userId).toBeUndefined();
-    expect(Object.keys(headers ?? {}).sort()).toEqual(['canHandle', 'kept', 'x-kpx-hops', 'x-kpx-ref', 'x-kpx-seen-at', 'x-kpx-user-id']);
+    relay.forward(delivery('{}', { userId: 'knime-server', headers: theirs }), 0);
+    expect(last().properties.text('userId')).toBeUndefined();
+    expect(Object.keys(headersOf(last())).sort()).toEqual([
+      'canHandle',
+      'kept',
+      'x-kpx-hops',
+      'x-kpx-ref',
+      'x-kpx-seen-at',
+      'x-kpx-user-id',
+    ]);
   });
 
   it('parks with reason, detail, host and time', () => {
     relay.park(delivery('{'), 'BODY_NOT_JSON', 'no JSON');
     expect(last().routingKey).toBe('kpx.dead-letter');
-    expect(last().options.headers).toMatchObject({ 'x-kpx-reason': 'BODY_NOT_JSON', 'x-kpx-detail': 'no JSON', 'x-kpx-host': 'host1' });
+    expect(headersOf(last())).toMatchObject({ 'x-kpx-reason': 'BODY_NOT_JSON', 'x-kpx-detail': 'no JSON', 'x-kpx-host': 'host1' });
+  });
+});
+
+describe('properties that cannot travel', () => {
+  const large = table(['large', 'S', Buffer.alloc(4_060, 'x')]);
+
+  it('are kept in base64, as much as there is room for, with a job that is parked for them', () => {
+    const message = delivery('{"user":"alice"}', { headers: large, messageId: 'm' });
+    relay.forward(message, 0);
+    const parked = last();
+    expect([parked.routingKey, parked.content]).toEqual(['kpx.dead-letter', message.content]);
+    expect(headersOf(parked)).toMatchObject({
+      'x-kpx-reason': 'HEADERS_UNUSABLE',
+      'x-kpx-detail': expect.stringMatching(
+        /^with kpx's own headers the properties have 4\d+ bytes, and RabbitMQ takes 4096 \(frame_max\)$/,
+      ),
+    });
+    const kept = Buffer.from(String(headersOf(parked)['x-kpx-properties']), 'base64');
+    expect(message.properties.bytes.subarray(0, kept.length)).toEqual(kept);
+    expect(kept.length).toBeGreaterThan(2_000);
+    expect(parked.properties.bytes.length).toBeLessThanOrEqual(channel.propertiesBytesMax);
+    expect(problems).toEqual([expect.stringContaining('HEADERS_UNUSABLE')]);
+    channel.confirm(parked, 'taken');
+    expect([channel.acked, left]).toEqual([[message], ['parked HEADERS_UNUSABLE']]);
+  });
+
+  it('leave the reason of a job as it is that is parked for another one', () => {
+    relay.park(delivery('{', { headers: large }), 'BODY_NOT_JSON', 'no JSON');
+    expect(headersOf(last())).toMatchObject({
+      'x-kpx-reason': 'BODY_NOT_JSON',
+      'x-kpx-detail': expect.stringMatching(/^no JSON \(without its properties: /),
+    });
+  });
+
+  it('are those of a table that cannot be read, too, whatever is to be done with the job', () => {
+    const unreadable = { headers: bytes(1, 0x61, 0x3f) };
+    relay.forward(delivery('{}', unreadable), 0);
+    relay.defer(delivery('{}', unreadable), 0, 2_000);
+    relay.park(delivery('{}', unreadable), 'HEADERS_UNUSABLE', 'detail');
+    expect(channel.published.map((copy) => [copy.routingKey, headersOf(copy)['x-kpx-reason']])).toEqual(
+      Array.from({ length: 3 }, () => ['kpx.dead-letter', 'HEADERS_UNUSABLE']),
+    );
   });
 });
 
@@ -176,7 +234,7 @@ it('settles every delivery at most once, never before its copy is safe, and none
   fc.assert(
     fc.property(steps, (sequence) => {
       channel = new RecordingChannel();
-      relay = new Relay(channel, CONFIG, 'h', { problem: () => {}, left: () => {} });
+      relay = new Relay(channel, channel, CONFIG, 'h', { problem: () => {}, unusable: () => {}, left: () => {} });
       const safe = new Set<string>();
       const open: Published[] = [];
       let seen = 0;

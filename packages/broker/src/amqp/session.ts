@@ -1,15 +1,18 @@
-import type { ChannelModel, ConfirmChannel, ConsumeMessage } from 'amqplib';
+import type { ChannelModel, ConfirmChannel, GetMessage, Message } from 'amqplib';
 import type { Config } from '../config.js';
 import { withAdvice } from './advice.js';
 import { connect, destroy } from './connect.js';
 import { answerInTime } from './deadline.js';
 import { checkKnimeTopology, declareOwnQueues } from './topology.js';
+import { type WireMessage, wireMessage, wireOf } from './wire/amqplib.js';
+import { WirePublisher } from './wire/publish.js';
+import { takeContent } from './wire/receive.js';
 
 /** How long an orderly close may take before the connection is ended without order, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
 export interface SessionHandlers {
-  delivery(message: ConsumeMessage): void;
+  delivery(message: WireMessage): void;
   /** RabbitMQ has stopped (or resumed) taking messages from us: an alarm. */
   blocked(reason: string | undefined): void;
 }
@@ -19,6 +22,7 @@ type Others = [config: Config['amqp'], host: string, handlers: SessionHandlers, 
 /** A connection with one confirm channel that consumes and publishes: they live and die together, and with them all deliveries. */
 export class AmqpSession {
   readonly channel: ConfirmChannel;
+  readonly publisher: WirePublisher;
   /** Resolves, with the reason, when the connection, the channel or the consumer has ended. */
   readonly ended: Promise<string>;
   readonly #connection: ChannelModel;
@@ -28,6 +32,7 @@ export class AmqpSession {
   private constructor(connection: ChannelModel, channel: ConfirmChannel, ended: Promise<string>) {
     this.#connection = connection;
     this.channel = channel;
+    this.publisher = new WirePublisher(channel);
     this.ended = ended;
   }
 
@@ -57,6 +62,7 @@ export class AmqpSession {
     signal.addEventListener('abort', giveUp);
     try {
       signal.throwIfAborted();
+      takeContent(wireOf(connection));
       await checkKnimeTopology(connection, config);
       const channel = await answerInTime(connection.createConfirmChannel(), 'channel.open or confirm.select');
       channel.on('error', (error: Error) => end(`channel: ${error.message}`));
@@ -74,11 +80,25 @@ export class AmqpSession {
 
   async consume(queue: string, handlers: SessionHandlers, cancelled: () => void): Promise<void> {
     const consuming = this.channel.consume(queue, (message) => {
-      if (message) handlers.delivery(message);
+      if (message) handlers.delivery(wireMessage(message));
       else cancelled();
     });
     const { consumerTag } = await answerInTime(consuming, `basic.consume of "${queue}"`);
     this.#consumerTag = consumerTag;
+  }
+
+  ack(message: WireMessage): void {
+    this.channel.ack(message as unknown as Message);
+  }
+
+  putBack(message: WireMessage): void {
+    this.channel.nack(message as unknown as Message, false, true);
+  }
+
+  /** One message of a queue, not acknowledged; undefined: it is empty. */
+  async get(queue: string): Promise<WireMessage | undefined> {
+    const message: GetMessage | false = await this.channel.get(queue);
+    return message ? wireMessage(message) : undefined;
   }
 
   /** No further deliveries. */

@@ -1,5 +1,5 @@
 import { CommandError, EXIT } from '../exit.js';
-import { jsonLine, printable, table } from '../format.js';
+import { cut, jsonLine, printable, table } from '../format.js';
 import { complain, say } from '../terminal.js';
 import { bodyLines, utf8Of } from './body.js';
 import { BROKER_REASONS, type Entry, entryOf, FAILURES, REFUSALS } from './catalogue.js';
@@ -11,6 +11,9 @@ import type { Chosen, DeadLetters, Shown, Way } from './work.js';
 
 /** Most dead letters that a question shows. */
 const ASKED_ROWS_MAX = 20;
+
+/** Most of one header or property that is shown to people, in characters; --json has all of it. */
+const VALUE_CHARS_MAX = 1_000;
 
 const HEADING = ['ID', 'PARKED', 'REASON', 'USER', 'JOB', 'DETAIL'];
 const NONE = 'No dead letters.';
@@ -169,6 +172,7 @@ function pairs(values: object): string[] {
   const shown = Object.entries(values).filter(([, value]) => value !== undefined && value !== '');
   const width = Math.max(0, ...shown.map(([name]) => printable(name).length));
   return shown.map(
-    ([name, value]) => `  ${printable(name).padEnd(width)}  ${typeof value === 'string' ? printable(value) : jsonLine(value)}`,
+    ([name, value]) =>
+      `  ${printable(name).padEnd(width)}  ${cut(typeof value === 'string' ? printable(value) : jsonLine(value), VALUE_CHARS_MAX)}`,
   );
 }

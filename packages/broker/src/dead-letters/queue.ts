@@ -1,12 +1,14 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { GetMessage, Options } from 'amqplib';
 import { answerInTime, CONFIRM_TIMEOUT_MS } from '../amqp/deadline.js';
+import { type Own, REFERENCE_HEADER, REPLAYED_AT_HEADER, replayed, same } from '../amqp/headers.js';
 import type { AmqpSession } from '../amqp/session.js';
 import { DEAD_LETTER_QUEUE } from '../amqp/topology.js';
+import type { WireMessage } from '../amqp/wire/amqplib.js';
+import type { Address } from '../amqp/wire/frames.js';
+import { CannotTravel } from '../amqp/wire/table.js';
 import type { Config } from '../config.js';
 import { CommandError, EXIT } from '../exit.js';
-import { REPLAYED_AT_HEADER } from '../jobs.js';
-import { deliveriesOf, type Letter, readLetter, replayOptions, sameOptions } from './letter.js';
+import { deliveriesOf, type Letter, readLetter } from './letter.js';
 
 /** Most dead letters that are looked at in one go. */
 export const LETTERS_MAX = 10_000;
@@ -20,8 +22,6 @@ const BODY_BYTES_LARGE = 1024 * 1024;
  * Source: rabbitmq.com, "Quorum Queues", "Poison Message Handling".
  */
 const DELIVERIES_MAX = 10;
-/** Tells a returned message from its neighbours; RabbitMQ returns it before it confirms it. */
-const REFERENCE_HEADER = 'x-kpx-ref';
 
 /** Throws {@link CommandError} where RabbitMQ does not answer: nobody else can look at the dead letters while this one waits. */
 const inTime = async <T>(answer: Promise<T>, asked: string, timeoutMs?: number): Promise<T> =>
@@ -34,7 +34,9 @@ const inTime = async <T>(answer: Promise<T>, asked: string, timeoutMs?: number):
 
 /** What a visitor has done with a message: it stays in the queue, or it is acknowledged, or it stays and so shall all others. */
 export type Visit = 'stays' | 'gone' | 'stop';
-export type Visitor = (letter: Letter, message: GetMessage) => Visit | Promise<Visit>;
+export type Visitor = (letter: Letter, message: WireMessage) => Visit | Promise<Visit>;
+
+type Compose = (own: Own, bytesMax: number) => Buffer;
 
 /**
  * kpx.dead-letter in the hands of one operator. Messages are got without acknowledgement, so others do not see them meanwhile, and they are
@@ -60,7 +62,7 @@ export class DeadLetterQueue {
       throw new CommandError(EXIT.unavailable, `${why}. What was not reported as done is still in ${DEAD_LETTER_QUEUE}: try again.`);
     });
     this.lost.catch(() => {}); // also when nobody waits for it
-    session.channel.on('return', ({ properties }) => this.#returned.add(Number(properties.headers?.[REFERENCE_HEADER])));
+    session.publisher.onReturn((properties) => this.#returned.add(Number(properties.header(REFERENCE_HEADER))));
   }
 
   /** Shows every message to `visit`, LETTERS_MAX at most. Answers whether that was all of them. */
@@ -71,7 +73,7 @@ export class DeadLetterQueue {
     while (all === undefined) {
       const inFlight = Math.min(together, LETTERS_MAX - stay);
       const answers = await Promise.all(Array.from({ length: inFlight }, () => this.#get()));
-      const messages = answers.filter((answer) => answer !== false);
+      const messages = answers.filter((answer) => answer !== undefined);
       together = messages.some(({ content }) => content.length > BODY_BYTES_LARGE) ? 1 : GETS_IN_FLIGHT;
       const visits = await Promise.all(messages.map((message) => this.#visit(message, visit)));
       stay += visits.filter((done) => done !== 'gone').length;
@@ -86,47 +88,52 @@ export class DeadLetterQueue {
    * Puts a message back to where jobs come from, and acknowledges it when RabbitMQ has confirmed that. Killed in between, it leaves the job
    * in both places, and never in none. Answers undefined, or why the message had to stay where it is.
    */
-  async replay(message: GetMessage): Promise<string | undefined> {
+  async replay(message: WireMessage): Promise<string | undefined> {
     const { exchange, routing_key, queue } = this.#config.amqp;
-    const [to, key] = exchange === '' ? ['', queue] : [exchange, routing_key];
-    const problem = await this.#move(message, to, key, this.#replayOptions(message));
-    return problem && `${problem} from exchange "${to}" with routing key "${key}"`;
-  }
-
-  /** As it came the first time, but for the word to the brokers that something has been fixed. */
-  #replayOptions({ properties }: GetMessage): Options.Publish {
-    const options = replayOptions(properties, this.#config.jobs.can_handle_header);
-    return { ...options, headers: { ...options.headers, [REPLAYED_AT_HEADER]: this.#openedAt } };
+    const to = exchange === '' ? { exchange: '', routingKey: queue } : { exchange, routingKey: routing_key };
+    // As it came the first time, but for the word to the brokers that something has been fixed.
+    const compose: Compose = (own, bytesMax) =>
+      replayed(message.properties, this.#config.jobs.can_handle_header, { [REPLAYED_AT_HEADER]: this.#openedAt, ...own }, bytesMax);
+    const problem = await this.#move(message, to, compose);
+    return problem && `${problem} from exchange "${to.exchange}" with routing key "${to.routingKey}"`;
   }
 
   /** As {@link replay}: answers undefined. */
-  drop(message: GetMessage): undefined {
-    this.#session.channel.ack(message);
+  drop(message: WireMessage): undefined {
+    this.#session.ack(message);
   }
 
   async close(): Promise<void> {
     await this.#session.close();
   }
 
-  async #get(): Promise<GetMessage | false> {
-    return await inTime(this.#session.channel.get(DEAD_LETTER_QUEUE), `basic.get of "${DEAD_LETTER_QUEUE}"`);
+  async #get(): Promise<WireMessage | undefined> {
+    return await inTime(this.#session.get(DEAD_LETTER_QUEUE), `basic.get of "${DEAD_LETTER_QUEUE}"`);
   }
 
-  async #visit(message: GetMessage, visit: Visitor): Promise<Visit> {
+  async #visit(message: WireMessage, visit: Visitor): Promise<Visit> {
     if (deliveriesOf(message) >= DELIVERIES_MAX) {
       // It comes round again at the end of the queue, in this same pass.
-      const problem = await this.#move(message, '', DEAD_LETTER_QUEUE, sameOptions(message.properties));
+      const problem = await this.#move(message, { exchange: '', routingKey: DEAD_LETTER_QUEUE }, (own, bytesMax) =>
+        same(message.properties, own, bytesMax),
+      );
       if (problem === undefined) return 'gone';
     }
     return await visit(readLetter(message, this.#config.jobs.user_field), message);
   }
 
-  async #move(message: GetMessage, exchange: string, routingKey: string, options: Options.Publish): Promise<string | undefined> {
-    const { channel } = this.#session;
+  async #move(message: WireMessage, to: Address, compose: Compose): Promise<string | undefined> {
+    const { publisher } = this.#session;
     const reference = ++this.#lastReference;
-    const headers = { ...options.headers, [REFERENCE_HEADER]: reference };
+    let properties: Buffer;
+    try {
+      properties = compose({ [REFERENCE_HEADER]: reference }, publisher.propertiesBytesMax);
+    } catch (error) {
+      if (error instanceof CannotTravel) return `Its properties cannot travel (${error.message}), and it stays`;
+      throw error;
+    }
     const confirmed = new Promise<unknown>((resolve) => {
-      channel.publish(exchange, routingKey, message.content, { ...options, headers, mandatory: true }, resolve);
+      publisher.publish(to, properties, message.content, resolve);
     });
     const refused = await inTime(confirmed, 'basic.publish', CONFIRM_TIMEOUT_MS);
     if (refused) {
@@ -135,7 +142,7 @@ export class DeadLetterQueue {
       return 'RabbitMQ refused a place';
     }
     if (this.#returned.delete(reference)) return 'RabbitMQ found no queue';
-    channel.ack(message);
+    this.#session.ack(message);
     return undefined;
   }
 }

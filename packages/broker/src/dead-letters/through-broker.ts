@@ -1,4 +1,3 @@
-import type { MessageProperties } from 'amqplib';
 import { askBroker, BrokerRefused, tellBroker } from '../control/client.js';
 import { CommandError, EXIT } from '../exit.js';
 import type { Letter } from './letter.js';
@@ -21,7 +20,7 @@ export interface ShownInJson {
   readonly letter: Letter;
   readonly copies: number;
   readonly all: boolean;
-  readonly properties: MessageProperties;
+  readonly properties: Readonly<Record<string, unknown>>;
   readonly content_base64: string;
 }
 

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { GetMessage, MessageProperties } from 'amqplib';
+import type { WireMessage } from '../amqp/wire/amqplib.js';
 import { CommandError, EXIT } from '../exit.js';
 import type { Letter } from './letter.js';
 import type { DeadLetterQueue, Visitor } from './queue.js';
@@ -22,7 +22,8 @@ export interface Shown {
   readonly letter: Letter;
   readonly copies: number;
   readonly all: boolean;
-  readonly properties: MessageProperties;
+  /** Those that it has; `headers` is a table of its own, and is missing where that cannot be read. */
+  readonly properties: Readonly<Record<string, unknown>>;
   readonly content: Buffer;
 }
 
@@ -60,7 +61,7 @@ export async function choose(queue: DeadLetterQueue, selection: Selection): Prom
 
 export async function show(queue: DeadLetterQueue, id: string): Promise<Shown> {
   const letters: Letter[] = [];
-  let first: GetMessage | undefined; // of several the bodies are not needed
+  let first: WireMessage | undefined; // of several the bodies are not needed
   const all = await queue.pass((letter, message) => {
     if (letter.key.startsWith(id)) {
       letters.push(letter);
@@ -70,7 +71,7 @@ export async function show(queue: DeadLetterQueue, id: string): Promise<Shown> {
   });
   const [letter] = select(letters, { ids: [id] });
   if (!letter || !first) throw new CommandError(EXIT.noInput, `There is no dead letter ${id}.`);
-  return { letter, copies: letters.length, all, properties: first.properties, content: first.content };
+  return { letter, copies: letters.length, all, properties: first.properties.shown(), content: first.content };
 }
 
 /**

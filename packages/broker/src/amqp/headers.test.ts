@@ -1,0 +1,59 @@
+import { describe, expect, it } from 'vitest';
+import { bytes, type Field, type Properties, propertyBytes, table, text, uint64 } from '../../test-fixtures/wire.js';
+import { replayed, same } from './headers.js';
+import { WireProperties } from './wire/properties.js';
+import { CannotTravel } from './wire/table.js';
+
+const ROOM = 4_096;
+const of = (properties: Properties) => new WireProperties(propertyBytes(properties));
+const REF = { 'x-kpx-ref': 1 };
+const shown = (composed: Buffer) => new WireProperties(composed).shown();
+
+const SERVERS: Field[] = [
+  ['x-delivery-count', 'b', bytes(2)],
+  ['x-acquired-count', 'b', bytes(2)],
+  ['x-death', 'A', bytes()],
+  ['x-first-death-queue', 'S', text('q')],
+  ['x-last-death-reason', 'S', text('expired')],
+  ['CC', 'A', bytes()],
+  ['BCC', 'A', bytes()],
+];
+const THEIRS: Field[] = [
+  ['theirs', 'b', bytes(1)],
+  ['x-kpxx', 'b', bytes(2)],
+  ['x-kpx-user-id', 'S', text('knime-server')],
+];
+const OURS: Field[] = [
+  ['x-kpx-hops', 'b', bytes(7)],
+  ['x-kpx-reason', 'S', text('USER_DENIED')],
+  ['x-kpx-expiration', 'S', text('1')],
+  ['x-kpx-properties', 'S', text('AAAA')],
+  ['canHandle', 't', bytes(1)],
+];
+
+describe('the properties of a replayed job', () => {
+  it('are without the headers that kpx and RabbitMQ have added, and lose nothing else', () => {
+    const headers = table(...OURS, ...SERVERS, ...THEIRS);
+    const composed = replayed(of({ headers }), 'canHandle', REF, ROOM);
+    expect(composed).toEqual(propertyBytes({ headers: table(...THEIRS, ['x-kpx-ref', 'l', uint64(1n)]) }));
+    const handled = shown(replayed(of({ headers: table(['canHandle', 't', bytes(0)]) }), 'canHandle', REF, ROOM));
+    expect(handled.headers).toEqual({ canHandle: false, 'x-kpx-ref': 1 });
+  });
+
+  it('are without a time to live, and name the user of RabbitMQ who has sent it in a header', () => {
+    const { headers, ...others } = shown(replayed(of({ expiration: '100', type: 't', userId: 'knime-server' }), 'canHandle', REF, ROOM));
+    expect([others, headers]).toEqual([{ type: 't' }, { 'x-kpx-user-id': 'knime-server', 'x-kpx-ref': 1 }]);
+  });
+});
+
+it('a dead letter that is put behind the others keeps all but what RabbitMQ has added', () => {
+  const headers = table(...OURS, ...SERVERS, ...THEIRS);
+  const kept = propertyBytes({ headers: table(...OURS, ...THEIRS, ['x-kpx-ref', 'l', uint64(1n)]), expiration: '5', messageId: 'm' });
+  expect(same(of({ headers, expiration: '5', messageId: 'm' }), REF, ROOM)).toEqual(kept);
+});
+
+it('says which bound properties do not fit into', () => {
+  const large = of({ headers: table(['large', 'S', Buffer.alloc(ROOM)]) });
+  expect(() => same(large, REF, ROOM)).toThrow(CannotTravel);
+  expect(() => same(large, REF, ROOM)).toThrow(/RabbitMQ takes 4096 \(frame_max\)/);
+});

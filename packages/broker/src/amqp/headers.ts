@@ -1,0 +1,107 @@
+import { type Changes, newProperties, type WireProperties } from './wire/properties.js';
+import { CannotTravel, entry } from './wire/table.js';
+
+/* Every header that kpx adds, and every header that it takes off. */
+
+/** How often kpx has sent this job on already. */
+export const HOPS_HEADER = 'x-kpx-hops';
+/** When kpx first saw this job, in milliseconds since the epoch. */
+export const SEEN_AT_HEADER = 'x-kpx-seen-at';
+/** Tells a returned message from its neighbours; RabbitMQ returns it before it confirms it. */
+export const REFERENCE_HEADER = 'x-kpx-ref';
+/** A delay queue would take the time to live for its own, and RabbitMQ removes it when it moves a message. */
+const EXPIRATION_HEADER = 'x-kpx-expiration';
+/** Stands in for the sender's property user_id: RabbitMQ closes the channel of whoever publishes under another user's id. */
+const USER_ID_HEADER = 'x-kpx-user-id';
+export const REASON_HEADER = 'x-kpx-reason';
+export const DETAIL_HEADER = 'x-kpx-detail';
+export const PARKED_AT_HEADER = 'x-kpx-parked-at';
+export const HOST_HEADER = 'x-kpx-host';
+/** When an operator has replayed this dead letter: the same for all of one command. */
+export const REPLAYED_AT_HEADER = 'x-kpx-replayed-at';
+/** The properties that a parked message came with and could not keep: the first {@link KEPT_BYTES_MAX} bytes of them, in base64. */
+export const PROPERTIES_HEADER = 'x-kpx-properties';
+
+/** RabbitMQ says in it where a message has expired; only one from a delay queue has it when it comes to kpx. */
+export const DEATH_HEADER = 'x-death';
+/** How often RabbitMQ has had this message back; from quorum queues only. */
+export const DELIVERIES_HEADER = 'x-delivery-count';
+/** RabbitMQ's about an earlier way of the message, or orders to it: repeated, they would route copies or look like a loop. */
+const SERVER_HEADERS = new RegExp(`^(${DEATH_HEADER}|x-(first|last)-death-.*|${DELIVERIES_HEADER}|x-acquired-count|CC|BCC)$`);
+/** All of kpx's own but the one that stands in for a property of the sender. */
+const OWN_HEADERS = /^x-kpx-(?!user-id$)/;
+
+/** A time to live that RabbitMQ takes, in milliseconds: 32 bits. */
+const EXPIRATION = /^\d{1,10}$/;
+const EXPIRATION_MS_MAX = 2 ** 32 - 1;
+
+/** Most bytes of unusable properties that a parked message keeps. */
+const KEPT_BYTES_MAX = 32 * 1024;
+const DETAIL_CHARS_MAX = 1_024;
+
+/** Headers by name, in the order in which they are added. */
+export type Own = Readonly<Record<string, string | number | boolean>>;
+
+const encoded = (own: Own) => Object.entries(own).map(([name, value]) => entry(name, value));
+
+/**
+ * The properties of a job as they go on, all else byte for byte. With `expires`, with the job's own time to live; otherwise that is in a header.
+ * Throws {@link CannotTravel} where they cannot be read, or have more than `bytesMax` bytes with what is added.
+ */
+export function travelling(properties: WireProperties, own: Own, expires: boolean, bytesMax: number): Buffer {
+  const expiration = properties.text('expiration') ?? keptExpiration(properties);
+  const all = {
+    ...userIdHeader(properties),
+    ...(expiration === undefined || expires ? {} : { [EXPIRATION_HEADER]: expiration }),
+    ...own,
+  };
+  const drops = (name: string) => name === EXPIRATION_HEADER || Object.hasOwn(all, name) || SERVER_HEADERS.test(name);
+  return changed(properties, { drops, adds: encoded(all), expiration: expires ? expiration : undefined }, bytesMax);
+}
+
+/** Only kpx writes this header, but anybody may: what RabbitMQ would refuse is left out. */
+function keptExpiration(properties: WireProperties): string | undefined {
+  const kept = properties.header(EXPIRATION_HEADER);
+  return typeof kept === 'string' && EXPIRATION.test(kept) && Number(kept) <= EXPIRATION_MS_MAX ? kept : undefined;
+}
+
+/**
+ * The properties of a dead letter as it goes back to where jobs come from: as it came to kpx the first time. Not restored is its time to live,
+ * which counted from then: it would have the job expire before anybody has tried it. Throws as {@link travelling} does.
+ */
+export function replayed(properties: WireProperties, canHandleHeader: string, own: Own, bytesMax: number): Buffer {
+  const handled = properties.header(canHandleHeader) === true;
+  const all = { ...userIdHeader(properties), ...own };
+  const drops = (name: string) =>
+    OWN_HEADERS.test(name) || Object.hasOwn(all, name) || SERVER_HEADERS.test(name) || (handled && name === canHandleHeader);
+  return changed(properties, { drops, adds: encoded(all) }, bytesMax);
+}
+
+/** The properties of a dead letter that is put behind the others, all else being equal. Throws as {@link travelling} does. */
+export function same(properties: WireProperties, own: Own, bytesMax: number): Buffer {
+  const all = { ...userIdHeader(properties), ...own };
+  const drops = (name: string) => Object.hasOwn(all, name) || SERVER_HEADERS.test(name);
+  return changed(properties, { drops, adds: encoded(all), expiration: properties.text('expiration') }, bytesMax);
+}
+
+function userIdHeader(properties: WireProperties): Own {
+  const userId = properties.text('userId');
+  return userId === undefined ? {} : { [USER_ID_HEADER]: userId };
+}
+
+function changed(properties: WireProperties, changes: Changes, bytesMax: number): Buffer {
+  const bytes = properties.with(changes);
+  if (bytes.length <= bytesMax) return bytes;
+  throw new CannotTravel(`with kpx's own headers the properties have ${bytes.length} bytes, and RabbitMQ takes ${bytesMax} (frame_max)`);
+}
+
+/** The properties of a parked message that could not keep its own: kpx's headers alone, with as much of the old ones as `bytesMax` has room for. */
+export function replaced(properties: WireProperties, own: Own, bytesMax: number): Buffer {
+  const bounded = Object.fromEntries(
+    Object.entries(own).map(([name, value]) => [name, typeof value === 'string' ? value.slice(0, DETAIL_CHARS_MAX) : value]),
+  );
+  const added = encoded({ ...bounded, [PROPERTIES_HEADER]: '' });
+  const room = Math.max(0, bytesMax - newProperties(added).length);
+  const kept = properties.bytes.subarray(0, Math.max(0, Math.min(KEPT_BYTES_MAX, Math.floor(room / 4) * 3)));
+  return newProperties(encoded({ ...bounded, [PROPERTIES_HEADER]: kept.toString('base64') }));
+}

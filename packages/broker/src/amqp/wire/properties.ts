@@ -1,0 +1,224 @@
+import { CannotTravel, decoded, keyOf, scalarAt, walk } from './table.js';
+
+/** In the order in which they are on the wire; the first has the highest bit. Source: AMQP 0-9-1, class basic. */
+const FIELDS = [
+  ...['contentType', 'contentEncoding', 'headers', 'deliveryMode', 'priority', 'correlationId', 'replyTo'],
+  ...['expiration', 'messageId', 'timestamp', 'type', 'userId', 'appId', 'clusterId'],
+] as const;
+export type TextField =
+  | 'contentType'
+  | 'contentEncoding'
+  | 'correlationId'
+  | 'replyTo'
+  | 'expiration'
+  | 'messageId'
+  | 'type'
+  | 'userId'
+  | 'appId'
+  | 'clusterId';
+
+const HEADERS = FIELDS.indexOf('headers');
+const DELIVERY_MODE = FIELDS.indexOf('deliveryMode');
+const PRIORITY = FIELDS.indexOf('priority');
+const EXPIRATION = FIELDS.indexOf('expiration');
+const TIMESTAMP = FIELDS.indexOf('timestamp');
+const USER_ID = FIELDS.indexOf('userId');
+const FLAG_BYTES = 2;
+const LENGTH_BYTES = 4;
+const HIGHEST_FLAG = 0x8000;
+/** Flags that no property has: another word of flags would follow, or nothing that is known. */
+const UNKNOWN_FLAGS = 0x0003;
+const PERSISTENT = 2;
+const flagOf = (field: number) => HIGHEST_FLAG >> field;
+
+/** What becomes of the properties on their way. All else stays byte for byte. */
+export interface Changes {
+  /** Is the header with this name to be left out? */
+  readonly drops: (name: string) => boolean;
+  /** Encoded entries that are put behind the headers that stay. */
+  readonly adds: readonly Buffer[];
+  /** Replaces the time to live; undefined: without one. */
+  readonly expiration?: string | undefined;
+}
+
+/** The properties of a message as the bytes that they are on the wire. Reading never throws: what cannot be read is not there. */
+export class WireProperties {
+  readonly bytes: Buffer;
+  /** Where each field begins, and behind the last one where that ends; undefined until it is asked for. */
+  #offsets: readonly number[] | undefined;
+
+  constructor(bytes: Buffer) {
+    this.bytes = bytes;
+  }
+
+  /** Why these are no properties that could travel; undefined: they are in order. Looks at every entry of the headers. */
+  get unreadable(): string | undefined {
+    try {
+      walk(this.#table(), () => {});
+      return undefined;
+    } catch (error) {
+      if (error instanceof CannotTravel) return error.message;
+      throw error;
+    }
+  }
+
+  text(field: TextField): string | undefined {
+    const span = this.#span(FIELDS.indexOf(field));
+    return span && this.bytes.toString('utf8', span.from + 1, span.to);
+  }
+
+  /** In seconds since the epoch, as the sender has set it. */
+  get timestamp(): number | undefined {
+    const span = this.#span(TIMESTAMP);
+    return span && Number(this.bytes.readBigUInt64BE(span.from));
+  }
+
+  /** The last header with this name; undefined also where it is no text, number, boolean or null. */
+  header(name: string): ReturnType<typeof scalarAt> {
+    const found = this.#find(name);
+    return found && scalarAt(found.table, found.tagAt);
+  }
+
+  hasHeader(name: string): boolean {
+    return this.#find(name) !== undefined;
+  }
+
+  /** All of them for people; headers are left out where they cannot be read. */
+  shown(): Record<string, unknown> {
+    const properties: Record<string, unknown> = {};
+    for (const [index, name] of FIELDS.entries()) {
+      const span = this.#span(index);
+      if (!span) continue;
+      if (index === HEADERS) {
+        if (this.unreadable === undefined) properties[name] = decoded(this.#table());
+      } else if (index === DELIVERY_MODE || index === PRIORITY) properties[name] = this.bytes[span.from];
+      else properties[name] = index === TIMESTAMP ? this.timestamp : this.text(name as TextField);
+    }
+    return properties;
+  }
+
+  /** The properties as they travel on, without the user id and with these changes. Throws {@link CannotTravel}. */
+  with({ drops, adds, expiration }: Changes): Buffer {
+    const table = this.#table();
+    const kept = keptRanges(table, drops);
+    const headersBytes = sum(kept.map(({ from, to }) => to - from)) + sum(adds.map(({ length }) => length));
+    const ttl = expiration === undefined ? undefined : Buffer.from(expiration);
+    const replaced = new Map([
+      [HEADERS, LENGTH_BYTES + headersBytes],
+      [EXPIRATION, ttl ? 1 + ttl.length : 0],
+      [USER_ID, 0],
+    ]);
+    const sizes = FIELDS.map((_, field) => replaced.get(field) ?? this.#size(field));
+    const bytes = Buffer.allocUnsafe(FLAG_BYTES + sum(sizes));
+    let flags = 0;
+    let at = FLAG_BYTES;
+    for (const [field, size] of sizes.entries()) {
+      if (size === 0) continue;
+      flags |= flagOf(field);
+      if (field === HEADERS) {
+        at = bytes.writeUInt32BE(headersBytes, at);
+        for (const { from, to } of kept) at += table.copy(bytes, at, from, to);
+        for (const added of adds) at += added.copy(bytes, at);
+      } else if (field === EXPIRATION && ttl) {
+        at = bytes.writeUInt8(ttl.length, at);
+        at += ttl.copy(bytes, at);
+      } else at += this.bytes.copy(bytes, at, this.#start(field), this.#start(field) + size);
+    }
+    bytes.writeUInt16BE(flags);
+    return bytes;
+  }
+
+  #table(): Buffer {
+    const from = this.#start(HEADERS);
+    const to = this.#start(HEADERS + 1);
+    return from === to ? this.bytes.subarray(0, 0) : this.bytes.subarray(from + LENGTH_BYTES, to);
+  }
+
+  #find(name: string): { table: Buffer; tagAt: number } | undefined {
+    const keyBytes = Buffer.byteLength(name);
+    return readable(() => {
+      const table = this.#table();
+      let found = -1;
+      walk(table, (from, tagAt) => {
+        if (table[from] === keyBytes && keyOf(table, from, tagAt) === name) found = tagAt;
+      });
+      return found < 0 ? undefined : { table, tagAt: found };
+    });
+  }
+
+  #span(field: number): { from: number; to: number } | undefined {
+    return readable(() => {
+      const [from, to] = [this.#start(field), this.#start(field + 1)];
+      return from === to ? undefined : { from, to };
+    });
+  }
+
+  #size(field: number): number {
+    return this.#start(field + 1) - this.#start(field);
+  }
+
+  #start(field: number): number {
+    this.#offsets ??= offsetsOf(this.bytes);
+    return this.#offsets[field] ?? this.bytes.length;
+  }
+}
+
+/** New properties of a message that stays on disk, with these headers alone. */
+export function newProperties(headers: readonly Buffer[]): Buffer {
+  const size = Buffer.allocUnsafe(FLAG_BYTES + LENGTH_BYTES);
+  size.writeUInt16BE(flagOf(HEADERS) | flagOf(DELIVERY_MODE));
+  size.writeUInt32BE(sum(headers.map(({ length }) => length)), FLAG_BYTES);
+  return Buffer.concat([size, ...headers, Buffer.from([PERSISTENT])]);
+}
+
+function offsetsOf(bytes: Buffer): number[] {
+  if (bytes.length < FLAG_BYTES) throw new CannotTravel('the properties are cut off');
+  const flags = bytes.readUInt16BE();
+  if ((flags & UNKNOWN_FLAGS) !== 0) throw new CannotTravel('the properties have flags that AMQP 0-9-1 does not know');
+  const offsets: number[] = [];
+  let at = FLAG_BYTES;
+  for (let field = 0; field < FIELDS.length; field++) {
+    offsets.push(at);
+    if ((flags & flagOf(field)) !== 0) at += sizeAt(bytes, field, at);
+  }
+  offsets.push(at);
+  if (at !== bytes.length) throw new CannotTravel('the properties are not as long as they say');
+  return offsets;
+}
+
+function sizeAt(bytes: Buffer, field: number, at: number): number {
+  if (field === HEADERS) {
+    if (at + LENGTH_BYTES > bytes.length) throw new CannotTravel('the properties are cut off');
+    return LENGTH_BYTES + bytes.readUInt32BE(at);
+  }
+  if (field === DELIVERY_MODE || field === PRIORITY) return 1;
+  return field === TIMESTAMP ? 8 : 1 + (bytes[at] ?? 0);
+}
+
+/** What is left of a table when these entries are dropped, neighbours together. */
+function keptRanges(table: Buffer, drops: (name: string) => boolean): { from: number; to: number }[] {
+  const kept: { from: number; to: number }[] = [];
+  let begin = 0;
+  walk(table, (from, tagAt, _, to) => {
+    if (!drops(keyOf(table, from, tagAt))) return;
+    if (from > begin) kept.push({ from: begin, to: from });
+    begin = to;
+  });
+  if (table.length > begin) kept.push({ from: begin, to: table.length });
+  return kept;
+}
+
+function sum(numbers: readonly number[]): number {
+  let total = 0;
+  for (const number of numbers) total += number;
+  return total;
+}
+
+function readable<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof CannotTravel) return undefined;
+    throw error;
+  }
+}
