@@ -1,6 +1,6 @@
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { jobOf } from '../fixtures/jobs.js';
 import { idsOf } from '../fixtures/kpx.js';
 import { explain, installKpx, jobsDone, publish, runKpxctl, startKpx } from './installed-kpx.js';
@@ -39,11 +39,14 @@ describe('kpxctl explain', () => {
   });
 
   it('tells each decision as it is made: start, hold while it boots, forward, and the account that a KNIME name leads to', async () => {
-    const kpx = await startKpx({ standIn: { BOOT_MS: '400' } });
+    const booted = `/srv/explain-booted-${process.pid}`;
+    onTestFinished(() => rmSync(booted, { force: true }));
+    const kpx = await startKpx({ standIn: { BOOT_MS: '0', BOOT_UNTIL: booted } });
     expect(await explain(kpx, 'alice')).toMatchObject({ decision: 'start', state: 'idle', executor: 'none' });
     await publish(kpx, jobOf('alice', 'a1'));
     await kpx.brokerLog.line({ user: 'alice', state: 'booting' });
     expect(await explain(kpx, 'alice')).toMatchObject({ decision: 'hold', why: 'the executor is starting', held: 1, state: 'booting' });
+    writeFileSync(booted, '');
     const [done] = await jobsDone(kpx, 'alice', 1);
     const { uid } = idsOf('alice');
     const executor = `account "alice", uid ${uid}, pid ${done?.pid}, ready`;

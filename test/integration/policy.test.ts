@@ -1,3 +1,4 @@
+import { rmSync, writeFileSync } from 'node:fs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { drainQueue, jobOf, type TestJob } from '../fixtures/jobs.js';
 import { Kpx } from '../fixtures/kpx.js';
@@ -60,10 +61,16 @@ describe('rules', () => {
 
   it('let some start before others who came first', async () => {
     const rule = [{ users: ['svc-*'], priority: 10 }];
-    const kpx = await startKpx({ standIn: { BOOT_MS: '700' }, broker: { policy: { max_starting: 1, rule } } });
+    const booted = `/srv/policy-booted-${process.pid}`;
+    onTestFinished(() => rmSync(booted, { force: true }));
+    const kpx = await startKpx({ standIn: { ...QUICK, BOOT_UNTIL_alice: booted }, broker: { policy: { max_starting: 1, rule } } });
     await publish(kpx, jobOf('alice', 'a'));
     await kpx.brokerLog.line({ user: 'alice', state: 'booting' });
-    await publish(kpx, jobOf('bob', 'b'), jobOf('dave', 'd'), jobOf('svc-report', 's'));
+    for (const [user, job] of Object.entries({ bob: 'b', dave: 'd', 'svc-report': 's' })) {
+      await publish(kpx, jobOf(user, job));
+      await expect.poll(() => explain(kpx, user)).toMatchObject({ held: 1 });
+    }
+    writeFileSync(booted, '');
     for (const user of ['svc-report', 'bob', 'dave']) await jobsDone(kpx, user, 1);
     expect(spawned(kpx)).toEqual(['alice', 'svc-report', 'bob', 'dave']);
   });
