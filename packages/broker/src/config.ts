@@ -10,6 +10,10 @@ const LIST_MAX = 10_000;
 const EXECUTORS_MAX = 5_000;
 const RULES_MAX = 1_000;
 const TEXT_CHARS_MAX = 4_096;
+/** AMQP's short strings, in bytes: names of queues, exchanges and headers, routing keys. */
+const NAME_BYTES_MAX = 255;
+/** The same of the job queue, whose name is in those of kpx's delay queues. */
+const QUEUE_BYTES_MAX = 230;
 
 const UNITS_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const;
 
@@ -32,6 +36,9 @@ const memory = z
   .prefault('');
 
 const text = z.string().max(TEXT_CHARS_MAX);
+
+/** A name on the wire of AMQP. */
+const amqpName = (bytesMax: number) => text.refine((name) => Buffer.byteLength(name) <= bytesMax, `expected at most ${bytesMax} bytes`);
 
 const limit = z.int().min(1).max(EXECUTORS_MAX);
 
@@ -85,9 +92,9 @@ export const configSchema = z.strictObject({
   amqp: z.strictObject({
     urls: z.array(amqpUrl).min(1).max(16),
     password_file: text.default(''),
-    queue: text.min(1).default('knime-jobs'),
-    exchange: text.default('knime-server2executorknime-jobs'),
-    routing_key: text.default('new-work'),
+    queue: amqpName(QUEUE_BYTES_MAX).min(1).default('knime-jobs'),
+    exchange: amqpName(NAME_BYTES_MAX).default('knime-server2executorknime-jobs'),
+    routing_key: amqpName(NAME_BYTES_MAX).default('new-work'),
     prefetch: z.int().min(1).max(PREFETCH_MAX).default(256),
     declare: z.boolean().default(false),
     tls: z.strictObject({ ca_file: text.default('') }).prefault({}),
@@ -95,7 +102,7 @@ export const configSchema = z.strictObject({
   jobs: z
     .strictObject({
       user_field: text.min(1).default('user'),
-      can_handle_header: text.min(1).default('canHandle'),
+      can_handle_header: amqpName(NAME_BYTES_MAX).min(1).default('canHandle'),
       held_per_user: z.int().min(1).max(PREFETCH_MAX).default(64),
     })
     .prefault({}),
