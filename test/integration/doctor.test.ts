@@ -1,10 +1,14 @@
-import { chmodSync, copyFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, chownSync, copyFileSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { dirname } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { OwnCa, tlsListener } from '../fixtures/certificates.js';
 import { freePorts } from '../fixtures/free-ports.js';
 import { Kpx } from '../fixtures/kpx.js';
 import { type RabbitmqServer, startRabbitmq } from '../fixtures/rabbitmq.js';
-import { runKpxctl, startKpx } from './installed-kpx.js';
+import { installKpx, runKpxctl, startKpx } from './installed-kpx.js';
 
 /* kpxctl doctor where no systemd runs, and where RabbitMQ speaks TLS. On a machine with systemd: test/system/doctor.test.ts. */
 
@@ -15,9 +19,9 @@ interface Finding {
   readonly mend?: string;
 }
 
-async function doctor(kpx: Kpx) {
+async function doctor(kpx: Kpx, ...args: string[]) {
   const files = ['--config', kpx.brokerConfigFile, '--helper-config', kpx.configFile];
-  const { code, stdout, stderr } = await runKpxctl(['doctor', '--json', ...files]);
+  const { code, stdout, stderr } = await runKpxctl(['doctor', '--json', ...files, ...args]);
   expect(stderr).toBe('');
   const checks: Finding[] = JSON.parse(stdout).checks;
   return { code, checks, failed: checks.filter(({ result }) => result === 'fail') };
@@ -33,6 +37,43 @@ it('without systemd, with executors as children of the helper, nothing fails, an
     });
   for (const name of ['permissions', 'helper', "broker's connection", 'workspace ACLs'])
     expect(checks.find((check) => check.name === name)).toMatchObject({ result: 'ok' });
+});
+
+/** A socket as Docker's: of root and a group, in a directory that all may enter. */
+async function socketOf(name: string, group: number, mode: number): Promise<string> {
+  const directory = `/run/kpx-doctor-${name}`;
+  mkdirSync(directory, { mode: 0o755 });
+  const server = createServer().listen(`${directory}/control.sock`);
+  await once(server, 'listening');
+  onTestFinished(() => {
+    server.close();
+    rmSync(directory, { recursive: true });
+  });
+  chownSync(`${directory}/control.sock`, 0, group);
+  chmodSync(`${directory}/control.sock`, mode);
+  return `${directory}/control.sock`;
+}
+
+it('names the sockets below /run that a group of the user can write, and no others', async () => {
+  const kpx = await installKpx();
+  const gid = Number(execFileSync('/usr/bin/getent', ['group', 'analysts'], { encoding: 'utf8' }).split(':')[2]);
+  const open = await socketOf('group', gid, 0o660);
+  const byAcl = await socketOf('acl', 0, 0o600);
+  execFileSync('/usr/bin/setfacl', ['--modify', 'user:bob:rw-', byAcl]);
+  const closed = await socketOf('closed', 0, 0o660);
+  const everybodys = await socketOf('everybody', 0, 0o666);
+  const behind = await socketOf('behind', gid, 0o660);
+  chmodSync(dirname(behind), 0o700);
+  const docker = await socketOf('docker.d', 0, 0o666);
+  renameSync(docker, `${dirname(docker)}/docker.sock`);
+  const of = async (user: string) => (await doctor(kpx, '--user', user)).checks.find(({ name }) => name === 'user sockets');
+
+  const seen = await of('bob');
+  expect(seen).toMatchObject({ result: 'warn', mend: expect.stringContaining('denied_groups') });
+  for (const path of [open, byAcl, `${dirname(docker)}/docker.sock`]) expect(seen?.seen).toContain(path);
+  for (const path of [closed, everybodys, behind]) expect(seen?.seen).not.toContain(path);
+  rmSync(`${dirname(docker)}/docker.sock`);
+  expect(await of('alice')).toMatchObject({ result: 'ok', seen: expect.stringContaining('is open to a group of "alice"') });
 });
 
 describe('with TLS', () => {

@@ -3,9 +3,10 @@ import { runCommand } from '@kpx/privhelper/system/command';
 import { lookUpAccount } from '@kpx/privhelper/system/name-service';
 import { KpxError, type OsUser } from '@kpx/protocol';
 import { lookAtNameService } from '../name-service.js';
+import { identityOf } from './access.js';
 import { type Check, ok, Unseen, warn } from './check.js';
 import { chain } from './file-system.js';
-import { identityOf, whyNotExecutable } from './may-execute.js';
+import { whyNotExecutable } from './may-execute.js';
 import { BROKER_ACCOUNT, type Scene } from './scene.js';
 import { programOf, showUnit } from './systemd.js';
 
@@ -42,13 +43,14 @@ const nameService = (): Check => ({
 });
 
 /** Throws an Error with the helper's words. */
-async function judged({ account }: Scene): Promise<Account> {
+export async function judged({ account }: Scene): Promise<Account> {
   const found = await account();
   if (found === undefined) throw new Unseen('nobody was asked about');
   return found;
 }
 
-const orUnseen = (error: unknown) => {
+/** For checks after the one that says so. */
+export const orUnseen = (error: unknown) => {
   throw error instanceof KpxError ? new Unseen('there is no account that may have an executor') : error;
 };
 

@@ -23,6 +23,7 @@ import { rabbitmqChecks, type Secrets } from './rabbitmq.js';
 import { rabbitmqHostChecks } from './rabbitmq-host.js';
 import { type Asked, BROKER_ACCOUNT, type Scene, sceneOf } from './scene.js';
 import { unitChecks } from './units.js';
+import { wayOutChecks } from './ways-out.js';
 
 /** How long the name service may take for the groups of the broker's account, in milliseconds. */
 const LOOK_UP_TIMEOUT_MS = 10_000;
@@ -71,6 +72,7 @@ async function look(asked: Asked): Promise<Finding[]> {
     ...configurationChecks(scene),
     ...accountChecks(scene),
     ...nameChecks(scene),
+    ...wayOutChecks(scene),
     ...unitChecks(scene),
     ...directoryChecks(scene),
     ...capacityChecks(scene),

@@ -20,10 +20,21 @@ export interface Step {
   readonly found: Status | undefined;
 }
 
-/** `/usr/bin/stat --format=… -- PATH…`, from `/` down to `path`, an absolute one. Symbolic links are not followed. */
-export async function chain(path: string, signal: AbortSignal): Promise<Step[]> {
+/** A path, an absolute one, and every directory above it, from `/` down. */
+export function stepsTo(path: string): string[] {
   const parts = path.split('/').filter((part) => part !== '');
-  const paths = ['/', ...parts.map((_, index) => `/${parts.slice(0, index + 1).join('/')}`)];
+  return ['/', ...parts.map((_, index) => `/${parts.slice(0, index + 1).join('/')}`)];
+}
+
+/** `path` and what is above it. Symbolic links are not followed. */
+export async function chain(path: string, signal: AbortSignal): Promise<Step[]> {
+  const paths = stepsTo(path);
+  const found = await statusOf(paths, signal);
+  return paths.map((each) => ({ path: each, found: found.get(each) }));
+}
+
+/** `/usr/bin/stat --format=… -- PATH…`: of those that exist. Symbolic links are not followed. */
+export async function statusOf(paths: readonly string[], signal: AbortSignal): Promise<Map<string, Status>> {
   const { stdout, stderr } = await runCommand('/usr/bin/stat', ['--format=%u %g %a %F/%n', '--', ...paths], signal);
   const found = new Map<string, Status>();
   for (const line of stdout.split('\n')) {
@@ -32,7 +43,7 @@ export async function chain(path: string, signal: AbortSignal): Promise<Step[]> 
   }
   const other = stderr.split('\n').find((line) => line !== '' && !/No such file or directory$|Not a directory$/.test(line));
   if (other !== undefined) throw new Error(other);
-  return paths.map((each) => ({ path: each, found: found.get(each) }));
+  return found;
 }
 
 /** Why others than root can change what is at the end of these steps; undefined: they cannot. */

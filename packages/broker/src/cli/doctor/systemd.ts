@@ -16,6 +16,8 @@ const PROPERTIES = [
   'User',
   'DropInPaths',
   'ReadWritePaths',
+  'InaccessiblePaths',
+  'TemporaryFileSystem',
   'IPAddressAllow',
   'IPAddressDeny',
 ] as const;

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { mayExecute } from './may-execute.js';
+import { type Judged, may } from './access.js';
 
 const ROOTS = { uid: 0, gid: 0, type: 'regular file' };
+const mayExecute = (acl: readonly string[], status: Judged['status'], who: typeof ALICE) => may('x', { status, acl }, who);
 const ALICE = { uid: 1001, gids: [1001, 27] };
 
 describe('by the mode alone', () => {
