@@ -1,9 +1,9 @@
 import { execFile, execFileSync } from 'node:child_process';
-import { chownSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, lchownSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { parse } from 'smol-toml';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { BROKER_ACCOUNT } from '../fixtures/accounts.js';
 import type { Section } from '../fixtures/helper-installation.js';
 import { jobOf } from '../fixtures/jobs.js';
@@ -14,8 +14,8 @@ const PROGRAM = join(checkout(), 'packages/broker/dist/kpxctl.cjs');
 /** What a tmpfs gives to a small file. */
 const PAGE_BYTES = 4_096;
 
-const importConfig = (file: string, directory: string) =>
-  promisify(execFile)(node(), [PROGRAM, 'import-config', file, '--output-dir', directory]);
+const importConfig = (file: string, directory: string, ...args: string[]) =>
+  promisify(execFile)(node(), [PROGRAM, 'import-config', file, '--output-dir', directory, ...args]);
 
 it('leaves nothing behind where the file system is full', async () => {
   const { etc } = await installKpx();
@@ -31,6 +31,58 @@ it('leaves nothing behind where the file system is full', async () => {
     stderr: `${imported} cannot be made: ENOSPC. Nothing was written.\n`,
   });
   expect(readdirSync(full)).toEqual([]);
+});
+
+describe('where somebody else could exchange what is written', () => {
+  const names = { rabbitmq_host_name: 'h', rabbitmq_virtual_host: 'v', rabbitmq_client_user: 'u', rabbitmq_client_password: 'p' };
+
+  /** Imports into `place`, below a directory of this test's own. */
+  async function importInto(place: string, prepare: (top: string) => void) {
+    const { etc } = await installKpx();
+    const file = join(etc, 'original.json');
+    writeFileSync(file, JSON.stringify({ ...names, knime_home: '/opt/knime' }));
+    const top = join(etc, 'top');
+    mkdirSync(join(top, 'roots'), { recursive: true, mode: 0o755 });
+    symlinkSync('roots', join(top, 'link'));
+    prepare(top);
+    const look = () => readdirSync(etc, { recursive: true }).sort();
+    return { before: look(), imported: importConfig(file, join(top, place), '--force'), look };
+  }
+  const give = (path: string) => {
+    const { uid, gid } = idsOf('alice');
+    lchownSync(path, uid, gid);
+  };
+  const ANYBODY = 'can be changed by its group or by everybody';
+
+  it.each<[what: string, place: string, prepare: (top: string) => void, why: string]>([
+    ['a parent of a user', 'kpx', give, 'belongs to uid'],
+    ['a parent of root, below one of a user', 'roots/kpx', give, 'belongs to uid'],
+    ['a parent that everybody can write', 'kpx', (top) => chmodSync(top, 0o777), ANYBODY],
+    ['a parent that its group can write', 'kpx', (top) => chmodSync(top, 0o775), ANYBODY],
+    ['a link of a user', 'link/kpx', (top) => give(join(top, 'link')), 'is a symbolic link of uid'],
+    [
+      'a directory of a user that is to be replaced',
+      'roots',
+      (top) => {
+        writeFileSync(join(top, 'roots/import-report.txt'), '');
+        give(join(top, 'roots'));
+      },
+      'is there and belongs to uid',
+    ],
+  ])('%s: nothing is written', async (_what, place, prepare, why) => {
+    const { before, imported, look } = await importInto(place, prepare);
+    await expect(imported).rejects.toMatchObject({ code: 73, stderr: expect.stringContaining(why) });
+    expect(look()).toEqual(before);
+  });
+
+  it.each<[what: string, place: string, prepare: (top: string) => void]>([
+    ['a parent as /tmp', 'kpx', (top) => chmodSync(top, 0o1777)],
+    ['a link of root', 'link/kpx', () => {}],
+  ])('%s will do: nobody else can', async (_what, place, prepare) => {
+    const { imported, look } = await importInto(place, prepare);
+    expect((await imported).stderr).toBe('');
+    expect(look()).toContain(`top/${place.replace('link', 'roots')}/executor-msgq`);
+  });
 });
 
 it('makes, of the settings of the original, what kpx starts and runs jobs with', async () => {

@@ -1,7 +1,8 @@
-import { chmod, lstat, mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { chmod, type FileHandle, lstat, mkdir, mkdtemp, readdir, rename, rmdir, unlink, writeFile } from 'node:fs/promises';
+import { basename, dirname, resolve } from 'node:path';
 import { CommandError, EXIT } from '../../exit.js';
 import type { ImportedFile } from './conversion.js';
+import { at, isTrusted, openIn, openTrustedParent } from './trusted-parent.js';
 
 /** By it a directory that an import has made is known: no other is ever replaced. */
 export const REPORT_FILE = 'import-report.txt';
@@ -10,37 +11,47 @@ const DIRECTORY_MODE = 0o755;
 
 /**
  * Writes all files or none: into a directory beside, which only its owner may enter, and which then takes its place. `replace`: instead of an
- * earlier import; killed between the two renames, both are there beside the place, complete. Throws {@link CommandError}.
+ * earlier import; killed between the two renames, both are there beside the place, complete. Every directory is opened and judged before something
+ * is written in it, and written in through its descriptor. Throws {@link CommandError}.
  */
 export async function writeImport(place: string, files: readonly ImportedFile[], replace: boolean): Promise<void> {
   const directory = resolve(place);
-  const before = await contentOf(directory);
-  if (before !== undefined) checkReplaceable(place, before, files, replace);
   try {
-    const unfinished = await mkdtemp(`${directory}.`);
+    await using parent = await openTrustedParent(dirname(directory));
+    const before = await contentOf(parent, directory);
+    if (before !== undefined) checkReplaceable(place, before, files, replace);
+    const unfinished = basename(await mkdtemp(at(parent, `${basename(directory)}.`)));
     try {
-      for (const file of files) await writeOne(unfinished, file);
-      await putInPlace(unfinished, directory, before !== undefined);
+      await writeAll(parent, unfinished, files);
+      await putInPlace(parent, unfinished, basename(directory), before !== undefined, files);
     } catch (error) {
-      await rm(unfinished, { recursive: true, force: true });
+      await remove(parent, unfinished, files);
       throw error;
     }
   } catch (error) {
+    if (error instanceof CommandError) throw error;
     const { code, message } = error as NodeJS.ErrnoException;
     throw new CommandError(EXIT.cannotCreate, `${place} cannot be made: ${code ?? message}. Nothing was written.`, { cause: error });
   }
 }
 
-/** Every file below a directory; undefined: nothing is there; throws {@link CommandError} for anything but a directory. */
-async function contentOf(directory: string): Promise<string[] | undefined> {
-  const status = await lstat(directory).catch((error: NodeJS.ErrnoException) => {
+/** Every file in a directory and in those of it; undefined: nothing is there; throws {@link CommandError} for anything but a directory of ours. */
+async function contentOf(parent: FileHandle, path: string): Promise<string[] | undefined> {
+  const status = await lstat(at(parent, basename(path))).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
-    throw new CommandError(EXIT.cannotCreate, `${directory} cannot be made: ${error.code}. Nothing was written.`);
+    throw error;
   });
   if (status === undefined) return undefined;
-  if (!status.isDirectory()) throw new CommandError(EXIT.cannotCreate, `${directory} is there and no directory. Nothing was written.`);
-  const entries = await readdir(directory, { recursive: true, withFileTypes: true });
-  return entries.filter((entry) => !entry.isDirectory()).map((entry) => join(entry.parentPath, entry.name).slice(directory.length + 1));
+  if (!status.isDirectory()) throw new CommandError(EXIT.cannotCreate, `${path} is there and no directory. Nothing was written.`);
+  if (!isTrusted(status.uid))
+    throw new CommandError(EXIT.cannotCreate, `${path} is there and belongs to uid ${status.uid}. Nothing was written.`);
+  await using directory = await openIn(parent, basename(path));
+  const found: string[] = [];
+  for (const entry of await readdir(at(directory, '.'), { withFileTypes: true })) {
+    if (!entry.isDirectory()) found.push(entry.name);
+    else for (const name of await readdir(at(directory, entry.name))) found.push(`${entry.name}/${name}`);
+  }
+  return found;
 }
 
 function checkReplaceable(place: string, before: readonly string[], files: readonly ImportedFile[], replace: boolean): void {
@@ -52,25 +63,49 @@ function checkReplaceable(place: string, before: readonly string[], files: reado
   }
 }
 
-async function writeOne(directory: string, { path, mode, content }: ImportedFile): Promise<void> {
-  const file = join(directory, path);
-  if (dirname(path) !== '.') {
-    await mkdir(dirname(file), { recursive: true });
-    await chmod(dirname(file), DIRECTORY_MODE);
+/** Into a directory that has just been made, and that only its owner may enter. */
+async function writeAll(parent: FileHandle, name: string, files: readonly ImportedFile[]): Promise<void> {
+  await using directory = await openIn(parent, name);
+  for (const folder of foldersOf(files)) {
+    await mkdir(at(directory, folder));
+    await chmod(at(directory, folder), DIRECTORY_MODE);
   }
-  await writeFile(file, content, { flag: 'wx', mode });
-  await chmod(file, mode); // whatever the umask is
+  for (const { path, mode, content } of files) {
+    await writeFile(at(directory, path), content, { flag: 'wx', mode });
+    await chmod(at(directory, path), mode); // whatever the umask is
+  }
 }
 
-async function putInPlace(unfinished: string, directory: string, replace: boolean): Promise<void> {
-  if (!replace) return await rename(unfinished, directory); // fails where something has come in meanwhile
+const foldersOf = (files: readonly ImportedFile[]) =>
+  [...new Set(files.map(({ path }) => dirname(path)))].filter((folder) => folder !== '.');
+
+async function putInPlace(
+  parent: FileHandle,
+  unfinished: string,
+  name: string,
+  replace: boolean,
+  files: readonly ImportedFile[],
+): Promise<void> {
+  const place = at(parent, name);
+  if (!replace) return await rename(at(parent, unfinished), place); // fails where something has come in meanwhile
   const old = `${unfinished}.old`;
-  await rename(directory, old);
+  await rename(place, at(parent, old));
   try {
-    await rename(unfinished, directory);
+    await rename(at(parent, unfinished), place);
   } catch (error) {
-    await rename(old, directory);
+    await rename(at(parent, old), place);
     throw error;
   }
-  await rm(old, { recursive: true });
+  await remove(parent, old, files);
+}
+
+/** An import, or a part of one: these files and nothing else. */
+async function remove(parent: FileHandle, name: string, files: readonly ImportedFile[]): Promise<void> {
+  await using directory = await openIn(parent, name);
+  const orGone = ({ code }: NodeJS.ErrnoException) => {
+    if (code !== 'ENOENT') throw new CommandError(EXIT.cannotCreate, `${name} is left over, and could not be removed: ${code}`);
+  };
+  for (const { path } of files) await unlink(at(directory, path)).catch(orGone);
+  for (const folder of foldersOf(files)) await rmdir(at(directory, folder)).catch(orGone);
+  await rmdir(at(parent, name));
 }
