@@ -27,7 +27,11 @@ export function addImportConfig(program: Command): void {
         'it: with anything wrong, each problem is reported and nothing is written. Nothing is put in force: docs/move.md has the steps.',
     )
     .argument('<FILE>', "the original's settings, JSON")
-    .option('--output-dir <DIR>', 'made new, below directories that only you and root can change; nobody but its owner may enter', DEFAULT_DIRECTORY)
+    .option(
+      '--output-dir <DIR>',
+      'made new, below directories that only you and root can change; nobody but its owner may enter',
+      DEFAULT_DIRECTORY,
+    )
     .option('--force', 'replace DIR, if it is an earlier import and nothing else')
     .option('--json', 'report for programs')
     .action(importConfig);
