@@ -56,8 +56,8 @@ describe('what runs as root stays small', () => {
   });
 
   it.each([
-    ['protocol', ['node-unix-socket', 'protobufjs', 'smol-toml', 'zod']],
-    ['privhelper', ['@kpx/protocol', 'pino']],
+    ['protocol', ['node-unix-socket', 'pino', 'protobufjs', 'smol-toml', 'zod']],
+    ['privhelper', ['@kpx/protocol']],
     ['broker', ['@kpx/privhelper', '@kpx/protocol', 'amqplib', 'commander', 'node-unix-socket', 'pino', 'prom-client', 'smol-toml', 'zod']],
   ])('%s depends on what it is known to depend on, and imports each of it', (name, dependencies) => {
     expect(Object.keys(JSON.parse(read(`packages/${name}/package.json`)).dependencies).sort()).toEqual(dependencies);

@@ -30,6 +30,7 @@ const COPIES = /** @type {const} */ ([
   ['systemd/kpx.sysusers', 'usr/lib/sysusers.d/kpx.conf', 0o644],
   ['systemd/kpx.tmpfiles', 'usr/lib/tmpfiles.d/kpx.conf', 0o644],
   ['systemd/kpx-temp.tmpfiles', 'usr/lib/tmpfiles.d/kpx-temp.conf', 0o644],
+  ['systemd/kpx.logrotate', 'etc/logrotate.d/kpx', 0o644],
   ['systemd/broker.toml', 'etc/kpx/broker.toml', 0o640], // postinst gives it to the group kpx-broker
   ['systemd/privhelper.toml', 'etc/kpx/privhelper.toml', 0o600],
   ['systemd/broker.schema.json', 'usr/share/kpx/broker.schema.json', 0o644],

@@ -73,7 +73,7 @@ describe('requests in flight', () => {
     await Promise.all([connection.closed, other.closed]);
     await goOn();
     expect(await code).toBe(0);
-    const requests = installation.helperLog.lines.filter(({ verb }) => verb === 'prepareUser');
+    const requests = installation.helperLog.lines.filter(({ event, verb }) => event === 'request' && verb === 'prepareUser');
     expect(requests).toMatchObject([{ decision: 'done', os_user: 'alice', created: expect.arrayContaining(['workspace', 'temp']) }]);
   });
 });

@@ -27,7 +27,7 @@ beforeAll(async () => {
   const directories = { home_parents: [homes], extra_acl: ['group:knime-admins:r-x'] };
   installation.writeHelperConfig({ accounts: { denied_groups: ['sudo'] }, directories });
   accounts.account('person', { home: `${homes}/person` });
-  await installation.startHelper();
+  await installation.startHelper({ wrap: ['/usr/bin/env', `LOGS_DIRECTORY=${installation.etc}`] });
   connection = await HelperConnection.open(installation.socket);
   return async () => {
     await installation.endHelper();

@@ -46,7 +46,7 @@ const BELOW = [
     '/run/user',
     '/srv/kpx',
   ],
-  ...['/usr/bin', '/usr/lib', '/usr/lib/kpx', '/usr/local', '/var/lib', '/var/log', '/var/tmp'],
+  ...['/usr/bin', '/usr/lib', '/usr/lib/kpx', '/usr/local', '/var/lib', '/var/log', '/var/log/kpx', '/var/tmp'],
 ];
 
 /** Sends nothing, waits for the end: what a connection to the helper's socket comes to. */
@@ -154,7 +154,7 @@ describe('the root helper', () => {
       expect((await inside('/usr/bin/cat', secret)).stdout).toBe('');
     }
     expect((await machine.run(['/usr/bin/ls', '-A', '/root', '/var/log'])).stdout).toContain('journal');
-    expect((await inside('/usr/bin/ls', '-A', '/root', '/var/log')).stdout).toBe('/root:\n\n/var/log:\n');
+    expect((await inside('/usr/bin/ls', '-A', '/root', '/var/log')).stdout).toBe('/root:\n\n/var/log:\nkpx\n');
 
     const writable = [];
     for (const directory of [...TOP_LEVEL, ...BELOW]) {
@@ -162,7 +162,7 @@ describe('the root helper', () => {
       if (exitCode === 0) writable.push(directory);
       onTestFinished(() => machine.remove(`${directory}/kpx-test`));
     }
-    expect(writable).toEqual(['/home', '/tmp', '/run/kpx/executors', '/srv/kpx', '/var/tmp']);
+    expect(writable).toEqual(['/home', '/tmp', '/run/kpx/executors', '/srv/kpx', '/var/log/kpx', '/var/tmp']);
 
     for (const program of ['/home/kpx-test-program', '/srv/kpx/kpx-test-program', '/run/kpx/executors/kpx-test-program']) {
       await machine.run(['/usr/bin/install', '--mode=755', '/usr/bin/true', program]);

@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import { parseArgs } from 'node:util';
-import { ConfigError } from '@kpx/protocol';
-import { destination, type Logger, pino } from 'pino';
+import { ConfigError, EXIT_LOG, openLog } from '@kpx/protocol';
+import type { Logger } from 'pino';
 import { Broker } from './broker.js';
 import { checkText } from './check.js';
 import { type Config, readConfig } from './config.js';
@@ -31,7 +31,7 @@ For operators there is kpxctl.
 SIGTERM and SIGINT: held jobs go back to the queue, jobs under way are confirmed, executors live on.
 SIGHUP: the configuration is read again; one that is wrong is refused, and the old one stays in force.
 SIGUSR2: no executor is started any more, so that this host can be emptied; a second one ends that, a restart does not.
-Exit codes: 0 done, 64 wrong usage, 77 started as root, 78 wrong configuration.
+Exit codes: 0 done, 64 wrong usage, 74 log not writable, 77 started as root, 78 wrong configuration.
 `;
 
 async function main(args: string[]): Promise<void> {
@@ -66,15 +66,11 @@ async function main(args: string[]): Promise<void> {
 }
 
 async function serve(file: string, config: Config): Promise<void> {
-  const log = pino(
-    {
-      level: config.log.level,
-      base: { program: 'kpx-broker', host: hostname() },
-      timestamp: pino.stdTimeFunctions.isoTime,
-      hooks: { streamWrite: printableLines }, // for whoever reads it with journalctl
-    },
-    destination({ fd: 1, sync: true }),
-  );
+  let end: () => void = () => process.exit(EXIT_LOG);
+  const log = openLog({ program: 'kpx-broker', host: hostname() }, config.log.level, {
+    lost: (error) => lost(error, end),
+    streamWrite: printableLines, // for whoever reads it with journalctl
+  });
   const broker = new Broker(config, log);
   const manager = new ServiceManager(process.env, (reason) => log.warn({ reason }, 'the service manager cannot be told'));
   const monitor = new MonitorServer(broker, log);
@@ -87,14 +83,13 @@ async function serve(file: string, config: Config): Promise<void> {
   };
   const drain = drainKept(broker, log);
   const control = await openControl(broker, { reload: reloadInTurn, drain }, log);
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.once(signal, () => {
-      manager.stopping();
-      control?.close();
-      monitor.close();
-      broker.stop().catch((error: Error) => log.error({ reason: error.message }, 'the broker could not end in order'));
-    });
-  }
+  end = () => {
+    manager.stopping();
+    control?.close();
+    monitor.close();
+    broker.stop().catch((error: Error) => log.error({ reason: error.message }, 'the broker could not end in order'));
+  };
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, end);
   process.on('SIGHUP', () => {
     reloadInTurn().catch((error: Error) => {
       if (!(error instanceof ConfigError))
@@ -105,6 +100,19 @@ async function serve(file: string, config: Config): Promise<void> {
   manager.ready(() => broker.doing());
   await broker.run();
   manager.close();
+}
+
+/** How long the broker may take to end when its log is lost, in milliseconds; then it ends at once. */
+const LOST_LOG_END_MS = 10_000;
+
+/** A broker without a log ends, as after SIGTERM: the service manager starts one whose log is read. `end` is called once. */
+function lost({ code, message }: NodeJS.ErrnoException, end: () => void): void {
+  if (process.exitCode === EXIT_LOG) return;
+  process.exitCode = EXIT_LOG;
+  process.stderr.once('error', () => {}); // which leads to the same place, often
+  complain(`the log cannot be written: ${code ?? message}; the broker ends\n`);
+  setTimeout(() => process.exit(), LOST_LOG_END_MS).unref();
+  end();
 }
 
 /** Drains the host if it was being drained before; answers what drains it from now on, and says why the next restart will not know of it. */

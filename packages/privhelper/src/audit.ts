@@ -1,7 +1,6 @@
-import { destination, pino } from 'pino';
-
-/** sysexits.h: input/output error. */
-const EXIT_AUDIT = 74;
+import { EXIT_LOG, openLog } from '@kpx/protocol';
+import { openTrustedDirectory } from './system/directory.js';
+import { appendLine } from './system/private-file.js';
 
 /**
  * Who asked: what the kernel or PID 1 says of the peer; never what the peer says of itself. `via` is `fd 3` or the path of the socket; under
@@ -12,31 +11,33 @@ export type Peer = Readonly<{ via: string; connection: number; pid?: number; uid
 type Texts = Partial<Record<'verb' | 'knime_user' | 'os_user' | 'outcome' | 'code' | 'reason', string>>;
 type Numbers = Partial<Record<'id' | 'uid' | 'duration_ms', number>>;
 
-/** What was asked and what became of it: one line per request, refused packet and connection. */
+/**
+ * What was asked and what became of it: one line per request, refused packet and connection. A request that names a user has one line more,
+ * `received`, before anything is done.
+ */
 export interface AuditLine extends Texts, Numbers {
   peer: Peer;
-  event: 'connected' | 'refused connection' | 'request' | 'violation' | 'disconnected';
+  event: 'connected' | 'refused connection' | 'received' | 'request' | 'violation' | 'disconnected';
   decision?: 'done' | 'refused';
   created?: readonly string[];
 }
 
-export type Audit = ReturnType<typeof openAudit>;
+export type Audit = Awaited<ReturnType<typeof openAudit>>;
 
 /**
- * JSON lines on standard output, written synchronously: a request is not answered before its line is out, and a line that cannot be written
- * ends the process. No worker threads, as pino's transports would use.
+ * The audit log: on standard output and, where a directory of root's is given, in its file audit.jsonl. Nothing is done or answered before its line
+ * is out, and a line that cannot be written ends the process.
  */
-export function openAudit() {
-  const out = destination({ fd: 1, sync: true });
-  // Left alone, pino takes a broken pipe for a reason to say nothing more, and goes on.
-  out.on('error', ({ code, message }: NodeJS.ErrnoException) => {
+export async function openAudit(directory: string | undefined) {
+  if (directory !== undefined) await (await openTrustedDirectory(directory)).close();
+  const lost = ({ code, message }: NodeJS.ErrnoException) => {
     process.stderr.write(`the audit log cannot be written: ${code ?? message}\n`);
-    process.exit(EXIT_AUDIT);
-  });
-  const base = { program: 'kpx-privhelper', pid: process.pid };
-  const log = pino({ base, timestamp: () => `,"time":"${new Date().toISOString()}"` }, out);
+    process.exit(EXIT_LOG);
+  };
+  const append = (line: string) => directory !== undefined && appendLine(`${directory}/audit.jsonl`, line);
+  const log = openLog({ program: 'kpx-privhelper', pid: process.pid }, 'info', { lost, append });
   return {
-    line: (line: AuditLine) => log.info(line, 'audit'),
+    line: (line: AuditLine) => log[line.decision === 'refused' ? 'warn' : 'info'](line, 'audit'),
     /** About the program itself, or what happens unasked. */
     info: (message: string, facts: Record<string, unknown> = {}) => log.info(facts, message),
   };

@@ -86,11 +86,12 @@ export function serveBroker(services: Services, peer: Peer, connection: () => Pa
   return session;
 }
 
-/** Has a request handled; its audit line is out before its answer is. */
+/** Has a request handled. What is asked of whom is in the audit log before anything is done, what came of it before the answer. */
 async function dispatch({ id, verb, body }: Request, peer: Peer, services: Services): Promise<Answer> {
   const began = performance.now();
   const facts: Context['facts'] = 'knimeUser' in body ? { knime_user: body.knimeUser } : {};
   const context = { ...services, facts, signal: AbortSignal.timeout(REQUEST_DEADLINE_MS) };
+  if (facts.knime_user !== undefined) services.audit.line({ peer, event: 'received', id, verb, ...facts });
   const answer = await (TABLE[verb] as Handler<Verb>)(body, context).catch((error) => failure(error, facts));
   const decision = answer.kind === 'error' ? 'refused' : 'done';
   const duration_ms = Math.round(performance.now() - began);

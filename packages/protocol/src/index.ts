@@ -1,6 +1,7 @@
 export * from './codec.js';
 export * from './errors.js';
 export * from './limits.js';
+export * from './log.js';
 export * from './names.js';
 export * from './privhelper-config.js';
 export * from './session.js';

@@ -1,3 +1,4 @@
+import { appendFileSync } from 'node:fs';
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { at, explained, openTrustedDirectory } from './directory.js';
 
@@ -16,3 +17,9 @@ export async function writePrivateFile(directory: string, name: string, content:
   };
   await write().catch(explained(`${directory}/${name}`));
 }
+
+/**
+ * Adds a line at the end of a file of root's in one write, 0600 if it has to be made. Opened for each line, so that logrotate(8) may rename it at any
+ * time. Its directory was judged at the start; LimitFSIZE= of the unit bounds it. Throws what write(2) says.
+ */
+export const appendLine = (path: string, line: string) => appendFileSync(path, line, { mode: 0o600 });

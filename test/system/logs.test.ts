@@ -1,0 +1,113 @@
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { BROKER, unitOf } from '../fixtures/booted/kpx.js';
+import { eventually } from '../fixtures/eventually.js';
+import { jobOf } from '../fixtures/jobs.js';
+import { startKpx } from './installed-kpx.js';
+import { bootedLdap, bootedMachine, dropIn } from './shared-machine.js';
+
+/*
+ * Where the lines of kpx's programs go: the journal, with a priority, and the audit log's own file.
+ */
+
+const machine = bootedMachine();
+const ldap = bootedLdap();
+const AUDIT_FILE = '/var/log/kpx/audit.jsonl';
+/** Nobody else's. */
+const USERS = { lotte: 23_101, luise: 23_102, lydia: 23_103 };
+
+beforeAll(async () => {
+  for (const [user, uid] of Object.entries(USERS)) await ldap.addUser(user, { uid });
+  return async () => {
+    for (const user of Object.keys(USERS)) await ldap.deleteUser(user);
+  };
+});
+
+const auditFile = async () =>
+  (await machine.readFile(AUDIT_FILE))
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+
+describe('the audit log', () => {
+  it('is in a file that root alone reads, whatever a noisy executor pushes out of the journal', async () => {
+    const limits = '/etc/systemd/journald.conf.d/20-test.conf';
+    const restartJournal = () => machine.systemctl('restart', 'systemd-journald.service');
+    await machine.writeFile(limits, '[Journal]\nSystemMaxUse=8M\nSystemMaxFileSize=1M\nRuntimeMaxUse=8M\nRuntimeMaxFileSize=1M\n');
+    await restartJournal();
+    onTestFinished(async () => {
+      await machine.remove(limits);
+      await restartJournal();
+    });
+    await dropIn(machine, unitOf('lotte'), '[Service]\nExecStart=\nExecStart=/usr/bin/seq --format=%.200f 60000\n');
+    const kpx = await startKpx();
+    await kpx.publish(jobOf('lotte', 'noise'));
+    const asked = await eventually('the helper was asked', async () =>
+      (await auditFile()).find(({ knime_user }) => knime_user === 'lotte'),
+    );
+    await eventually('the journal has lost that line', async () => {
+      const entries = await machine.journal('--identifier=kpx-privhelper');
+      return !entries.some(({ MESSAGE }) => JSON.parse(MESSAGE).time === asked.time);
+    });
+    const ofLotte = (await auditFile()).filter(({ knime_user }) => knime_user === 'lotte');
+    expect(ofLotte.slice(0, 2)).toMatchObject([
+      { event: 'received', verb: 'spawnExecutor' },
+      { event: 'request', decision: 'done', os_user: 'lotte' },
+    ]);
+    for (const user of ['lotte', 'kpx-broker']) {
+      for (const argv of [
+        ['/usr/bin/ls', '/var/log/kpx'],
+        ['/usr/bin/cat', AUDIT_FILE],
+      ]) {
+        const { exitCode, stderr } = await machine.run(argv, { user, allowFailure: true });
+        expect([exitCode === 0, stderr]).toEqual([false, expect.stringContaining('Permission denied')]);
+      }
+    }
+    expect((await machine.run(['/usr/bin/stat', '--format=%a %U:%G', '/var/log/kpx', AUDIT_FILE])).stdout).toBe(
+      '700 root:root\n600 root:root\n',
+    );
+  });
+
+  it('loses no line when logrotate is there', async () => {
+    const kpx = await startKpx();
+    await kpx.publish(jobOf('luise', 'before'));
+    await kpx.jobDone('luise', 'before');
+    const before = (await auditFile()).length;
+    await machine.run(['/usr/sbin/logrotate', '--force', '/etc/logrotate.d/kpx']);
+    await kpx.mark();
+    await kpx.publish(jobOf('lydia', 'after'));
+    await kpx.jobDone('lydia', 'after');
+    expect((await auditFile()).map(({ knime_user }) => knime_user)).toContain('lydia');
+    const { stdout } = await machine.run(['/usr/bin/wc', '--lines', `${AUDIT_FILE}.1`]);
+    expect(Number(stdout.split(' ')[0])).toBeGreaterThanOrEqual(before);
+  });
+});
+
+describe('the journal', () => {
+  it('has each line of helper and broker as JSON, with the priority of its level', async () => {
+    const cursor = await machine.journalCursor();
+    const kpx = await startKpx();
+    await kpx.publish(jobOf('root', 'refused'));
+    await kpx.deadLetters(1);
+    const PRIORITY: Record<string, string> = { 10: '7', 20: '7', 30: '6', 40: '4', 50: '3', 60: '2' };
+    for (const program of ['kpx-privhelper', 'kpx-broker']) {
+      const entries = await machine.journal(`--identifier=${program}`, `--after-cursor=${cursor}`);
+      const lines = entries.map(({ MESSAGE, PRIORITY: priority }) => ({ line: JSON.parse(MESSAGE), priority }));
+      for (const { line, priority } of lines) expect([line.msg, priority]).toEqual([line.msg, PRIORITY[line.level]]);
+      expect(new Set(lines.map(({ priority }) => priority))).toEqual(new Set(['6', '4']));
+    }
+  });
+
+  it('that was ended costs the broker its log once: it ends, and is started anew', async () => {
+    const kpx = await startKpx();
+    const { NRestarts: before } = await machine.show(BROKER, 'NRestarts');
+    const journald = ['systemd-journald.socket', 'systemd-journald-dev-log.socket', 'systemd-journald.service'];
+    await machine.systemctl('stop', ...journald);
+    await machine.systemctl('start', ...journald.toReversed());
+    await kpx.mark();
+    await kpx.publish(jobOf('luise', 'heard'));
+    await kpx.brokerSays({ msg: 'consuming' });
+    expect(await kpx.jobDone('luise', 'heard')).toMatchObject({ uid: USERS.luise });
+    const { NRestarts: after } = await machine.show(BROKER, 'NRestarts');
+    expect(Number(after) - Number(before)).toBe(1);
+  });
+});
