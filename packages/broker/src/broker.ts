@@ -16,6 +16,7 @@ import { Machine } from './executors/machine.js';
 import { availableMemory } from './executors/memory.js';
 import { ExecutorWatch } from './executors/watch.js';
 import { Groups } from './groups.js';
+import { handedBack, headersOf, type Marks, marksOf, NO_MARKS } from './hand-back.js';
 import { HelperClient, HelperUnavailable } from './helper-client.js';
 import { Histories } from './histories.js';
 import { decodeJob, sentAt } from './jobs.js';
@@ -40,6 +41,7 @@ const MEMORY_POLL_MS = 1_000;
 interface Delivery {
   readonly message: WireMessage;
   readonly hops: number;
+  readonly marks: Marks;
   /** When it came, in milliseconds of the machine's clock. */
   readonly since: number;
 }
@@ -63,10 +65,13 @@ export class Broker {
   /** Aborted, and replaced, when another configuration is in force. */
   #replacing = new AbortController();
   readonly #rabbitmq = new Link();
+  #onHelper = () => {};
   #session: AmqpSession | undefined;
   #hadSession = false;
   #relay: Relay | undefined;
   #lastTicket: Ticket = 0;
+  /** Has the log that this host can start no executor? */
+  #sick = false;
   /** When the machine is told next that time has passed. */
   #tickAt = Number.POSITIVE_INFINITY;
   #ticking: NodeJS.Timeout | undefined;
@@ -82,6 +87,7 @@ export class Broker {
     this.#helper = new HelperClient(config.helper.socket, log, {
       connected: (profiles) => {
         this.ruleNames.profiles(profiles);
+        this.#onHelper();
         this.#watch.list().catch(this.#failed('the executors cannot be listed'));
       },
       answered: (verb, ms) => this.metrics.answered(verb, ms),
@@ -125,7 +131,8 @@ export class Broker {
     const queue = links.rabbitmq.connected ? `consuming "${this.#config.amqp.queue}"` : absence('RabbitMQ', links.rabbitmq);
     const helper = links.helper.connected ? '' : `, ${absence('kpx-privhelper', links.helper)}`;
     const draining = this.#machine.draining ? ', draining' : '';
-    return `${queue}${helper}${draining}; executors: ${executors}, of which starting: ${starting}; jobs held: ${held}`;
+    const sick = this.#machine.health.sickness ? ', starts no executor because those of several users in a row failed' : '';
+    return `${queue}${helper}${draining}${sick}; executors: ${executors}, of which starting: ${starting}; jobs held: ${held}`;
   }
 
   /** The configuration in force. */
@@ -214,6 +221,11 @@ export class Broker {
   /** All that is known of one user. */
   async user(user: KnimeUser): Promise<UserDetail> {
     return userDetailOf(await this.explain(user, undefined), this.#machine, this.#config, this.#histories);
+  }
+
+  /** Calls `listener` whenever there is a new connection to the helper: from the first one on this host can start executors. */
+  onHelper(listener: () => void): void {
+    this.#onHelper = listener;
   }
 
   /** Runs until {@link stop}. Errors of RabbitMQ and of the helper are logged and tried again; they never end it. */
@@ -340,7 +352,8 @@ export class Broker {
       return;
     }
     const ticket = ++this.#lastTicket;
-    this.#deliveries.set(ticket, { message, hops: job.hops, since: performance.now() });
+    const marks = marksOf((name) => message.properties.header(name));
+    this.#deliveries.set(ticket, { message, hops: job.hops, marks, since: performance.now() });
     const ageMs = Math.max(0, Date.now() - (sentAt(message.properties) ?? Date.now()));
     const event = { kind: 'job', ticket, user: job.user, hops: job.hops, waited: job.waited, replay: job.replay, ageMs } as const;
     if (this.#asksForGroups) this.#withGroups(event).catch(this.#failed('a job cannot be judged'));
@@ -373,7 +386,8 @@ export class Broker {
   #emit(event: Event): void {
     const now = performance.now();
     if (event.kind === 'tick') this.#tickAt = Number.POSITIVE_INFINITY;
-    const effects = this.#machine.step(event, now, Math.random());
+    const effects = this.#machine.step(event, now, Math.random()).map((effect) => this.#marked(effect));
+    this.#sayHealth();
     this.metrics.observe(event, effects, now);
     this.#decisions.note(effects);
     this.#histories.observe(event, effects);
@@ -383,6 +397,23 @@ export class Broker {
     clearTimeout(this.#ticking);
     this.#tickAt = next;
     this.#ticking = setTimeout(() => this.#emit({ kind: 'tick' }), next - performance.now());
+  }
+
+  #marked(effect: Effect): Effect {
+    if (effect.kind !== 'hand back') return effect;
+    return handedBack(effect, this.#deliveries.get(effect.ticket)?.marks ?? NO_MARKS, hostname());
+  }
+
+  #sayHealth(): void {
+    const { sickness } = this.#machine.health;
+    if (this.#sick === (sickness !== undefined)) return;
+    this.#sick = sickness !== undefined;
+    if (sickness)
+      this.#log.error(
+        { reason: sickness.why },
+        'this host starts no executor: those of several users in a row failed; other hosts get their jobs',
+      );
+    else this.#log.info('this host starts executors again');
   }
 
   #apply(effect: Effect): void {
@@ -418,8 +449,8 @@ export class Broker {
       this.#relay.forward(message, hops);
     } else if (effect.kind === 'defer') {
       if (this.#log.isLevelEnabled('debug')) this.#log.debug({ ...facts(), reason: effect.why, delay_ms: effect.delayMs }, 'job deferred');
-      this.#relay.defer(message, hops, effect.delayMs);
-    } else {
+      this.#relay.defer(message, hops, effect.delayMs, effect.marks && headersOf(effect.marks));
+    } else if (effect.kind === 'park') {
       this.#log.warn({ ...facts(), reason: effect.reason, detail: effect.detail }, 'job parked');
       this.#relay.park(message, effect.reason, effect.detail);
     }

@@ -68,7 +68,7 @@ export class Histories {
 
   #note(effect: Effect): void {
     const { kind } = effect;
-    if (kind === 'start' || kind === 'stop' || kind === 'kill') return;
+    if (kind === 'start' || kind === 'stop' || kind === 'kill' || kind === 'hand back') return;
     const history = this.#heardOf(effect.user);
     if (kind === 'forward') history.jobs.forwarded += 1;
     else if (kind === 'defer') history.jobs.deferred += 1;

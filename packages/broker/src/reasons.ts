@@ -12,6 +12,7 @@ export const REASONS = {
   USER_DENIED: 'The policy denies this user an executor.',
   JOB_TOO_OLD: 'The job is older than the policy allows: KNIME Server has given it up.',
   START_FAILED: 'The executor of this user could not be started, as often as the policy tries.',
+  HOSTS_FAILED: 'No host that was tried could start an executor for it.',
 } as const;
 
 export type Reason = keyof typeof REASONS;

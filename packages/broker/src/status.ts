@@ -15,6 +15,8 @@ export interface Status {
   /** One line for people. */
   readonly doing: string;
   readonly draining: boolean;
+  /** This host starts no executor because those of several users in a row failed; null: it does. */
+  readonly sick: { readonly since: string; readonly why: string; readonly next_try: string } | null;
   readonly rabbitmq: LinkStatus;
   readonly helper: LinkStatus;
   readonly capacity: {
@@ -106,6 +108,7 @@ export function standingOf(machine: Machine, config: Config, { rabbitmq, helper 
     rabbitmq: rabbitmq.connected,
     helper: helper.connected,
     draining: machine.draining,
+    sick: machine.health.sickness !== undefined,
     held,
     heldMax: policyOf(config).heldInAll,
     maxExecutors: config.policy.max_executors,
@@ -128,6 +131,7 @@ export function statusOf(machine: Machine, config: Config, links: Links, doing: 
   return {
     doing,
     draining: machine.draining,
+    sick: sicknessOf(machine),
     ...links,
     capacity: { executors, max_executors, starting, max_starting, held, held_max: policyOf(config).heldInAll, waiting },
     policy: config.policy,
@@ -136,6 +140,12 @@ export function statusOf(machine: Machine, config: Config, links: Links, doing: 
     jobs,
     decisions,
   };
+}
+
+function sicknessOf({ health: { sickness } }: Machine): Status['sick'] {
+  if (!sickness) return null;
+  const at = (ms: number) => new Date(performance.timeOrigin + ms).toISOString();
+  return { since: at(sickness.since), why: sickness.why, next_try: at(sickness.probeAt) };
 }
 
 function executorStatus(executor: Readonly<Executor>): ExecutorStatus {

@@ -19,6 +19,10 @@ export const PARKED_AT_HEADER = 'x-kpx-parked-at';
 export const HOST_HEADER = 'x-kpx-host';
 /** When an operator has replayed this dead letter: the same for all of one command. */
 export const REPLAYED_AT_HEADER = 'x-kpx-replayed-at';
+/** How often hosts have handed this job back because they could not do it, all of them together. */
+export const HANDED_BACK_HEADER = 'x-kpx-handed-back';
+/** Hosts on which a start for it has failed, with a blank in between. */
+export const FAILED_ON_HEADER = 'x-kpx-failed-on';
 /** The properties that a parked message came with and could not keep: the first {@link KEPT_BYTES_MAX} bytes of them, in base64. */
 export const PROPERTIES_HEADER = 'x-kpx-properties';
 

@@ -107,11 +107,11 @@ export class Relay {
   }
 
   /** Back to the queue after a wait. */
-  defer(message: WireMessage, hops: number, delayMs: DelayMs): void {
+  defer(message: WireMessage, hops: number, delayMs: DelayMs, marks: Own = {}): void {
     const routingKey = delayQueue(this.#config.amqp.queue, delayMs);
     const fallback = (why: string) => this.#putBack(message, `${why} in ${routingKey}`);
     const left = () => this.#observer.left('deferred');
-    this.#move(message, { exchange: '', routingKey, ...this.#onTheWay(message, hops), compose: withoutExpiration, left, fallback });
+    this.#move(message, { exchange: '', routingKey, ...this.#onTheWay(message, hops, marks), compose: withoutExpiration, left, fallback });
   }
 
   /** To the dead letters, readable as it came, with the reason. */
@@ -140,13 +140,14 @@ export class Relay {
     this.#whenSettled?.();
   }
 
-  #onTheWay(message: WireMessage, hops: number): Pick<Destination, 'own' | 'unusable'> {
+  #onTheWay(message: WireMessage, hops: number, marks: Own = {}): Pick<Destination, 'own' | 'unusable'> {
     const seen = message.properties.header(SEEN_AT_HEADER);
     return {
       own: {
         [this.#config.jobs.can_handle_header]: true,
         [HOPS_HEADER]: hops + 1,
         [SEEN_AT_HEADER]: Number.isSafeInteger(seen) ? Number(seen) : Date.now(),
+        ...marks,
       },
       unusable: (why) => {
         this.#observer.unusable(message, 'HEADERS_UNUSABLE', why);

@@ -14,6 +14,7 @@ const DECISIONS: Record<Explanation['decision'], string> = {
   start: 'starts an executor',
   wait: 'waits until there is room',
   park: 'is parked in kpx.dead-letter',
+  'hand back': 'goes back to the queue, for another host',
   stay: 'stays in RabbitMQ, until this broker is connected',
 };
 

@@ -38,14 +38,17 @@ async function compare(file: string, running: unknown): Promise<Compared> {
   }
 }
 
-function forPeople({ doing, draining }: Status, file: string, compared: Compared): string {
+function forPeople({ doing, draining, sick }: Status, file: string, compared: Compared): string {
   const rows = [
     ['broker', printable(doing)],
-    ['starts', draining ? warning('none: the host is being drained') : 'executors, as jobs come'],
+    ['starts', draining ? warning('none: the host is being drained') : sick ? warning(sickness(sick)) : 'executors, as jobs come'],
     ['file', aboutFile(file, compared)],
   ];
   return rows.map(([name = '', value = '']) => `${bold(name.padEnd(6))}  ${value}\n`).join('');
 }
+
+const sickness = ({ since, why, next_try }: NonNullable<Status['sick']>) =>
+  `none since ${since}: those of several users in a row failed, the last one: ${printable(why)}; tried again after ${next_try}`;
 
 function aboutFile(file: string, compared: Compared): string {
   if ('unread' in compared) return compared.unread;

@@ -19,6 +19,7 @@ const ADVICE: Partial<Record<string, string>> = {
   USER_NAME_INVALID: NOT_FOR_REPLAY,
   USER_DENIED: 'See policy.deny in broker.toml: allow the user, restart kpx-broker and replay, or drop it.',
   JOB_TOO_OLD: 'KNIME Server has given it up: have the user start it again, then drop it.',
+  HOSTS_FAILED: 'The detail names the hosts: run kpxctl doctor on each, fix what it finds, then replay.',
   START_FAILED: 'The detail has the last failure: fix its cause, then replay: the user is tried at once.',
 } satisfies Partial<Record<Reason, string>>;
 

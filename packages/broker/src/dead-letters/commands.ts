@@ -15,13 +15,13 @@ const ASKED_ROWS_MAX = 20;
 /** Most of one header or property that is shown to people, in characters; --json has all of it. */
 const VALUE_CHARS_MAX = 1_000;
 
-const HEADING = ['ID', 'PARKED', 'REASON', 'USER', 'JOB', 'DETAIL'];
+const HEADING = ['ID', 'PARKED', 'HOST', 'REASON', 'USER', 'JOB', 'DETAIL'];
 const NONE = 'No dead letters.';
 
 const print = (text: string) => say(`${text}\n`);
 const warn = (text: string) => complain(`${text}\n`);
 const screenWidth = () => (process.stdout.isTTY ? process.stdout.columns : Number.POSITIVE_INFINITY);
-const rowOf = ({ id, parkedAt, reason, user, job, detail }: Letter) => [id, parkedAt, reason, user, job, detail];
+const rowOf = ({ id, parkedAt, host, reason, user, job, detail }: Letter) => [id, parkedAt, host, reason, user, job, detail];
 const counted = (count: number) => (count === 1 ? '1 dead letter' : `${count} dead letters`);
 
 export async function list(letters: DeadLetters, selection: Selection, json: boolean): Promise<void> {

@@ -1,4 +1,5 @@
 import type { ErrorCode, ExecutorInfo, KnimeUser, ProfileName } from '@kpx/protocol';
+import type { Marks } from '../hand-back.js';
 import type { DelayMs, Limit, Policy } from '../policy/policy.js';
 import type { Reason } from '../reasons.js';
 
@@ -51,7 +52,17 @@ export type Event =
 
 export type Effect =
   | { readonly kind: 'forward'; readonly ticket: Ticket; readonly user: KnimeUser }
-  | { readonly kind: 'defer'; readonly ticket: Ticket; readonly user: KnimeUser; readonly delayMs: DelayMs; readonly why: string }
+  | {
+      readonly kind: 'defer';
+      readonly ticket: Ticket;
+      readonly user: KnimeUser;
+      readonly delayMs: DelayMs;
+      readonly why: string;
+      /** Where this host has handed it back. */
+      readonly marks?: Marks;
+    }
+  /** Another host may be able to do it. `failed`: a start for it has failed here. */
+  | { readonly kind: 'hand back'; readonly ticket: Ticket; readonly user: KnimeUser; readonly why: string; readonly failed: boolean }
   | {
       readonly kind: 'park';
       readonly ticket: Ticket;

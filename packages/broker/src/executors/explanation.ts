@@ -3,7 +3,7 @@ import { absence, type LinkStatus } from '../link.js';
 import { admits, hasRoom, type Load, mayStart, type Policy, profileOf, ruleOf } from '../policy/policy.js';
 import type { State } from './events.js';
 import type { Executor } from './roster.js';
-import type { User } from './user.js';
+import { failsHere, type User } from './user.js';
 
 /** What `explain` says: what a job of a user would meet now. */
 export interface Explanation {
@@ -14,7 +14,7 @@ export interface Explanation {
   readonly state: State;
   readonly executor: string;
   readonly held: number;
-  readonly decision: 'forward' | 'hold' | 'start' | 'wait' | 'park' | 'stay';
+  readonly decision: 'forward' | 'hold' | 'start' | 'wait' | 'park' | 'stay' | 'hand back';
   readonly why: string;
 }
 
@@ -31,12 +31,14 @@ interface Scene {
   /** Undefined where there is nothing to remember of the user. */
   readonly user: Readonly<User> | undefined;
   readonly executor: Readonly<Executor> | undefined;
+  /** Why this host starts nothing for the user, whatever room there is. */
+  readonly sick: string | undefined;
   /** Milliseconds, monotonic. */
   readonly now: number;
 }
 
 /** What a job of this user would meet now, and why. */
-export function explanationOf(name: KnimeUser, groups: readonly string[], { policy, load, user, executor, now }: Scene): Explanation {
+export function explanationOf(name: KnimeUser, groups: readonly string[], { policy, load, user, executor, sick, now }: Scene): Explanation {
   const rule = ruleOf(policy, name, groups);
   const held = user?.held.size ?? 0;
   const state = user?.state ?? (executor ? (executor.ready ? 'ready' : 'booting') : 'idle');
@@ -45,11 +47,15 @@ export function explanationOf(name: KnimeUser, groups: readonly string[], { poli
   const admitted = admits(policy, name, rule);
   if (!admitted.ok) return decide('park', `USER_DENIED: ${admitted.why}`);
   if (state === 'broken' || state === 'refused') return decide('park', `${user?.code}: ${user?.detail}`);
-  if (state === 'backoff') return decide('hold', `${user?.detail}; next attempt in ${Math.max(0, Math.ceil((user?.until ?? 0) - now))} ms`);
+  if (state === 'backoff') {
+    const decision = user && failsHere(user) ? 'hand back' : 'hold';
+    return decide(decision, `${user?.detail}; next attempt in ${Math.max(0, Math.ceil((user?.until ?? 0) - now))} ms`);
+  }
   if (executor && (!executor.ready || executor.ending)) return decide('hold', `the executor is ${executor.ending ? 'ending' : 'starting'}`);
   if (executor && held > 0) return decide('hold', `the executor is busy, ${held} jobs wait for it already`);
   if (executor) return decide('forward', 'the executor is ready');
   if (state === 'starting') return decide('hold', 'the executor is being started');
+  if (sick !== undefined) return decide('hand back', sick);
   const room = hasRoom(policy, load, rule);
   if (!room.ok) return decide('wait', room.why);
   const turn = mayStart(policy, load);

@@ -55,7 +55,7 @@ const UIDS: Record<string, number> = { alice: 1_001, bob: 1_002, carol: 1_003, d
 
 type Move =
   | { readonly do: 'job'; readonly user: KnimeUser; readonly hops: number }
-  | { readonly do: 'answer'; readonly with: 'started' | 'failed' | 'refused' | 'full' | 'no helper' }
+  | { readonly do: 'answer'; readonly with: 'started' | 'failed' | 'refused' | 'full' | 'no helper' | 'host failed' }
   | { readonly do: 'connect'; readonly pick: number }
   | { readonly do: 'end'; readonly pick: number; readonly exit: string }
   | { readonly do: 'list' }
@@ -82,6 +82,7 @@ const move: fc.Arbitrary<Move> = fc.oneof(
         'refused' as const,
         'full' as const,
         'no helper' as const,
+        'host failed' as const,
       ),
     }),
   },
@@ -174,7 +175,9 @@ class World {
     if (how === 'started') this.step({ kind: 'started', user, executor: this.#process(user) });
     else if (how === 'no helper') this.step({ kind: 'no helper', user, detail: 'gone' });
     else {
-      const code = ({ failed: 'LAUNCH_FAILED', refused: 'ACCOUNT_DENIED', full: 'LIMIT_REACHED' } as const)[how];
+      const code = ({ failed: 'LAUNCH_FAILED', refused: 'ACCOUNT_DENIED', full: 'LIMIT_REACHED', 'host failed': 'HOST_FAILED' } as const)[
+        how
+      ];
       this.step({ kind: 'not started', user, code, detail: how });
     }
   }
@@ -242,7 +245,7 @@ class World {
       const osUser = ACCOUNTS[effect.user as string as keyof typeof ACCOUNTS];
       const idleMs = this.now - (this.workedAt.get(osUser) ?? 0);
       expect(idleMs, `${osUser} is not ended at work`).toBeGreaterThanOrEqual(EVICT_IDLE_MIN_MS);
-    } else if (effect.kind === 'forward' || effect.kind === 'defer' || effect.kind === 'park') {
+    } else if (effect.kind === 'forward' || effect.kind === 'defer' || effect.kind === 'park' || effect.kind === 'hand back') {
       expect(this.inside.get(effect.ticket), 'a job leaves once, as the job of its own user').toBe(effect.user);
       this.inside.delete(effect.ticket);
       if (effect.kind === 'forward') this.workedAt.set(ACCOUNTS[effect.user as string as keyof typeof ACCOUNTS], this.now);

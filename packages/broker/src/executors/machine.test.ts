@@ -4,16 +4,7 @@ import { PLAIN_POLICY } from '../../test-fixtures/policy.js';
 import { EVICT_IDLE_MIN_MS, type Policy } from '../policy/policy.js';
 import type { Rule } from '../policy/rules.js';
 import type { Effect, Event } from './events.js';
-import {
-  ENDING_MAX_MS,
-  HELD_IN_LINE_MAX_MS,
-  HOLD_MAX_MS,
-  Machine,
-  NO_HELPER_RETRY_MS,
-  PLACE_MS,
-  REFUSAL_MS,
-  STABLE_MS,
-} from './machine.js';
+import { ENDING_MAX_MS, HELD_IN_LINE_MAX_MS, HOLD_MAX_MS, Machine, PLACE_MS, REFUSAL_MS, STABLE_MS } from './machine.js';
 
 const alice = knimeUserSchema.parse('alice');
 const bob = knimeUserSchema.parse('bob');
@@ -456,14 +447,6 @@ describe('what the helper answers', () => {
     job();
     expect(kinds(step({ kind: 'not started', user: alice, code: 'LIMIT_REACHED', detail: '200' }))).toEqual(['defer']);
     expect(kinds(job())).toEqual(['start']);
-  });
-
-  it('does not count an absent helper as a failure of the user', () => {
-    job();
-    for (let count = 0; count < 20; count++) {
-      expect(kinds(step({ kind: 'no helper', user: alice, detail: 'gone' }))).toEqual([]);
-      expect(kinds(tick(NO_HELPER_RETRY_MS))).toEqual(['start']);
-    }
   });
 });
 

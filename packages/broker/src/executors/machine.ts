@@ -1,5 +1,4 @@
 import { ERRORS, type ErrorCode, type ExecutorInfo, ExecutorState, type KnimeUser } from '@kpx/protocol';
-import { backoffMs } from '../policy/backoff.js';
 import {
   admits,
   evictable,
@@ -22,8 +21,10 @@ import type { Rule } from '../policy/rules.js';
 import type { Reason } from '../reasons.js';
 import { denial, type Effect, type Event, type State, type Ticket } from './events.js';
 import { type Explanation, explanationOf } from './explanation.js';
+import { countFailure } from './failing.js';
+import { HostHealth } from './health.js';
 import { type Executor, Roster, sample } from './roster.js';
-import { newUser, type User } from './user.js';
+import { failsHere, forgive, newUser, type User } from './user.js';
 
 /*
  * The per-user state machine. Events in, effects out; no clock, no dice, no socket, no log of its own: `now` (milliseconds, monotonic) and
@@ -44,8 +45,6 @@ import { newUser, type User } from './user.js';
 export const HOLD_MAX_MS = 300_000;
 /** How long a refusal by the helper is believed before it is asked again, in milliseconds. */
 export const REFUSAL_MS = 30_000;
-/** Wait before the helper is asked again after it could not be reached, in milliseconds. Does not count as an attempt. */
-export const NO_HELPER_RETRY_MS = 2_000;
 /** Jobs held for a user for whom there is no room: one keeps the place in line. */
 export const HELD_IN_LINE = 1;
 /** Longest time that this one is held, in milliseconds: then it goes round once, and another host that has room may take it. */
@@ -67,6 +66,7 @@ export class Machine {
   readonly #queue = new Set<User>();
   /** Users for whose executors the helper has been asked. */
   readonly #asked = new Set<User>();
+  readonly health = new HostHealth();
   #availableMemory: number | undefined;
   #draining = false;
   #held = 0;
@@ -160,7 +160,8 @@ export class Machine {
   /** What a job of this user would meet now. Changes nothing. */
   explain(name: KnimeUser, groups: readonly string[]): Explanation {
     const [user, executor] = [this.#users.get(name), this.#executors.of(name)];
-    return explanationOf(name, groups, { policy: this.#policy, load: this.#load(), user, executor, now: this.#now });
+    const sick = this.health.refuses(name, this.#now);
+    return explanationOf(name, groups, { policy: this.#policy, load: this.#load(), user, executor, sick, now: this.#now });
   }
 
   step(event: Event, now: number, random: number): Effect[] {
@@ -177,7 +178,8 @@ export class Machine {
         this.#notStarted(event, random);
         break;
       case 'no helper':
-        this.#leaveStarting(event.user, (user) => this.#rest(user, 'backoff', NO_HELPER_RETRY_MS, 'LAUNCH_FAILED', event.detail));
+        this.health.waitForHelper();
+        this.#leaveStarting(event.user, (user) => this.#fail(user, event.detail, random, 'HOST_FAILED'));
         break;
       case 'connected':
         for (const executor of this.#executors.values()) if (executor.uid === event.uid) this.#ready(executor);
@@ -257,7 +259,7 @@ export class Machine {
   /** What has failed so far counts no more, and neither does a refusal. */
   #startAnew(user: User, why: string, replay: string | undefined): void {
     user.replay = replay;
-    user.failures = 0;
+    forgive(user);
     if (RESTING.has(user.state)) this.#set(user, 'idle', why);
   }
 
@@ -292,36 +294,40 @@ export class Machine {
 
   /** How many jobs may be held for this user. Nobody else gets what a host holds that starts nothing. */
   #heldAtMost(user: User): number {
+    if (failsHere(user)) return 0;
     if (user.state !== 'queued' || this.#roomFor(user).ok) return this.#policy.heldPerUser;
-    return this.#draining ? 0 : HELD_IN_LINE;
+    return this.#draining || this.health.sickness ? 0 : HELD_IN_LINE;
   }
 
   /** Gives away what is held beyond that. */
   #shorten(user: User): void {
     const beyond = user.held.takeBeyond(this.#heldAtMost(user));
     if (beyond.length === 0) return;
-    const why = this.#whyWaiting(user);
-    const delayMs = leaveDelayMs(this.#draining, 0);
-    this.#release(beyond, (ticket) => ({ kind: 'defer', ticket, user: user.name, delayMs, why }));
+    this.#letGo(user, beyond, 0);
+  }
+
+  /** To other hosts, or until there is room. */
+  #letGo(user: User, tickets: readonly Ticket[], hops: number): void {
+    const inLine = user.state === 'queued';
+    const why = failsHere(user) ? user.detail : inLine ? this.#whyWaiting(user) : 'as many jobs are held as may';
+    const delayMs = user.state === 'ready' ? user.offering.delayMs : leaveDelayMs(this.#draining, hops);
+    if (failsHere(user) || (inLine && this.health.sickness && !this.#draining)) this.#handBack(user, tickets, why, false);
+    else this.#release(tickets, (ticket) => ({ kind: 'defer', ticket, user: user.name, delayMs, why }));
+  }
+
+  #handBack(user: User, tickets: readonly Ticket[], why: string, failed: boolean): void {
+    this.#release(tickets, (ticket) => ({ kind: 'hand back', ticket, user: user.name, why, failed }));
   }
 
   #hold(user: User, ticket: Ticket, hops: number): void {
-    const inLine = user.state === 'queued';
     const most = this.#heldAtMost(user);
-    if (inLine) user.until = this.#now + PLACE_MS;
-    if (user.held.size >= most || this.#held >= this.#policy.heldInAll) {
-      const delayMs = user.state === 'ready' ? user.offering.delayMs : leaveDelayMs(this.#draining, hops);
-      this.#effects.push({
-        kind: 'defer',
-        ticket,
-        user: user.name,
-        delayMs,
-        why: inLine ? this.#whyWaiting(user) : 'as many jobs are held as may',
-      });
+    if (user.state === 'queued') user.until = this.#now + PLACE_MS;
+    this.#held += 1;
+    if (user.held.size >= most || this.#held > this.#policy.heldInAll) {
+      this.#letGo(user, [ticket], hops);
       return;
     }
     user.held.add(ticket, this.#now);
-    this.#held += 1;
     if (user.state === 'ready' && user.held.size === 1) this.#nextOfferAt = Math.min(this.#nextOfferAt, user.offering.dueAt(this.#now));
   }
 
@@ -336,10 +342,13 @@ export class Machine {
       const load = this.#load();
       // A rule leaves less room, never more: with none at all nobody in line has to be looked at.
       if (!mayStart(this.#policy, load).ok || !hasRoom(this.#policy, load, undefined).ok) return;
-      const user = nextInLine([...this.#queue].filter(({ rule }) => hasRoom(this.#policy, load, rule).ok));
+      const user = nextInLine(
+        [...this.#queue].filter(({ name, rule }) => this.health.admits(name, this.#now) && hasRoom(this.#policy, load, rule).ok),
+      );
       if (!user) return;
       this.#queue.delete(user);
       this.#asked.add(user);
+      this.health.starts(this.#now);
       const rule = user.rule ? `, ${user.rule.label}` : '';
       const why = `${load.executors + 1} of ${this.#policy.maxExecutors} executors with this one${rule}`;
       this.#set(user, 'starting', why);
@@ -348,7 +357,8 @@ export class Machine {
   }
 
   #roomFor(user: User): Verdict {
-    return hasRoom(this.#policy, this.#load(), user.rule);
+    const why = this.health.refuses(user.name, this.#now);
+    return why === undefined ? hasRoom(this.#policy, this.#load(), user.rule) : { ok: false, why, limit: 'host_sick' };
   }
 
   #whyWaiting(user: User): string {
@@ -414,6 +424,8 @@ export class Machine {
     if (executor.ending) return;
     for (const user of this.#usersOf(executor)) {
       if (user.state !== 'booting') continue;
+      user.hostFailures = 0;
+      this.health.worked(executor.since);
       this.#set(user, 'ready', `uid ${executor.uid}, pid ${executor.pid}`);
       this.#forwardHeld(user);
     }
@@ -432,10 +444,10 @@ export class Machine {
         const why = `the helper has no room: ${detail}`;
         this.#release(user.held.takeAll(), (ticket) => ({ kind: 'defer', ticket, user: name, delayMs: NO_ROOM_DELAY_MS, why }));
         this.#forgetIfNothing(user);
-      } else if (ERRORS[code].retry === 'never') {
+      } else if (ERRORS[code].retry === 'never' && ERRORS[code].fault === 'user') {
         this.#rest(user, 'refused', REFUSAL_MS, code, detail);
-        this.#release(user.held.takeAll(), (ticket) => ({ kind: 'park', ticket, user: name, reason: code, detail }));
-      } else this.#fail(user, `${code}: ${detail}`, random);
+        this.#parkHeld(user, code, detail);
+      } else this.#fail(user, `${code}: ${detail}`, random, code);
     });
   }
 
@@ -446,22 +458,21 @@ export class Machine {
     next(user);
   }
 
-  /** One more failed start: wait longer, or give up for a while. */
-  #fail(user: User, detail: string, random: number): void {
-    const { startAttempts, startWindowMs, backoffInitialMs, backoffMaxMs } = this.#policy;
-    if (this.#now - user.failingSince > startWindowMs) user.failures = 0;
-    if (user.failures === 0) user.failingSince = this.#now;
-    user.failures += 1;
-    if (user.failures < startAttempts) {
-      this.#rest(user, 'backoff', backoffMs(user.failures - 1, backoffInitialMs, backoffMaxMs, random), 'START_FAILED', detail);
-      return;
-    }
-    const why = `${user.failures} starts failed, the last one: ${detail}`;
-    this.#rest(user, 'broken', backoffMaxMs, 'START_FAILED', why);
-    this.#release(user.held.takeAll(), (ticket) => ({ kind: 'park', ticket, user: user.name, reason: 'START_FAILED', detail: why }));
+  #fail(user: User, detail: string, random: number, code: ErrorCode = 'LAUNCH_FAILED'): void {
+    const sick = this.health.failed(user.name, code, detail, this.#now);
+    const { state, forMs, jobs, ...why } = countFailure(user, { code, detail, sick }, this.#policy, this.#now, random);
+    this.#rest(user, state, forMs, why.code, why.detail);
+    if (jobs === 'handed back') this.#handBack(user, user.held.takeAll(), detail, true);
+    else if (jobs === 'parked') this.#parkHeld(user, why.code, why.detail);
+    if (sick) for (const waiting of this.#queue) this.#shorten(waiting);
+  }
+
+  #parkHeld(user: User, reason: Reason | ErrorCode, detail: string): void {
+    this.#release(user.held.takeAll(), (ticket) => ({ kind: 'park', ticket, user: user.name, reason, detail }));
   }
 
   #listed(executors: readonly ExecutorInfo[], askedAt: number, random: number): void {
+    this.health.helperAnswers();
     const alive = new Map(executors.filter(({ state }) => state !== ExecutorState.exited).map((executor) => [executor.osUser, executor]));
     const ended = new Map(executors.map(({ osUser, lastExit }) => [osUser, lastExit]));
     // New ones first: they take the room that those who lost theirs would otherwise ask for.
@@ -492,7 +503,7 @@ export class Machine {
 
   /** An executor has come to an end that is no failure: what is held for it is the reason for a new one. */
   #settle(user: User, detail: string): void {
-    user.failures = 0;
+    forgive(user);
     this.#begin(user, detail);
     this.#forgetIfNothing(user);
   }

@@ -19,6 +19,8 @@ export interface User {
   /** Failed starts in a row, within the policy's window. */
   failures: number;
   failingSince: number;
+  /** Starts in a row that this host has failed: in `backoff`, jobs are handed back. 0: they are held. */
+  hostFailures: number;
   /** The operator's command that has replayed a job of this user last: what has failed before it counts no more. */
   replay: string | undefined;
   /** Why it is `backoff`, `broken` or `refused`. */
@@ -32,6 +34,15 @@ export interface User {
 /** Idle, and not judged yet. */
 export function newUser(name: KnimeUser, groups: readonly string[] | undefined): User {
   const judged = { groups, rule: undefined, admitted: { ok: true } as const };
-  const past = { until: 0, failures: 0, failingSince: 0, replay: undefined, code: 'START_FAILED' as const, detail: '' };
+  const past = { until: 0, failures: 0, failingSince: 0, hostFailures: 0, replay: undefined, code: 'START_FAILED' as const, detail: '' };
   return { name, ...judged, state: 'idle', ...past, held: new HeldJobs(), offering: new Offering() };
+}
+
+/** Jobs of this user go back to the queue, for other hosts. */
+export const failsHere = ({ state, hostFailures }: User) => state === 'backoff' && hostFailures > 0;
+
+/** What has failed so far counts no more. */
+export function forgive(user: User): void {
+  user.failures = 0;
+  user.hostFailures = 0;
 }

@@ -35,6 +35,7 @@ export interface Standing {
   readonly rabbitmq: boolean;
   readonly helper: boolean;
   readonly draining: boolean;
+  readonly sick: boolean;
   readonly held: number;
   readonly heldMax: number;
   readonly maxExecutors: number;
@@ -76,6 +77,7 @@ export class Metrics {
   readonly #rabbitmq = this.#gauge('kpx_rabbitmq_connected', '1 while jobs are consumed.');
   readonly #helper = this.#gauge('kpx_helper_connected', '1 while kpx-privhelper can be asked.');
   readonly #draining = this.#gauge('kpx_draining', '1 while no executor is started because the host is to be emptied.');
+  readonly #sick = this.#gauge('kpx_host_sick', '1 while no executor is started because those of several users in a row failed.');
   readonly #held = this.#gauge('kpx_jobs_held', 'Jobs in the hands of the broker.');
   readonly #heldMax = this.#gauge('kpx_jobs_held_max', 'How many may be at most: half of amqp.prefetch.');
   readonly #executors = this.#gauge('kpx_executors', 'Executors of this host.', ['state']);
@@ -136,10 +138,11 @@ export class Metrics {
 
   /** Prometheus' text format; names of users are in it only if they are asked for. */
   async text(userLabels: boolean): Promise<string> {
-    const { rabbitmq, helper, draining, held, heldMax, maxExecutors, executors, users } = this.#look();
+    const { rabbitmq, helper, draining, sick, held, heldMax, maxExecutors, executors, users } = this.#look();
     this.#rabbitmq.set(Number(rabbitmq));
     this.#helper.set(Number(helper));
     this.#draining.set(Number(draining));
+    this.#sick.set(Number(sick));
     this.#held.set(held);
     this.#heldMax.set(heldMax);
     this.#executorsMax.set(maxExecutors);

@@ -125,7 +125,9 @@ function showNow(now) {
   );
   tell('rabbitmq', now.rabbitmq ? 'good' : 'bad', now.absent.rabbitmq ?? `consuming ${now.queue}`);
   tell('helper', now.helper ? 'good' : 'bad', now.absent.helper ?? 'connected');
-  tell('starts', now.draining ? 'bad' : 'good', now.draining ? 'none is started: the host is drained' : 'started as jobs come');
+  const drained = now.draining ? 'none is started: the host is drained' : '';
+  const sick = now.sick ? 'none is started: those of several users in a row failed' : '';
+  tell('starts', drained || sick ? 'bad' : 'good', drained || sick || 'started as jobs come');
   const running = executors.booting + executors.ready + executors.ending;
   bar('executors', running + executors.starting, now.maxExecutors);
   bar('starting', executors.starting + executors.booting, now.maxStarting);

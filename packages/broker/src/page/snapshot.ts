@@ -29,6 +29,7 @@ export interface Now {
   /** Since when there is no connection, why, and what comes next; null: there is one. */
   readonly absent: { readonly rabbitmq: string | null; readonly helper: string | null };
   readonly draining: boolean;
+  readonly sick: boolean;
   readonly executors: Readonly<Record<ExecutorState, number>>;
   readonly maxExecutors: number;
   readonly maxStarting: number;

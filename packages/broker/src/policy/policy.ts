@@ -55,7 +55,7 @@ export interface Load {
 }
 
 /** What there can be too little of for one more executor; for metrics. */
-export const LIMITS = ['draining', 'max_executors', 'rule', 'core_tokens', 'memory'] as const;
+export const LIMITS = ['draining', 'max_executors', 'rule', 'core_tokens', 'memory', 'host_sick'] as const;
 export type Limit = (typeof LIMITS)[number];
 
 export type Verdict = { readonly ok: true } | { readonly ok: false; readonly why: string; readonly limit?: Limit };

@@ -1,0 +1,39 @@
+import { ERRORS, type ErrorCode } from '@kpx/protocol';
+import { backoffMs } from '../policy/backoff.js';
+import type { Policy } from '../policy/policy.js';
+import type { Reason } from '../reasons.js';
+import type { User } from './user.js';
+
+/** A start that has failed. */
+export interface Failure {
+  readonly code: ErrorCode;
+  readonly detail: string;
+  /** This host counts as sick. */
+  readonly sick: boolean;
+}
+
+/** What follows from it for the user, and for the jobs that are held. */
+export interface Consequence {
+  readonly state: 'backoff' | 'broken';
+  readonly forMs: number;
+  readonly code: Reason | ErrorCode;
+  readonly detail: string;
+  readonly jobs: 'held' | 'parked' | 'handed back';
+}
+
+/** Counts one more failed start. The host's fault: its jobs go to other hosts. The user's: wait longer, or give up for a while. */
+export function countFailure(user: User, { code, detail, sick }: Failure, policy: Policy, now: number, random: number): Consequence {
+  const { startAttempts, startWindowMs, backoffInitialMs, backoffMaxMs } = policy;
+  const waitMs = (failures: number) => backoffMs(failures - 1, backoffInitialMs, backoffMaxMs, random);
+  if (sick || ERRORS[code].fault === 'host') {
+    user.hostFailures += 1;
+    return { state: 'backoff', forMs: waitMs(user.hostFailures), code, detail, jobs: 'handed back' };
+  }
+  user.hostFailures = 0;
+  if (now - user.failingSince > startWindowMs) user.failures = 0;
+  if (user.failures === 0) user.failingSince = now;
+  user.failures += 1;
+  if (user.failures < startAttempts) return { state: 'backoff', forMs: waitMs(user.failures), code: 'START_FAILED', detail, jobs: 'held' };
+  const why = `${user.failures} starts failed, the last one: ${detail}`;
+  return { state: 'broken', forMs: backoffMaxMs, code: 'START_FAILED', detail: why, jobs: 'parked' };
+}
