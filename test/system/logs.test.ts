@@ -1,5 +1,6 @@
+import { randomUUID } from 'node:crypto';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { BROKER, unitOf } from '../fixtures/booted/kpx.js';
+import { type BootedKpx, BROKER, unitOf } from '../fixtures/booted/kpx.js';
 import { eventually } from '../fixtures/eventually.js';
 import { jobOf } from '../fixtures/jobs.js';
 import { startKpx } from './installed-kpx.js';
@@ -22,6 +23,13 @@ beforeAll(async () => {
   };
 });
 
+/** An id of its own, so that no job of a run before counts as done. */
+async function doJob(kpx: BootedKpx, user: string) {
+  const job = randomUUID();
+  await kpx.publish(jobOf(user, job));
+  return await kpx.jobDone(user, job);
+}
+
 const auditFile = async () =>
   (await machine.readFile(AUDIT_FILE))
     .trimEnd()
@@ -40,16 +48,15 @@ describe('the audit log', () => {
     });
     await dropIn(machine, unitOf('lotte'), '[Service]\nExecStart=\nExecStart=/usr/bin/seq --format=%.200f 60000\n');
     const kpx = await startKpx();
-    await kpx.publish(jobOf('lotte', 'noise'));
-    const asked = await eventually('the helper was asked', async () =>
-      (await auditFile()).find(({ knime_user }) => knime_user === 'lotte'),
-    );
+    const begin = (await auditFile()).length;
+    const linesOfLotte = async () => (await auditFile()).slice(begin).filter(({ knime_user }) => knime_user === 'lotte');
+    await kpx.publish(jobOf('lotte'));
+    const asked = await eventually('the helper was asked', async () => (await linesOfLotte())[0]);
     await eventually('the journal has lost that line', async () => {
       const entries = await machine.journal('--identifier=kpx-privhelper');
       return !entries.some(({ MESSAGE }) => JSON.parse(MESSAGE).time === asked.time);
     });
-    const ofLotte = (await auditFile()).filter(({ knime_user }) => knime_user === 'lotte');
-    expect(ofLotte.slice(0, 2)).toMatchObject([
+    expect((await linesOfLotte()).slice(0, 2)).toMatchObject([
       { event: 'received', verb: 'spawnExecutor' },
       { event: 'request', decision: 'done', os_user: 'lotte' },
     ]);
@@ -69,13 +76,10 @@ describe('the audit log', () => {
 
   it('loses no line when logrotate is there', async () => {
     const kpx = await startKpx();
-    await kpx.publish(jobOf('luise', 'before'));
-    await kpx.jobDone('luise', 'before');
+    await doJob(kpx, 'luise');
     const before = (await auditFile()).length;
     await machine.run(['/usr/sbin/logrotate', '--force', '/etc/logrotate.d/kpx']);
-    await kpx.mark();
-    await kpx.publish(jobOf('lydia', 'after'));
-    await kpx.jobDone('lydia', 'after');
+    await doJob(kpx, 'lydia');
     expect((await auditFile()).map(({ knime_user }) => knime_user)).toContain('lydia');
     const { stdout } = await machine.run(['/usr/bin/wc', '--lines', `${AUDIT_FILE}.1`]);
     expect(Number(stdout.split(' ')[0])).toBeGreaterThanOrEqual(before);
@@ -86,7 +90,7 @@ describe('the journal', () => {
   it('has each line of helper and broker as JSON, with the priority of its level', async () => {
     const cursor = await machine.journalCursor();
     const kpx = await startKpx();
-    await kpx.publish(jobOf('root', 'refused'));
+    await kpx.publish(jobOf('root'));
     await kpx.deadLetters(1);
     const PRIORITY: Record<string, string> = { 10: '7', 20: '7', 30: '6', 40: '4', 50: '3', 60: '2' };
     for (const program of ['kpx-privhelper', 'kpx-broker']) {
@@ -104,9 +108,9 @@ describe('the journal', () => {
     await machine.systemctl('stop', ...journald);
     await machine.systemctl('start', ...journald.toReversed());
     await kpx.mark();
-    await kpx.publish(jobOf('luise', 'heard'));
+    const heard = doJob(kpx, 'luise');
     await kpx.brokerSays({ msg: 'consuming' });
-    expect(await kpx.jobDone('luise', 'heard')).toMatchObject({ uid: USERS.luise });
+    expect(await heard).toMatchObject({ uid: USERS.luise });
     const { NRestarts: after } = await machine.show(BROKER, 'NRestarts');
     expect(Number(after) - Number(before)).toBe(1);
   });
