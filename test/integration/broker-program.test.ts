@@ -1,5 +1,6 @@
-import { writeFileSync } from 'node:fs';
-import { describe, expect, it } from 'vitest';
+import { chmodSync, writeFileSync } from 'node:fs';
+import { DgramSocket } from 'node-unix-socket';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { installKpx, runBroker } from './installed-kpx.js';
 
 describe('kpx-broker', () => {
@@ -32,6 +33,23 @@ describe('kpx-broker', () => {
       code: 78,
       stderr: expect.stringContaining('there is no such file'),
     });
+  });
+
+  it('tells the service manager that it is ready when the helper is connected, and what it waits for until then', async () => {
+    const kpx = await installKpx();
+    const path = `${kpx.etc}/run/notify`;
+    const manager = new DgramSocket();
+    onTestFinished(() => manager.close());
+    manager.bind(path);
+    chmodSync(path, 0o777);
+    const told: string[] = [];
+    manager.on('data', (datagram) => told.push(datagram.toString()));
+    await kpx.startBroker({ wait: false, env: { NOTIFY_SOCKET: path } });
+    await kpx.brokerLog.line({ msg: 'the helper cannot be used; trying again' });
+    await expect.poll(() => told.join('\n')).toMatch(/^STATUS=.*no connection to kpx-privhelper since .* \(.*privhelper\.sock/m);
+    expect(told.join('\n')).not.toContain('READY=1');
+    await kpx.startHelper();
+    await expect.poll(() => told).toContain('READY=1');
   });
 
   it('checks a configuration and says that it is good', async () => {

@@ -97,7 +97,8 @@ async function serve(file: string, config: Config): Promise<void> {
     });
   });
   process.on('SIGUSR2', () => drain(!broker.draining));
-  manager.ready(() => broker.doing());
+  manager.lives(() => broker.doing());
+  broker.onHelper(() => manager.ready());
   await broker.run();
   manager.close();
 }

@@ -19,6 +19,6 @@ it('tells the service manager one status line, whatever RabbitMQ has said', asyn
     socket.close();
     rmSync(directory, { recursive: true });
   });
-  manager.ready(() => 'no connection to RabbitMQ (NOT_ALLOWED\nSTOPPING=1)');
-  expect(await told).toBe('READY=1\nSTATUS=no connection to RabbitMQ (NOT_ALLOWED\\u000aSTOPPING=1)');
+  manager.lives(() => 'no connection to RabbitMQ (NOT_ALLOWED\nSTOPPING=1)');
+  expect(await told).toBe('STATUS=no connection to RabbitMQ (NOT_ALLOWED\\u000aSTOPPING=1)');
 });

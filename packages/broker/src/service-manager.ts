@@ -27,12 +27,15 @@ export class ServiceManager {
     this.#socket?.on('error', (error: Error) => onProblem(error.message));
   }
 
-  /** Ready from now on; `status` is one line for `systemctl status`. It may quote RabbitMQ: a line end in it would begin another message. */
-  ready(status: () => string): void {
+  /**
+   * From now on it lives, and says what it does; `status` is one line for `systemctl status`. It may quote RabbitMQ: a line end in it would begin
+   * another message.
+   */
+  lives(status: () => string): void {
     if (this.#path === undefined) return;
     const line = () => printable(status());
     let last = line();
-    this.#send(`READY=1\nSTATUS=${last}`);
+    this.#send(`STATUS=${last}`);
     const update = () => {
       const now = line();
       if (now === last) return;
@@ -41,6 +44,11 @@ export class ServiceManager {
     };
     this.#timers = [setInterval(update, STATUS_INTERVAL_MS)];
     if (this.#watchdogMs > 0) this.#timers.push(setInterval(() => this.#send('WATCHDOG=1'), this.#watchdogMs / SIGNS_PER_INTERVAL));
+  }
+
+  /** What was to be started is: `systemctl start` returns. */
+  ready(): void {
+    this.#send('READY=1');
   }
 
   stopping(): void {
