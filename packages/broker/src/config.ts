@@ -66,10 +66,32 @@ const amqpUrl = text.superRefine((value, context) => {
     context.addIssue({ code: 'custom', message: 'expected "amqp://USER@HOST:PORT/VHOST" or "amqps://…"' });
   } else if (url.password !== '') {
     context.addIssue({ code: 'custom', message: 'holds a password: put it into amqp.password_file' });
-  } else if (url.username === '') {
-    context.addIssue({ code: 'custom', message: 'names no RabbitMQ user: expected "amqp://USER@HOST:PORT/VHOST"' });
   }
 });
+
+/** Files of TLS; the last two together, or neither. */
+const tls = z
+  .strictObject({ ca_file: text.default(''), cert_file: text.default(''), key_file: text.default('') })
+  .refine(({ cert_file, key_file }) => (cert_file === '') === (key_file === ''), {
+    path: ['key_file'],
+    message: 'expected together with cert_file, or neither of them',
+  })
+  .prefault({});
+
+/** Without a user, RabbitMQ takes its name from the client's certificate. */
+function judgeUsers(
+  { urls, tls }: { readonly urls: readonly string[]; readonly tls: { readonly cert_file: string } },
+  context: z.RefinementCtx,
+): void {
+  for (const [index, value] of urls.entries()) {
+    if (!URL.canParse(value)) continue; // said already
+    const { username, protocol } = new URL(value);
+    if (username !== '' || (protocol === 'amqps:' && tls.cert_file !== '')) continue;
+    const message =
+      'names no RabbitMQ user: expected "amqp://USER@HOST:PORT/VHOST"; only "amqps://…" with amqp.tls.cert_file can do without';
+    context.addIssue({ code: 'custom', path: ['urls', index], message });
+  }
+}
 
 const control = z
   .strictObject({ socket: z.union([text.startsWith('/'), z.literal('')]).default('/run/kpx-broker/control.sock') })
@@ -89,16 +111,18 @@ const http = z
 
 /** broker.toml. */
 export const configSchema = z.strictObject({
-  amqp: z.strictObject({
-    urls: z.array(amqpUrl).min(1).max(16),
-    password_file: text.default(''),
-    queue: amqpName(QUEUE_BYTES_MAX).min(1).default('knime-jobs'),
-    exchange: amqpName(NAME_BYTES_MAX).default('knime-server2executorknime-jobs'),
-    routing_key: amqpName(NAME_BYTES_MAX).default('new-work'),
-    prefetch: z.int().min(1).max(PREFETCH_MAX).default(256),
-    declare: z.boolean().default(false),
-    tls: z.strictObject({ ca_file: text.default('') }).prefault({}),
-  }),
+  amqp: z
+    .strictObject({
+      urls: z.array(amqpUrl).min(1).max(16),
+      password_file: text.default(''),
+      queue: amqpName(QUEUE_BYTES_MAX).min(1).default('knime-jobs'),
+      exchange: amqpName(NAME_BYTES_MAX).default('knime-server2executorknime-jobs'),
+      routing_key: amqpName(NAME_BYTES_MAX).default('new-work'),
+      prefetch: z.int().min(1).max(PREFETCH_MAX).default(256),
+      declare: z.boolean().default(false),
+      tls,
+    })
+    .superRefine(judgeUsers),
   jobs: z
     .strictObject({
       user_field: text.min(1).default('user'),

@@ -1,11 +1,11 @@
-import { readFile } from 'node:fs/promises';
 import { connect as connectByTcp } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { connect as connectByTls } from 'node:tls';
-import { type ChannelModel, connect as connectByAmqplib } from 'amqplib';
+import { type ChannelModel, connect as connectByAmqplib, credentials } from 'amqplib';
 import { type Config, readPassword } from '../config.js';
 import { answerInTime } from './deadline.js';
-import { sentenceOfRefusal } from './refusal.js';
+import { type Login, sentenceOfRefusal } from './refusal.js';
+import { readTlsFiles, type TlsFiles } from './tls-files.js';
 
 /** How long RabbitMQ may be silent while a connection is opened, in milliseconds; and how long opening it may take in all. */
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -20,13 +20,12 @@ const RECEIVED_FRAME_BYTES_MAX = 64 * 1024 * 1024;
 /** Connects to one URL. Throws an Error without secrets that says what an operator can do; its cause has Node's code. */
 export async function connect(url: string, config: Config['amqp'], host: string, password = readPassword): Promise<ChannelModel> {
   const { protocol, hostname, port, username, pathname } = new URL(url);
-  const ca = config.tls.ca_file === '' ? undefined : [await readCa(config.tls.ca_file)];
+  const files = protocol === 'amqps:' ? await readTlsFiles(config.tls) : {};
+  const login = username === '' ? credentials.external() : credentials.plain(decodeURIComponent(username), await password(config));
   const target = {
     protocol: protocol.slice(0, -1),
     hostname: hostname.replace(/^\[|\]$/g, ''),
     port: port === '' ? (protocol === 'amqps:' ? 5671 : 5672) : Number(port),
-    username: decodeURIComponent(username),
-    password: await password(config),
     vhost: pathname.slice(1), // amqplib decodes it; empty is "/"
     heartbeat: HEARTBEAT_S,
     frameMax: FRAME_BYTES_MAX,
@@ -35,7 +34,8 @@ export async function connect(url: string, config: Config['amqp'], host: string,
   const socket = {
     timeout: CONNECT_TIMEOUT_MS,
     noDelay: true,
-    ...(ca ? { ca } : {}),
+    ...files,
+    credentials: login,
     clientProperties: { connection_name: `kpx-broker on ${host}` },
   };
   const opening = connectByAmqplib(target, socket);
@@ -46,21 +46,23 @@ export async function connect(url: string, config: Config['amqp'], host: string,
       (connection) => destroy(connection, 'opened too late'),
       () => {}, // it is what is thrown below
     );
-    const sentence = isRefusedWithoutWord(error) ? await askForSentence(target, ca) : undefined;
-    const why = sentence === undefined ? explain(error as Error, target, config) : `RabbitMQ refuses the connection: ${sentence}`;
+    const sentence = isRefusedWithoutWord(error) ? await askForSentence(target, files, login) : undefined;
+    const why = sentence === undefined ? explain(error as Error, url, config) : `RabbitMQ refuses the connection: ${sentence}`;
     throw new Error(why, { cause: error });
   }
 }
 
 const isRefusedWithoutWord = (error: unknown) => error instanceof Error && error.message.startsWith('Expected ConnectionOpenOk');
 
-type Target = Readonly<Record<'protocol' | 'hostname' | 'username' | 'password' | 'vhost', string>> & { readonly port: number };
+type Target = Readonly<Record<'protocol' | 'hostname' | 'vhost', string>> & { readonly port: number };
 
-async function askForSentence(target: Target, ca: Buffer[] | undefined): Promise<string | undefined> {
-  const { protocol, hostname: host, port, username, password, vhost } = target;
-  const socket = protocol === 'amqps' ? connectByTls({ host, port, ...(ca ? { ca } : {}) }) : connectByTcp({ host, port });
-  const response = Buffer.from(`\0${username}\0${password}`);
-  return await sentenceOfRefusal(socket, { mechanism: 'PLAIN', response }, decodeURIComponent(vhost) || '/');
+async function askForSentence(
+  { protocol, hostname: host, port, vhost }: Target,
+  files: TlsFiles,
+  login: Login,
+): Promise<string | undefined> {
+  const socket = protocol === 'amqps' ? connectByTls({ host, port, ...files }) : connectByTcp({ host, port });
+  return await sentenceOfRefusal(socket, login, decodeURIComponent(vhost) || '/');
 }
 
 /**
@@ -72,12 +74,6 @@ export function destroy(connection: ChannelModel, why: string): void {
   (connection.connection as unknown as { readonly stream: Duplex }).stream.destroy(new Error(why));
 }
 
-async function readCa(file: string): Promise<Buffer> {
-  return await readFile(file).catch((error: NodeJS.ErrnoException) => {
-    throw new Error(`amqp.tls.ca_file ${file} cannot be read: ${error.code}`, { cause: error });
-  });
-}
-
 /** Node's codes for a chain that ends in no CA that is trusted. */
 const NOT_TRUSTED = new Set([
   'SELF_SIGNED_CERT_IN_CHAIN',
@@ -87,15 +83,24 @@ const NOT_TRUSTED = new Set([
   'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
 ]);
 
-function explain(
-  { code = '', message }: NodeJS.ErrnoException,
-  { username, hostname }: Record<'username' | 'hostname', string>,
-  config: Config['amqp'],
-) {
+/** What the other side of TLS says of a certificate that it has been shown, or was not. */
+const CERTIFICATE_ALERT = /alert (number \d+|.*(certificate|unknown ca|handshake failure))/i;
+
+function explain({ code = '', message }: NodeJS.ErrnoException, url: string, config: Config['amqp']): string {
+  const { username, hostname } = new URL(url);
+  const { cert_file } = config.tls;
+  if (username === '' && /ACCESS.REFUSED|SASL mechanism/.test(message)) {
+    return `the login by amqp.tls.cert_file ${cert_file} was refused: RabbitMQ needs the plugin rabbitmq_auth_mechanism_ssl, EXTERNAL among auth_mechanisms, and a user of the name in the certificate (${message})`;
+  }
+  if (CERTIFICATE_ALERT.test(message)) {
+    const what =
+      cert_file === '' ? 'RabbitMQ wants a client certificate: set amqp.tls.cert_file' : `RabbitMQ refuses the certificate in ${cert_file}`;
+    return `${what} (${message})`;
+  }
   if (message.includes('ACCESS_REFUSED') || message.includes('ACCESS-REFUSED')) {
     const place =
       config.password_file === '' ? 'the credential amqp-password, which the service reads when it starts' : config.password_file;
-    return `the login of the RabbitMQ user "${username}" was refused: is there this user, and is its password the one in ${place}? (${message})`;
+    return `the login of the RabbitMQ user "${decodeURIComponent(username)}" was refused: is there this user, and is its password the one in ${place}? (${message})`;
   }
   if (NOT_TRUSTED.has(code)) {
     const ca = config.tls.ca_file === '' ? 'name its file in amqp.tls.ca_file' : `amqp.tls.ca_file is ${config.tls.ca_file}`;

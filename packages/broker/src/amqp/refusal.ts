@@ -26,7 +26,7 @@ const CLOSE = CONNECTION + 50;
 /** As SASL has it. */
 export interface Login {
   readonly mechanism: string;
-  readonly response: Buffer;
+  readonly response: () => Buffer;
 }
 
 /** RabbitMQ's sentence, such as "NOT_ALLOWED - vhost x not found"; undefined where it does not refuse this time, or cannot be asked. */
@@ -36,8 +36,8 @@ export async function sentenceOfRefusal(socket: Socket, { mechanism, response }:
     socket.write(PROTOCOL_HEADER);
     for await (const { method, fields } of methodsOf(socket)) {
       if (method === START) {
-        const noProperties = uint32(0);
-        socket.write(frame(START_OK, noProperties, shortText(mechanism), uint32(response.length), response, shortText('en_US')));
+        const [noProperties, proof] = [uint32(0), response()];
+        socket.write(frame(START_OK, noProperties, shortText(mechanism), uint32(proof.length), proof, shortText('en_US')));
       } else if (method === TUNE) {
         socket.write(Buffer.concat([frame(TUNE_OK, fields), frame(OPEN, shortText(vhost), shortText(''), Buffer.of(0))]));
       } else return method === CLOSE ? fields.toString('utf8', 3, 3 + (fields[2] ?? 0)) : undefined; // behind a code of 16 bits

@@ -19,6 +19,10 @@ export const BROKER_TEXTS: Texts = {
   'amqp.declare': 'If true, make queue, exchange and binding where they are missing. KNIME Server makes them itself.',
   'amqp.tls': { text: 'For URLs that start with `"amqps://"`.', effect: RECONNECT },
   'amqp.tls.ca_file': 'A PEM file with the certificates to trust instead of those of the system.',
+  'amqp.tls.cert_file':
+    'A PEM file with a certificate that the broker shows RabbitMQ, which may ask for one, and the certificates between it and its CA. A URL of `amqp.urls` that names no user, such as `"amqps://rabbit1.example.org/knime"`, logs in by it (EXTERNAL), without a password.',
+  'amqp.tls.key_file':
+    "The PEM file with its private key, without a passphrase. It has to be the broker's alone: owner `kpx-broker`, mode 0400; or a credential that systemd passes, below `/run/credentials/kpx-broker.service`. Another one is refused.",
 
   jobs: { text: 'What a job looks like, and how many are held.', effect: RECONNECT },
   'jobs.user_field': "The key of a job's JSON body that names the submitter.",

@@ -1,5 +1,6 @@
+import { X509Certificate } from 'node:crypto';
 import { constants } from 'node:fs';
-import { access, stat } from 'node:fs/promises';
+import { access, readFile, stat } from 'node:fs/promises';
 import { readConfig as readHelperConfig } from '@kpx/privhelper/config';
 import { MSGQ_BYTES_MAX } from '@kpx/privhelper/environment';
 import { readTrustedFile } from '@kpx/privhelper/system/trusted-file';
@@ -14,6 +15,8 @@ const PASSWORD_BYTES_MAX = 4_096;
 const OTHERS_READ = 0o004;
 const GROUP_READ = 0o040;
 const EVERYBODY = 0o007;
+/** A certificate that expires sooner is warned of, in milliseconds: two weeks. */
+const EXPIRES_SOON_MS = 14 * 24 * 3_600 * 1_000;
 
 /** Both configurations and both secrets: are they there, valid, and nobody else's to write or read? */
 export const configurationChecks = (scene: Scene): Check[] => [
@@ -21,6 +24,7 @@ export const configurationChecks = (scene: Scene): Check[] => [
   helperFile(scene),
   ...(scene.passwordFile === undefined ? [passwordFile(scene)] : []),
   msgqFile(scene),
+  clientCertificate(scene),
 ];
 
 const brokerFile = ({ brokerFile: file, brokerAccount }: Scene): Check => ({
@@ -40,6 +44,27 @@ const brokerFile = ({ brokerFile: file, brokerAccount }: Scene): Check => ({
       return fail((error as Error).message, `${owner}; the directories above must be root's, too.`);
     }
     return ok(`${file} is valid, and root's alone to write`);
+  },
+});
+
+/** That the key is the broker's alone is seen where the broker's login is tried, as the broker. */
+const clientCertificate = ({ broker, brokerAccount, isRoot }: Scene): Check => ({
+  name: 'client certificate',
+  mend: 'Correct amqp.tls.cert_file and key_file, as the message says (rabbitmq.md, "Client certificates").',
+  look: async () => {
+    const { cert_file, key_file } = (await broker()).amqp.tls;
+    if (cert_file === '') return ok('none is configured');
+    const certificate = new X509Certificate(await readFile(cert_file));
+    const leftMs = Date.parse(certificate.validTo) - Date.now();
+    const renew = `Put a new certificate into ${cert_file}: the broker reads it for its next connection.`;
+    if (leftMs <= 0) return fail(`${cert_file} has expired (${certificate.validTo})`, renew);
+    if (!isRoot) throw new Unseen(ASK_AS_ROOT);
+    if (key_file.startsWith('/run/credentials/')) throw new Unseen(`${key_file} is there only while the broker runs`);
+    const { uid } = await stat(key_file);
+    const own = (await brokerAccount()).uid;
+    if (uid !== own) return fail(`${key_file} is not the broker's own`, `chown ${BROKER_ACCOUNT} ${key_file} && chmod 0400 ${key_file}`);
+    if (leftMs < EXPIRES_SOON_MS) return warn(`${cert_file} expires soon (${certificate.validTo})`, renew);
+    return ok(`${cert_file} is valid until ${certificate.validTo}`);
   },
 });
 

@@ -90,6 +90,10 @@ function mendOf(message: string, url: string, { password_file }: Amqp): string {
       `On the RabbitMQ machine: rabbitmqctl list_users has "${user}"? If so, rabbitmqctl change_password ${user}, and the same into ${password_file || '/etc/kpx/amqp-password'}; then systemctl restart kpx-broker.`,
     ],
     [
+      /key_file|cert_file|client certificate/,
+      'Correct amqp.tls.cert_file and key_file, or the user that RabbitMQ has for the certificate, as the message says (rabbitmq.md, "Client certificates").',
+    ],
+    [
       /certificate|CERT_|ca_file/,
       'Mend amqp.tls.ca_file, the host in amqp.urls, or the certificate, as the message says. The file has to be readable by kpx-broker.',
     ],

@@ -1,0 +1,53 @@
+import { constants } from 'node:fs';
+import { open, readFile } from 'node:fs/promises';
+import { createSecureContext } from 'node:tls';
+import type { Config } from '../config.js';
+
+/** What the files of `[amqp.tls]` hold, in PEM. */
+export interface TlsFiles {
+  readonly ca?: Buffer[];
+  readonly cert?: Buffer;
+  readonly key?: Buffer;
+}
+
+/** Of a file's mode: whatever others than its owner may do. A user in an ACL shows as the group's. */
+const OTHERS = 0o077;
+const PERMISSIONS = 0o777;
+
+/** Read for each connection: new files need no restart. Throws an Error that names key and file, and never what is in it. */
+export async function readTlsFiles({ ca_file, cert_file, key_file }: Config['amqp']['tls']): Promise<TlsFiles> {
+  const ca = ca_file === '' ? {} : { ca: [await readFile(ca_file).catch(unreadable('ca_file', ca_file))] };
+  if (cert_file === '') return ca;
+  const cert = await readFile(cert_file).catch(unreadable('cert_file', cert_file));
+  const key = await readKey(key_file);
+  try {
+    createSecureContext({ cert, key });
+  } catch (error) {
+    const what = `amqp.tls.cert_file ${cert_file} and key_file ${key_file} are no certificate with its private key in PEM, without a passphrase`;
+    throw new Error(`${what}: ${(error as Error).message}`, { cause: error });
+  }
+  return { ...ca, cert, key };
+}
+
+/** systemd makes a credential readable by the service alone, by way of an ACL where it can. */
+const isCredential = (file: string) =>
+  process.env.CREDENTIALS_DIRECTORY !== undefined && file.startsWith(`${process.env.CREDENTIALS_DIRECTORY}/`);
+
+/** Judged and read as one open file. */
+async function readKey(file: string): Promise<Buffer> {
+  const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK).catch(unreadable('key_file', file));
+  try {
+    const { mode } = await handle.stat();
+    if ((mode & OTHERS) !== 0 && !isCredential(file)) {
+      const seen = (mode & PERMISSIONS).toString(8).padStart(4, '0');
+      throw new Error(`amqp.tls.key_file ${file} is not kpx-broker's alone (mode ${seen}), and so not used: chmod 0400 ${file}`);
+    }
+    return await handle.readFile().catch(unreadable('key_file', file));
+  } finally {
+    await handle.close();
+  }
+}
+
+const unreadable = (key: string, file: string) => (error: NodeJS.ErrnoException) => {
+  throw new Error(`amqp.tls.${key} ${file} cannot be read: ${error.code}`, { cause: error });
+};
