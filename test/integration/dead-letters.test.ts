@@ -111,8 +111,8 @@ describe('kpxctl dead-letters list', () => {
     const { code, stdout } = await run(kpx, 'list');
     const lines = stdout.trimEnd().split('\n');
     expect(code).toBe(0);
-    expect(lines[0]).toMatch(/^ID +PARKED +REASON +USER +JOB +DETAIL$/);
-    expect(lines[1]).toMatch(/^[0-9a-f]{12} +20\d\d-\S+Z +USER_DENIED +mallory +m1 +"mallory" is in policy\.deny$/);
+    expect(lines[0]).toMatch(/^ID +PARKED +HOST +REASON +USER +JOB +DETAIL$/);
+    expect(lines[1]).toMatch(/^[0-9a-f]{12} +20\d\d-\S+Z +\S+ +USER_DENIED +mallory +m1 +"mallory" is in policy\.deny$/);
     expect(lines[3]).toMatch(/USER_NOT_A_STRING +- +nonsense +the value of "user" is not a string$/);
     expect(lines.at(-1)).toBe('3 dead letters: USER_DENIED 2, USER_NOT_A_STRING 1');
     expect(await depth(kpx, QUEUE)).toBe(3);
@@ -203,7 +203,7 @@ describe('kpxctl dead-letters replay', () => {
     const { code, stdout } = await run(kpx, 'replay', '--reason', 'START_FAILED');
     expect([code, stdout]).toEqual([
       0,
-      expect.stringMatching(/^replayed \S+ \S+ START_FAILED joined-later j1\nReplayed: 1 of 1 dead letter\.\n$/),
+      expect.stringMatching(/^replayed \S+ \S+ \S+ START_FAILED joined-later j1\nReplayed: 1 of 1 dead letter\.\n$/),
     ]);
     const [done] = await jobsDone(kpx, 'joined-later', 1);
     const bodySha256 = createHash('sha256').update(JSON.stringify(job.body)).digest('hex');
@@ -211,7 +211,7 @@ describe('kpxctl dead-letters replay', () => {
     expect((await listed(kpx)).map(({ reason }) => reason)).toEqual(['BODY_NOT_JSON']);
   });
 
-  it('puts jobs back as they came: no header of kpx, and no time to live, which has passed', async () => {
+  it('puts jobs back as they came: of kpx only that and when it was replayed, and no time to live, which has passed', async () => {
     const kpx = await withParked([
       {
         ...jobOf('mallory', 'm1'),
@@ -222,7 +222,7 @@ describe('kpxctl dead-letters replay', () => {
     await listed(kpx); // what RabbitMQ counts of each look is no header of the job either
     expect(await run(kpx, 'replay', '--user', 'mallory')).toMatchObject({ code: 0 });
     const [job] = await drainQueue(kpx.vhost.url('admin'), 'knime-jobs');
-    expect(Object.keys(job?.headers ?? {})).toEqual(['theirs', 'x-kpx-ref']);
+    expect(Object.keys(job?.headers ?? {}).sort()).toEqual(['theirs', 'x-kpx-ref', 'x-kpx-replayed-at']);
     expect(job?.properties).toMatchObject({ messageId: 'm1', type: 'work', priority: 3, timestamp: 1_700_000_000, deliveryMode: 2 });
     expect([job?.properties.expiration, job?.json]).toEqual([undefined, { user: 'mallory', job: 'm1' }]);
     expect(await depth(kpx, QUEUE)).toBe(0);
@@ -308,7 +308,10 @@ describe('kpxctl dead-letters drop', () => {
     expect(await run(kpx, 'drop', '--all')).toMatchObject({ code: 64, stderr: expect.stringContaining('--yes') });
     expect(await depth(kpx, QUEUE)).toBe(3);
     const { code, stdout } = await run(kpx, 'drop', '--user', 'eve', '--yes');
-    expect([code, stdout]).toEqual([0, expect.stringMatching(/^dropped \S+ \S+ USER_DENIED eve e1 .*\nDropped: 1 of 1 dead letter\.\n$/)]);
+    expect([code, stdout]).toEqual([
+      0,
+      expect.stringMatching(/^dropped \S+ \S+ \S+ USER_DENIED eve e1 .*\nDropped: 1 of 1 dead letter\.\n$/),
+    ]);
     expect((await listed(kpx)).map(({ job }) => job)).toEqual(['m1', 'nonsense']);
     expect(await depth(kpx, 'knime-jobs')).toBe(0);
   });
