@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { balance, type Evidence, type Occurrence } from './balance.js';
 import type { Sent } from './publisher.js';
 
-const sent = (over: Partial<Sent> = {}): Sent => ({ id: 'j', kind: 'ordinary', user: 'alice', confirmed: true, ...over });
+const sent = (over: Partial<Sent> = {}): Sent => ({ id: 'j', kind: 'ordinary', user: 'alice', at: 0, confirmed: true, ...over });
 const done = (at: number, account = 'alice') => ({ job: 'j', account, at });
 const fault = (kind: Occurrence['kind'], from: number, to = from, what = ''): Occurrence => ({
   kind,
@@ -59,6 +59,9 @@ describe('a job that was done twice', () => {
     ['RabbitMQ forgot the acknowledgement', { faults: [fault('RabbitMQ: kill -9', 101_000, 110_000)] }],
     ['the executor’s silent connection was not noticed yet', { faults: [fault('network: half-open', 80_000, 90_000, 'executors')] }],
     ['the broker was killed when it moved it', { moves, faults: [fault('broker: kill -9', 130_001, 135_000)] }],
+    ['the broker had lost its log when it moved it', { faults: [fault('broker: log lost', 130_000, 131_000)] }],
+    ['RabbitMQ was mute when the broker moved it', { moves, faults: [fault('RabbitMQ: mute', 129_000, 135_000, 'basic.consume')] }],
+    ['executors had lost RabbitMQ before one could acknowledge', { faults: [fault('executors: without RabbitMQ', 99_000, 105_000)] }],
     ['the broker was cut off when it moved it', { moves, faults: [fault('network: cut', 130_001, 130_001, 'broker')] }],
     ['RabbitMQ stopped when it moved it back', { moves: deferred, faults: [fault('RabbitMQ: app stopped', 129_000, 131_000)] }],
     [
@@ -76,6 +79,11 @@ describe('a job that was done twice', () => {
     ['the broker was killed long after', { moves, faults: [fault('broker: kill -9', 140_000)] }],
     ['the broker ended in order', { moves, faults: [fault('broker: SIGTERM', 130_001)] }],
     ['RabbitMQ confirmed nothing for a while', { moves, faults: [fault('RabbitMQ: memory alarm', 129_000, 150_000)] }],
+    [
+      'the broker lost its log before the job was there',
+      { sent: [sent({ at: 99_000 })], faults: [fault('broker: log lost', 90_000, 91_000)] },
+    ],
+    ['the helper answered with errors', { faults: [fault('helper: answers with errors', 100_001, 105_000, 'INTERNAL')] }],
     ['the helper was killed', { faults: [fault('helper: kill -9', 100_001)] }],
   ])('is not: %s', (_, evidence) => {
     expect(problems({ ...twice, ...evidence })).toEqual([expect.stringContaining('has copies that no fault explains (1)')]);
@@ -107,6 +115,15 @@ describe('a parked job', () => {
     expect(problems({ parked: [letter('START_FAILED', ended)], faults: [broken(1_000)] })).toHaveLength(1);
     expect(problems({ parked: [letter('START_FAILED', ended)], faults: [broken(100_001)] })).toHaveLength(1);
     expect(problems({ parked: [letter('START_FAILED', `${ended}0`)], faults: [broken(90_000)] })).toHaveLength(1);
+  });
+
+  it('is there because the helper answered with errors, whosever it is', () => {
+    const parked = [letter('START_FAILED', '3 starts failed, the last one: INTERNAL: chaos has it so')];
+    const errors = [fault('helper: answers with errors', 90_000, 95_000, 'INTERNAL')];
+    for (const kind of ['ordinary', 'of root'] as const) {
+      expect(problems({ sent: [sent({ kind })], parked, faults: errors })).toEqual([]);
+      expect(problems({ sent: [sent({ kind })], parked })).toHaveLength(1);
+    }
   });
 
   it('of a denied user is there because the run had the user denied, at that time', () => {

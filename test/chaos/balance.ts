@@ -87,6 +87,7 @@ const isAccount = (party: Party) => (USERS as readonly string[]).includes(party)
 /** The faults that may leave a job in two places. An orderly end and another configuration do not, nor does the end of a helper. */
 const BREAKS: Partial<Record<FaultKind, Break>> = {
   'broker: kill -9': { whose: ofBroker, moment: true },
+  'broker: log lost': { whose: ofBroker, moment: true },
   'executor: kill -9': { whose: (account) => (party) => party === account, moment: true },
   'RabbitMQ: all connections closed': {},
   'RabbitMQ: app stopped': {},
@@ -94,6 +95,8 @@ const BREAKS: Partial<Record<FaultKind, Break>> = {
   'network: cut': { whose: ofWay },
   'network: refusing': { whose: ofWay },
   'network: half-open': { whose: ofWay, afterMs: SILENCE_NOTICED_MS },
+  'RabbitMQ: mute': { whose: ofBroker },
+  'executors: without RabbitMQ': { whose: () => isAccount },
 };
 
 /** While one of these lasts, RabbitMQ confirms nothing: what was under way is not settled before it is over. */
@@ -105,10 +108,12 @@ const ENDS: readonly FaultKind[] = ['broker: SIGTERM', 'broker: another configur
 const START_FAILURES: readonly { readonly says: RegExp; readonly comesOf: (fault: Occurrence, user: string) => boolean }[] = [
   { says: /exit 1\b/, comesOf: ({ kind, what }, user) => kind === 'executor: installation broken' && what === user },
   { says: /SIGKILL/, comesOf: ({ kind, what }, user) => kind === 'executor: kill -9' && what === user },
-  { says: /exit 143\b|SIGTERM|no failure is known/, comesOf: ({ kind }) => kind === 'helper: kill -9' },
+  { says: /exit 143\b|SIGTERM|no failure is known/, comesOf: ({ kind }) => kind === 'helper: kill -9' || kind === 'helper: log lost' },
+  { says: /chaos has it so/, comesOf: ({ kind }) => kind === 'helper: answers with errors' || kind === 'systemctl: slow' },
   {
     says: /exit 69\b|was not ready within/,
-    comesOf: ({ kind, what }) => kind.startsWith('RabbitMQ: ') || (kind.startsWith('network: ') && what === 'executors'),
+    comesOf: ({ kind, what }) =>
+      kind === 'executors: without RabbitMQ' || kind.startsWith('RabbitMQ: ') || (kind.startsWith('network: ') && what === 'executors'),
   },
 ];
 
@@ -145,6 +150,12 @@ function exposuresOf(moves: readonly Move[], done: readonly Done[], lastAt: numb
   return [...ofMoves, ...ofDone].filter(({ from }) => from <= lastAt);
 }
 
+/** What a broker does after it has lost its log, and before it ends, is in no log. */
+const unloggedOf = ({ at }: Sent, faults: readonly Occurrence[], lastAt: number): Exposure[] =>
+  faults
+    .filter(({ kind, from, to }) => kind === 'broker: log lost' && from <= lastAt && to >= at)
+    .map(({ from, to }) => ({ party: 'broker', from, to }));
+
 const nameOf = ({ kind, what }: Occurrence) => (what === '' ? kind : `${kind} (${what})`);
 
 class Tally {
@@ -163,7 +174,7 @@ class Tally {
 /** Is this letter one that had to be, or one that a fault has caused? */
 function mayBeParked({ reason, detail, at }: Parked, { kind, user }: Sent, faults: readonly Occurrence[]): boolean {
   const due = factsOf(kind);
-  if (due.reason !== undefined) return reason === due.reason && detail.includes(due.detail ?? '');
+  if (reason === due.reason && detail.includes(due.detail ?? '')) return true;
   return faults.some((fault) => {
     if (reason === 'USER_DENIED') return fault.what === `${user} denied` && at >= fault.from && at <= fault.to + SETTLE_MS;
     if (reason !== 'START_FAILED' || fault.from > at || fault.to < at - START_MEMORY_MS) return false;
@@ -209,14 +220,15 @@ class Books {
       this.#reasons.add(letter.reason);
       if (!mayBeParked(letter, job, this.#evidence.faults)) wrong(`is parked for ${letter.reason} (${letter.detail})`);
     }
-    if (copies > 1) this.#explain(places, moves, copies - 1, wrong);
+    if (copies > 1) this.#explain(job, places, moves, copies - 1, wrong);
   }
 
   /** Each copy beyond the first needs a time in which the job was between two places, and a fault at that time. */
-  #explain({ done, parked, queued }: Places, moves: readonly Move[], tooMany: number, wrong: (what: string) => void): void {
+  #explain(job: Sent, { done, parked, queued }: Places, moves: readonly Move[], tooMany: number, wrong: (what: string) => void): void {
     const lastAt = queued > 0 ? Number.POSITIVE_INFINITY : Math.max(...[...done, ...parked].map(({ at }) => at));
-    const causes = exposuresOf(moves, done, lastAt)
-      .map((exposure) => causesOf(exposure, this.#evidence.faults)[0])
+    const { faults } = this.#evidence;
+    const causes = [...exposuresOf(moves, done, lastAt), ...unloggedOf(job, faults, lastAt)]
+      .map((exposure) => causesOf(exposure, faults)[0])
       .filter((cause) => cause !== undefined)
       .slice(0, tooMany);
     for (const cause of causes) this.#again.add(nameOf(cause));

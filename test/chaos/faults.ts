@@ -1,10 +1,13 @@
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Section } from '../fixtures/helper-installation.js';
 import { idsOf } from '../fixtures/kpx.js';
 import { processesOfUids } from '../fixtures/process.js';
+import type { HelperWay } from './helper-way.js';
 import type { Installation } from './installation.js';
-import type { Fault, FaultKind, QUEUE_POLICIES, RELOADS, WAYS } from './plan.js';
+import type { Fault, FaultKind, HELPER_ERRORS, MUTE_METHODS, QUEUE_POLICIES, RELOADS, SLOWNESSES, WAYS } from './plan.js';
 
 const REFUSED = 'the configuration is refused; the old one stays in force';
 const DRAINING = 'draining: no executor is started any more';
@@ -26,6 +29,28 @@ const POLICIES: Record<(typeof QUEUE_POLICIES)[number], { pattern: string; defin
   'the job queue takes one job': { pattern: '^knime-jobs$', definition: { 'max-length': 1 } },
   'the job queue is lazy': { pattern: '^knime-jobs$', definition: { 'queue-mode': 'lazy' } },
 };
+
+/** Class and method, by the specification of AMQP 0-9-1. */
+const METHODS: Record<(typeof MUTE_METHODS)[number], [number, number]> = {
+  'queue.declare': [50, 10],
+  'confirm.select': [85, 10],
+  'basic.consume': [60, 20],
+};
+
+const SLOW: Record<(typeof SLOWNESSES)[number], Parameters<HelperWay['be']>[0]> = {
+  'some seconds': { how: 'late', ms: 3_000 },
+  'beyond the deadline': { how: 'too late' },
+};
+
+/** A program that has lost its log ends: what it does, nobody could follow. */
+const LOG_LOST_MS_MAX = 20_000;
+
+async function endOf(what: string, child: ChildProcess | undefined): Promise<void> {
+  if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  await once(child, 'exit', { signal: AbortSignal.timeout(LOG_LOST_MS_MAX) }).catch(() => {
+    throw new Error(`the ${what} lives on ${LOG_LOST_MS_MAX} ms after it has lost its log`);
+  });
+}
 
 /** Begins a fault, and ends it when its time is over. */
 type Inflict = (on: Installation, fault: Fault) => Promise<void>;
@@ -61,6 +86,14 @@ const INFLICT: Record<FaultKind, Inflict> = {
     await sleep(forMs);
     await on.kpx.signal('SIGUSR2', { msg: DRAINED_ENOUGH });
   },
+  'broker: log lost': async (on, { forMs }) => {
+    const ended = endOf('broker', on.kpx.broker);
+    on.kpx.broker?.stdout?.destroy();
+    on.kpx.broker?.kill('SIGHUP'); // has it say something
+    await ended;
+    await sleep(forMs);
+    await on.startBroker();
+  },
   'executor: kill -9': async (_, { what }) => {
     const { uid } = idsOf(what);
     for (const pid of processesOfUids(uid, uid)) process.kill(pid, 'SIGKILL');
@@ -79,6 +112,23 @@ const INFLICT: Record<FaultKind, Inflict> = {
     on.kpx.helper?.kill('SIGSTOP');
     await sleep(forMs);
     on.kpx.helper?.kill('SIGCONT');
+  },
+  'helper: log lost': async (on, { forMs }) => {
+    const ended = endOf('helper', on.kpx.helper);
+    on.kpx.helper?.stdout?.destroy();
+    await ended; // the broker asks it something every second
+    await sleep(forMs);
+    await on.kpx.startHelper();
+  },
+  'helper: answers with errors': async ({ helperWay }, { what, forMs }) => {
+    helperWay.be({ how: 'error', code: what as (typeof HELPER_ERRORS)[number] });
+    await sleep(forMs);
+    helperWay.heal();
+  },
+  'systemctl: slow': async ({ helperWay }, { what, forMs }) => {
+    helperWay.be(SLOW[what as (typeof SLOWNESSES)[number]]);
+    await sleep(forMs);
+    helperWay.heal();
   },
   'RabbitMQ: all connections closed': async ({ rabbitmq }) => {
     await rabbitmq.ctl('close_all_connections', '--global', 'maintenance');
@@ -122,6 +172,18 @@ const INFLICT: Record<FaultKind, Inflict> = {
     wayOf(on, fault).halfOpen();
     await sleep(fault.forMs);
     wayOf(on, fault).heal();
+  },
+  'RabbitMQ: mute': async ({ ways: { broker } }, { what, forMs }) => {
+    broker.muteFrom(...METHODS[what as (typeof MUTE_METHODS)[number]]);
+    broker.cut();
+    await sleep(forMs);
+    broker.heal();
+  },
+  'executors: without RabbitMQ': async ({ ways: { executors } }, { forMs }) => {
+    executors.refuse();
+    executors.cut();
+    await sleep(forMs);
+    executors.heal();
   },
 };
 

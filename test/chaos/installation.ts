@@ -1,5 +1,5 @@
 import { chmodSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { eventually } from '../fixtures/eventually.js';
 import type { Section } from '../fixtures/helper-installation.js';
 import type { JsonLog } from '../fixtures/json-log.js';
@@ -7,6 +7,7 @@ import { checkout, Kpx, node } from '../fixtures/kpx.js';
 import { JOB_QUEUES } from '../fixtures/ledger.js';
 import { type RabbitmqServer, startRabbitmq } from '../fixtures/rabbitmq.js';
 import { TcpProxy } from '../fixtures/tcp-proxy.js';
+import { HelperWay } from './helper-way.js';
 import { USERS, type WAYS } from './plan.js';
 
 /** Agreed with every client, in seconds: a silent peer is noticed after two or three of them. Less, and a busy machine looks like a silent peer. */
@@ -29,7 +30,7 @@ const NEVER_FULL: Section = { 'max-length': 1_000_000, overflow: 'reject-publish
 const BROKER_HOST = '127.0.0.2';
 const EXECUTORS_HOST = '127.0.0.3';
 
-/** A kpx that reaches RabbitMQ through proxies only, one for the broker and one for the executors, and what can be done to it. */
+/** A kpx that reaches RabbitMQ and the helper through proxies only, with one for the broker and one for the executors, and what can be done to it. */
 export class Installation {
   /** Of every broker that has run, in order. */
   readonly brokerLogs: JsonLog[] = [];
@@ -39,6 +40,7 @@ export class Installation {
     readonly rabbitmq: RabbitmqServer,
     readonly kpx: Kpx,
     readonly ways: Record<(typeof WAYS)[number], TcpProxy>,
+    readonly helperWay: HelperWay,
     links: string,
   ) {
     this.#links = links;
@@ -64,7 +66,8 @@ export class Installation {
       // One user's executor ends when it has nothing to do, and is started again for the next job.
       standIn: { BOOT_MS: '300', JOB_MS: String(JOB_MS), PREFETCH: '8', IDLE_MS_dave: '3000' },
     });
-    const installation = new Installation(rabbitmq, kpx, ways, links);
+    const helperWay = new HelperWay(`${dirname(kpx.socket)}/way.sock`, kpx.socket);
+    const installation = new Installation(rabbitmq, kpx, ways, helperWay, links);
     for (const user of USERS) installation.mend(user);
     installation.configure({});
     await installation.setQueuePolicy(BASE_POLICY, '^(knime-jobs|kpx\\.delay\\..*)$', {});
@@ -80,6 +83,7 @@ export class Installation {
   configure({ amqp, policy, ...others }: Record<string, Section>): void {
     this.kpx.configureBroker({
       amqp: { urls: [at(BROKER_HOST, this.kpx.vhost.urlWithoutPassword('broker'))], ...amqp },
+      helper: { socket: this.helperWay.socket },
       executors: { start_timeout: '30s' },
       policy: {
         deny: ['mallory'],
@@ -132,6 +136,7 @@ export class Installation {
   async remove(): Promise<void> {
     await this.kpx.endBroker('SIGKILL');
     await this.kpx.endHelper('SIGKILL');
+    this.helperWay.close();
     await Promise.all(Object.values(this.ways).map((proxy) => proxy.close()));
     await this.rabbitmq.remove();
   }

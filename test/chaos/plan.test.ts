@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { planOf } from './plan.js';
+import { JOB_KINDS, planOf } from './plan.js';
 
 const MINUTE_MS = 60_000;
 
@@ -32,11 +32,33 @@ describe('the plan of a run', () => {
     expect(new Set(times).size).toBe(times.length);
   });
 
+  it.each([7, 8, 9, 1502])('has each fault that a broker has to outlive at least ten times in ten minutes (seed %i)', (seed) => {
+    const kinds = planOf(seed, 10 * MINUTE_MS)
+      .faults.flat()
+      .map(({ kind }) => kind);
+    for (const kind of [
+      'broker: log lost',
+      'helper: log lost',
+      'helper: answers with errors',
+      'systemctl: slow',
+      'RabbitMQ: mute',
+      'executors: without RabbitMQ',
+    ])
+      expect([kind, kinds.filter((each) => each === kind).length]).toEqual([kind, expect.toSatisfy((count: number) => count >= 10)]);
+  });
+
+  it.each([7, 8, 9])('has each odd job at least ten times in ten minutes (seed %i)', (seed) => {
+    const kinds = planOf(seed, 10 * MINUTE_MS).publications.flatMap(({ jobs }) => jobs.map(({ kind }) => kind));
+    const odd = Object.entries(JOB_KINDS).flatMap(([kind, facts]) => ('headers' in facts ? [kind] : []));
+    expect(odd).toHaveLength(5);
+    for (const kind of odd) expect([kind, kinds.filter((each) => each === kind).length >= 10]).toEqual([kind, true]);
+  });
+
   it('has every kind of fault and of job in the long run, and no job twice', () => {
-    const { faults, publications } = planOf(7, 20 * MINUTE_MS);
-    expect(new Set(faults.flat().map(({ kind, what }) => `${kind} ${what}`)).size).toBe(37);
+    const { faults, publications } = planOf(7, 40 * MINUTE_MS);
+    expect(new Set(faults.flat().map(({ kind, what }) => `${kind} ${what}`)).size).toBe(50);
     const jobs = publications.flatMap((publication) => publication.jobs);
-    expect(new Set(jobs.map(({ kind }) => kind)).size).toBe(11);
+    expect(new Set(jobs.map(({ kind }) => kind)).size).toBe(16);
     expect(new Set(jobs.map(({ id }) => id)).size).toBe(jobs.length);
   });
 });

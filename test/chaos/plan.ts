@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import type { ODD_HEADERS } from './odd-headers.js';
 
 /*
  * What happens in a run, as a pure function of its seed and its length: which faults, when and for how long, and which jobs are published when.
@@ -47,10 +48,12 @@ interface JobKindFacts {
   readonly detail?: string;
   /** As it is published; a Buffer goes out as it is. */
   readonly body: (user: string, job: string) => unknown;
+  /** Of {@link ODD_HEADERS}. */
+  readonly headers?: keyof typeof ODD_HEADERS;
 }
 
 export const JOB_KINDS = {
-  ordinary: { weight: 900, body: (user, job) => ({ user, job }) },
+  ordinary: { weight: 850, body: (user, job) => ({ user, job }) },
   'user in capitals': { weight: 30, body: (user, job) => ({ user: user.toUpperCase(), job }) },
   'of root': { weight: 10, reason: 'ACCOUNT_DENIED', body: (_, job) => ({ user: 'root', job }) },
   'of a system account': { weight: 8, reason: 'ACCOUNT_DENIED', body: (_, job) => ({ user: 'lowuid', job }) },
@@ -65,6 +68,16 @@ export const JOB_KINDS = {
   'without a user': { weight: 8, reason: 'USER_MISSING', body: (_, job) => ({ job }) },
   'a number for a user': { weight: 8, reason: 'USER_NOT_A_STRING', body: (_, job) => ({ user: 7, job }) },
   'a path for a user': { weight: 8, reason: 'USER_NAME_INVALID', body: (_, job) => ({ user: '../etc', job }) },
+  'with headers of every type': { weight: 10, headers: 'everyType', body: (user, job) => ({ user, job }) },
+  'with large headers': { weight: 10, headers: 'large', body: (user, job) => ({ user, job }) },
+  'with deep headers': { weight: 10, headers: 'deep', body: (user, job) => ({ user, job }) },
+  'with a wrong header of kpx': { weight: 10, headers: 'expiration', body: (user, job) => ({ user, job }) },
+  'without room for headers of kpx': {
+    weight: 10,
+    headers: 'noRoom',
+    reason: 'HEADERS_UNUSABLE',
+    body: (user, job) => ({ user, job }),
+  },
   'too large': { weight: 2, reason: 'BODY_TOO_LARGE', body: () => Buffer.alloc(TOO_LARGE_BYTES, ' ') },
 } as const satisfies Record<string, JobKindFacts>;
 
@@ -80,7 +93,17 @@ export const RELOADS = ['prefetch 8', 'max_executors 2', 'max_starting 1', 'dave
 /** Limits that an administrator of RabbitMQ sets for queues; faults.ts says which. */
 export const QUEUE_POLICIES = ['delay queues take one job', 'the job queue takes one job', 'the job queue is lazy'] as const;
 
+/** Answers of the helper in the place of its own. */
+export const HELPER_ERRORS = ['INTERNAL', 'DEADLINE_EXCEEDED', 'ACCOUNT_LOOKUP_FAILED', 'LAUNCH_FAILED', 'HOST_FAILED'] as const;
+
+/** What the broker sees of a systemctl that is slow: answers come later, or only when the helper has given up waiting for it. */
+export const SLOWNESSES = ['some seconds', 'beyond the deadline'] as const;
+
+/** From this method of AMQP on, RabbitMQ answers a broker that connects with heartbeats alone; faults.ts has their numbers. */
+export const MUTE_METHODS = ['queue.declare', 'confirm.select', 'basic.consume'] as const;
+
 interface FaultFacts {
+  /** How often among the faults of its part, exactly: see {@link deckOf}. */
   readonly weight: number;
   readonly what?: readonly string[];
   /** Shortest and longest duration in milliseconds; none: a moment. */
@@ -102,15 +125,19 @@ const PARTS = {
       'broker: another configuration': { weight: 3, what: RELOADS, lasts: [500, 6_000] },
       'broker: a wrong configuration': { weight: 1 },
       'broker: drained': { weight: 2, lasts: [500, 6_000] },
+      'broker: log lost': { weight: 5, lasts: [0, 3_000] },
     },
   },
   executors: {
-    pause: [2_000, 12_000],
+    pause: [2_000, 8_000],
     faults: {
       'executor: kill -9': { weight: 5, what: USERS },
       'executor: installation broken': { weight: 2, what: USERS, lasts: [1_000, 12_000] },
       'helper: kill -9': { weight: 2, lasts: [0, 3_000] },
       'helper: SIGSTOP': { weight: 2, lasts: [500, 20_000] },
+      'helper: log lost': { weight: 4, lasts: [0, 3_000] },
+      'helper: answers with errors': { weight: 4, what: HELPER_ERRORS, lasts: [1_000, 6_000] },
+      'systemctl: slow': { weight: 4, what: SLOWNESSES, lasts: [2_000, 8_000] },
     },
   },
   rabbitmq: {
@@ -124,12 +151,14 @@ const PARTS = {
     },
   },
   network: {
-    pause: [3_000, 16_000],
+    pause: [2_000, 8_000],
     faults: {
       'network: cut': { weight: 4, what: WAYS },
       'network: refusing': { weight: 2, what: WAYS, lasts: [500, 5_000] },
       'network: slow': { weight: 2, what: WAYS, lasts: [1_000, 8_000] },
       'network: half-open': { weight: 2, what: WAYS, lasts: [1_000, 15_000] },
+      'RabbitMQ: mute': { weight: 4, what: MUTE_METHODS, lasts: [1_000, 10_000] },
+      'executors: without RabbitMQ': { weight: 4, lasts: [5_000, 12_000] },
     },
   },
 } as const satisfies Record<string, Part>;
@@ -149,12 +178,14 @@ const MOMENT = [0, 0] as const;
 const between = ([min, max]: readonly [number, number]) => fc.integer({ min, max });
 const sample = <T>(values: fc.Arbitrary<T>, seed: number, count: number) => fc.sample(values, { seed, numRuns: count, unbiased: true });
 
-function stepOf({ pause, faults }: Part) {
-  const kinds = Object.entries(faults).map(([kind, { weight, what = [''], lasts = MOMENT }]) => ({
-    weight,
-    arbitrary: fc.record({ kind: fc.constant(kind as FaultKind), what: fc.constantFrom(...what), forMs: between(lasts) }),
-  }));
-  return fc.record({ pauseMs: between(pause), fault: fc.oneof(...kinds) });
+/** Every fault of a part as often as its weight, shuffled like cards: however short a run is, no kind comes up much less often than it should. */
+function deckOf({ pause, faults }: Part) {
+  const cards = Object.entries(faults).flatMap(([kind, { weight, what = [''], lasts = MOMENT }]) =>
+    Array.from({ length: weight }, () =>
+      fc.record({ pauseMs: between(pause), kind: fc.constant(kind as FaultKind), what: fc.constantFrom(...what), forMs: between(lasts) }),
+    ),
+  );
+  return fc.shuffledSubarray(cards, { minLength: cards.length }).chain((shuffled) => fc.tuple(...shuffled));
 }
 
 function publicationStep() {
@@ -167,10 +198,13 @@ function publicationStep() {
   return fc.record({ pauseMs: between(PUBLISH_PAUSE_MS), jobs });
 }
 
+const deckSizeOf = ({ faults }: Part) => Object.values(faults).reduce((sum, { weight }) => sum + weight, 0);
+
 function faultsOf(part: Part, seed: number, durationMs: number): Fault[] {
   const planned: Fault[] = [];
   let atMs = 0;
-  for (const { pauseMs, fault } of sample(stepOf(part), seed, Math.ceil(durationMs / part.pause[0]))) {
+  const decks = Math.ceil(durationMs / part.pause[0] / deckSizeOf(part));
+  for (const { pauseMs, ...fault } of sample(deckOf(part), seed, decks).flat()) {
     atMs += pauseMs;
     if (atMs + fault.forMs > durationMs) break;
     planned.push({ atMs, ...fault });

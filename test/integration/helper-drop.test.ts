@@ -166,7 +166,8 @@ describe('the password in the MSGQ URL', () => {
     await installation.startHelper({ wrap });
     const connection = await HelperConnection.greeted(installation.socket);
     const { mainPid } = await connection.spawned('alice');
-    expect(environmentOf(mainPid).KNIME_EXECUTOR_MSGQ).toBe(MSGQ);
+    // Not while it is becoming its program.
+    await expect.poll(() => environmentOf(mainPid).KNIME_EXECUTOR_MSGQ).toBe(MSGQ);
     expect(readFileSync(report, 'utf8')).toContain(`--reuid ${idsOf('alice').uid} `);
     const commandLines = everyProcess().map((pid) => argumentsOf(pid).join(' '));
     expect(commandLines).toContain('/usr/bin/sleep infinity');
