@@ -80,12 +80,6 @@ describe('an account', () => {
     expect(await connection.prepare('carol')).toEqual(refusal('ACCOUNT_DENIED', 'its group "contractors" is in denied_groups'));
   });
 
-  it('in a group without a name is refused where group lists exist: it cannot be compared with them', async () => {
-    rawAccounts().account('nameless', { gid: 54_321 });
-    const { connection } = await withAccounts({ denied_groups: ['analysts'] });
-    expect(await connection.prepare('nameless')).toEqual(refusal('ACCOUNT_LOOKUP_FAILED', 'the groups of the account "nameless"'));
-  });
-
   it('with a shell in denied_shells is refused, an empty shell being /bin/sh', async () => {
     const accounts = rawAccounts();
     accounts.account('daemonlike', { shell: '/usr/sbin/nologin' });

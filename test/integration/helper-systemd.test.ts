@@ -205,6 +205,14 @@ describe('an executor that is a unit', () => {
     expect(await connection.spawn('alice')).toEqual(refusal(code, message));
   });
 
+  it('is not started beside one of the same uid: the account had another name', async () => {
+    const { systemctl, connection } = await start();
+    systemctl.shows([unit('kpx-executor@alicia', { UID: uidOf('alice') })]);
+    const why = `kpx-executor@alicia.service has the uid ${uidOf('alice')}, too, and still runs: one executor a uid`;
+    expect(await connection.spawn('alice')).toEqual(refusal('LIMIT_REACHED', why));
+    expect(systemctl.asked).toEqual([]);
+  });
+
   it('whose start systemd calls failed is not called started, whatever its state', async () => {
     const { systemctl, connection } = await start();
     systemctl.showsAfterwards([unit('kpx-executor@alice')]);

@@ -6,8 +6,8 @@ const NOBODY = 65_534;
 export interface Successor {
   readonly uid: number;
   readonly gid: number;
-  /** Names of its supplementary groups. */
-  readonly groups: readonly string[];
+  /** Its groups. */
+  readonly groups: readonly number[];
 }
 
 /** For good: what follows reads what the network has sent. No effect unless root. Throws {@link CommandError} when it does not work. */

@@ -2,7 +2,7 @@ import { type KnimeUser, KpxError, privhelperConfigSchema } from '@kpx/protocol'
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { judgeAccount, knimeUsersOf, osUserOf } from './accounts.js';
 import type { AccountsConfig } from './config.js';
-import { lookUpAccount, lookUpGroups, type PasswdEntry } from './system/name-service.js';
+import { lookUpAccount, lookUpGroups, lookUpIds, type PasswdEntry } from './system/name-service.js';
 
 /*
  * Every judgement on what a name service may say. That it is asked rightly, and real ones: test/integration/helper-accounts.test.ts and
@@ -19,10 +19,18 @@ function configOf({ map = {}, ...given }: { map?: Record<string, string>; [key: 
   return { ...accounts, map: new Map(Object.entries(accounts.map)) };
 }
 
-/** The name service knows these, by name and by uid, and these groups of everybody. */
-function nameServiceKnows(entries: PasswdEntry[], groups: string[] = []): void {
+/** The gid of each group is its number of characters, unless it is told. */
+const gidOf = (group: string) => group.length;
+
+/** The name service knows these, by name and by uid, and these groups of everybody. `gids` are those of further names of groups. */
+function nameServiceKnows(entries: PasswdEntry[], groups: string[] = [], gids: Record<string, number> = {}): void {
   vi.mocked(lookUpAccount).mockImplementation(async (key) => entries.find(({ name, uid }) => name === key || uid === key));
-  vi.mocked(lookUpGroups).mockResolvedValue(groups);
+  vi.mocked(lookUpGroups).mockResolvedValue(groups.map((name) => ({ name, gid: gidOf(name) })));
+  vi.mocked(lookUpIds).mockImplementation(async (database, names) => {
+    const known =
+      database === 'passwd' ? entries.map(({ name, uid }) => [name, uid] as const) : groups.map((name) => [name, gidOf(name)] as const);
+    return new Map([...known, ...Object.entries(gids)].filter(([name]) => names.includes(name)));
+  });
 }
 
 const judge = (name: string, config = configOf()) => judgeAccount(nameOf(name), config, signal);
@@ -157,7 +165,7 @@ describe('an account', () => {
   it('is denied by one of its groups', async () => {
     nameServiceKnows([ALICE], ['alice', 'contractors', 'interns']);
     const config = configOf({ denied_groups: ['interns', 'contractors'] });
-    await expect(judge('alice', config)).rejects.toEqual(denied('its group "contractors" is in denied_groups'));
+    await expect(judge('alice', config)).rejects.toEqual(denied('its group "contractors" is in denied_groups, by its name or its gid 11'));
     expect(lookUpGroups).toHaveBeenCalledWith('alice', signal);
     expect(await judge('alice', configOf({ denied_groups: ['guests'] }))).toMatchObject({ uid: 1_000 });
   });
@@ -169,7 +177,7 @@ describe('an account', () => {
   ] as const)('is denied by a group in whatever case it is told, where case does not count (%s)', async (rule, denied_groups, groups) => {
     nameServiceKnows([ALICE], [...groups]);
     const config = configOf({ case: rule, denied_groups: [...denied_groups] });
-    await expect(judge('alice', config)).rejects.toEqual(denied(`its group "${groups[0]}" is in denied_groups`));
+    await expect(judge('alice', config)).rejects.toEqual(denied(`its group "${groups[0]}" is in denied_groups, by its name or its gid 13`));
   });
 
   it('is not denied by a group of another case, where case counts, and not allowed by one where it does not', async () => {
@@ -188,6 +196,26 @@ describe('an account', () => {
     expect(await judge('alice', configOf({ denied_groups: ['guests'], allowed_groups: ['analysts'] }))).toMatchObject({ uid: 1_000 });
   });
 
+  it('is denied by its uid, where an account in denied_users has the same', async () => {
+    nameServiceKnows([ALICE, { ...ALICE, name: 'mallory' }]);
+    const config = configOf({ denied_users: ['nobody-at-all', 'mallory'] });
+    await expect(judge('alice', config)).rejects.toEqual(denied('its uid 1000 is that of an account in denied_users'));
+  });
+
+  it('is denied by the gid of a group that has another name, too', async () => {
+    nameServiceKnows([ALICE], ['alice', 'sailors'], { docker: gidOf('sailors') });
+    const config = configOf({ denied_groups: ['docker'] });
+    await expect(judge('alice', config)).rejects.toEqual(denied('its group "sailors" is in denied_groups, by its name or its gid 7'));
+  });
+
+  it('is not allowed by a group that has the name of an allowed one and another gid, nor by one that has its gid and another name', async () => {
+    const config = configOf({ allowed_groups: ['analysts'] });
+    nameServiceKnows([ALICE], ['analysts'], { analysts: 4_711 });
+    await expect(judge('alice', config)).rejects.toEqual(denied('none of its groups is in allowed_groups'));
+    nameServiceKnows([ALICE], ['chemists'], { analysts: gidOf('chemists') });
+    await expect(judge('alice', config)).rejects.toEqual(denied('none of its groups is in allowed_groups'));
+  });
+
   it('is not judged where the name service fails', async () => {
     const failure = new KpxError('ACCOUNT_LOOKUP_FAILED', 'no answer');
     vi.mocked(lookUpAccount).mockRejectedValue(failure);
@@ -195,5 +223,9 @@ describe('an account', () => {
     nameServiceKnows([ALICE]);
     vi.mocked(lookUpGroups).mockRejectedValue(failure);
     await expect(judge('alice', configOf({ denied_groups: ['guests'] }))).rejects.toBe(failure);
+    nameServiceKnows([ALICE]);
+    vi.mocked(lookUpIds).mockRejectedValue(failure);
+    for (const list of ['denied_users', 'denied_groups', 'allowed_groups'])
+      await expect(judge('alice', configOf({ [list]: ['guests'] }))).rejects.toBe(failure);
   });
 });

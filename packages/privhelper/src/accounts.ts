@@ -1,6 +1,6 @@
 import { foldCase, hasName, type KnimeUser, KpxError, knimeUserSchema, type OsUser, osUserSchema } from '@kpx/protocol';
 import type { AccountsConfig } from './config.js';
-import { lookUpAccount, lookUpGroups, type PasswdEntry } from './system/name-service.js';
+import { type Group, lookUpAccount, lookUpGroups, lookUpIds, type PasswdEntry } from './system/name-service.js';
 
 /**
  * An OS account that has been judged and may have an executor. Made by {@link judgeAccount} and nowhere else. Home and shell are plain absolute paths;
@@ -27,6 +27,8 @@ export async function judgeAccount(knimeUser: KnimeUser, config: AccountsConfig,
   // Files, processes and the look-up of groups go by uid: two accounts with one uid are one to the kernel.
   const owner = await lookUpAccount(uid, signal);
   if (owner?.name !== osUser) throw denied(osUser, `its uid ${uid} belongs to "${owner?.name ?? 'nobody'}"`);
+  const deniedUids = [...(await lookUpIds('passwd', config.denied_users, signal)).values()];
+  if (deniedUids.includes(uid)) throw denied(osUser, `its uid ${uid} is that of an account in denied_users`);
   await judgeGroups(osUser, config, signal);
   return { osUser, uid, gid, home, shell, knimeUsers: knimeUsersOf(osUser, config) };
 }
@@ -48,11 +50,14 @@ const PLAIN_PATH = /^(\/(?!\.{1,2}(\/|$))[^/\p{Cc}\p{Noncharacter_Code_Point}\uf
 
 async function judgeGroups(osUser: OsUser, config: AccountsConfig, signal: AbortSignal): Promise<void> {
   if (config.denied_groups.length === 0 && config.allowed_groups.length === 0) return;
-  const groups = await lookUpGroups(osUser, signal);
-  // Directories tell groups in one case and show them in another. A group that allows has to be told exactly.
-  const bad = groups.find((group) => hasName(config.denied_groups, group, config.case));
-  if (bad !== undefined) throw denied(osUser, `its group "${bad}" is in denied_groups`);
-  const allowed = config.allowed_groups.length === 0 || groups.some((group) => config.allowed_groups.includes(group));
+  const idsOf = async (list: readonly string[]) => new Set((await lookUpIds('group', list, signal)).values());
+  const asked = [lookUpGroups(osUser, signal), idsOf(config.denied_groups), idsOf(config.allowed_groups)] as const;
+  const [groups, deniedGids, allowedGids] = await Promise.all(asked);
+  // Name or id denies: directories tell groups in one case and show them in another, and a group may have two names. To be allowed takes both.
+  const bad = groups.find(({ gid, name }) => deniedGids.has(gid) || hasName(config.denied_groups, name, config.case));
+  if (bad) throw denied(osUser, `its group "${bad.name}" is in denied_groups, by its name or its gid ${bad.gid}`);
+  const isAllowed = ({ gid, name }: Group) => allowedGids.has(gid) && config.allowed_groups.includes(name);
+  const allowed = config.allowed_groups.length === 0 || groups.some(isAllowed);
   if (!allowed) throw denied(osUser, 'none of its groups is in allowed_groups');
 }
 

@@ -4,7 +4,7 @@ import type { Account } from './accounts.js';
 import type { Config } from './config.js';
 import { haveAcl, replaceAcl } from './system/acl.js';
 import { copySkeleton, openTrustedDirectory, openUserDirectory, ownerOfDirectory } from './system/directory.js';
-import { lookUpId } from './system/name-service.js';
+import { lookUpIds } from './system/name-service.js';
 
 type DirectoriesConfig = Config['directories'];
 export type Created = 'home' | 'workspace' | 'temp';
@@ -40,8 +40,9 @@ async function aclEntries(config: DirectoriesConfig, signal: AbortSignal): Promi
   const extra: string[] = [];
   for (const entry of config.extra_acl) {
     const [type, name, permissions] = entry.split(':') as [string, string, string];
-    const id = /^\d+$/.test(name) ? Number(name) : await lookUpId(type === 'user' ? 'passwd' : 'group', name, signal);
-    if (id === undefined) throw new KpxError('DIRECTORY_FAILED', `extra_acl: there is no ${type} "${name}" on this machine`);
+    const id = /^\d+$/.test(name) ? Number(name) : (await lookUpIds(type === 'user' ? 'passwd' : 'group', [name], signal)).get(name);
+    if (id === undefined)
+      throw new KpxError('DIRECTORY_FAILED', `extra_acl: there is no ${type} "${name}" on this machine, of exactly this name`);
     extra.push(`${type}:${id}:${permissions}`);
   }
   const union = ['r', 'w', 'x'].map((bit) => (extra.some((entry) => entry.slice(-3).includes(bit)) ? bit : '-')).join('');

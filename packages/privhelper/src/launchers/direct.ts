@@ -56,6 +56,12 @@ export class DirectLauncher implements Launcher {
     if (running && running.state !== ExecutorState.exited) return { outcome: SpawnOutcome.alreadyRunning, executor: describe(running) };
     // From here to the child's place among #children nothing is awaited: what others start meanwhile is counted.
     if (this.#ending) throw new KpxError('LAUNCH_FAILED', 'the helper is about to end');
+    const same = this.#alive().find(({ account: { uid } }) => uid === account.uid);
+    if (same)
+      throw new KpxError(
+        'LIMIT_REACHED',
+        `"${same.account.osUser}" has the uid ${account.uid}, too, and its executor still runs: one executor a uid`,
+      );
     const limit = this.#config.executor.max_executors;
     if (this.#alive().length >= limit) throw new KpxError('LIMIT_REACHED', `max_executors of the helper is ${limit}`);
     const child = this.#spawn(account, environment);

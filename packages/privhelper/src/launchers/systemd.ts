@@ -35,6 +35,8 @@ export class SystemdLauncher implements Launcher {
       const alive = (await this.#units(signal)).filter(isAlive);
       const running = alive.find(({ Id }) => this.#osUserOf(Id) === account.osUser);
       if (running) return await this.#judged(SpawnOutcome.alreadyRunning, running, account, signal);
+      const same = alive.find((state) => uidOf(state) === account.uid);
+      if (same) throw new KpxError('LIMIT_REACHED', `${same.Id} has the uid ${account.uid}, too, and still runs: one executor a uid`);
       const limit = this.#config.executor.max_executors;
       if (new Set([...alive.map(({ Id }) => Id), ...earlier]).size >= limit)
         throw new KpxError('LIMIT_REACHED', `max_executors of the helper is ${limit}`);

@@ -3,7 +3,7 @@ import { KpxError } from '@kpx/protocol';
 import { maskedStdio } from './descriptors.js';
 
 /** Longest output kept of one stream of an external command, in bytes; a command that says more is ended. */
-const OUTPUT_BYTES_MAX = 64 * 1024;
+const OUTPUT_BYTES_MAX = 1024 * 1024;
 
 /** How each command is started: messages in English and nothing of our own environment; a session of its own, so that it has no terminal. */
 const PROCESS = { env: { PATH: '/usr/bin:/usr/sbin:/bin:/sbin', LC_ALL: 'C' }, cwd: '/', detached: true, killSignal: 'SIGKILL' } as const;

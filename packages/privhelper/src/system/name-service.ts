@@ -25,23 +25,29 @@ export async function lookUpAccount(key: string | number, signal: AbortSignal): 
   return { name, uid: Number(uid), gid: Number(gid), home, shell: shell || '/bin/sh' };
 }
 
+/** A group of an account. One without a name is called by its number, as id(1) does. */
+export type Group = Readonly<{ gid: number; name: string }>;
+
 /**
- * `/usr/bin/id -G -n -z -- NAME`: the names of all groups of an account, separated by NUL because names from a directory may hold blanks. A group
- * without a name makes id fail, and with it the caller: what cannot be named cannot be compared with a list.
+ * `/usr/bin/id -G -z -- NAME` and `/usr/bin/id -G -n -z -- NAME`: all groups of an account, separated by NUL because names from a directory may hold
+ * blanks. A group without a name makes the second one fail, and it tells the number in its place: what counts is that both have as many.
  */
-export async function lookUpGroups(name: string, signal: AbortSignal): Promise<string[]> {
-  const result = await runCommand('/usr/bin/id', ['-G', '-n', '-z', '--', name], signal);
-  if (result.exitCode !== 0) throw new KpxError('ACCOUNT_LOOKUP_FAILED', `the groups of the account "${name}" could not be looked up`);
-  return result.stdout.split('\0').filter((group) => group !== '');
+export async function lookUpGroups(name: string, signal: AbortSignal): Promise<Group[]> {
+  const asked = [['-G'], ['-G', '-n']].map((options) => runCommand('/usr/bin/id', [...options, '-z', '--', name], signal));
+  const [gids = [], names = []] = (await Promise.all(asked)).map(({ stdout }) => stdout.split('\0').filter((group) => group !== ''));
+  if (gids.length === 0 || gids.length !== names.length)
+    throw new KpxError('ACCOUNT_LOOKUP_FAILED', `the groups of the account "${name}" could not be looked up`);
+  return gids.map((gid, index) => ({ gid: Number(gid), name: names[index] ?? gid }));
 }
 
 /**
- * `/usr/bin/getent passwd|group -- NAME` for the names in the configuration's extra ACL entries: their id, or undefined. Throws
- * ACCOUNT_LOOKUP_FAILED when the entry that comes back has another name: it may be another's.
+ * `/usr/bin/getent passwd|group -- NAME…` for names in the configuration: the ids of those that there are, by the name that comes back. An id may
+ * have several names, so that a list has to be compared with ids, too. Throws ACCOUNT_LOOKUP_FAILED when the name service does not say.
  */
-export async function lookUpId(database: 'passwd' | 'group', name: string, signal: AbortSignal): Promise<number | undefined> {
-  const result = await runCommand('/usr/bin/getent', [database, '--', name], signal);
-  const [, found = name, id] = /^([^:\n]+):[^:\n]*:(\d{1,10}):/.exec(result.stdout) ?? [];
-  if (found !== name) throw new KpxError('ACCOUNT_LOOKUP_FAILED', `extra_acl: the name service calls "${name}" "${found}": write it so`);
-  return result.exitCode === 0 && id !== undefined && Number(id) <= ID_MAX ? Number(id) : undefined;
+export async function lookUpIds(database: 'passwd' | 'group', names: readonly string[], signal: AbortSignal): Promise<Map<string, number>> {
+  if (names.length === 0) return new Map();
+  const { exitCode, stdout } = await runCommand('/usr/bin/getent', [database, '--', ...names], signal);
+  const unusable = `the name service gave no usable answer for names of the configuration (getent ${database}, exit ${exitCode})`;
+  if (![0, GETENT_NOT_FOUND].includes(exitCode)) throw new KpxError('ACCOUNT_LOOKUP_FAILED', unusable);
+  return new Map([...stdout.matchAll(/^([^:\n]+):[^:\n]*:(\d{1,10}):/gm)].map(([, name = '', id]) => [name, Number(id)]));
 }

@@ -88,7 +88,7 @@ async function asBroker(scene: Scene, answered: Answered): Promise<Finding[]> {
   const secrets = await secretsOf(scene);
   const account = await scene.brokerAccount().catch(() => undefined);
   const groups = await lookUpGroups(BROKER_ACCOUNT, AbortSignal.timeout(LOOK_UP_TIMEOUT_MS)).catch(() => []);
-  leaveRoot(account && { ...account, groups });
+  leaveRoot(account && { ...account, groups: groups.map(({ gid }) => gid) });
   const { checks, close } = await rabbitmqChecks(scene, secrets, answered);
   try {
     return await examine([...checks, helperAnswers(scene, answered, account?.uid)]);

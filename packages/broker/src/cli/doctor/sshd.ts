@@ -4,7 +4,13 @@ import { lookUpGroups } from '@kpx/privhelper/system/name-service';
 /** `/usr/sbin/sshd -T -C user=NAME,host=localhost,addr=127.0.0.1`: why sshd lets this account not in from this machine; undefined: it may. */
 export async function refusedBySshd(sshd: `/${string}`, user: string, signal: AbortSignal): Promise<string | undefined> {
   const { exitCode, stdout } = await runCommand(sshd, ['-T', '-C', `user=${user},host=localhost,addr=127.0.0.1`], signal);
-  return exitCode === 0 ? refusal(stdout, user, await lookUpGroups(user, signal)) : undefined;
+  return exitCode === 0
+    ? refusal(
+        stdout,
+        user,
+        (await lookUpGroups(user, signal)).map(({ name }) => name),
+      )
+    : undefined;
 }
 
 /**
