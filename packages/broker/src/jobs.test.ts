@@ -13,7 +13,7 @@ describe('decodeJob', () => {
       user: 'alice',
       hops: 3,
       waited: false,
-      replay: undefined,
+      replayed: false,
     });
     expect(decode('{"user":"alice"}', ['x-death', 'A', bytes()])).toMatchObject({ waited: true });
   });

@@ -6,8 +6,6 @@ import type { Reason } from './reasons.js';
 /** Largest body that is passed on, in bytes. */
 export const BODY_BYTES_MAX = 1024 * 1024;
 
-const REPLAYED_AT_CHARS_MAX = 64;
-
 /** What kpx has to know of a job. Its body is passed on as it came. */
 export interface Job {
   /** The submitter as KNIME names them; syntax checked. */
@@ -15,8 +13,8 @@ export interface Job {
   readonly hops: number;
   /** It comes from a delay queue: nobody has been offered it and given it back. */
   readonly waited: boolean;
-  /** Which command of an operator has replayed it, when it comes from that; undefined: it comes from the sender, or kpx has sent it on since. */
-  readonly replay: string | undefined;
+  /** It says that an operator has replayed it, and kpx has not sent it on since. Any publisher may say so. */
+  readonly replayed: boolean;
 }
 
 export interface Undecodable {
@@ -37,9 +35,8 @@ export function decodeJob(body: Buffer, properties: WireProperties, userField: s
   const hops = Number.isSafeInteger(counted) ? Math.max(0, Number(counted)) : 0;
   // RabbitMQ says where a message has expired last; kpx takes that off when it publishes it again.
   const waited = properties.hasHeader(DEATH_HEADER);
-  const replayedAt = properties.header(REPLAYED_AT_HEADER);
-  const replay = hops === 0 && typeof replayedAt === 'string' ? replayedAt.slice(0, REPLAYED_AT_CHARS_MAX) : undefined;
-  return { user, hops, waited, replay };
+  const replayed = hops === 0 && properties.hasHeader(REPLAYED_AT_HEADER);
+  return { user, hops, waited, replayed };
 }
 
 /** Reads the user of a job. Source of the format: the body is JSON, of which only the user's key is used. */

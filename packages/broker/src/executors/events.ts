@@ -16,8 +16,8 @@ export type Event =
       readonly hops: number;
       /** It comes from a delay queue, not from an offer. */
       readonly waited: boolean;
-      /** The operator's command that has replayed it; undefined: none. */
-      readonly replay?: string | undefined;
+      /** It says that an operator has replayed it. */
+      readonly replayed?: boolean;
       /** OS groups of the user; undefined: no rule asks for them. The same array for as long as nothing has changed. */
       readonly groups: readonly string[] | undefined;
       /** Since it was sent, in milliseconds, as far as is known. */

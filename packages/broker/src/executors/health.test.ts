@@ -25,8 +25,7 @@ beforeEach(() => {
 });
 
 const step = (event: Event) => machine.step(event, now, 0.5);
-const job = (user: KnimeUser) =>
-  step({ kind: 'job', ticket: ++tickets, user, hops: 0, waited: false, replay: undefined, groups: NO_GROUPS, ageMs: 0 });
+const job = (user: KnimeUser) => step({ kind: 'job', ticket: ++tickets, user, hops: 0, waited: false, groups: NO_GROUPS, ageMs: 0 });
 const fails = (user: KnimeUser, code: ErrorCode = 'HOST_FAILED') => step({ kind: 'not started', user, code, detail: 'no program' });
 const tick = (afterMs: number) => {
   now += afterMs;

@@ -24,7 +24,7 @@ import { type Explanation, explanationOf } from './explanation.js';
 import { countFailure } from './failing.js';
 import { HostHealth } from './health.js';
 import { type Executor, Roster, sample } from './roster.js';
-import { failsHere, forgive, newUser, type User } from './user.js';
+import { failsHere, forgive, honoursReplay, newUser, type User } from './user.js';
 
 /*
  * The per-user state machine. Events in, effects out; no clock, no dice, no socket, no log of its own: `now` (milliseconds, monotonic) and
@@ -218,7 +218,7 @@ export class Machine {
     return this.#effects;
   }
 
-  #job({ ticket, user: name, hops, waited, replay, groups, ageMs }: Extract<Event, { kind: 'job' }>): void {
+  #job({ ticket, user: name, hops, waited, replayed, groups, ageMs }: Extract<Event, { kind: 'job' }>): void {
     const { jobMaxAgeMs } = this.#policy;
     if (jobMaxAgeMs !== undefined && ageMs > jobMaxAgeMs) {
       const detail = `the job is ${ageMs} ms old (job_max_age is ${jobMaxAgeMs} ms): whoever has sent it has given up`;
@@ -231,7 +231,7 @@ export class Machine {
       this.#forgetIfNothing(user);
       return;
     }
-    if (replay !== undefined && replay !== user.replay) this.#startAnew(user, 'an operator has replayed a job', replay);
+    if (replayed && honoursReplay(user, this.#now)) this.#startAnew(user, 'an operator has replayed a job');
     if (user.state === 'idle') this.#wake(user);
     switch (user.state) {
       case 'ready':
@@ -251,14 +251,13 @@ export class Machine {
   /** As a first job would, but for the job. A user who rests after failures, or was refused, is tried at once. */
   #startAsked(name: KnimeUser, groups: readonly string[] | undefined): void {
     const user = this.#user(name, groups);
-    if (user.admitted.ok) this.#startAnew(user, 'an operator asks for a start', user.replay);
+    if (user.admitted.ok) this.#startAnew(user, 'an operator asks for a start');
     if (user.admitted.ok && user.state === 'idle') this.#wake(user);
     else this.#forgetIfNothing(user);
   }
 
   /** What has failed so far counts no more, and neither does a refusal. */
-  #startAnew(user: User, why: string, replay: string | undefined): void {
-    user.replay = replay;
+  #startAnew(user: User, why: string): void {
     forgive(user);
     if (RESTING.has(user.state)) this.#set(user, 'idle', why);
   }

@@ -21,8 +21,8 @@ export interface User {
   failingSince: number;
   /** Starts in a row that this host has failed: in `backoff`, jobs are handed back. 0: they are held. */
   hostFailures: number;
-  /** The operator's command that has replayed a job of this user last: what has failed before it counts no more. */
-  replay: string | undefined;
+  /** When a replay last had what has failed before count no more. */
+  replayedAt: number;
   /** Why it is `backoff`, `broken` or `refused`. */
   code: Reason | ErrorCode;
   detail: string;
@@ -34,7 +34,15 @@ export interface User {
 /** Idle, and not judged yet. */
 export function newUser(name: KnimeUser, groups: readonly string[] | undefined): User {
   const judged = { groups, rule: undefined, admitted: { ok: true } as const };
-  const past = { until: 0, failures: 0, failingSince: 0, hostFailures: 0, replay: undefined, code: 'START_FAILED' as const, detail: '' };
+  const past = {
+    until: 0,
+    failures: 0,
+    failingSince: 0,
+    hostFailures: 0,
+    replayedAt: Number.NEGATIVE_INFINITY,
+    code: 'START_FAILED' as const,
+    detail: '',
+  };
   return { name, ...judged, state: 'idle', ...past, held: new HeldJobs(), offering: new Offering() };
 }
 
@@ -45,4 +53,14 @@ export const failsHere = ({ state, hostFailures }: User) => state === 'backoff' 
 export function forgive(user: User): void {
   user.failures = 0;
   user.hostFailures = 0;
+}
+
+/** How often a user's failures are forgotten because of a replay, in milliseconds: any publisher may claim that a job is one. */
+export const REPLAY_HONOURED_EVERY_MS = 60_000;
+
+/** May a replay have what has failed before count no more? */
+export function honoursReplay(user: User, now: number): boolean {
+  if (now - user.replayedAt < REPLAY_HONOURED_EVERY_MS) return false;
+  user.replayedAt = now;
+  return true;
 }
