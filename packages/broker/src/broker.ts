@@ -6,6 +6,8 @@ import type { Logger } from 'pino';
 import { withAdvice } from './amqp/advice.js';
 import { type Outcome, Relay } from './amqp/relay.js';
 import { AmqpSession } from './amqp/session.js';
+import { SlowStart } from './amqp/slow-start.js';
+import { Suspects } from './amqp/suspects.js';
 import type { WireMessage } from './amqp/wire/amqplib.js';
 import { type Config, policyOf } from './config.js';
 import { Decisions } from './decisions.js';
@@ -69,6 +71,9 @@ export class Broker {
   #session: AmqpSession | undefined;
   #hadSession = false;
   #relay: Relay | undefined;
+  /** Of the session. */
+  #slowStart: SlowStart | undefined;
+  readonly #suspects = new Suspects();
   #lastTicket: Ticket = 0;
   /** Has the log that this host can start no executor? */
   #sick = false;
@@ -286,11 +291,16 @@ export class Broker {
     return this.#stopping.signal.aborted || this.#config.amqp !== amqp;
   }
 
-  /** One connection from beginning to end. Answers whether it was usable. */
+  /** One connection from beginning to end. Answers whether a job has passed: that it could be opened does not make it good. */
   async #serve(url: string, amqp: Config['amqp']): Promise<boolean> {
     const server = new URL(url).host;
     const handlers = {
-      delivery: (message: WireMessage) => (this.#leaves(amqp) ? this.#relay?.putBackNow(message) : this.#delivery(message)),
+      delivery: (message: WireMessage) => {
+        if (this.#leaves(amqp)) this.#relay?.putBackNow(message);
+        else this.#delivery(message);
+        this.#slowStart?.taken();
+        this.#slowStart?.look(this.#relay?.underWayCount ?? 0);
+      },
       blocked: (reason: string | undefined) => {
         if (reason === undefined) this.#log.info({ server }, 'RabbitMQ takes messages again');
         else this.#log.warn({ server, reason }, 'RabbitMQ takes no messages (alarm); jobs wait');
@@ -313,35 +323,46 @@ export class Broker {
     this.#session = session;
     if (this.#hadSession) this.metrics.reconnected();
     this.#hadSession = true;
-    this.#relay = new Relay(session, session.publisher, this.#config, hostname(), {
+    let passed = false;
+    const relay = new Relay(session, session.publisher, this.#config, hostname(), this.#suspects, {
       unusable: (message, reason, detail) => this.#log.warn({ ...describe(message), reason, detail }, 'job parked'),
       problem: (message, why) => this.#log.error({ ...describe(message), reason: why }, 'a job found no place'),
       left: (outcome, reason) => {
         this.#jobs[outcome] += 1;
         this.metrics.left(outcome, reason);
+        passed ||= outcome !== 'returned';
+        slowStart.look(relay.underWayCount);
       },
     });
+    this.#relay = relay;
     let cancelled: (why: string) => void = () => {};
     const cancel = new Promise<string>((resolve) => {
       cancelled = resolve;
     });
+    const slowStart = new SlowStart(amqp.prefetch, (prefetch) => {
+      session.widen(prefetch).catch((error: Error) => cancelled(error.message));
+    });
+    this.#slowStart = slowStart;
     session
-      .consume(amqp.queue, handlers, () => cancelled(`RabbitMQ ended the consumer of "${amqp.queue}"`))
+      .consume(amqp.queue, slowStart.prefetch, handlers, () => cancelled(`RabbitMQ ended the consumer of "${amqp.queue}"`))
       .then(() => {
         this.#rabbitmq.up();
         this.#log.info({ server, queue: amqp.queue, prefetch: amqp.prefetch }, 'consuming');
       })
       .catch((error: Error) => cancelled(error.message));
-    const why = withAdvice(await Promise.race([session.ended, cancel]), url);
+    const ending = await Promise.race([session.ended, cancel.then((reason) => ({ why: reason, refused: false }))]);
+    const why = withAdvice(ending.why, url);
+    if (ending.refused) this.#suspects.note(relay.underWay, ending.why);
     this.#rabbitmq.down(`${server}: ${why}`);
-    this.#relay.close();
+    relay.close();
     this.#relay = undefined;
+    this.#slowStart = undefined;
     this.#session = undefined;
     this.#deliveries.clear();
     this.#emit({ kind: 'channel lost' });
     await session.close();
     if (!this.#leaves(amqp)) this.#log.warn({ server, reason: why }, 'lost RabbitMQ');
-    return true;
+    return passed;
   }
 
   #delivery(message: WireMessage): void {

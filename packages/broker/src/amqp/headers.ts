@@ -32,6 +32,7 @@ export const DEATH_HEADER = 'x-death';
 export const DELIVERIES_HEADER = 'x-delivery-count';
 /** RabbitMQ's about an earlier way of the message, or orders to it: repeated, they would route copies or look like a loop. */
 const SERVER_HEADERS = new RegExp(`^(${DEATH_HEADER}|x-(first|last)-death-.*|${DELIVERIES_HEADER}|x-acquired-count|CC|BCC)$`);
+export const addedByServer = (name: string) => SERVER_HEADERS.test(name);
 /** All of kpx's own but the one that stands in for a property of the sender. */
 const OWN_HEADERS = /^x-kpx-(?!user-id$)/;
 

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { bytes, type Properties, table, text, wireMessageOf } from '../../test-fixtures/wire.js';
 import type { Config } from '../config.js';
 import { PUT_BACK_AFTER_MS, type Publisher, Relay, type Source } from './relay.js';
+import { Suspects } from './suspects.js';
 import type { WireMessage } from './wire/amqplib.js';
 import type { Address } from './wire/frames.js';
 import { WireProperties } from './wire/properties.js';
@@ -52,6 +53,7 @@ const headersOf = ({ properties }: Published) => properties.shown().headers as R
 
 let channel: RecordingChannel;
 let relay: Relay;
+let suspects: Suspects;
 let problems: string[];
 let left: string[];
 
@@ -59,8 +61,9 @@ beforeEach(() => {
   vi.useFakeTimers();
   channel = new RecordingChannel();
   problems = [];
+  suspects = new Suspects();
   left = [];
-  relay = new Relay(channel, channel, CONFIG, 'host1', {
+  relay = new Relay(channel, channel, CONFIG, 'host1', suspects, {
     problem: (_, why) => problems.push(why),
     unusable: (_, reason, why) => problems.push(`${reason}: ${why}`),
     left: (...how) => left.push(how.join(' ')),
@@ -196,6 +199,48 @@ it('tells where a delivery has gone once it is there, and no sooner', () => {
   expect(left.slice(3)).toEqual(['returned']);
 });
 
+describe('a job that was under way when RabbitMQ ended a session', () => {
+  const suspect = delivery('{"user":"suspect"}');
+  const sent = () => channel.published.map(({ content }) => content.toString());
+
+  it('is sent when no other is under way, and no other is then', () => {
+    suspects.note([suspect, delivery('another')], 'why');
+    for (const message of [delivery('1'), suspect, delivery('2'), delivery('3')]) relay.forward(message, 0);
+    expect(sent()).toEqual(['1']);
+    channel.confirm(last(), 'taken');
+    expect(sent()).toEqual(['1', '{"user":"suspect"}']);
+    channel.confirm(last(), 'taken');
+    channel.confirm(last(), 'taken');
+    expect(sent()).toEqual(['1', '{"user":"suspect"}', '2', '3']);
+    // RabbitMQ has it: it is like any other again.
+    relay.forward(suspect, 0);
+    relay.forward(delivery('4'), 0);
+    expect(sent().slice(4)).toEqual(['{"user":"suspect"}', '4']);
+  });
+
+  it('is parked without its properties after the second time alone, and set aside after the third', async () => {
+    for (let time = 0; time < 2; time++) suspects.note([suspect], 'PRECONDITION_FAILED');
+    relay.forward(suspect, 0);
+    expect([last().routingKey, headersOf(last())['x-kpx-reason']]).toEqual(['kpx.dead-letter', 'HEADERS_UNUSABLE']);
+    expect(headersOf(last())['x-kpx-detail']).toContain('(PRECONDITION_FAILED)');
+    relay.close();
+    suspects.note([suspect], 'PRECONDITION_FAILED');
+    relay = new Relay(channel, channel, CONFIG, 'h', suspects, {
+      problem: (_, why) => problems.push(why),
+      unusable: () => {},
+      left: () => {},
+    });
+    const before = channel.published.length;
+    relay.forward(suspect, 0);
+    relay.forward(delivery('others'), 0);
+    expect(sent().slice(before)).toEqual(['others']);
+    expect(problems.at(-1)).toMatch(/also without its properties \(PRECONDITION_FAILED\); it is set aside/);
+    const settled = relay.settled();
+    channel.confirm(last(), 'taken');
+    await settled;
+  });
+});
+
 describe('a copy that found no place', () => {
   it.each(['unroutable', 'refused'] as const)('goes to a delay queue when the exchange has it %s', (how) => {
     const message = delivery('{}');
@@ -234,7 +279,7 @@ it('settles every delivery at most once, never before its copy is safe, and none
   fc.assert(
     fc.property(steps, (sequence) => {
       channel = new RecordingChannel();
-      relay = new Relay(channel, channel, CONFIG, 'h', { problem: () => {}, unusable: () => {}, left: () => {} });
+      relay = new Relay(channel, channel, CONFIG, 'h', new Suspects(), { problem: () => {}, unusable: () => {}, left: () => {} });
       const safe = new Set<string>();
       const open: Published[] = [];
       let seen = 0;

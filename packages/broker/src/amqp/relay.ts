@@ -13,6 +13,7 @@ import {
   SEEN_AT_HEADER,
   travelling,
 } from './headers.js';
+import type { Standing, Suspects } from './suspects.js';
 import { DEAD_LETTER_QUEUE, delayQueue } from './topology.js';
 import type { WireMessage } from './wire/amqplib.js';
 import type { Address } from './wire/frames.js';
@@ -78,17 +79,23 @@ export class Relay {
   readonly #observer: RelayObserver;
   readonly #returned = new Set<number>();
   readonly #waiting = new Set<NodeJS.Timeout>();
+  readonly #suspects: Suspects;
+  /** What is sent when nothing else is under way, or no suspect is. */
+  #line: (() => void)[] = [];
+  /** One is under way with which nothing else is sent. */
+  #alone = false;
   #open = true;
   #lastReference = 0;
   /** Published and not confirmed, by reference. */
   readonly #inFlight = new Map<number, WireMessage>();
   #whenSettled: (() => void) | undefined;
 
-  constructor(source: Source, publisher: Publisher, config: Config, host: string, observer: RelayObserver) {
+  constructor(source: Source, publisher: Publisher, config: Config, host: string, suspects: Suspects, observer: RelayObserver) {
     this.#source = source;
     this.#publisher = publisher;
     this.#config = config;
     this.#host = host;
+    this.#suspects = suspects;
     this.#observer = observer;
     publisher.onReturn((properties) => this.#returned.add(Number(properties.header(REFERENCE_HEADER))));
   }
@@ -126,9 +133,19 @@ export class Relay {
     this.#return(message);
   }
 
+  /** Published and not confirmed. */
+  get underWay(): readonly WireMessage[] {
+    return [...this.#inFlight.values()];
+  }
+
+  /** How many are. */
+  get underWayCount(): number {
+    return this.#inFlight.size;
+  }
+
   /** Resolves when every delivery that was given to the relay is settled, one way or the other. */
   async settled(): Promise<void> {
-    if (this.#inFlight.size > 0) await new Promise<void>((resolve) => (this.#whenSettled = resolve));
+    if (this.#inFlight.size + this.#line.length > 0) await new Promise<void>((resolve) => (this.#whenSettled = resolve));
   }
 
   /** The channel is gone: RabbitMQ has put back what was not acknowledged. */
@@ -137,6 +154,7 @@ export class Relay {
     for (const timer of this.#waiting) clearTimeout(timer);
     this.#waiting.clear();
     this.#inFlight.clear();
+    this.#line = [];
     this.#whenSettled?.();
   }
 
@@ -173,7 +191,34 @@ export class Relay {
     return { exchange: '', routingKey: DEAD_LETTER_QUEUE, own, left: () => this.#observer.left('parked', reason), fallback };
   }
 
+  /** At once, or in line: a suspect is sent when nothing else is under way, and nothing else is then. */
   #move(message: WireMessage, destination: Destination): void {
+    const standing = this.#suspects.standingOf(message);
+    if (standing === 'free' && !this.#alone && this.#line.length === 0) this.#send(message, destination);
+    else this.#line.push(() => this.#sendSuspect(message, destination, standing));
+    this.#goOn();
+  }
+
+  #goOn(): void {
+    while (this.#line.length > 0 && !this.#alone && this.#inFlight.size === 0) this.#line.shift()?.();
+  }
+
+  #sendSuspect(message: WireMessage, destination: Destination, standing: Standing): void {
+    if (standing === 'aside') {
+      const why = `RabbitMQ ends the connection when this job is sent, also without its properties (${this.#suspects.why})`;
+      this.#observer.problem(message, `${why}; it is set aside until the next connection`);
+      return;
+    }
+    this.#alone = standing !== 'free';
+    if (standing === 'bare' && destination.compose !== replaced) {
+      const why = `RabbitMQ has ended the connection each time that it was sent (${this.#suspects.why})`;
+      this.#observer.unusable(message, 'HEADERS_UNUSABLE', why);
+      const bare = this.#deadLetters(message, 'HEADERS_UNUSABLE', why);
+      this.#send(message, { ...bare, compose: replaced, unusable: (problem) => this.#putBack(message, problem) });
+    } else this.#send(message, destination);
+  }
+
+  #send(message: WireMessage, destination: Destination): void {
     if (!this.#open) return;
     const { left, own, compose, unusable, fallback } = destination;
     const reference = ++this.#lastReference;
@@ -182,6 +227,7 @@ export class Relay {
       properties = compose(message.properties, { ...own, [REFERENCE_HEADER]: reference }, this.#publisher.propertiesBytesMax);
     } catch (error) {
       if (!(error instanceof CannotTravel)) throw error;
+      if (this.#inFlight.size === 0) this.#alone = false;
       unusable(error.message);
       return;
     }
@@ -190,7 +236,10 @@ export class Relay {
       // amqplib ends open confirms with an error when the channel dies, just before it says so: then there is nothing to do here.
       if (error) setImmediate(() => this.#confirmed(reference, () => fallback('RabbitMQ refused a place')));
       else if (this.#returned.delete(reference)) this.#confirmed(reference, () => fallback('RabbitMQ found no queue'));
-      else this.#confirmed(reference, () => this.#settle(() => this.#source.ack(message), left));
+      else {
+        this.#suspects.clear(message);
+        this.#confirmed(reference, () => this.#settle(() => this.#source.ack(message), left));
+      }
     };
     this.#settle(() => this.#publisher.publish(destination, properties, message.content, confirmed));
   }
@@ -199,8 +248,10 @@ export class Relay {
     if (!this.#open) return;
     this.#returned.delete(reference);
     this.#inFlight.delete(reference);
+    if (this.#inFlight.size === 0) this.#alone = false;
     next();
-    if (this.#inFlight.size === 0) this.#whenSettled?.();
+    this.#goOn();
+    if (this.#inFlight.size + this.#line.length === 0) this.#whenSettled?.();
   }
 
   #putBack(message: WireMessage, why: string): void {

@@ -8,6 +8,22 @@ import { type WireMessage, wireMessage, wireOf } from './wire/amqplib.js';
 import { WirePublisher } from './wire/publish.js';
 import { takeContent } from './wire/receive.js';
 
+/**
+ * Codes of RabbitMQ for a message, or a frame, that it does not take; the connection may have a code of its own for a channel's. Others are about
+ * rights, queues, or the server itself. Source: AMQP 0-9-1, "Constants".
+ */
+const REFUSING_A_FRAME = new Set([311, 501, 502, 503, 505, 541]);
+const PRECONDITION_FAILED = 406;
+const CLASS_BASIC = 60;
+const METHOD_PUBLISH = 40;
+
+/** Has RabbitMQ ended this for what was published? */
+function refuses(error: Error): boolean {
+  const { code, classId, methodId } = error as Error & { code?: unknown; classId?: unknown; methodId?: unknown };
+  const published = classId === CLASS_BASIC && methodId === METHOD_PUBLISH;
+  return REFUSING_A_FRAME.has(Number(code)) || (code === PRECONDITION_FAILED && published);
+}
+
 /** How long an orderly close may take before the connection is ended without order, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
@@ -17,6 +33,13 @@ export interface SessionHandlers {
   blocked(reason: string | undefined): void;
 }
 
+/** Why a session is over. */
+export interface Ending {
+  readonly why: string;
+  /** For what kpx has published. */
+  readonly refused: boolean;
+}
+
 type Others = [config: Config['amqp'], host: string, handlers: SessionHandlers, signal: AbortSignal];
 
 /** A connection with one confirm channel that consumes and publishes: they live and die together, and with them all deliveries. */
@@ -24,12 +47,15 @@ export class AmqpSession {
   readonly channel: ConfirmChannel;
   readonly publisher: WirePublisher;
   /** Resolves, with the reason, when the connection, the channel or the consumer has ended. */
-  readonly ended: Promise<string>;
+  readonly ended: Promise<Ending>;
   readonly #connection: ChannelModel;
   #consumerTag = '';
+  #consume: (() => Promise<void>) | undefined;
+  /** Changes of the consumer, one after the other. */
+  #changing: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
 
-  private constructor(connection: ChannelModel, channel: ConfirmChannel, ended: Promise<string>) {
+  private constructor(connection: ChannelModel, channel: ConfirmChannel, ended: Promise<Ending>) {
     this.#connection = connection;
     this.channel = channel;
     this.publisher = new WirePublisher(channel);
@@ -50,12 +76,12 @@ export class AmqpSession {
 
   static async #open(url: string, ...[config, host, handlers, signal]: Others): Promise<AmqpSession> {
     const connection = await connect(url, config, host);
-    let end: (why: string) => void = () => {};
-    const ended = new Promise<string>((resolve) => {
+    let end: (ending: Ending) => void = () => {};
+    const ended = new Promise<Ending>((resolve) => {
       end = resolve;
     });
-    connection.on('error', (error: Error) => end(`connection: ${error.message}`));
-    connection.on('close', () => end('the connection was closed'));
+    connection.on('error', (error: Error) => end({ why: `connection: ${error.message}`, refused: refuses(error) }));
+    connection.on('close', () => end({ why: 'the connection was closed', refused: false }));
     connection.on('blocked', (reason: string) => handlers.blocked(reason));
     connection.on('unblocked', () => handlers.blocked(undefined));
     const giveUp = () => destroy(connection, 'the broker ends');
@@ -65,10 +91,9 @@ export class AmqpSession {
       takeContent(wireOf(connection));
       await checkKnimeTopology(connection, config);
       const channel = await answerInTime(connection.createConfirmChannel(), 'channel.open or confirm.select');
-      channel.on('error', (error: Error) => end(`channel: ${error.message}`));
-      channel.on('close', () => end('the channel was closed'));
+      channel.on('error', (error: Error) => end({ why: `channel: ${error.message}`, refused: refuses(error) }));
+      channel.on('close', () => end({ why: 'the channel was closed', refused: false }));
       await declareOwnQueues(channel, config.queue);
-      await answerInTime(channel.prefetch(config.prefetch), 'basic.qos');
       return new AmqpSession(connection, channel, ended);
     } catch (error) {
       await close(connection);
@@ -78,13 +103,44 @@ export class AmqpSession {
     }
   }
 
-  async consume(queue: string, handlers: SessionHandlers, cancelled: () => void): Promise<void> {
-    const consuming = this.channel.consume(queue, (message) => {
-      if (message) handlers.delivery(wireMessage(message));
-      else cancelled();
+  /** Takes at most `prefetch` messages that are not acknowledged. */
+  async consume(queue: string, prefetch: number, handlers: SessionHandlers, cancelled: () => void): Promise<void> {
+    this.#consume = async () => {
+      const consuming = this.channel.consume(queue, (message) => {
+        if (message) handlers.delivery(wireMessage(message));
+        else cancelled();
+      });
+      const { consumerTag } = await answerInTime(consuming, `basic.consume of "${queue}"`);
+      this.#consumerTag = consumerTag;
+    };
+    await this.widen(prefetch);
+  }
+
+  /** Goes on with another prefetch: it is not that of a consumer that runs. What is in hand stays, and does not count for the new one. */
+  async widen(prefetch: number): Promise<void> {
+    await this.#change(async () => {
+      await this.#stopConsuming();
+      await answerInTime(this.channel.prefetch(prefetch), 'basic.qos');
+      await this.#consume?.();
     });
-    const { consumerTag } = await answerInTime(consuming, `basic.consume of "${queue}"`);
-    this.#consumerTag = consumerTag;
+  }
+
+  /** No further deliveries. */
+  async cancel(): Promise<void> {
+    this.#consume = undefined;
+    await this.#change(() => this.#stopConsuming());
+  }
+
+  async #stopConsuming(): Promise<void> {
+    if (this.#consumerTag === '') return;
+    const tag = this.#consumerTag;
+    this.#consumerTag = '';
+    await answerInTime(this.channel.cancel(tag), 'basic.cancel');
+  }
+
+  async #change(change: () => Promise<void>): Promise<void> {
+    this.#changing = this.#changing.catch(() => {}).then(change);
+    await this.#changing;
   }
 
   ack(message: WireMessage): void {
@@ -99,11 +155,6 @@ export class AmqpSession {
   async get(queue: string): Promise<WireMessage | undefined> {
     const message: GetMessage | false = await this.channel.get(queue);
     return message ? wireMessage(message) : undefined;
-  }
-
-  /** No further deliveries. */
-  async cancel(): Promise<void> {
-    await answerInTime(this.channel.cancel(this.#consumerTag), 'basic.cancel');
   }
 
   /** Idempotent: who asks second, because the channel has ended, waits for what was begun first. */

@@ -56,7 +56,7 @@ export class DeadLetterQueue {
   constructor(session: AmqpSession, config: Config, blocked: Promise<string>) {
     this.#session = session;
     this.#config = config;
-    const lost = session.ended.then((why) => `The connection to RabbitMQ was lost (${why})`);
+    const lost = session.ended.then(({ why }) => `The connection to RabbitMQ was lost (${why})`);
     const alarm = blocked.then((why) => `RabbitMQ takes no messages at the moment (${why})`);
     this.lost = Promise.race([lost, alarm]).then((why) => {
       throw new CommandError(EXIT.unavailable, `${why}. What was not reported as done is still in ${DEAD_LETTER_QUEUE}: try again.`);

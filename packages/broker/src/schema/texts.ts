@@ -15,7 +15,8 @@ export const BROKER_TEXTS: Texts = {
   'amqp.queue': 'The queue of the jobs. Jobs in the old one, and in its `kpx.delay.*`, stay there when it is another one.',
   'amqp.exchange': 'The exchange to which a job goes back for the executor; when empty, it is published to the queue itself.',
   'amqp.routing_key': 'With which routing key.',
-  'amqp.prefetch': 'How many jobs RabbitMQ hands over before one of them is acknowledged. Half of them may be held.',
+  'amqp.prefetch':
+    'How many jobs RabbitMQ hands over before one of them is acknowledged. Half of them may be held. After a connect it is 1 at first.',
   'amqp.declare': 'If true, make queue, exchange and binding where they are missing. KNIME Server makes them itself.',
   'amqp.tls': { text: 'For URLs that start with `"amqps://"`.', effect: RECONNECT },
   'amqp.tls.ca_file': 'A PEM file with the certificates to trust instead of those of the system.',

@@ -97,6 +97,21 @@ export class WireProperties {
     return properties;
   }
 
+  /** What is in them, to be compared: each field but the headers, then each header that is not dropped, in an order of their bytes. */
+  parts(drops: (name: string) => boolean): Buffer[] {
+    return (
+      readable(() => {
+        const table = this.#table();
+        const entries: Buffer[] = [];
+        walk(table, (from, tagAt, _, to) => {
+          if (!drops(keyOf(table, from, tagAt))) entries.push(table.subarray(from, to));
+        });
+        const fields = [this.bytes.subarray(FLAG_BYTES, this.#start(HEADERS)), this.bytes.subarray(this.#start(HEADERS + 1))];
+        return [...fields, ...entries.sort(Buffer.compare)];
+      }) ?? [this.bytes]
+    );
+  }
+
   /** The properties as they travel on, without the user id and with these changes. Throws {@link CannotTravel}. */
   with({ drops, adds, expiration }: Changes): Buffer {
     const table = this.#table();

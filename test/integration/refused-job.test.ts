@@ -1,0 +1,64 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { withChannel } from '../fixtures/amqp.js';
+import { eventually } from '../fixtures/eventually.js';
+import { drainQueue, jobOf, publishJobs } from '../fixtures/jobs.js';
+import { declareKnimeTopology, KNIME_QUEUE } from '../fixtures/knime/topology.js';
+import { Kpx } from '../fixtures/kpx.js';
+import { type RabbitmqServer, startRabbitmq } from '../fixtures/rabbitmq.js';
+
+const SINK = 'refused-job-sink';
+const OTHERS = 100;
+/** How long 100 jobs may take where RabbitMQ ends the connection on one before them, in milliseconds. */
+const THROUGH_MS_MAX = 20_000;
+
+let rabbitmq: RabbitmqServer;
+beforeAll(async () => {
+  rabbitmq = await startRabbitmq();
+});
+afterAll(() => rabbitmq.remove());
+
+it('a job that RabbitMQ no longer takes back is found, said and set aside, and those behind it pass: 0 lost with a delivery limit', {
+  timeout: 120_000,
+}, async () => {
+  const vhost = await rabbitmq.createVhost();
+  await declareKnimeTopology(vhost.url('admin'), { 'x-queue-type': 'quorum', 'x-delivery-limit': 20 });
+  await withChannel(vhost.url('admin'), async (channel) => {
+    await channel.assertQueue(SINK, { durable: true });
+    await channel.assertExchange(SINK, 'direct', { durable: true });
+    await channel.bindQueue(SINK, SINK, 'job');
+  });
+  await vhost.setPermissions('broker', { configure: '^kpx\\.', write: '.*', read: '.*' });
+  const filling = 'x'.repeat(100 * 1024);
+  const others = Array.from({ length: OTHERS }, (_, count) => jobOf('alice', `other-${count}`));
+  await publishJobs(vhost.url('publisher'), [jobOf('alice', 'too large', { filling }), ...others]);
+  // What is in the queue stays there. Channels that are opened from now on take less.
+  await rabbitmq.ctl('eval', 'application:set_env(rabbit, max_message_size, 65536).');
+  const kpx = new Kpx(vhost, {
+    helper: { executor: { command: ['/usr/bin/sleep', 'infinity'] } },
+    broker: { amqp: { exchange: SINK, routing_key: 'job' }, executors: { ready: 'delay', ready_delay: '1ms' } },
+  });
+  try {
+    await kpx.start();
+    const from = performance.now();
+    await eventually(`${OTHERS} jobs`, async () => ((await vhost.queueDepth(SINK))?.messages ?? 0) >= OTHERS, 20_000);
+    expect(performance.now() - from).toBeLessThan(THROUGH_MS_MAX);
+    const { reason } = await kpx.brokerLog.line({ msg: 'a job found no place', job: 'too large' });
+    expect(reason).toMatch(
+      /^RabbitMQ ends the connection when this job is sent, also without its properties \(.*PRECONDITION_FAILED - message size/,
+    );
+    expect(kpx.brokerLog.lines.filter(({ msg }) => msg === 'lost RabbitMQ').length).toBeLessThanOrEqual(4);
+    // It holds nobody up from now on.
+    const passed = new Set<string>();
+    await publishJobs(vhost.url('publisher'), [jobOf('alice', 'later')]);
+    await eventually('the later job', async () => {
+      for (const { json } of await drainQueue(vhost.url('admin'), SINK)) passed.add((json as { job: string }).job);
+      return passed.has('later');
+    });
+    // One that RabbitMQ had confirmed when the connection ended may be there twice.
+    expect(passed.size).toBe(OTHERS + 1);
+  } finally {
+    await kpx.stop();
+  }
+  await eventually('it is in the queue', async () => (await vhost.queueDepth(KNIME_QUEUE))?.messages === 1);
+  expect((await vhost.queueDepth('kpx.dead-letter'))?.messages).toBe(0);
+});
