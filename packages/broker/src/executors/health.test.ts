@@ -151,6 +151,13 @@ describe('a host on which several users fail in a row', () => {
     expect(kinds(job(alice))).toEqual(['start']);
   });
 
+  it('tries it at once when an operator asks for a start, for anybody', () => {
+    failFor(alice, bob, carol);
+    expect(kinds(step({ kind: 'start asked', user: alice, groups: NO_GROUPS }))).toEqual(['start']);
+    fails(alice);
+    expect(kinds(job(dave))).toEqual(['hand back']);
+  });
+
   it('tries it with somebody else first: users whose own starts fail do not keep others out', () => {
     failFor(alice, bob, carol);
     tick(PROBE_INITIAL_MS);

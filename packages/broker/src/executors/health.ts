@@ -80,6 +80,11 @@ export class HostHealth {
     return now >= dueAt ? undefined : `this host starts no executors: those of ${this.#failed.size} users in a row failed (${why})`;
   }
 
+  /** An operator asks for a start, and may have fixed the host: the next probe is due, whoever it is for. */
+  tryNow(now: number): void {
+    if (this.#sickness) this.#sickness = { ...this.#sickness, probeAt: now - this.#probeEveryMs };
+  }
+
   admits(user: KnimeUser, now: number): boolean {
     return this.refuses(user, now) === undefined;
   }

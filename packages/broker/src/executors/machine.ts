@@ -251,6 +251,7 @@ export class Machine {
   /** As a first job would, but for the job. A user who rests after failures, or was refused, is tried at once. */
   #startAsked(name: KnimeUser, groups: readonly string[] | undefined): void {
     const user = this.#user(name, groups);
+    this.health.tryNow(this.#now);
     if (user.admitted.ok) this.#startAnew(user, 'an operator asks for a start');
     if (user.admitted.ok && user.state === 'idle') this.#wake(user);
     else this.#forgetIfNothing(user);
