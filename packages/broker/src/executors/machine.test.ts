@@ -176,6 +176,19 @@ describe('the first job of a user', () => {
   });
 });
 
+describe('the count of executors', () => {
+  it('has those that are being started, before and after the helper has answered', () => {
+    job();
+    expect(machine.counts).toMatchObject({ executors: 1, starting: 1 });
+    listed(info('alice', 1_001)); // the helper lists it before it has answered
+    expect(machine.counts).toMatchObject({ executors: 1, starting: 1 });
+    started();
+    expect(machine.counts).toMatchObject({ executors: 1, starting: 1 });
+    connected();
+    expect(machine.counts).toMatchObject({ executors: 1, starting: 0 });
+  });
+});
+
 describe('users do not stand in each other’s way', () => {
   it('forwards for a ready user while another one boots', () => {
     job(bob);

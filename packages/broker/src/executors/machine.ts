@@ -89,10 +89,10 @@ export class Machine {
     return this.#executors.values();
   }
 
-  /** For status and tests. */
+  /** For status and tests. `executors` has those that are being started, as the limits have. */
   get counts() {
-    const starting = this.#executors.booting + this.#asked.size;
-    return { held: this.#held, executors: this.#executors.size, starting, users: this.#users.size, waiting: this.#queue.size };
+    const { executors, starting } = this.#load();
+    return { held: this.#held, executors, starting, users: this.#users.size, waiting: this.#queue.size };
   }
 
   /** Somebody waits for an executor that could be ended: look at them soon. */
@@ -632,9 +632,11 @@ export class Machine {
   }
 
   #load(): Load {
+    let asked = 0;
+    for (const { name } of this.#asked) if (!this.#executors.of(name)) asked += 1;
     return {
-      executors: this.#executors.size + this.#asked.size,
-      starting: this.#executors.booting + this.#asked.size,
+      executors: this.#executors.size + asked,
+      starting: this.#executors.booting + asked,
       byRule: this.#policy.rules.length === 0 ? NOBODY : this.#byRule(),
       availableMemory: this.#availableMemory,
       draining: this.#draining,
