@@ -21,7 +21,7 @@ _kpxctl() {
         return
         ;;
     --state)
-        mapfile -t COMPREPLY < <(compgen -W 'idle queued starting booting ready ending backoff broken refused' -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W 'idle queued starting booting ready lost ending backoff broken refused' -- "$current")
         return
         ;;
     esac

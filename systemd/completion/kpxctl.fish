@@ -25,7 +25,7 @@ complete -c kpxctl -n __fish_use_subcommand -a import-config -d 'take over the s
 complete -c kpxctl -n "$at status list show top logs explain drain resume reload start stop; and not $at dead-letters" -l config -r -F -d 'configuration of kpx-broker'
 complete -c kpxctl -n "$at status list show explain drain resume reload start stop import-config; and not $at dead-letters" -l json -d 'for programs'
 complete -c kpxctl -n "$at list top; and not $at dead-letters" -l sort -x -a 'user state since held cpu' -d 'in which order'
-complete -c kpxctl -n "$at list; and not $at dead-letters" -l state -x -a 'idle queued starting booting ready ending backoff broken refused' -d 'those in this state'
+complete -c kpxctl -n "$at list; and not $at dead-letters" -l state -x -a 'idle queued starting booting ready lost ending backoff broken refused' -d 'those in this state'
 complete -c kpxctl -n "$at top" -l interval -x -d 'how often to ask, in seconds'
 complete -c kpxctl -n "$at logs" -l follow -d 'go on with what is written from now on'
 complete -c kpxctl -n "$at logs" -l lines -x -d 'the last ones'

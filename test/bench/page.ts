@@ -35,7 +35,7 @@ export async function pages(rabbitmq: RabbitmqServer): Promise<PageFigures[]> {
     helper: { executor: { command: ['/usr/bin/sleep', 'infinity'], max_executors: EXECUTORS } },
     broker: {
       amqp: TO_SINK,
-      executors: { ready: 'delay', ready_delay: '1ms' },
+      executors: { ready: 'delay', ready_delay: '1ms', watch: false },
       policy: { max_executors: EXECUTORS, max_starting: 32 },
       http: { listen: `127.0.0.1:${port}`, user_labels: true },
     },

@@ -22,7 +22,7 @@ const KIB = 1_024;
 const jobsFor = (prefetch: number, bodyBytes: number) => (prefetch === 1 ? 2_000 : bodyBytes > 16 * KIB ? 4_000 : 20_000);
 
 /** Executors that do nothing, ready at once: nothing but the broker takes the processor. */
-const IDLE_EXECUTORS = { ready: 'delay', ready_delay: '1ms' };
+const IDLE_EXECUTORS = { ready: 'delay', ready_delay: '1ms', watch: false };
 const SLEEP = { command: ['/usr/bin/sleep', 'infinity'] };
 
 export async function relayRate(rabbitmq: RabbitmqServer, prefetch: number, bodyBytes: number, rounds: number): Promise<RelayFigures> {

@@ -32,7 +32,7 @@ export async function scrapes(rabbitmq: RabbitmqServer): Promise<ScrapeFigures[]
   const vhost = await vhostWithSink(rabbitmq);
   const broker = {
     amqp: { ...TO_SINK, prefetch: 2_000 },
-    executors: { ready: 'delay', ready_delay: '1ms' },
+    executors: { ready: 'delay', ready_delay: '1ms', watch: false },
     policy: { max_executors: USERS, max_starting: 32 },
   };
   const kpx = new Kpx(vhost, {

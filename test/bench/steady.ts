@@ -34,7 +34,7 @@ export async function steadyState(rabbitmq: RabbitmqServer, executors: number): 
     },
     broker: {
       amqp: { ...TO_SINK, prefetch: 2_000 },
-      executors: { ready: 'delay', ready_delay: '1ms' },
+      executors: { ready: 'delay', ready_delay: '1ms', watch: false },
       policy: { max_executors: executors, max_starting: 32 },
     },
   });

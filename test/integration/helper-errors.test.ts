@@ -1,13 +1,26 @@
 import { chmodSync, rmSync } from 'node:fs';
-import { decodeRequest, type ErrorCode, encodeResponse, listenAt, PROTOCOL_VERSION, type Response, type Verb } from '@kpx/protocol';
-import { expect, it } from 'vitest';
+import {
+  decodeRequest,
+  type ErrorCode,
+  ExecutorState,
+  encodeResponse,
+  knimeUserSchema,
+  listenAt,
+  osUserSchema,
+  PROTOCOL_VERSION,
+  type Response,
+  type Verb,
+} from '@kpx/protocol';
+import { expect, it, onTestFinished } from 'vitest';
 import { eventually } from '../fixtures/eventually.js';
 import { jobOf } from '../fixtures/jobs.js';
 import type { Kpx } from '../fixtures/kpx.js';
-import { installKpx, jobsDone, publish } from './installed-kpx.js';
+import { installKpx, jobsDone, publish, runKpxctl } from './installed-kpx.js';
 
 /** How long the broker is watched while every answer is an error, in milliseconds: several times its shortest wait. */
 const WATCHED_MS = 4_000;
+/** END_RETRY_MS of the broker, and a little. */
+const STOP_AGAIN_MS = 5_000;
 /** Wait of at least a second between two lists, the first at once. */
 const LISTS_MAX = WATCHED_MS / 1_000 + 1;
 
@@ -60,3 +73,32 @@ it.each<ErrorCode>(['DEADLINE_EXCEEDED', 'INTERNAL', 'NOT_RUNNING'])(
     await jobsDone(kpx, 'alice', 1);
   },
 );
+
+it('asks again within seconds when the helper could not end an executor', async () => {
+  const kpx = await installKpx();
+  const [osUser, knimeUser] = [osUserSchema.parse('alice'), knimeUserSchema.parse('alice')];
+  const executor = { osUser, uid: 1_001, knimeUsers: [knimeUser], state: ExecutorState.running, sinceMs: 1, mainPid: process.pid };
+  const stops: number[] = [];
+  const server = listenAt(kpx.socket, (connection) => ({
+    packet: (packet) => {
+      const { id, verb } = decodeRequest(packet);
+      if (verb === 'stopExecutor') stops.push(performance.now());
+      const answers = {
+        hello: { kind: 'hello', body: { version: PROTOCOL_VERSION, requestsInFlightMax: 32, executorsMax: 40 } },
+        listExecutors: { kind: 'executorPage', body: { executors: [{ ...executor, lastExit: '', cpuMs: 0 }], more: false } },
+        stopExecutor:
+          stops.length === 1
+            ? { kind: 'error', body: { code: 'DEADLINE_EXCEEDED', message: 'systemctl took too long' } }
+            : { kind: 'executorStopped', body: { osUser, uid: 1_001 } },
+      };
+      connection().send(encodeResponse({ id, ...answers[verb as keyof typeof answers] } as Response));
+    },
+    closed: () => {},
+  }));
+  onTestFinished(() => server.close());
+  chmodSync(kpx.socket, 0o666);
+  await kpx.startBroker();
+  await expect.poll(async () => (await runKpxctl(['stop', 'alice', '--config', kpx.brokerConfigFile])).code).toBe(0);
+  await kpx.brokerLog.line({ user: 'alice', msg: 'an executor could not be ended; the helper is asked again' });
+  await eventually('it is asked again', () => stops.length >= 2, STOP_AGAIN_MS);
+});

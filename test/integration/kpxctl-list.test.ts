@@ -56,7 +56,7 @@ describe('kpxctl list', () => {
     expect((await listed('--sort', 'held')).map(({ user }) => user)).toEqual(['bob', 'alice', 'nobody-has-this-account']);
     expect((await listed('--sort', 'since')).map(({ user }) => user)).toEqual(['nobody-has-this-account', 'alice', 'bob']);
     expect(await run(kpx, 'list', '--state', 'refused')).toMatchObject({ code: 0, stdout: 'No user is in the state "refused" here.\n' });
-    expect(await run(kpx, 'list', '--state', 'lost')).toMatchObject({ code: 64, stderr: expect.stringContaining('Allowed choices are') });
+    expect(await run(kpx, 'list', '--state', 'gone')).toMatchObject({ code: 64, stderr: expect.stringContaining('Allowed choices are') });
   });
 
   it('has the executors that ran before the broker did, of whom no user is known', async () => {

@@ -3,7 +3,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { drainQueue, jobOf, type TestJob } from '../fixtures/jobs.js';
 import { Kpx } from '../fixtures/kpx.js';
 import { isGone } from '../fixtures/process.js';
-import { deadLetters, explain, installKpx, jobsDone, publish, startKpx } from './installed-kpx.js';
+import { deadLetters, explain, installKpx, jobsDone, publish, runKpxctl, startKpx } from './installed-kpx.js';
 
 const QUICK = { BOOT_MS: '50' };
 const DEBUG = { log: { level: 'debug' } };
@@ -145,18 +145,20 @@ describe('an executor without work', () => {
     expect([dave, carol].map(isGone)).toEqual([false, false]);
   });
 
-  it('is ended in favour of a user who waits, one that is at work is not', { timeout: 150_000 }, async () => {
+  it('is ended in favour of a user who waits unless told otherwise, one that is at work is not', async () => {
     const kpx = await startKpx({
       standIn: { ...QUICK, SPIN_dave: '50' },
-      broker: { ...DEBUG, policy: { max_executors: 2, when_full: 'evict-idle' } },
+      broker: { ...DEBUG, policy: { max_executors: 2, evict_idle_after: '3s' } },
     });
     await publish(kpx, jobOf('dave', 'd1'));
     const dave = await pidOf(kpx, 'dave');
     await publish(kpx, jobOf('alice', 'a1'));
     const alice = await pidOf(kpx, 'alice');
     await publish(kpx, jobOf('bob', 'b1'));
-    const { reason } = await kpx.brokerLog.line({ msg: 'ending an executor' }, { timeoutMs: 100_000 });
-    expect(reason).toMatch(/^idle for 6\d{4} ms, and "bob" waits: 2 of 2 executors run \(max_executors\)$/);
+    const doing = async () => (await runKpxctl(['status', '--config', kpx.brokerConfigFile])).stdout;
+    await expect.poll(doing).toMatch(/; users who wait for room: 1, the longest for \d+s$/m);
+    const { reason } = await kpx.brokerLog.line({ msg: 'ending an executor' });
+    expect(reason).toMatch(/^idle for [3-9]\d{3} ms, and "bob" waits: 2 of 2 executors run \(max_executors\)$/);
     await jobsDone(kpx, 'bob', 1);
     expect([alice, dave].map(isGone)).toEqual([true, false]);
   });

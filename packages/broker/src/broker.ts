@@ -11,7 +11,9 @@ import { Suspects } from './amqp/suspects.js';
 import type { WireMessage } from './amqp/wire/amqplib.js';
 import { type Config, policyOf } from './config.js';
 import { Decisions } from './decisions.js';
+import { durationText } from './duration.js';
 import { rabbitmqPorts } from './executors/connections.js';
+import { END_RETRY_MS } from './executors/ending.js';
 import type { Effect, Event, Ticket } from './executors/events.js';
 import { type Explanation, meanwhile } from './executors/explanation.js';
 import { Machine } from './executors/machine.js';
@@ -131,13 +133,14 @@ export class Broker {
 
   /** One line for people: what is going on. */
   doing(): string {
-    const { executors, starting, held } = this.#machine.counts;
+    const { executors, starting, held, waiting, longestWaitMs } = this.#machine.counts;
     const links = this.#links;
     const queue = links.rabbitmq.connected ? `consuming "${this.#config.amqp.queue}"` : absence('RabbitMQ', links.rabbitmq);
     const helper = links.helper.connected ? '' : `, ${absence('kpx-privhelper', links.helper)}`;
     const draining = this.#machine.draining ? ', draining' : '';
     const sick = this.#machine.health.sickness ? ', starts no executor because those of several users in a row failed' : '';
-    return `${queue}${helper}${draining}${sick}; executors: ${executors}, of which starting: ${starting}; jobs held: ${held}`;
+    const line = waiting === 0 ? '' : `; users who wait for room: ${waiting}, the longest for ${durationText(longestWaitMs)}`;
+    return `${queue}${helper}${draining}${sick}; executors: ${executors}, of which starting: ${starting}; jobs held: ${held}${line}`;
   }
 
   /** The configuration in force. */
@@ -346,8 +349,10 @@ export class Broker {
     session
       .consume(amqp.queue, slowStart.prefetch, handlers, () => cancelled(`RabbitMQ ended the consumer of "${amqp.queue}"`))
       .then(() => {
+        if (this.#session !== session) return; // lost meanwhile
         this.#rabbitmq.up();
         this.#log.info({ server, queue: amqp.queue, prefetch: amqp.prefetch }, 'consuming');
+        this.#emit({ kind: 'channel opened' });
       })
       .catch((error: Error) => cancelled(error.message));
     const ending = await Promise.race([session.ended, cancel.then((reason) => ({ why: reason, refused: false }))]);
@@ -444,10 +449,11 @@ export class Broker {
         this.#start(effect.user, effect.profile).catch(this.#failed('an executor cannot be started'));
         return;
       case 'stop':
-        this.#log.info({ user: effect.user, reason: effect.why }, 'ending an executor');
+        this.#log[effect.cause === 'without_rabbitmq' ? 'warn' : 'info']({ user: effect.user, reason: effect.why }, 'ending an executor');
         this.#end(effect.user, StopMode.graceful).catch(this.#failed('an executor cannot be ended'));
         return;
       case 'kill':
+        this.#log.warn({ user: effect.user, reason: effect.why }, 'ending an executor by force');
         this.#end(effect.user, StopMode.kill).catch(this.#failed('an executor cannot be ended'));
         return;
       case 'state':
@@ -478,7 +484,7 @@ export class Broker {
   }
 
   #logState({ user, state, detail }: Extract<Effect, { kind: 'state' }>): void {
-    const level = { idle: 'info', queued: 'debug', starting: 'debug', booting: 'info', ready: 'info' } as const;
+    const level = { idle: 'info', queued: 'debug', starting: 'debug', booting: 'info', ready: 'info', lost: 'info' } as const;
     this.#log[level[state as keyof typeof level] ?? 'warn']({ user, state, ...(detail === '' ? {} : { reason: detail }) }, 'executor');
   }
 
@@ -497,8 +503,11 @@ export class Broker {
     try {
       await this.#helper.request('stopExecutor', { knimeUser: user, mode });
     } catch (error) {
-      if (!(error instanceof KpxError || error instanceof HelperUnavailable)) throw error;
-      this.#log.warn({ user, reason: error.message }, 'an executor could not be ended');
+      this.#emit({ kind: 'not ended', user });
+      this.#log.warn(
+        { user, reason: (error as Error).message, again_ms: END_RETRY_MS },
+        'an executor could not be ended; the helper is asked again',
+      );
     }
   }
 }

@@ -136,7 +136,15 @@ export const configSchema = z.strictObject({
       ready: z.enum(['connected', 'delay']).default('connected'),
       ready_delay: duration.prefault('15s'),
       start_timeout: duration.prefault('2m'),
+      ready_for: duration.prefault('1s'),
+      watch: z.boolean().default(true),
+      lost_after: duration.prefault('30s'),
     })
+    .refine(({ ready_for, start_timeout }) => ready_for < start_timeout, {
+      path: ['ready_for'],
+      message: 'expected less than start_timeout',
+    })
+    .refine(({ ready_for, lost_after }) => ready_for <= lost_after, { path: ['lost_after'], message: 'expected at least ready_for' })
     .prefault({}),
   policy: z
     .strictObject({
@@ -147,7 +155,8 @@ export const configSchema = z.strictObject({
       backoff_initial: duration.prefault('2s'),
       backoff_max: duration.prefault('5m'),
       deny: z.array(text.min(1)).max(LIST_MAX).default([]),
-      when_full: z.enum(['wait', 'evict-idle']).default('wait'),
+      when_full: z.enum(['wait', 'evict-idle']).default('evict-idle'),
+      evict_idle_after: duration.prefault('2m'),
       idle_stop: optionalDuration,
       idle_cpu_percent: z.number().min(0).max(100).default(5),
       executor_memory: memory,
@@ -240,6 +249,7 @@ export function policyOf({ policy, jobs, amqp, executors }: Config): Policy {
       idleStopMs: rule.idle_stop,
     })),
     whenFull: policy.when_full,
+    evictIdleAfterMs: policy.evict_idle_after,
     idleStopMs: policy.idle_stop,
     idleCpuShare: policy.idle_cpu_percent / 100,
     executorMemory: policy.executor_memory,
@@ -252,5 +262,7 @@ export function policyOf({ policy, jobs, amqp, executors }: Config): Policy {
     heldInAll: Math.floor(amqp.prefetch / 2),
     startTimeoutMs: executors.start_timeout,
     readyDelayMs: executors.ready === 'delay' ? executors.ready_delay : undefined,
+    readyForMs: executors.ready_for,
+    lostAfterMs: executors.watch ? executors.lost_after : undefined,
   };
 }

@@ -37,7 +37,7 @@ function inWords(effect: Effect): string | undefined {
     case 'stop':
       return `the executor is asked to end: ${effect.why}`;
     case 'kill':
-      return 'the executor is ended by force';
+      return `the executor is ended by force: ${effect.why}`;
     case 'park':
       return `a job is parked: ${effect.reason}: ${effect.detail}`;
     case 'state':

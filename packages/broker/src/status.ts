@@ -4,10 +4,10 @@ import { policyOf } from './config.js';
 import type { Decision } from './decisions.js';
 import { type Explanation, type Links, meanwhile } from './executors/explanation.js';
 import type { Machine } from './executors/machine.js';
-import type { Executor } from './executors/roster.js';
+import { type Executor, type ExecutorState, stateOf } from './executors/roster.js';
 import type { Change, Histories, History, JobCounts } from './histories.js';
 import type { LinkStatus } from './link.js';
-import type { ExecutorState, Standing } from './metrics/metrics.js';
+import type { Standing } from './metrics/metrics.js';
 import { idleStopMsOf, profileOf, ruleOf } from './policy/policy.js';
 
 /** What the running broker says of itself. */
@@ -26,8 +26,9 @@ export interface Status {
     readonly max_starting: number;
     readonly held: number;
     readonly held_max: number;
-    /** Users who wait for room. */
+    /** Users who wait for room, and for how long the first of them, in milliseconds. */
     readonly waiting: number;
+    readonly longest_wait: number;
   };
   /** In force; times in milliseconds, memory in bytes. */
   readonly policy: Config['policy'];
@@ -91,8 +92,6 @@ const DATE_MS_MAX = 8_640_000_000_000_000;
 
 const NO_JOBS: JobCounts = { forwarded: 0, deferred: 0, parked: 0 };
 
-const stateOf = ({ ending, ready }: Executor): ExecutorState => (ending ? 'ending' : ready ? 'ready' : 'booting');
-
 export type { Links };
 
 /** Who has one. */
@@ -102,8 +101,8 @@ export const executorsOf = (machine: Machine): readonly ExecutorStatus[] => [...
 export function standingOf(machine: Machine, config: Config, { rabbitmq, helper }: Links): Standing {
   const running = [...machine.running()];
   const count = (state: ExecutorState) => running.filter((executor) => stateOf(executor) === state).length;
-  const notReady = running.filter(({ ready }) => !ready).length;
-  const { starting, held } = machine.counts;
+  const notBooted = running.filter(({ booted }) => !booted).length;
+  const { starting, held, longestWaitMs } = machine.counts;
   return {
     rabbitmq: rabbitmq.connected,
     helper: helper.connected,
@@ -112,7 +111,14 @@ export function standingOf(machine: Machine, config: Config, { rabbitmq, helper 
     held,
     heldMax: policyOf(config).heldInAll,
     maxExecutors: config.policy.max_executors,
-    executors: { starting: starting - notReady, booting: count('booting'), ready: count('ready'), ending: count('ending') },
+    longestWaitMs,
+    executors: {
+      starting: starting - notBooted,
+      booting: count('booting'),
+      ready: count('ready'),
+      lost: count('lost'),
+      ending: count('ending'),
+    },
     users: machine.users(),
   };
 }
@@ -126,14 +132,14 @@ export interface Past {
 
 /** For people and programs that ask. */
 export function statusOf(machine: Machine, config: Config, links: Links, doing: string, { histories, decisions, jobs }: Past): Status {
-  const { executors, starting, held, waiting } = machine.counts;
+  const { executors, starting, held, waiting, longestWaitMs: longest_wait } = machine.counts;
   const { max_executors, max_starting } = config.policy;
   return {
     doing,
     draining: machine.draining,
     sick: sicknessOf(machine),
     ...links,
-    capacity: { executors, max_executors, starting, max_starting, held, held_max: policyOf(config).heldInAll, waiting },
+    capacity: { executors, max_executors, starting, max_starting, held, held_max: policyOf(config).heldInAll, waiting, longest_wait },
     policy: config.policy,
     executors: executorsOf(machine),
     users: machine.explanations().map((explanation) => userStatus(meanwhile(explanation, links), machine, histories)),

@@ -11,6 +11,7 @@ export const PLAIN_POLICY: Policy = {
   deny: new Set(['mallory']),
   rules: [],
   whenFull: 'wait',
+  evictIdleAfterMs: 60_000,
   idleStopMs: undefined,
   idleCpuShare: 0.05,
   executorMemory: 0,
@@ -22,4 +23,6 @@ export const PLAIN_POLICY: Policy = {
   heldInAll: 8,
   startTimeoutMs: 120_000,
   readyDelayMs: undefined,
+  readyForMs: 0,
+  lostAfterMs: 30_000,
 };

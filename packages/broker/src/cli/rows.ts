@@ -1,3 +1,4 @@
+import { durationText } from '../duration.js';
 import { table } from '../format.js';
 import type { ExecutorStatus, Status, UserStatus } from '../status.js';
 import { bold, warning } from '../terminal.js';
@@ -20,12 +21,12 @@ export interface Row {
   readonly why: string;
 }
 
-export const STATES = ['idle', 'queued', 'starting', 'booting', 'ready', 'ending', 'backoff', 'broken', 'refused'] as const;
+export const STATES = ['idle', 'queued', 'starting', 'booting', 'ready', 'lost', 'ending', 'backoff', 'broken', 'refused'] as const;
 export const ORDERS = ['user', 'state', 'since', 'held', 'cpu'] as const;
 export type Order = (typeof ORDERS)[number];
 
 /** Whoever is in one of them waits for something, or for somebody. */
-const TROUBLED: ReadonlySet<string> = new Set(['queued', 'backoff', 'broken', 'refused']);
+const TROUBLED: ReadonlySet<string> = new Set(['queued', 'lost', 'backoff', 'broken', 'refused']);
 
 export function rowsOf({ users, executors }: Status): Row[] {
   const byAccount = new Map(executors.map((executor) => [executor.os_user, executor]));
@@ -77,17 +78,5 @@ export function tableOf(rows: readonly Row[], width: number, now: number): strin
   return [bold(heading), ...lines.map((line, at) => (TROUBLED.has(rows[at]?.state ?? '') ? warning(line) : line))];
 }
 
-const SECOND_MS = 1_000;
-const MINUTE_MS = 60 * SECOND_MS;
-const HOUR_MS = 60 * MINUTE_MS;
-const DAY_MS = 24 * HOUR_MS;
-
-/** The two units that matter: `42s`, `3m04s`, `2h11m`, `5d03h`. `since` in ISO 8601, `now` in milliseconds since the epoch. */
-export function forHowLong(since: string, now: number): string {
-  const ms = Math.max(0, now - Date.parse(since));
-  const two = (whole: number, unit: string, part: number, partUnit: string) =>
-    `${Math.floor(ms / whole)}${unit}${String(Math.floor((ms % whole) / part)).padStart(2, '0')}${partUnit}`;
-  if (ms < MINUTE_MS) return `${Math.floor(ms / SECOND_MS)}s`;
-  if (ms < HOUR_MS) return two(MINUTE_MS, 'm', SECOND_MS, 's');
-  return ms < DAY_MS ? two(HOUR_MS, 'h', MINUTE_MS, 'm') : two(DAY_MS, 'd', HOUR_MS, 'h');
-}
+/** For how long it has lasted, such as `3m04s`. `since` in ISO 8601, `now` in milliseconds since the epoch. */
+export const forHowLong = (since: string, now: number): string => durationText(Math.max(0, now - Date.parse(since)));

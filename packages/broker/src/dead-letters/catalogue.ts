@@ -20,6 +20,8 @@ const ADVICE: Partial<Record<string, string>> = {
   USER_DENIED: 'See policy.deny in broker.toml: allow the user, restart kpx-broker and replay, or drop it.',
   JOB_TOO_OLD: 'KNIME Server has given it up: have the user start it again, then drop it.',
   HOSTS_FAILED: 'The detail names the hosts: run kpxctl doctor on each, fix what it finds, then replay.',
+  EXECUTOR_WITHOUT_RABBITMQ:
+    'See the executor with kpxctl logs USER, and the URL in /etc/kpx/executor-msgq: fix what keeps it from RabbitMQ, then replay.',
   START_FAILED: 'The detail has the last failure: fix its cause, then replay: the user is tried at once.',
 } satisfies Partial<Record<Reason, string>>;
 

@@ -29,8 +29,10 @@ export type Event =
   | { readonly kind: 'not started'; readonly user: KnimeUser; readonly code: ErrorCode; readonly detail: string }
   /** The helper could not be asked. */
   | { readonly kind: 'no helper'; readonly user: KnimeUser; readonly detail: string }
-  /** An executor has connected to RabbitMQ. */
-  | { readonly kind: 'connected'; readonly uid: number }
+  /** The accounts that have a connection to RabbitMQ at the moment, by uid. */
+  | { readonly kind: 'connections'; readonly uids: ReadonlySet<number> }
+  /** The helper could not end an executor. */
+  | { readonly kind: 'not ended'; readonly user: KnimeUser }
   /** All that the helper runs; `askedAt` is when it was asked. What is not among it has ended. */
   | { readonly kind: 'listed'; readonly executors: readonly ExecutorInfo[]; readonly askedAt: number }
   /** Another policy is in force. */
@@ -45,6 +47,8 @@ export type Event =
   | { readonly kind: 'start asked'; readonly user: KnimeUser; readonly groups: readonly string[] | undefined }
   /** An operator wants the executor of this user ended. */
   | { readonly kind: 'stop asked'; readonly user: KnimeUser; readonly force: boolean }
+  /** Jobs are consumed (again). */
+  | { readonly kind: 'channel opened' }
   /** The channel is gone, and all deliveries with it: RabbitMQ has put them back. */
   | { readonly kind: 'channel lost' }
   /** Time has passed. */
@@ -71,14 +75,18 @@ export type Effect =
       readonly detail: string;
     }
   | { readonly kind: 'start'; readonly user: KnimeUser; readonly profile: ProfileName; readonly why: string }
-  /** End an executor that has nothing to do. */
-  | { readonly kind: 'stop'; readonly user: KnimeUser; readonly why: string }
-  /** End an executor that never became ready. */
-  | { readonly kind: 'kill'; readonly user: KnimeUser }
+  /** End an executor. `cause` is there the first time that it is asked for. */
+  | { readonly kind: 'stop'; readonly user: KnimeUser; readonly why: string; readonly cause?: EndCause }
+  /** End an executor by force. */
+  | { readonly kind: 'kill'; readonly user: KnimeUser; readonly why: string; readonly cause?: EndCause }
   /** For the log and metrics: a user's state has changed. `limit`: what there was no room for, where that is why. */
   | { readonly kind: 'state'; readonly user: KnimeUser; readonly state: State; readonly detail: string; readonly limit?: Limit };
 
-export type State = 'idle' | 'queued' | 'starting' | 'booting' | 'ready' | 'backoff' | 'broken' | 'refused';
+export type State = 'idle' | 'queued' | 'starting' | 'booting' | 'ready' | 'lost' | 'backoff' | 'broken' | 'refused';
+
+/** Why the broker ends an executor; for metrics. */
+export const END_CAUSES = ['asked', 'idle', 'evicted', 'without_rabbitmq'] as const;
+export type EndCause = (typeof END_CAUSES)[number];
 
 /** What becomes of a job of a user whom the policy denies. */
 export const denial = (user: KnimeUser, detail: string, ticket: Ticket): Effect => ({

@@ -2,7 +2,7 @@ import type { KnimeUser } from '@kpx/protocol';
 import { absence, type LinkStatus } from '../link.js';
 import { admits, hasRoom, type Load, mayStart, type Policy, profileOf, ruleOf } from '../policy/policy.js';
 import type { State } from './events.js';
-import type { Executor } from './roster.js';
+import { type Executor, stateOf } from './roster.js';
 import { failsHere, type User } from './user.js';
 
 /** What `explain` says: what a job of a user would meet now. */
@@ -41,7 +41,7 @@ interface Scene {
 export function explanationOf(name: KnimeUser, groups: readonly string[], { policy, load, user, executor, sick, now }: Scene): Explanation {
   const rule = ruleOf(policy, name, groups);
   const held = user?.held.size ?? 0;
-  const state = user?.state ?? (executor ? (executor.ready ? 'ready' : 'booting') : 'idle');
+  const state = user?.state ?? (executor ? stateWith(executor) : 'idle');
   const facts = { user: name, groups, rule: rule?.label ?? 'none', profile: profileOf(rule), executor: described(executor), held, state };
   const decide = (decision: Explanation['decision'], why: string) => ({ ...facts, decision, why });
   const admitted = admits(policy, name, rule);
@@ -51,7 +51,7 @@ export function explanationOf(name: KnimeUser, groups: readonly string[], { poli
     const decision = user && failsHere(user) ? 'hand back' : 'hold';
     return decide(decision, `${user?.detail}; next attempt in ${Math.max(0, Math.ceil((user?.until ?? 0) - now))} ms`);
   }
-  if (executor && (!executor.ready || executor.ending)) return decide('hold', `the executor is ${executor.ending ? 'ending' : 'starting'}`);
+  if (executor && (!executor.ready || executor.ending)) return decide('hold', WAITS[stateOf(executor)]);
   if (executor && held > 0) return decide('hold', `the executor is busy, ${held} jobs wait for it already`);
   if (executor) return decide('forward', 'the executor is ready');
   if (state === 'starting') return decide('hold', 'the executor is being started');
@@ -70,8 +70,23 @@ export function meanwhile(explanation: Explanation, { rabbitmq, helper }: Links)
   return explanation;
 }
 
+/** What of an executor keeps jobs waiting. */
+const WAITS = {
+  ending: 'the executor is ending',
+  booting: 'the executor is starting',
+  lost: 'the executor has lost its connection to RabbitMQ; it is ended if that does not come back within lost_after',
+  ready: 'the executor is ready',
+} as const;
+
+/** The state of a user of whom nothing is known but the executor. */
+function stateWith(executor: Readonly<Executor>): State {
+  const state = stateOf(executor);
+  return state === 'ending' ? 'booting' : state;
+}
+
 function described(executor: Readonly<Executor> | undefined): string {
   if (!executor) return 'none';
-  const { osUser, uid, pid, ending, ready } = executor;
-  return `account "${osUser}", uid ${uid}, pid ${pid}, ${ending ? 'ending' : ready ? 'ready' : 'starting'}`;
+  const { osUser, uid, pid } = executor;
+  const state = stateOf(executor);
+  return `account "${osUser}", uid ${uid}, pid ${pid}, ${state === 'booting' ? 'starting' : state}`;
 }

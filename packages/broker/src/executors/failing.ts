@@ -7,6 +7,8 @@ import type { User } from './user.js';
 /** A start that has failed. */
 export interface Failure {
   readonly code: ErrorCode;
+  /** What jobs are parked for when the user is to blame, and has used up all attempts. */
+  readonly reason: Reason;
   readonly detail: string;
   /** This host counts as sick. */
   readonly sick: boolean;
@@ -22,7 +24,13 @@ export interface Consequence {
 }
 
 /** Counts one more failed start. The host's fault: its jobs go to other hosts. The user's: wait longer, or give up for a while. */
-export function countFailure(user: User, { code, detail, sick }: Failure, policy: Policy, now: number, random: number): Consequence {
+export function countFailure(
+  user: User,
+  { code, reason, detail, sick }: Failure,
+  policy: Policy,
+  now: number,
+  random: number,
+): Consequence {
   const { startAttempts, startWindowMs, backoffInitialMs, backoffMaxMs } = policy;
   const waitMs = (failures: number) => backoffMs(failures - 1, backoffInitialMs, backoffMaxMs, random);
   if (sick || ERRORS[code].fault === 'host') {
@@ -33,7 +41,7 @@ export function countFailure(user: User, { code, detail, sick }: Failure, policy
   if (now - user.failingSince > startWindowMs) user.failures = 0;
   if (user.failures === 0) user.failingSince = now;
   user.failures += 1;
-  if (user.failures < startAttempts) return { state: 'backoff', forMs: waitMs(user.failures), code: 'START_FAILED', detail, jobs: 'held' };
+  if (user.failures < startAttempts) return { state: 'backoff', forMs: waitMs(user.failures), code: reason, detail, jobs: 'held' };
   const why = `${user.failures} starts failed, the last one: ${detail}`;
-  return { state: 'broken', forMs: backoffMaxMs, code: 'START_FAILED', detail: why, jobs: 'parked' };
+  return { state: 'broken', forMs: backoffMaxMs, code: reason, detail: why, jobs: 'parked' };
 }

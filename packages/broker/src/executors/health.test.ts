@@ -45,7 +45,7 @@ const info = (name: KnimeUser, uid: number): ExecutorInfo => ({
 });
 const comesUp = (user: KnimeUser, uid: number) => {
   step({ kind: 'started', user, executor: info(user, uid) });
-  return step({ kind: 'connected', uid });
+  return step({ kind: 'connections', uids: new Set([uid]) });
 };
 const kinds = (effects: Effect[]) => effects.filter(({ kind }) => kind !== 'state').map(({ kind }) => kind);
 const failFor = (...users: KnimeUser[]) => {

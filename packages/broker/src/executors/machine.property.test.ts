@@ -2,10 +2,11 @@ import { type ExecutorInfo, ExecutorState, type KnimeUser, knimeUserSchema, osUs
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { PLAIN_POLICY } from '../../test-fixtures/policy.js';
-import { EVICT_IDLE_MIN_MS, type Policy } from '../policy/policy.js';
+import type { Policy } from '../policy/policy.js';
 import type { Rule } from '../policy/rules.js';
-import type { Effect, Event, Ticket } from './events.js';
+import type { Effect, Event, State, Ticket } from './events.js';
 import { HOLD_MAX_MS, Machine } from './machine.js';
+import type { Executor } from './roster.js';
 
 /*
  * The machine against a world that does anything at any time. The world keeps its own books: every job that went in is held, has left by one
@@ -20,6 +21,8 @@ const POLICY: Policy = {
   heldPerUser: 3,
   heldInAll: 7,
   startTimeoutMs: 60_000,
+  readyForMs: 1_000,
+  lostAfterMs: 30_000,
 };
 
 const NO_GROUPS: readonly string[] = [];
@@ -41,12 +44,16 @@ const TIGHT: Policy = {
   maxExecutors: 3,
   rules: [ANALYSTS],
   whenFull: 'evict-idle',
+  evictIdleAfterMs: 45_000,
   idleStopMs: 200_000,
   coreTokens: 5,
   tokensPerExecutor: 2,
   executorMemory: 1_000,
   minAvailableMemory: 500,
 };
+/** Readiness by time alone, and by both. */
+const BLIND: Policy = { ...POLICY, readyDelayMs: 5_000, lostAfterMs: undefined };
+const DELAYED: Policy = { ...POLICY, readyDelayMs: 5_000 };
 
 /** KNIME name -> account: two names share one. */
 const ACCOUNTS = { alice: 'alice', alice2: 'alice', bob: 'bob', carol: 'carol', dave: 'dave', erin: 'erin', mallory: 'mallory' } as const;
@@ -60,6 +67,10 @@ type Move =
   | { readonly do: 'end'; readonly pick: number; readonly exit: string }
   | { readonly do: 'list' }
   | { readonly do: 'lose channel' }
+  | { readonly do: 'open channel' }
+  | { readonly do: 'look' }
+  | { readonly do: 'disconnect'; readonly pick: number }
+  | { readonly do: 'fail to end'; readonly user: KnimeUser }
   | { readonly do: 'work'; readonly pick: number }
   | { readonly do: 'memory'; readonly bytes: number }
   | { readonly do: 'drain'; readonly on: boolean }
@@ -88,11 +99,16 @@ const move: fc.Arbitrary<Move> = fc.oneof(
   },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('connect' as const), pick: fc.nat(9) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('end' as const), pick: fc.nat(9), exit: fc.constantFrom('exit 0', 'exit 1') }) },
-  { weight: 2, arbitrary: fc.constantFrom<Move>({ do: 'list' }, { do: 'lose channel' }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('disconnect' as const), pick: fc.nat(9) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('fail to end' as const), user: fc.constantFrom(...NAMES) }) },
+  {
+    weight: 6,
+    arbitrary: fc.constantFrom<Move>({ do: 'list' }, { do: 'lose channel' }, { do: 'open channel' }, { do: 'look' }, { do: 'look' }),
+  },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('work' as const), pick: fc.nat(9) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('memory' as const), bytes: fc.constantFrom(0, 1_400, 1_600, 5_000, 1_000_000) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('drain' as const), on: fc.boolean() }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant('policy' as const), to: fc.constantFrom(POLICY, TIGHT) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('policy' as const), to: fc.constantFrom(POLICY, TIGHT, BLIND, DELAYED) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('groups' as const), user: fc.constantFrom(...NAMES) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('ask for start' as const), user: fc.constantFrom(...NAMES) }) },
   {
@@ -109,6 +125,11 @@ class World {
   readonly workedAt = new Map<string, number>();
   memory: number | undefined;
   draining = false;
+  consuming = false;
+  /** Uids with a connection to RabbitMQ; since when, and in how many looks, the others have been without one. */
+  readonly connected = new Set<number>();
+  readonly missingSince = new Map<number, { readonly at: number; looks: number }>();
+  lookedAt = 0;
 
   constructor(public policy: Policy = POLICY) {
     this.machine = new Machine(policy);
@@ -121,19 +142,25 @@ class World {
   readonly processes = new Map<string, ExecutorInfo>();
   /** Users in line, in the order in which they came. */
   readonly #line: KnimeUser[] = [];
+  /** Executors that the helper was asked to end. */
+  readonly ended: ExecutorInfo[] = [];
   #tickets = 0;
   #pids = 100;
 
   apply(move: Move): void {
     this.now += 1;
     if (move.do === 'job') this.job(move.user, move.hops);
+    else if (move.do === 'look') this.look();
+    else if (move.do === 'disconnect') this.disconnect([...this.processes.values()][move.pick]);
+    else if (move.do === 'open channel') this.consume(true);
+    else if (move.do === 'fail to end') this.step({ kind: 'not ended', user: move.user });
     else if (move.do === 'answer') this.answer(move.with);
     else if (move.do === 'connect') this.connect([...this.processes.values()][move.pick]);
     else if (move.do === 'end') this.end([...this.processes.values()][move.pick], move.exit);
     else if (move.do === 'list') this.step({ kind: 'listed', executors: [...this.processes.values()], askedAt: this.now });
     else if (move.do === 'lose channel') {
       this.inside.clear();
-      this.step({ kind: 'channel lost' });
+      this.consume(false);
     } else if (move.do === 'work') this.work([...this.processes.values()][move.pick]);
     else if (move.do === 'memory') {
       this.memory = move.bytes;
@@ -182,8 +209,32 @@ class World {
     }
   }
 
+  consume(consuming: boolean): void {
+    this.consuming = consuming;
+    this.missingSince.clear(); // RabbitMQ was away for everybody: each gets the whole time anew
+    this.step({ kind: consuming ? 'channel opened' : 'channel lost' });
+  }
+
   connect(executor: ExecutorInfo | undefined): void {
-    if (executor && executor.state !== ExecutorState.exited) this.step({ kind: 'connected', uid: executor.uid });
+    if (executor && executor.state !== ExecutorState.exited) this.connected.add(executor.uid);
+    this.look();
+  }
+
+  disconnect(executor: ExecutorInfo | undefined): void {
+    if (executor) this.connected.delete(executor.uid);
+    this.look();
+  }
+
+  /** At all connections that there are. */
+  look(): void {
+    for (const uid of Object.values(UIDS)) {
+      if (this.connected.has(uid)) this.missingSince.delete(uid);
+      else if (!this.missingSince.has(uid)) this.missingSince.set(uid, { at: this.now, looks: 0 });
+      const missing = this.missingSince.get(uid);
+      if (missing) missing.looks += 1;
+    }
+    this.lookedAt = this.now;
+    this.step({ kind: 'connections', uids: new Set(this.connected) });
   }
 
   /** A job that did not come by way of kpx: a second of processor time, all of it used. */
@@ -195,7 +246,9 @@ class World {
   }
 
   end(executor: ExecutorInfo | undefined, lastExit: string): void {
-    if (executor) this.processes.set(executor.osUser, { ...executor, state: ExecutorState.exited, mainPid: 0, lastExit });
+    if (!executor) return;
+    this.connected.delete(executor.uid);
+    this.processes.set(executor.osUser, { ...executor, state: ExecutorState.exited, mainPid: 0, lastExit });
   }
 
   #process(user: KnimeUser): ExecutorInfo {
@@ -219,7 +272,7 @@ class World {
   }
 
   step(event: Event): void {
-    for (const effect of this.machine.step(event, this.now, 0.5)) this.#take(effect, event.kind === 'stop asked');
+    for (const effect of this.machine.step(event, this.now, 0.5)) this.#take(effect);
     const { held, starting, executors } = this.machine.counts;
     expect(starting, 'those that start are among the executors').toBeLessThanOrEqual(executors);
     expect(held, 'every job inside is held').toBe(this.inside.size);
@@ -229,9 +282,28 @@ class World {
     }
     expect(this.asked.length, 'starts under way').toBeLessThanOrEqual(this.policy.maxStarting);
     expect(new Set(this.asked).size, 'one start a user').toBe(this.asked.length);
+    for (const { user, state } of this.machine.users()) this.#expectNextEvent(user, state, this.machine.executorOf(user));
   }
 
-  #take(effect: Effect, operatorEnds: boolean): void {
+  /** No user is left without something that has to happen next; and whoever is ready has an executor that RabbitMQ serves. */
+  #expectNextEvent(user: KnimeUser, state: State, executor: Readonly<Executor> | undefined): void {
+    const { readyForMs, lostAfterMs } = this.policy;
+    if (state === 'starting') expect(this.asked, 'the helper has been asked').toContain(user);
+    if (state === 'booting') expect(executor && (!executor.ready || executor.ending), `${user} waits for an executor`).toBe(true);
+    if (state === 'booting' && !executor?.ending) expect(executor?.deadline).toBeLessThan(Number.POSITIVE_INFINITY);
+    if (state === 'lost') expect(executor && !executor.ready && !executor.ending, `${user} waits for a connection`).toBe(true);
+    if (state !== 'ready') return;
+    expect(executor?.ready && !executor.ending, `${user} is ready`).toBe(true);
+    const missing = this.missingSince.get(executor?.uid ?? 0);
+    if (missing && missing.looks > 1 && this.consuming && lostAfterMs !== undefined)
+      expect(this.lookedAt - missing.at, `${user} is ready without RabbitMQ`).toBeLessThan(readyForMs);
+  }
+
+  #take(effect: Effect): void {
+    if (effect.kind === 'stop' || effect.kind === 'kill') {
+      const executor = this.processes.get(ACCOUNTS[effect.user as string as keyof typeof ACCOUNTS]);
+      if (executor) this.ended.push(executor);
+    }
     if (effect.kind === 'start') {
       expect(effect.user).not.toBe('mallory');
       expect(this.draining, 'a host that is drained starts nothing').toBe(false);
@@ -241,10 +313,10 @@ class World {
       if (effect.state === 'starting' && this.policy.rules.length === 0) expect(effect.user, 'whose turn it is').toBe(this.#line[0]);
       if (this.#line.includes(effect.user)) this.#line.splice(this.#line.indexOf(effect.user), 1);
       if (effect.state === 'queued') this.#line.push(effect.user);
-    } else if (effect.kind === 'stop' && !operatorEnds) {
+    } else if (effect.kind === 'stop' && (effect.cause === 'idle' || effect.cause === 'evicted')) {
       const osUser = ACCOUNTS[effect.user as string as keyof typeof ACCOUNTS];
       const idleMs = this.now - (this.workedAt.get(osUser) ?? 0);
-      expect(idleMs, `${osUser} is not ended at work`).toBeGreaterThanOrEqual(EVICT_IDLE_MIN_MS);
+      expect(idleMs, `${osUser} is not ended at work`).toBeGreaterThanOrEqual(Math.min(TIGHT.evictIdleAfterMs, ANALYSTS.idleStopMs ?? 0));
     } else if (effect.kind === 'forward' || effect.kind === 'defer' || effect.kind === 'park' || effect.kind === 'hand back') {
       expect(this.inside.get(effect.ticket), 'a job leaves once, as the job of its own user').toBe(effect.user);
       this.inside.delete(effect.ticket);
@@ -267,6 +339,8 @@ class World {
 it.each([
   ['a plain policy', POLICY],
   ['rules, tokens, memory and eviction', TIGHT],
+  ['readiness by time alone', BLIND],
+  ['readiness by time and connection', DELAYED],
 ])('keeps every job until it leaves by exactly one effect, within all limits, whatever happens in whatever order: %s', (_, policy) => {
   fc.assert(
     fc.property(fc.array(move, { maxLength: 120 }), (moves) => {
@@ -283,6 +357,7 @@ it('gets every held job out once starts succeed and executors connect', () => {
       const world = new World();
       for (const one of moves) world.apply(one);
       world.apply({ do: 'policy', to: POLICY });
+      world.apply({ do: 'open channel' });
       const deadline = world.now + HOLD_MAX_MS;
       while (world.inside.size > 0 && world.now < deadline) {
         world.apply({ do: 'wait', ms: 500 });
@@ -293,5 +368,30 @@ it('gets every held job out once starts succeed and executors connect', () => {
       expect(world.inside.size).toBe(0);
     }),
     { numRuns: 300 },
+  );
+});
+
+it('lets no job wait for executors that RabbitMQ never serves: each is ended, and in the end the jobs are parked', () => {
+  fc.assert(
+    fc.property(fc.array(move, { maxLength: 80 }), (moves) => {
+      const world = new World();
+      for (const one of moves) world.apply(one);
+      world.apply({ do: 'drain', on: false });
+      world.apply({ do: 'policy', to: POLICY });
+      world.apply({ do: 'open channel' });
+      world.connected.clear();
+      const deadline = world.now + HOLD_MAX_MS * 4;
+      const waiting = () => world.machine.users().filter(({ state }) => !['idle', 'broken', 'refused'].includes(state));
+      while ((world.inside.size > 0 || waiting().length > 0) && world.now < deadline) {
+        world.apply({ do: 'wait', ms: 5_000 });
+        world.look();
+        while (world.asked.length > 0) world.apply({ do: 'answer', with: 'started' });
+        for (const executor of world.ended.splice(0)) world.end(executor, 'signal SIGKILL');
+        world.apply({ do: 'list' });
+      }
+      expect(world.inside.size).toBe(0);
+      expect(waiting()).toEqual([]);
+    }),
+    { numRuns: 100 },
   );
 });

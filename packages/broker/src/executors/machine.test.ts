@@ -1,11 +1,16 @@
 import { type ExecutorInfo, ExecutorState, knimeUserSchema, osUserSchema, profileNameSchema } from '@kpx/protocol';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { PLAIN_POLICY } from '../../test-fixtures/policy.js';
-import { EVICT_IDLE_MIN_MS, type Policy } from '../policy/policy.js';
+import type { Policy } from '../policy/policy.js';
 import type { Rule } from '../policy/rules.js';
+import { ENDING_MAX_MS } from './ending.js';
 import type { Effect, Event } from './events.js';
-import { ENDING_MAX_MS, HELD_IN_LINE_MAX_MS, HOLD_MAX_MS, Machine, PLACE_MS, REFUSAL_MS, STABLE_MS } from './machine.js';
+import { STABLE_MS } from './executor-link.js';
+import { HELD_IN_LINE_MAX_MS, PLACE_MS } from './line.js';
+import { HOLD_MAX_MS, Machine, REFUSAL_MS } from './machine.js';
 import { REPLAY_HONOURED_EVERY_MS } from './user.js';
+
+const EVICT_IDLE_MIN_MS = PLAIN_POLICY.evictIdleAfterMs;
 
 const alice = knimeUserSchema.parse('alice');
 const bob = knimeUserSchema.parse('bob');
@@ -28,8 +33,11 @@ const info = (name: string, uid: number, others: Partial<ExecutorInfo> = {}): Ex
 let machine: Machine;
 let now: number;
 let tickets: number;
+/** Accounts with a connection to RabbitMQ. */
+let links: Set<number>;
 
 beforeEach(() => {
+  links = new Set();
   machine = new Machine(PLAIN_POLICY);
   now = 1_000;
   tickets = 0;
@@ -41,7 +49,7 @@ const job = (user = alice, hops = 0, ageMs = 0, groups = NO_GROUPS) =>
   step({ kind: 'job', ticket: ++tickets, user, hops, waited: false, groups, ageMs });
 const started = (user = alice, executor = info(user, 1_001)) => step({ kind: 'started', user, executor });
 const failed = (user = alice) => step({ kind: 'not started', user, code: 'LAUNCH_FAILED', detail: 'exit 1' });
-const connected = (uid = 1_001) => step({ kind: 'connected', uid });
+const connected = (uid = 1_001) => step({ kind: 'connections', uids: links.add(uid) });
 const listed = (...executors: ExecutorInfo[]) => step({ kind: 'listed', executors, askedAt: now });
 const tick = (afterMs: number) => {
   now += afterMs;
@@ -156,7 +164,7 @@ describe('the first job of a user', () => {
   });
 
   it('is forwarded after a fixed wait when readiness cannot be seen', () => {
-    machine = new Machine({ ...PLAIN_POLICY, readyDelayMs: 15_000 });
+    machine = new Machine({ ...PLAIN_POLICY, readyDelayMs: 15_000, lostAfterMs: undefined });
     job();
     started();
     expect(kinds(tick(14_999))).toEqual([]);
@@ -536,7 +544,7 @@ describe('the rest', () => {
     now += STABLE_MS;
     listed();
     tick(1);
-    expect(machine.counts).toEqual({ held: 0, executors: 0, starting: 0, users: 0, waiting: 0 });
+    expect(machine.counts).toEqual({ held: 0, executors: 0, starting: 0, users: 0, waiting: 0, longestWaitMs: 0 });
   });
 });
 
@@ -632,7 +640,12 @@ describe('an executor without work', () => {
     now += 60_000;
     expect(kinds(sample(100, ALICE))).toEqual([]);
     now += 60_000;
-    expect(sample(101, ALICE)).toContainEqual({ kind: 'stop', user: alice, why: 'idle for 120000 ms (idle_stop is 120000 ms)' });
+    expect(sample(101, ALICE)).toContainEqual({
+      kind: 'stop',
+      user: alice,
+      why: 'idle for 120000 ms (idle_stop is 120000 ms)',
+      cause: 'idle',
+    });
     expect(kinds(job())).toEqual([]);
     expect(kinds(listed())).toEqual(['start']);
     expect(machine.counts.held).toBe(1);
@@ -725,6 +738,7 @@ describe('when it is full, with evict-idle', () => {
       kind: 'stop',
       user: alice,
       why: 'idle for 70000 ms, and "carol" waits: 2 of 2 executors run (max_executors)',
+      cause: 'evicted',
     });
     expect(kinds(sample(100, ALICE, BOB))).toEqual([]);
     expect(sample(100, BOB)).toContainEqual(expect.objectContaining({ kind: 'start', user: carol }));

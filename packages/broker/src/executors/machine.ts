@@ -1,7 +1,6 @@
 import { ERRORS, type ErrorCode, type ExecutorInfo, ExecutorState, type KnimeUser } from '@kpx/protocol';
 import {
   admits,
-  evictable,
   HOPS_FREE,
   hasRoom,
   idleForMs,
@@ -9,21 +8,23 @@ import {
   type Limit,
   type Load,
   leaveDelayMs,
-  mayStart,
   NO_ROOM_DELAY_MS,
-  nextInLine,
   type Policy,
   profileOf,
   ruleOf,
   type Verdict,
 } from '../policy/policy.js';
-import type { Rule } from '../policy/rules.js';
 import type { Reason } from '../reasons.js';
-import { denial, type Effect, type Event, type State, type Ticket } from './events.js';
+import { Ending } from './ending.js';
+import { denial, type Effect, type EndCause, type Event, type State, type Ticket } from './events.js';
+import { evictions } from './eviction.js';
+import { STABLE_MS } from './executor-link.js';
 import { type Explanation, explanationOf } from './explanation.js';
 import { countFailure } from './failing.js';
 import { HostHealth } from './health.js';
+import { HELD_IN_LINE, HELD_IN_LINE_MAX_MS, longestWaitMs, nextToStart, PLACE_MS, whyWaiting } from './line.js';
 import { type Executor, Roster, sample } from './roster.js';
+import { failureOf, serviceOf } from './service.js';
 import { failsHere, forgive, honoursReplay, newUser, type User } from './user.js';
 
 /*
@@ -45,18 +46,8 @@ import { failsHere, forgive, honoursReplay, newUser, type User } from './user.js
 export const HOLD_MAX_MS = 300_000;
 /** How long a refusal by the helper is believed before it is asked again, in milliseconds. */
 export const REFUSAL_MS = 30_000;
-/** Jobs held for a user for whom there is no room: one keeps the place in line. */
-export const HELD_IN_LINE = 1;
-/** Longest time that this one is held, in milliseconds: then it goes round once, and another host that has room may take it. */
-export const HELD_IN_LINE_MAX_MS = 30_000;
-/** How long a user keeps the place in line without a held job, in milliseconds: its jobs come back from the delay queue within this time. */
-export const PLACE_MS = 30_000;
-/** How long an executor that was asked to end may take before it is ended by force, in milliseconds: longer than its unit's TimeoutStopSec=. */
-export const ENDING_MAX_MS = 90_000;
 /** How often the machine is to be told that time has passed, in milliseconds, where nothing asks for more: the grain of every deadline. */
 export const TICK_MS = 100;
-/** An executor that crashes sooner than this after it was ready counts as one more failed start, in milliseconds. */
-export const STABLE_MS = 10_000;
 
 export class Machine {
   #policy: Policy;
@@ -69,6 +60,8 @@ export class Machine {
   readonly health = new HostHealth();
   #availableMemory: number | undefined;
   #draining = false;
+  /** Jobs are consumed: an executor without RabbitMQ is alone in that. */
+  #consuming = false;
   #held = 0;
   /** When the next offer to a busy executor is due, at the earliest. */
   #nextOfferAt = Number.POSITIVE_INFINITY;
@@ -79,9 +72,12 @@ export class Machine {
     this.#policy = policy;
   }
 
-  /** Executors that are not known to be ready: whose connection is to be looked for. */
-  awaited(): Iterable<Readonly<Executor>> {
-    return [...this.#executors.values()].filter(({ ready }) => !ready);
+  /** Whether connections of executors are to be looked for: soon, where one is not ready; now and then; or not at all. */
+  get looksForConnections(): 'soon' | 'sometimes' | 'never' {
+    const { readyDelayMs, lostAfterMs } = this.#policy;
+    if (lostAfterMs === undefined && readyDelayMs !== undefined) return 'never';
+    if ([...this.#executors.values()].some(({ ready, ending }) => !ready && !ending)) return 'soon';
+    return lostAfterMs === undefined || this.#executors.size === 0 ? 'never' : 'sometimes';
   }
 
   /** Executors that run: whose end is to be noticed. */
@@ -92,7 +88,8 @@ export class Machine {
   /** For status and tests. `executors` has those that are being started, as the limits have. */
   get counts() {
     const { executors, starting } = this.#load();
-    return { held: this.#held, executors, starting, users: this.#users.size, waiting: this.#queue.size };
+    const waiting = { waiting: this.#queue.size, longestWaitMs: longestWaitMs(this.#queue, this.#now) };
+    return { held: this.#held, executors, starting, users: this.#users.size, ...waiting };
   }
 
   /** Somebody waits for an executor that could be ended: look at them soon. */
@@ -181,8 +178,18 @@ export class Machine {
         this.health.waitForHelper();
         this.#leaveStarting(event.user, (user) => this.#fail(user, event.detail, random, 'HOST_FAILED'));
         break;
-      case 'connected':
-        for (const executor of this.#executors.values()) if (executor.uid === event.uid) this.#ready(executor);
+      case 'connections':
+        for (const executor of this.#executors.values()) {
+          executor.link.see(event.uids.has(executor.uid), now);
+          this.#judgeService(executor, random);
+        }
+        break;
+      case 'not ended':
+        this.#executors.of(event.user)?.end?.failed(now);
+        break;
+      case 'channel opened':
+        this.#consuming = true;
+        for (const { link } of this.#executors.values()) link.startAnew(now);
         break;
       case 'listed':
         this.#listed(event.executors, event.askedAt, random);
@@ -209,6 +216,7 @@ export class Machine {
       case 'channel lost':
         for (const user of this.#users.values()) user.held.clear();
         this.#held = 0;
+        this.#consuming = false;
         break;
       case 'tick':
         this.#tick(random);
@@ -237,7 +245,7 @@ export class Machine {
       case 'ready':
         if (hops < HOPS_FREE && user.held.size === 0) this.#forward(user, ticket);
         else this.#hold(user, ticket, hops);
-        if (hops > 0 && !waited) user.offering.cameBack();
+        if (hops > 0 && !waited) this.#cameBack(user);
         break;
       case 'broken':
       case 'refused':
@@ -266,14 +274,29 @@ export class Machine {
   #stopAsked(name: KnimeUser, force: boolean): void {
     const executor = this.#executors.of(name);
     if (!executor) return;
-    if (!executor.ending) this.#end(executor, 'an operator ends it');
-    if (force) this.#effects.push({ kind: 'kill', user: name });
+    const why = 'an operator ends it';
+    if (!executor.ending) this.#end(executor, 'asked', why);
+    if (!force) return;
+    executor.end?.force(this.#now);
+    this.#effects.push({ kind: 'kill', user: name, why });
   }
 
   #forward(user: User, ticket: Ticket): void {
-    const executor = this.#executors.of(user.name);
-    if (executor) executor.quietSince = this.#now;
+    this.#gives(user, 1);
     this.#effects.push({ kind: 'forward', ticket, user: user.name });
+  }
+
+  #gives(user: User, jobs: number): void {
+    const executor = this.#executors.of(user.name);
+    if (!executor) return;
+    executor.quietSince = this.#now;
+    executor.given.gave(jobs, this.#now);
+  }
+
+  /** The executor did not take a job. */
+  #cameBack(user: User): void {
+    user.offering.cameBack();
+    this.#executors.of(user.name)?.given.cameBack(this.#now);
   }
 
   /** What the first job of an idle user leads to: its executor is known already, or one is wanted. */
@@ -287,9 +310,8 @@ export class Machine {
       this.#shorten(user);
       return;
     }
-    if (executor.deadline === Number.POSITIVE_INFINITY) executor.deadline = this.#now + this.#policy.startTimeoutMs;
-    const usable = executor.ready && !executor.ending;
-    this.#set(user, usable ? 'ready' : 'booting', `executor of "${executor.osUser}"${executor.ending ? ', which is ending' : ''}`);
+    const state = executor.ending || !executor.booted ? 'booting' : executor.ready ? 'ready' : 'lost';
+    this.#set(user, state, `executor of "${executor.osUser}"${executor.ending ? ', which is ending' : ''}`);
   }
 
   /** How many jobs may be held for this user. Nobody else gets what a host holds that starts nothing. */
@@ -340,11 +362,8 @@ export class Machine {
   #startQueued(): void {
     while (this.#queue.size > 0) {
       const load = this.#load();
-      // A rule leaves less room, never more: with none at all nobody in line has to be looked at.
-      if (!mayStart(this.#policy, load).ok || !hasRoom(this.#policy, load, undefined).ok) return;
-      const user = nextInLine(
-        [...this.#queue].filter(({ name, rule }) => this.health.admits(name, this.#now) && hasRoom(this.#policy, load, rule).ok),
-      );
+      const admitted = [...this.#queue].filter(({ name }) => this.health.admits(name, this.#now));
+      const user = nextToStart(this.#policy, load, admitted);
       if (!user) return;
       this.#queue.delete(user);
       this.#asked.add(user);
@@ -362,34 +381,22 @@ export class Machine {
   }
 
   #whyWaiting(user: User): string {
-    const room = this.#roomFor(user);
-    if (!room.ok) return room.why;
-    const turn = mayStart(this.#policy, this.#load());
-    return turn.ok ? 'as many jobs are held as may' : turn.why;
+    return this.health.refuses(user.name, this.#now) ?? whyWaiting(this.#policy, this.#load(), user);
   }
 
-  /** Where somebody waits for room: ends an executor that has nothing to do, one for each who waits. */
-  #evict(): void {
-    if (this.#policy.whenFull !== 'evict-idle' || this.#draining || this.#queue.size === 0) return;
-    const all = [...this.#executors.values()];
-    let ending = all.filter((executor) => executor.ending).length;
-    for (const user of this.#queue) {
-      if (ending >= this.#queue.size) return;
-      const room = this.#roomFor(user);
-      if (room.ok) continue;
-      const limitedByRule = hasRoom({ ...this.#policy, rules: [] }, { ...this.#load(), byRule: new Map() }, user.rule).ok;
-      const executor = evictable(limitedByRule ? all.filter(({ rule }) => rule === user.rule) : all);
-      if (!executor) continue;
-      this.#end(executor, `idle for ${idleForMs(executor)} ms, and "${user.name}" waits: ${room.why}`);
-      ending += 1;
-    }
+  /** Its users wait for the next one. */
+  #end(executor: Executor, cause: EndCause, why: string, force = false): void {
+    executor.end = new Ending(this.#now, force);
+    for (const user of this.#usersOf(executor)) if (user.state === 'ready' || user.state === 'lost') this.#begin(user, why);
+    this.#effects.push({ kind: force ? 'kill' : 'stop', user: executor.user, why, cause });
   }
 
-  #end(executor: Executor, why: string): void {
-    executor.ending = true;
-    executor.deadline = this.#now + ENDING_MAX_MS;
-    for (const user of this.#usersOf(executor)) if (user.state === 'ready') this.#begin(user, why);
-    this.#effects.push({ kind: 'stop', user: executor.user, why });
+  /** An executor that lives, and that RabbitMQ does not serve, is a failed start. */
+  #endWithoutRabbitmq(executor: Executor, why: string, random: number): void {
+    const users = [...this.#usersOf(executor)].filter(({ state }) => WAITING_FOR_EXECUTOR.has(state));
+    executor.failed = true;
+    for (const user of users) this.#fail(user, why, random, 'LAUNCH_FAILED', 'EXECUTOR_WITHOUT_RABBITMQ');
+    this.#end(executor, 'without_rabbitmq', why, !executor.booted);
   }
 
   #started(name: KnimeUser, info: ExecutorInfo): void {
@@ -406,7 +413,8 @@ export class Machine {
     if (!isNew) return executor;
     for (const waiting of this.#users.values()) {
       if (this.#executors.accountOf(waiting.name) !== info.osUser) continue;
-      if (this.#queue.delete(waiting) || waiting.state === 'ready') this.#set(waiting, 'booting', `executor of "${info.osUser}"`);
+      if (this.#queue.delete(waiting) || waiting.state === 'ready' || waiting.state === 'lost')
+        this.#set(waiting, 'booting', `executor of "${info.osUser}"`);
     }
     return executor;
   }
@@ -419,11 +427,25 @@ export class Machine {
     executor.rule = user.rule;
   }
 
+  #judgeService(executor: Executor, random: number): void {
+    if (executor.ending) return;
+    const service = serviceOf(executor, this.#policy, this.#consuming, this.#now);
+    if (service?.is === 'ready') this.#ready(executor);
+    else if (service?.is === 'lost') this.#lost(executor);
+    else if (service) this.#endWithoutRabbitmq(executor, service.why, random);
+  }
+
+  /** It may come back by itself: jobs wait until lost_after. */
+  #lost(executor: Executor): void {
+    executor.ready = false;
+    for (const user of this.#usersOf(executor))
+      if (user.state === 'ready') this.#set(user, 'lost', 'it has no connection to RabbitMQ any more');
+  }
+
   #ready(executor: Executor): void {
     this.#executors.markReady(executor, this.#now);
-    if (executor.ending) return;
     for (const user of this.#usersOf(executor)) {
-      if (user.state !== 'booting') continue;
+      if (user.state !== 'booting' && user.state !== 'lost') continue;
       user.hostFailures = 0;
       this.health.worked(executor.since);
       this.#set(user, 'ready', `uid ${executor.uid}, pid ${executor.pid}`);
@@ -432,8 +454,7 @@ export class Machine {
   }
 
   #forwardHeld(user: User, count = user.held.size): void {
-    const executor = this.#executors.of(user.name);
-    if (executor) executor.quietSince = this.#now;
+    this.#gives(user, Math.min(count, user.held.size));
     this.#release(user.held.takeFirst(count), (ticket) => ({ kind: 'forward', ticket, user: user.name }));
   }
 
@@ -458,9 +479,9 @@ export class Machine {
     next(user);
   }
 
-  #fail(user: User, detail: string, random: number, code: ErrorCode = 'LAUNCH_FAILED'): void {
+  #fail(user: User, detail: string, random: number, code: ErrorCode = 'LAUNCH_FAILED', reason: Reason = 'START_FAILED'): void {
     const sick = this.health.failed(user.name, code, detail, this.#now);
-    const { state, forMs, jobs, ...why } = countFailure(user, { code, detail, sick }, this.#policy, this.#now, random);
+    const { state, forMs, jobs, ...why } = countFailure(user, { code, reason, detail, sick }, this.#policy, this.#now, random);
     this.#rest(user, state, forMs, why.code, why.detail);
     if (jobs === 'handed back') this.#handBack(user, user.held.takeAll(), detail, true);
     else if (jobs === 'parked') this.#parkHeld(user, why.code, why.detail);
@@ -484,19 +505,21 @@ export class Machine {
     for (const info of alive.values()) sample(this.#adopt(info), info.cpuMs, this.#policy.idleCpuShare, this.#now);
     // Now, while what has been seen of their work is fresh.
     for (const executor of this.#executors.values()) if (executor.ready && !executor.ending) this.#endIfIdle(executor);
-    this.#evict();
+    const line = this.health.sickness ? [] : this.#queue; // a sick host would start nobody in its place
+    for (const { executor, why } of evictions(this.#policy, this.#load(), line, [...this.#executors.values()]))
+      this.#end(executor, 'evicted', why);
   }
 
   /** `lastExit` is empty when nobody knows how it ended: systemd keeps only failures in mind. */
   #gone(executor: Executor, lastExit: string, random: number): void {
     this.#executors.remove(executor);
-    const crashed = lastExit !== 'exit 0' && lastExit !== '';
-    const early = !executor.ending && (!executor.ready || (crashed && this.#now - executor.readySince < STABLE_MS));
-    const how = lastExit || 'no failure is known';
+    const failure = failureOf(executor, lastExit, this.#consuming, this.#now);
+    const ended = `the executor ended: ${lastExit || 'no failure is known'}`;
     for (const user of this.#usersOf(executor)) {
-      if (user.state !== 'booting' && user.state !== 'ready') continue;
-      if (early) this.#fail(user, `the executor ended ${executor.ready ? 'soon after' : 'before'} it was ready: ${how}`, random);
-      else this.#settle(user, `the executor ended: ${how}`);
+      if (!WAITING_FOR_EXECUTOR.has(user.state)) continue;
+      if (executor.failed) this.#begin(user, ended);
+      else if (failure) this.#fail(user, failure, random);
+      else this.#settle(user, ended);
     }
     this.#executors.forgetNames(executor.osUser);
   }
@@ -517,12 +540,9 @@ export class Machine {
 
   #tick(random: number): void {
     for (const executor of this.#executors.values()) {
-      if ((executor.ready && !executor.ending) || executor.deadline > this.#now) continue;
-      if (executor.ending) {
-        executor.deadline = Number.POSITIVE_INFINITY;
-        this.#effects.push({ kind: 'kill', user: executor.user });
-      } else if (this.#policy.readyDelayMs !== undefined) this.#ready(executor);
-      else this.#notReadyInTime(executor, random);
+      const due = executor.end?.due(this.#now);
+      if (due) this.#effects.push({ kind: due, user: executor.user, why: 'it has not ended' });
+      this.#judgeService(executor, random);
     }
     this.#nextOfferAt = Number.POSITIVE_INFINITY;
     let offering = 0;
@@ -549,7 +569,8 @@ export class Machine {
   #endIfIdle(executor: Executor): void {
     const idleStopMs = idleStopMsOf(this.#policy, executor.rule);
     const idleMs = idleForMs(executor);
-    if (idleStopMs !== undefined && idleMs >= idleStopMs) this.#end(executor, `idle for ${idleMs} ms (idle_stop is ${idleStopMs} ms)`);
+    if (idleStopMs !== undefined && idleMs >= idleStopMs)
+      this.#end(executor, 'idle', `idle for ${idleMs} ms (idle_stop is ${idleStopMs} ms)`);
   }
 
   #leaveLine(user: User, why: string): void {
@@ -558,18 +579,9 @@ export class Machine {
     this.#forgetIfNothing(user);
   }
 
-  #notReadyInTime(executor: Executor, random: number): void {
-    // Should it become ready all the same before it ends, it is taken up again.
-    executor.deadline = Number.POSITIVE_INFINITY;
-    const users = [...this.#usersOf(executor)].filter(({ state }) => state === 'booting');
-    const [first] = users;
-    if (first) this.#effects.push({ kind: 'kill', user: first.name });
-    for (const user of users) this.#fail(user, `the executor was not ready within ${this.#policy.startTimeoutMs} ms`, random);
-  }
-
   #forgive(user: User): void {
     const executor = this.#executors.of(user.name);
-    if (executor && this.#now - executor.readySince >= STABLE_MS) user.failures = 0;
+    if (executor?.given.hasTaken(this.#now) && this.#now - executor.readySince >= STABLE_MS) user.failures = 0;
   }
 
   #offer(user: User, random: number): void {
@@ -597,6 +609,7 @@ export class Machine {
   #set(user: User, state: State, detail: string, limit?: Limit): void {
     if (user.state === state) return;
     user.state = state;
+    user.stateSince = this.#now;
     this.#effects.push({ kind: 'state', user: user.name, state, detail, ...(limit && { limit }) });
   }
 
@@ -632,27 +645,13 @@ export class Machine {
   }
 
   #load(): Load {
-    let asked = 0;
-    for (const { name } of this.#asked) if (!this.#executors.of(name)) asked += 1;
-    return {
-      executors: this.#executors.size + asked,
-      starting: this.#executors.booting + asked,
-      byRule: this.#policy.rules.length === 0 ? NOBODY : this.#byRule(),
-      availableMemory: this.#availableMemory,
-      draining: this.#draining,
-    };
-  }
-
-  #byRule(): Map<Rule, number> {
-    const counts = this.#executors.byRule();
-    for (const { rule } of this.#asked) if (rule) counts.set(rule, (counts.get(rule) ?? 0) + 1);
-    return counts;
+    return { ...this.#executors.load(this.#asked), availableMemory: this.#availableMemory, draining: this.#draining };
   }
 }
 
+/** In these a user waits for an executor that lives, or has it. */
+const WAITING_FOR_EXECUTOR: ReadonlySet<State> = new Set(['booting', 'ready', 'lost']);
 const RESTING: ReadonlySet<State> = new Set(['backoff', 'broken', 'refused']);
 
 /** Spreads one throw of the dice over many: steps of this size come close to no earlier one. */
 const GOLDEN_RATIO = (Math.sqrt(5) - 1) / 2;
-
-const NOBODY: ReadonlyMap<Rule, number> = new Map();

@@ -1,6 +1,10 @@
 import { type ExecutorInfo, type KnimeUser, knimeUserSchema, type OsUser } from '@kpx/protocol';
-import { type Idleness, type Policy, ruleOf } from '../policy/policy.js';
+import { type Idleness, type Load, type Policy, ruleOf } from '../policy/policy.js';
 import type { Rule } from '../policy/rules.js';
+import type { Ending } from './ending.js';
+import { ExecutorLink } from './executor-link.js';
+import { GivenJobs } from './given.js';
+import type { User } from './user.js';
 
 /** A running executor, as far as is known. Times in milliseconds of the machine's clock. */
 export interface Executor extends Idleness {
@@ -14,11 +18,20 @@ export interface Executor extends Idleness {
   readonly since: number;
   /** When its process started, in milliseconds since the epoch, as the helper says. */
   readonly startedAt: number;
+  /** It takes jobs: it has booted, and has a connection to RabbitMQ. */
   ready: boolean;
+  /** It has been ready once. */
+  booted: boolean;
   readySince: number;
-  /** Until when it must be ready, or, when it is to end, must have ended. */
-  deadline: number;
-  ending: boolean;
+  /** Until when it must have booted. */
+  readonly deadline: number;
+  readonly link: ExecutorLink;
+  readonly given: GivenJobs;
+  /** There, once it is to end. */
+  end: Ending | undefined;
+  readonly ending: boolean;
+  /** It has been counted as a failed start. */
+  failed: boolean;
   quietSince: number;
   seenUntil: number | undefined;
   cpuMs: number;
@@ -26,20 +39,22 @@ export interface Executor extends Idleness {
   cpuShare: number | undefined;
 }
 
+export const EXECUTOR_STATES = ['booting', 'ready', 'lost', 'ending'] as const;
+export type ExecutorState = (typeof EXECUTOR_STATES)[number];
+
+export const stateOf = ({ ending, ready, booted }: Readonly<Executor>): ExecutorState =>
+  ending ? 'ending' : ready ? 'ready' : booted ? 'lost' : 'booting';
+
 /** The executors that run on this host, one an account, and whose jobs go to which of them. */
 export class Roster {
   readonly #executors = new Map<OsUser, Executor>();
   /** Every KNIME name of which it is known that its jobs go to the executor of an account. */
   readonly #accounts = new Map<KnimeUser, OsUser>();
-  /** Executors that are not ready yet. */
+  /** Executors that have not been ready yet. */
   #booting = 0;
 
   get size(): number {
     return this.#executors.size;
-  }
-
-  get booting(): number {
-    return this.#booting;
   }
 
   values(): Iterable<Executor> {
@@ -82,9 +97,16 @@ export class Roster {
       since: now,
       startedAt: sinceMs,
       ready: false,
+      booted: false,
       readySince: 0,
-      deadline: now + (policy.readyDelayMs ?? policy.startTimeoutMs),
-      ending: false,
+      deadline: now + (policy.readyDelayMs ?? 0) + policy.startTimeoutMs,
+      link: new ExecutorLink(),
+      given: new GivenJobs(),
+      end: undefined,
+      get ending() {
+        return this.end !== undefined;
+      },
+      failed: false,
       quietSince: now,
       seenUntil: undefined,
       cpuMs: 0,
@@ -97,15 +119,17 @@ export class Roster {
 
   markReady(executor: Executor, now: number): void {
     if (executor.ready) return;
+    if (!executor.booted) this.#booting -= 1;
     executor.ready = true;
+    executor.booted = true;
     executor.readySince = now;
     executor.quietSince = now;
-    this.#booting -= 1;
+    executor.link.ready(now);
   }
 
   remove(executor: Executor): void {
     this.#executors.delete(executor.osUser);
-    if (!executor.ready) this.#booting -= 1;
+    if (!executor.booted) this.#booting -= 1;
   }
 
   /** Nobody's jobs go to this account any more. */
@@ -113,11 +137,12 @@ export class Roster {
     for (const [name, osUser] of this.#accounts) if (osUser === gone) this.#accounts.delete(name);
   }
 
-  /** How many there are of each rule's users. */
-  byRule(): Map<Rule, number> {
-    const counts = new Map<Rule, number>();
-    for (const { rule } of this.#executors.values()) if (rule) counts.set(rule, (counts.get(rule) ?? 0) + 1);
-    return counts;
+  /** As the policy's limits count: with the users for whose executors the helper has been asked. */
+  load(asked: Iterable<Pick<User, 'name' | 'rule'>>): Pick<Load, 'executors' | 'starting' | 'byRule'> {
+    const starting = [...asked].filter(({ name }) => !this.of(name));
+    const byRule = new Map<Rule, number>();
+    for (const { rule } of [...this.#executors.values(), ...starting]) if (rule) byRule.set(rule, (byRule.get(rule) ?? 0) + 1);
+    return { executors: this.size + starting.length, starting: this.#booting + starting.length, byRule };
   }
 }
 

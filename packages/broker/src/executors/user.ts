@@ -14,6 +14,8 @@ export interface User {
   rule: Rule | undefined;
   admitted: Verdict;
   state: State;
+  /** Since when, in milliseconds of the machine's clock. */
+  stateSince: number;
   /** When `backoff`, `broken` or `refused` ends; when `idle`: until when the failures are remembered; when `queued`: the place in line. */
   until: number;
   /** Failed starts in a row, within the policy's window. */
@@ -43,7 +45,7 @@ export function newUser(name: KnimeUser, groups: readonly string[] | undefined):
     code: 'START_FAILED' as const,
     detail: '',
   };
-  return { name, ...judged, state: 'idle', ...past, held: new HeldJobs(), offering: new Offering() };
+  return { name, ...judged, state: 'idle', stateSince: 0, ...past, held: new HeldJobs(), offering: new Offering() };
 }
 
 /** Jobs of this user go back to the queue, for other hosts. */

@@ -7,8 +7,10 @@ import { connectedUids } from './connections.js';
 import type { Event } from './events.js';
 import type { Machine } from './machine.js';
 
-/** How often to look for the connections of executors that are awaited, in milliseconds. Nothing is read while none is. */
+/** How often to look for the connections of executors, in milliseconds, while one is not ready. */
 const CONNECTED_POLL_MS = 50;
+/** The same while all are, in milliseconds. */
+const STILL_CONNECTED_POLL_MS = 1_000;
 /** How often to look whether the executors' processes still exist, in milliseconds. */
 const ALIVE_POLL_MS = 250;
 /** How often to compare notes with the helper without any cause, in milliseconds: finds what a reused pid would hide. */
@@ -30,6 +32,7 @@ export class ExecutorWatch {
   readonly #log: Logger;
   #timers: NodeJS.Timeout[] = [];
   #looking = false;
+  #lookedAt = 0;
   #listing = false;
   #listedAt = 0;
   /** Lists in a row that failed, and when the next one may be asked for. */
@@ -89,12 +92,13 @@ export class ExecutorWatch {
   }
 
   async #lookForConnections(): Promise<void> {
-    if (this.#looking) return;
-    const awaited = new Set([...this.#machine.awaited()].map(({ uid }) => uid));
-    if (awaited.size === 0) return;
+    const wanted = this.#machine.looksForConnections;
+    if (this.#looking || wanted === 'never') return;
+    if (wanted === 'sometimes' && this.#now() - this.#lookedAt < STILL_CONNECTED_POLL_MS) return;
     this.#looking = true;
+    this.#lookedAt = this.#now();
     try {
-      for (const uid of await connectedUids(this.#ports())) if (awaited.has(uid)) this.#emit({ kind: 'connected', uid });
+      this.#emit({ kind: 'connections', uids: await connectedUids(this.#ports()) });
     } finally {
       this.#looking = false;
     }

@@ -7,7 +7,8 @@ import cpu from 'prom-client/lib/metrics/processCpuTotal.js';
 import startTime from 'prom-client/lib/metrics/processStartTime.js';
 import manifest from '../../package.json' with { type: 'json' };
 import type { Outcome } from '../amqp/relay.js';
-import type { Effect, Event, State } from '../executors/events.js';
+import { type Effect, END_CAUSES, type Event, type State } from '../executors/events.js';
+import { EXECUTOR_STATES as RUNNING_STATES } from '../executors/roster.js';
 import { LIMITS, type Limit } from '../policy/policy.js';
 import { REASONS } from '../reasons.js';
 
@@ -22,9 +23,18 @@ const USER_SERIES_MAX = 1_000;
 const OUTCOMES = ['forwarded', 'deferred', 'parked', 'returned'] as const satisfies readonly Outcome[];
 const START_RESULTS = ['ready', 'failed', 'refused', 'no_room', 'no_helper', 'ended'] as const;
 type StartResult = (typeof START_RESULTS)[number];
-const USER_STATES = ['idle', 'queued', 'starting', 'booting', 'ready', 'backoff', 'broken', 'refused'] as const satisfies readonly State[];
-const EXECUTOR_STATES = ['starting', 'booting', 'ready', 'ending'] as const;
-export type ExecutorState = (typeof EXECUTOR_STATES)[number];
+const USER_STATES = [
+  'idle',
+  'queued',
+  'starting',
+  'booting',
+  'ready',
+  'lost',
+  'backoff',
+  'broken',
+  'refused',
+] as const satisfies readonly State[];
+const EXECUTOR_STATES = ['starting', ...RUNNING_STATES] as const;
 const POLICY_REASONS = ['denied', 'job_max_age', ...LIMITS] as const;
 const VERBS = ['hello', 'prepareUser', 'spawnExecutor', 'stopExecutor', 'listExecutors'] as const satisfies readonly Verb[];
 /** What a job can be parked for: each is there from the beginning, as the rate of a series that has only just come up is not known. */
@@ -39,7 +49,9 @@ export interface Standing {
   readonly held: number;
   readonly heldMax: number;
   readonly maxExecutors: number;
-  readonly executors: Readonly<Record<ExecutorState, number>>;
+  /** Of a user who waits for room, in milliseconds. */
+  readonly longestWaitMs: number;
+  readonly executors: Readonly<Record<(typeof EXECUTOR_STATES)[number], number>>;
   readonly users: readonly { readonly user: KnimeUser; readonly state: State; readonly held: number }[];
 }
 
@@ -65,6 +77,7 @@ export class Metrics {
     POLICY_REASONS,
   );
   readonly #starts = this.#counter('kpx_executor_starts_total', 'Starts of executors that were asked for.', 'result', START_RESULTS);
+  readonly #ends = this.#counter('kpx_executor_ends_total', 'Executors that the broker has ended, by the cause.', 'cause', END_CAUSES);
   readonly #reconnects = this.#counter('kpx_rabbitmq_reconnects_total', 'Connections to RabbitMQ that were made again.');
   readonly #startTime = this.#histogram(
     'kpx_executor_start_seconds',
@@ -83,6 +96,7 @@ export class Metrics {
   readonly #executors = this.#gauge('kpx_executors', 'Executors of this host.', ['state']);
   readonly #executorsMax = this.#gauge('kpx_executors_max', 'How many there may be at most: policy.max_executors.');
   readonly #users = this.#gauge('kpx_users', 'Users who have jobs here, an executor, or failed starts.', ['state']);
+  readonly #longestWait = this.#gauge('kpx_longest_wait_seconds', 'For how long a user has waited for room, at most; 0: nobody waits.');
   readonly #userHeld = this.#gauge('kpx_user_jobs_held', 'Jobs held for a user; only with http.user_labels.', ['user', 'state']);
 
   constructor(look: () => Standing) {
@@ -95,7 +109,9 @@ export class Metrics {
   observe(event: Event, effects: readonly Effect[], now: number): void {
     for (const effect of effects) {
       if (effect.kind === 'start') this.#starting.set(effect.user, now);
-      else if (effect.kind === 'state') {
+      else if (effect.kind === 'stop' || effect.kind === 'kill') {
+        if (effect.cause !== undefined) this.#ends.inc({ cause: effect.cause });
+      } else if (effect.kind === 'state') {
         if (effect.limit !== undefined) this.#refused(effect.limit);
         this.#stateOf(effect.user, effect.state, event, now);
       } else if (effect.kind === 'park' && effect.reason === 'USER_DENIED') this.#refused('denied');
@@ -138,7 +154,7 @@ export class Metrics {
 
   /** Prometheus' text format; names of users are in it only if they are asked for. */
   async text(userLabels: boolean): Promise<string> {
-    const { rabbitmq, helper, draining, sick, held, heldMax, maxExecutors, executors, users } = this.#look();
+    const { rabbitmq, helper, draining, sick, held, heldMax, maxExecutors, longestWaitMs, executors, users } = this.#look();
     this.#rabbitmq.set(Number(rabbitmq));
     this.#helper.set(Number(helper));
     this.#draining.set(Number(draining));
@@ -146,6 +162,7 @@ export class Metrics {
     this.#held.set(held);
     this.#heldMax.set(heldMax);
     this.#executorsMax.set(maxExecutors);
+    this.#longestWait.set(longestWaitMs / 1_000);
     for (const state of EXECUTOR_STATES) this.#executors.set({ state }, executors[state]);
     const byState = new Map<State, number>();
     for (const { state } of users) byState.set(state, (byState.get(state) ?? 0) + 1);

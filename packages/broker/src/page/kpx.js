@@ -16,12 +16,15 @@ const REDRAW_MS = 1_000;
 const RECONNECT_MS = 2_000;
 /** The broker sends something every 10 seconds. */
 const SILENCE_MS_MAX = 30_000;
+/** Users who have waited for room for so long are told of beside the connections. */
+const WAIT_MS_WORTH_SAYING = 10_000;
 /** Units of the charts' viewBox. */
 const WIDTH = 600;
 const HEIGHT = 100;
 
 const STATES = /** @type {const} */ ({
   ready: 'the executor is ready',
+  lost: 'the executor has lost RabbitMQ, jobs wait',
   booting: 'the executor boots',
   starting: 'the helper is asked to start it',
   queued: 'in line, for want of room',
@@ -31,7 +34,7 @@ const STATES = /** @type {const} */ ({
   idle: 'nothing to do',
 });
 /** From the bottom to the top of the chart. */
-const EXECUTORS = ['ready', 'booting', 'starting', 'ending'];
+const EXECUTORS = ['ready', 'lost', 'booting', 'starting', 'ending'];
 
 /** @type {Sample[]} The oldest first. */
 let history = [];
@@ -115,6 +118,20 @@ function bar(name, value, most) {
   write(`${name}-count`, `${value.toLocaleString('en')} of ${most.toLocaleString('en')}`);
 }
 
+/**
+ * @param {Now} now
+ * @param {number} executors
+ */
+function showStarts({ draining, sick, maxExecutors, longestWaitMs, users }, executors) {
+  if (draining) return tell('starts', 'bad', 'none is started: the host is drained');
+  if (sick) return tell('starts', 'bad', 'none is started: those of several users in a row failed');
+  if (longestWaitMs < WAIT_MS_WORTH_SAYING) return tell('starts', 'good', 'started as jobs come');
+  const seconds = Math.floor(longestWaitMs / 1_000);
+  const long = seconds < 60 ? `${seconds}s` : `${Math.floor(seconds / 60)}m${String(seconds % 60).padStart(2, '0')}s`;
+  const full = executors >= maxExecutors ? `full, ${executors} of ${maxExecutors}; ` : '';
+  tell('starts', 'bad', `${full}users who wait for room: ${users.queued ?? 0}, the longest for ${long}`);
+}
+
 /** @param {Now} now */
 function showNow(now) {
   const { executors, jobs, users } = now;
@@ -125,10 +142,8 @@ function showNow(now) {
   );
   tell('rabbitmq', now.rabbitmq ? 'good' : 'bad', now.absent.rabbitmq ?? `consuming ${now.queue}`);
   tell('helper', now.helper ? 'good' : 'bad', now.absent.helper ?? 'connected');
-  const drained = now.draining ? 'none is started: the host is drained' : '';
-  const sick = now.sick ? 'none is started: those of several users in a row failed' : '';
-  tell('starts', drained || sick ? 'bad' : 'good', drained || sick || 'started as jobs come');
-  const running = executors.booting + executors.ready + executors.ending;
+  const running = executors.booting + executors.ready + executors.lost + executors.ending;
+  showStarts(now, running + executors.starting);
   bar('executors', running + executors.starting, now.maxExecutors);
   bar('starting', executors.starting + executors.booting, now.maxStarting);
   bar('held', now.held, now.heldMax);

@@ -51,7 +51,7 @@ describe('what the status page is told', () => {
       rabbitmq: true,
       helper: false,
       draining: false,
-      executors: { starting: 0, booting: 300, ready: 0, ending: 0 },
+      executors: { starting: 0, booting: 300, ready: 0, lost: 0, ending: 0 },
       maxExecutors: 300,
       held: 80,
       heldMax: 1_000,

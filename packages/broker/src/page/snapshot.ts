@@ -8,7 +8,7 @@ import type { State } from '../executors/events.js';
 import { type Explanation, meanwhile } from '../executors/explanation.js';
 import type { Machine } from '../executors/machine.js';
 import { absence } from '../link.js';
-import type { ExecutorState, Metrics } from '../metrics/metrics.js';
+import type { Metrics, Standing } from '../metrics/metrics.js';
 import { REASONS } from '../reasons.js';
 import { executorsOf, type Links, type Status, standingOf } from '../status.js';
 
@@ -30,9 +30,11 @@ export interface Now {
   readonly absent: { readonly rabbitmq: string | null; readonly helper: string | null };
   readonly draining: boolean;
   readonly sick: boolean;
-  readonly executors: Readonly<Record<ExecutorState, number>>;
+  readonly executors: Standing['executors'];
   readonly maxExecutors: number;
   readonly maxStarting: number;
+  /** For how long a user has waited for room, in milliseconds; 0: nobody waits. */
+  readonly longestWaitMs: number;
   readonly held: number;
   readonly heldMax: number;
   /** Users by state; those of whom there is nothing to say are not among them. */

@@ -108,10 +108,10 @@ describe('idleness', () => {
     expect(idleForMs(given)).toBe(expected);
   });
 
-  it('of more than a minute, the longest, is what is ended for another', () => {
+  it('of evict_idle_after or more, the longest, is what is ended for another', () => {
     const short = { ...executor, quietSince: 61_001 };
     const long = { ...executor, quietSince: 500 };
-    expect(evictable([short, executor, long])).toBe(long);
-    expect(evictable([short])).toBeUndefined();
+    expect(evictable([short, executor, long], 60_000)).toBe(long);
+    expect(evictable([short], 60_000)).toBeUndefined();
   });
 });

@@ -20,6 +20,8 @@ export interface Policy {
   readonly deny: ReadonlySet<string>;
   readonly rules: readonly Rule[];
   readonly whenFull: 'wait' | 'evict-idle';
+  /** How long an executor must have been without work before it is ended in favour of another. */
+  readonly evictIdleAfterMs: number;
   /** An executor without work for this long is ended; undefined: never. */
   readonly idleStopMs: number | undefined;
   /** Share of one processor up to which an executor counts as being without work. */
@@ -38,6 +40,10 @@ export interface Policy {
   readonly startTimeoutMs: number;
   /** Undefined: an executor is ready when it is connected. */
   readonly readyDelayMs: number | undefined;
+  /** How long a connection to RabbitMQ must have lasted before its executor is ready. */
+  readonly readyForMs: number;
+  /** An executor that RabbitMQ has not served for so long is ended; undefined: connections are not watched. */
+  readonly lostAfterMs: number | undefined;
 }
 
 /** What the machine knows at the moment of a decision. */
@@ -127,14 +133,11 @@ export function idleForMs({ quietSince, seenUntil, ready, ending }: Idleness): n
   return Math.max(0, Math.floor(seenUntil - quietSince));
 }
 
-/** An executor that has worked within this time is not ended in favour of another, in milliseconds. */
-export const EVICT_IDLE_MIN_MS = 60_000;
-
 /** Which executor to end so that another may start: the one that has been idle for longest, never one that may be at work. */
-export function evictable<E extends Idleness>(executors: Iterable<E>): E | undefined {
+export function evictable<E extends Idleness>(executors: Iterable<E>, evictIdleAfterMs: number): E | undefined {
   let longest: E | undefined;
   for (const executor of executors) {
-    if (idleForMs(executor) < EVICT_IDLE_MIN_MS) continue;
+    if (idleForMs(executor) < evictIdleAfterMs) continue;
     if (!longest || idleForMs(executor) > idleForMs(longest)) longest = executor;
   }
   return longest;

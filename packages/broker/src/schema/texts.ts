@@ -36,8 +36,15 @@ export const BROKER_TEXTS: Texts = {
   executors: { text: 'When an executor counts as started.', effect: RELOAD },
   'executors.ready':
     'When an executor counts as ready for jobs: `"connected"`, when a process of its account has a connection to RabbitMQ\'s port; `"delay"`, when `ready_delay` has passed since it was started.',
-  'executors.ready_delay': 'See there.',
-  'executors.start_timeout': 'An executor that is not ready by then is ended, and counts as a failed start.',
+  'executors.ready_delay': 'How long an executor boots, where `ready` is `"delay"`. With `watch` it needs a connection after that, too.',
+  'executors.start_timeout':
+    'An executor that is not ready by then is ended, and counts as a failed start. With `ready_delay` it counts from the end of that.',
+  'executors.ready_for':
+    'How long a connection to RabbitMQ must last before the executor counts as ready: one whose login RabbitMQ refuses ends at once. Less than `start_timeout`.',
+  'executors.watch':
+    'If true, the broker watches the connections of executors to RabbitMQ. Set it to false where it cannot see them: executors in a network namespace of their own, or behind a proxy on another port. Use `ready = "delay"` there.',
+  'executors.lost_after':
+    'An executor that RabbitMQ has not served for so long is ended, and counts as a failed start; its jobs wait meanwhile. The time starts anew when the broker itself had no RabbitMQ. At least `ready_for`. Raise it where executors take longer to connect again.',
 
   policy: { text: 'Who may have an executor, how many there are, and when they end.', effect: RELOAD },
   'policy.max_executors': 'How many executors run at once. Further users wait in line.',
@@ -51,7 +58,9 @@ export const BROKER_TEXTS: Texts = {
   'policy.deny':
     'KNIME names, in any case, whose jobs are parked. `privhelper.toml` has lists of its own, which hold whatever is said here.',
   'policy.when_full':
-    'What happens when there is no room for the executor of a user who waits: `"wait"`, until one ends; `"evict-idle"`, the executor that has been idle for longest is ended, if that is a minute or more.',
+    'What happens when there is no room for the executor of a user who waits: `"wait"`, until one ends; `"evict-idle"`, the executor that has been idle for longest is ended, if that is `evict_idle_after` or more. At most `max_starting` are ended at once.',
+  'policy.evict_idle_after':
+    'With `when_full = "evict-idle"`: how long an executor must have been idle before it is ended for a user who waits. Choose it longer than jobs wait for a database or the like: such a job looks idle, and is done again.',
   'policy.idle_stop':
     "An executor that has been idle for so long is ended; the user's next job starts another. When empty, never. Idle is one that has had no job from kpx and hardly any processor time; what is not known is never taken for idle. A job that only waits, for a database for example, looks idle. Executors are looked at every 30 seconds, or twice within the shortest `idle_stop` there is, but once a second at most.",
   'policy.idle_cpu_percent': 'Up to this share of one processor, in percent, an executor counts as idle.',

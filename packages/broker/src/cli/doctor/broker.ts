@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { readControlSocket } from '../../config.js';
 import { askBroker, BrokerUnreachable } from '../../control/client.js';
 import { differences } from '../../control/difference.js';
+import { durationText } from '../../duration.js';
 import type { Status } from '../../status.js';
 import { type Check, fail, ok, Unseen, warn } from './check.js';
 import type { Scene } from './scene.js';
@@ -33,7 +34,26 @@ export async function answerOnceConnected(answered: Answered, to: 'rabbitmq' | '
   }
 }
 
-export const brokerChecks = (scene: Scene, answered: Answered): Check[] => [runs(scene, answered), inForce(scene, answered)];
+export const brokerChecks = (scene: Scene, answered: Answered): Check[] => [
+  runs(scene, answered),
+  inForce(scene, answered),
+  line(answered),
+];
+
+/** Users in line are nothing to warn of while executors start; those who have waited for so long, in milliseconds, are. */
+const WAIT_MS_MAX = 60_000;
+
+const line = (answered: Answered): Check => ({
+  name: 'waiting users',
+  mend: 'See kpxctl list --state queued.',
+  look: async () => {
+    const { executors, max_executors, waiting, longest_wait } = (await answered()).capacity;
+    const seen = `${executors} of ${max_executors} executors, users who wait for room: ${waiting}`;
+    if (longest_wait < WAIT_MS_MAX) return ok(seen);
+    const mend = 'kpxctl explain USER says for what a user waits: raise that limit, or see when_full and idle_stop in docs/tune.md.';
+    return warn(`${seen}, the longest for ${durationText(longest_wait)}`, mend);
+  },
+});
 
 const runs = (scene: Scene, answered: Answered): Check => ({
   name: 'broker',

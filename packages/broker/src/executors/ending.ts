@@ -1,0 +1,37 @@
+/** How long an executor that was asked to end may take before it is ended by force, in milliseconds: longer than its unit's TimeoutStopSec=. */
+export const ENDING_MAX_MS = 90_000;
+/** Wait before the helper is asked again, in milliseconds: after it could not end an executor, and, twice as long each time, while force shows no effect. */
+export const END_RETRY_MS = 3_000;
+
+/** How an executor is ended that is to end: asked to, asked again where that failed, and by force when it takes too long. */
+export class Ending {
+  /** How often the helper was asked to use force. */
+  #forced = 0;
+  /** When the helper is to be asked next. */
+  #askAt = Number.POSITIVE_INFINITY;
+  #forceAt: number;
+
+  constructor(now: number, force: boolean) {
+    this.#forceAt = now + ENDING_MAX_MS;
+    if (force) this.force(now);
+  }
+
+  /** The helper could not end it. */
+  failed(now: number): void {
+    this.#askAt = now + END_RETRY_MS;
+  }
+
+  /** From now on by force. */
+  force(now: number): void {
+    this.#forceAt = now + Math.min(END_RETRY_MS * 2 ** this.#forced, ENDING_MAX_MS);
+    this.#forced += 1;
+  }
+
+  /** What the helper is to be asked now; undefined: nothing. */
+  due(now: number): 'stop' | 'kill' | undefined {
+    if (now >= this.#forceAt) this.force(now);
+    else if (now < this.#askAt) return undefined;
+    this.#askAt = Number.POSITIVE_INFINITY;
+    return this.#forced > 0 ? 'kill' : 'stop';
+  }
+}

@@ -1,0 +1,258 @@
+import { type ExecutorInfo, ExecutorState, knimeUserSchema, osUserSchema } from '@kpx/protocol';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { PLAIN_POLICY } from '../../test-fixtures/policy.js';
+import type { Policy } from '../policy/policy.js';
+import type { Effect, Event } from './events.js';
+import { STABLE_MS } from './executor-link.js';
+import { Machine } from './machine.js';
+
+/* What the machine makes of an executor's connection to RabbitMQ. */
+
+const alice = knimeUserSchema.parse('alice');
+const UID = 1_001;
+const POLICY: Policy = { ...PLAIN_POLICY, readyForMs: 1_000, lostAfterMs: 30_000, backoffInitialMs: 2_000, startAttempts: 3 };
+/** Between two looks at the connections. */
+const LOOK_MS = 250;
+
+let machine: Machine;
+let now: number;
+let tickets: number;
+let pid: number;
+
+const step = (event: Event): Effect[] => machine.step(event, now, 0.5);
+const kinds = (effects: Effect[]) => effects.filter(({ kind }) => kind !== 'state').map(({ kind }) => kind);
+const job = (hops = 0) => step({ kind: 'job', ticket: ++tickets, user: alice, hops, waited: false, groups: [], ageMs: 0 });
+const stateNow = () => machine.users().find(({ user }) => user === alice)?.state;
+const info = (others: Partial<ExecutorInfo> = {}): ExecutorInfo => ({
+  ...{ osUser: osUserSchema.parse('alice'), uid: UID, knimeUsers: [alice], state: ExecutorState.running },
+  ...{ sinceMs: 1, mainPid: pid, lastExit: '', cpuMs: 0, ...others },
+});
+const look = (isUp: boolean) => step({ kind: 'connections', uids: new Set(isUp ? [UID] : []) });
+
+/** Looks, and tells that time passes, for so long; all that came of it. */
+function passes(ms: number, isUp: boolean): Effect[] {
+  const effects: Effect[] = [];
+  for (const end = now + ms; now < end; ) {
+    now += LOOK_MS;
+    effects.push(...look(isUp), ...step({ kind: 'tick' }));
+  }
+  return effects;
+}
+
+function start(): void {
+  pid += 1;
+  step({ kind: 'started', user: alice, executor: info() });
+}
+
+const endsWith = (lastExit: string) =>
+  step({ kind: 'listed', executors: [info({ state: ExecutorState.exited, mainPid: 0, lastExit })], askedAt: now });
+
+function withPolicy(given: Partial<Policy>): void {
+  machine = new Machine({ ...POLICY, ...given });
+  step({ kind: 'channel opened' });
+}
+
+beforeEach(() => {
+  [now, tickets, pid] = [1_000, 0, 100];
+  withPolicy({});
+});
+
+describe('an executor is ready', () => {
+  it('when its connection has lasted for ready_for, not before', () => {
+    job();
+    start();
+    expect(kinds(passes(1_000, true))).toEqual([]);
+    expect(kinds(passes(LOOK_MS, true))).toEqual(['forward']);
+  });
+
+  it('not by connections that end at once, as where the login is refused: it is ended, and what RabbitMQ did is said', () => {
+    job();
+    start();
+    for (let second = 0; second < 119; second++) passes(1_000, second % 2 === 0);
+    expect(stateNow()).toBe('booting');
+    const effects = passes(2_000, false);
+    expect(kinds(effects)).toEqual(['kill']);
+    expect(effects.find(({ kind }) => kind === 'kill')).toMatchObject({
+      cause: 'without_rabbitmq',
+      why: 'the executor was not ready within 120000 ms: no connection to RabbitMQ; RabbitMQ ended its connections: is the login refused?',
+    });
+    expect(stateNow()).toBe('backoff');
+  });
+
+  it('with ready_delay, after both', () => {
+    withPolicy({ readyDelayMs: 15_000 });
+    job();
+    start();
+    expect(kinds(passes(14_750, false))).toEqual([]);
+    expect(kinds(passes(1_000, true))).toEqual([]);
+    expect(kinds(passes(LOOK_MS, true))).toEqual(['forward']);
+  });
+
+  it('with ready_delay and no watch, after the delay alone, and it stays so', () => {
+    withPolicy({ readyDelayMs: 15_000, lostAfterMs: undefined });
+    expect(machine.looksForConnections).toBe('never');
+    job();
+    start();
+    expect(kinds(passes(15_000, false))).toEqual(['forward']);
+    expect(kinds(passes(300_000, false))).toEqual([]);
+    expect(stateNow()).toBe('ready');
+  });
+});
+
+describe('an executor that has lost RabbitMQ', () => {
+  beforeEach(() => {
+    job();
+    start();
+    passes(1_250, true);
+    passes(STABLE_MS, true);
+    expect(stateNow()).toBe('ready');
+  });
+
+  it('gets no job until it is connected again, for ready_for', () => {
+    expect(machine.looksForConnections).toBe('sometimes');
+    passes(1_500, false);
+    expect(stateNow()).toBe('lost');
+    expect(machine.looksForConnections).toBe('soon');
+    expect(machine.explain(alice, [])).toMatchObject({
+      decision: 'hold',
+      state: 'lost',
+      executor: expect.stringMatching(/, lost$/),
+      why: 'the executor has lost its connection to RabbitMQ; it is ended if that does not come back within lost_after',
+    });
+    expect(kinds(job())).toEqual([]);
+    expect(kinds(passes(1_000, true))).toEqual([]);
+    expect(kinds(passes(LOOK_MS, true))).toEqual(['forward']);
+  });
+
+  it('takes no place from those that start', () => {
+    passes(1_500, false);
+    expect(machine.counts).toMatchObject({ executors: 1, starting: 0 });
+  });
+
+  it('is ended after lost_after, and counts as a failed start; its job waits for the next one', () => {
+    passes(1_500, false);
+    job();
+    const effects = passes(29_000, false);
+    expect(effects).toContainEqual(
+      expect.objectContaining({
+        kind: 'stop',
+        cause: 'without_rabbitmq',
+        why: 'the executor has had no connection to RabbitMQ for 30000 ms (lost_after)',
+      }),
+    );
+    expect(kinds(effects)).toEqual(['stop']);
+    expect(stateNow()).toBe('backoff');
+    expect(kinds(endsWith('exit 143'))).toEqual([]);
+    expect(kinds(passes(2_000, false))).toEqual(['start']);
+    expect(machine.counts.held).toBe(1);
+  });
+
+  it('is not lost by one look that misses its connection', () => {
+    now += 1_000;
+    look(false);
+    now += 2_000;
+    step({ kind: 'tick' });
+    expect(stateNow()).toBe('ready');
+    look(true);
+    expect(stateNow()).toBe('ready');
+  });
+
+  it('is ended even where short connections come again and again', () => {
+    let effects: Effect[] = [];
+    for (let second = 0; second < 32 && kinds(effects).length === 0; second += 4)
+      effects = [...passes(1_500, true), ...passes(2_500, false)];
+    expect(kinds(effects)).toEqual(['stop']);
+  });
+
+  it('is not judged while the broker has no RabbitMQ either, and has lost_after anew when it has', () => {
+    step({ kind: 'channel lost' });
+    expect(kinds(passes(600_000, false))).toEqual([]);
+    expect(stateNow()).toBe('ready');
+    step({ kind: 'channel opened' });
+    expect(kinds(passes(29_750, false))).toEqual([]);
+    expect(stateNow()).toBe('lost');
+    expect(kinds(passes(LOOK_MS, false))).toEqual(['stop']);
+  });
+
+  it('is left alone with watch = false', () => {
+    step({ kind: 'policy', policy: { ...POLICY, lostAfterMs: undefined } });
+    expect(kinds(passes(600_000, false))).toEqual([]);
+    expect(stateNow()).toBe('ready');
+  });
+
+  it('is ready again when it is not watched any more', () => {
+    passes(1_500, false);
+    step({ kind: 'policy', policy: { ...POLICY, lostAfterMs: undefined } });
+    step({ kind: 'tick' });
+    expect(stateNow()).toBe('ready');
+  });
+});
+
+it('parks jobs with the reason after start_attempts', () => {
+  withPolicy({ startTimeoutMs: 30_000 });
+  job();
+  for (let attempt = 1; attempt <= 3; attempt++) {
+    start();
+    const effects = passes(30_000, false);
+    if (attempt < 3) expect(kinds(effects)).toEqual(['kill']);
+    else {
+      expect(effects).toContainEqual({
+        kind: 'park',
+        ticket: 1,
+        user: alice,
+        reason: 'EXECUTOR_WITHOUT_RABBITMQ',
+        detail: '3 starts failed, the last one: the executor was not ready within 30000 ms: no connection to RabbitMQ',
+      });
+    }
+    endsWith('signal SIGKILL');
+    passes(4_000, false);
+  }
+  expect(stateNow()).toBe('broken');
+});
+
+describe('an executor that ends with a failure', () => {
+  const begin = () => {
+    start();
+    passes(1_250, true);
+  };
+
+  it('is a failed start if it has taken no job that it was offered, however long it was ready, again and again', () => {
+    job();
+    for (let attempt = 1; attempt <= 3; attempt++) {
+      start();
+      for (let looks = 0; looks < 240; looks++) {
+        const offered = kinds(passes(LOOK_MS, true)).filter((kind) => kind === 'forward');
+        for (const _ of offered) kinds(job(2));
+      }
+      expect(stateNow()).toBe('ready');
+      endsWith('exit 69');
+      expect(stateNow()).toBe(attempt < 3 ? 'backoff' : 'broken');
+      passes(8_000, false);
+    }
+  });
+
+  it('is one if it was offered none', () => {
+    step({ kind: 'start asked', user: alice, groups: [] });
+    begin();
+    passes(60_000, true);
+    endsWith('exit 69');
+    expect(stateNow()).toBe('backoff');
+  });
+
+  it('is none if it has taken a job', () => {
+    job();
+    begin();
+    passes(STABLE_MS, true);
+    endsWith('exit 69');
+    expect(stateNow()).not.toBe('backoff');
+  });
+
+  it('is none while RabbitMQ is away for everybody', () => {
+    step({ kind: 'start asked', user: alice, groups: [] });
+    begin();
+    passes(STABLE_MS, true);
+    step({ kind: 'channel lost' });
+    endsWith('exit 69');
+    expect(stateNow()).not.toBe('backoff');
+  });
+});

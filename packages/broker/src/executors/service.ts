@@ -1,0 +1,42 @@
+import type { Policy } from '../policy/policy.js';
+import { STABLE_MS } from './executor-link.js';
+import type { Executor } from './roster.js';
+
+/** What is to become of an executor: it takes jobs, takes none for the moment, or is of no use and has to end. */
+export type Service = { readonly is: 'ready' } | { readonly is: 'lost' } | { readonly is: 'useless'; readonly why: string };
+
+/**
+ * By what is known of its connection to RabbitMQ; undefined: it stays what it is. `consuming`: the broker has RabbitMQ. Without that RabbitMQ may be
+ * away for everybody, and nothing is said of one executor.
+ */
+export function serviceOf(executor: Executor, policy: Policy, consuming: boolean, now: number): Service | undefined {
+  const { readyForMs, readyDelayMs, lostAfterMs, startTimeoutMs } = policy;
+  const { ready, booted, since, deadline, link } = executor;
+  const watched = lostAfterMs !== undefined;
+  if (ready) return watched && consuming && link.isCut(readyForMs, now) ? { is: 'lost' } : undefined;
+  if (booted ? !watched || link.lasts(readyForMs, now) : hasBooted()) return { is: 'ready' };
+  if (!booted && now >= deadline) {
+    const login = link.wasUp ? '; RabbitMQ ended its connections: is the login refused?' : '';
+    return { is: 'useless', why: `the executor was not ready within ${startTimeoutMs} ms: no connection to RabbitMQ${login}` };
+  }
+  if (booted && watched && consuming && link.lostForMs(now) >= lostAfterMs)
+    return { is: 'useless', why: `the executor has had no connection to RabbitMQ for ${lostAfterMs} ms (lost_after)` };
+  return undefined;
+
+  function hasBooted(): boolean {
+    if (readyDelayMs !== undefined && now - since < readyDelayMs) return false;
+    return (readyDelayMs !== undefined && !watched) || link.lasts(readyForMs, now);
+  }
+}
+
+/** In which way the end of an executor is a failed start; undefined: it is none. `lastExit` is empty when nobody knows how it ended. */
+export function failureOf(executor: Executor, lastExit: string, consuming: boolean, now: number): string | undefined {
+  const { ending, booted, readySince, given } = executor;
+  const how = lastExit || 'no failure is known';
+  if (ending) return undefined;
+  if (!booted) return `the executor ended before it was ready: ${how}`;
+  if (lastExit === 'exit 0' || lastExit === '') return undefined;
+  if (now - readySince < STABLE_MS) return `the executor ended soon after it was ready: ${how}`;
+  // Without RabbitMQ nobody could take a job.
+  return given.mayHaveTaken || !consuming ? undefined : `the executor ended before it took a job: ${how}`;
+}
