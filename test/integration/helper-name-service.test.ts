@@ -96,6 +96,15 @@ it('that gives an extra ACL entry to a group of another name is refused: another
   expect(readdirSync(installation.workspaces)).toEqual([]);
 });
 
+it('that has only some of the groups of an account, with a failure, is no answer', async () => {
+  const installation = installHelper({ config: { accounts: { denied_groups: ['sudo'] } } });
+  const wrap = installation.inPlaceOf('/usr/bin/id', '$real "$@"; exit 1');
+  await installation.startHelper({ wrap });
+  const connection = await HelperConnection.greeted(installation.socket);
+  const why = 'the groups of the account "alice" could not be looked up';
+  expect(await connection.prepare('alice')).toEqual(refusal('ACCOUNT_LOOKUP_FAILED', why));
+});
+
 it('says so when it cannot be asked at all', async () => {
   const { connection, installation } = await withAnswer('exit 0');
   chmodSync(`${installation.etc}/getent`, 0o644);

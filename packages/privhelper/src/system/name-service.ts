@@ -30,12 +30,14 @@ export type Group = Readonly<{ gid: number; name: string }>;
 
 /**
  * `/usr/bin/id -G -z -- NAME` and `/usr/bin/id -G -n -z -- NAME`: all groups of an account, separated by NUL because names from a directory may hold
- * blanks. A group without a name makes the second one fail, and it tells the number in its place: what counts is that both have as many.
+ * blanks. The first one tells all or fails. A group without a name makes the second one fail, and it tells the number in its place: what counts is
+ * that both have as many.
  */
 export async function lookUpGroups(name: string, signal: AbortSignal): Promise<Group[]> {
   const asked = [['-G'], ['-G', '-n']].map((options) => runCommand('/usr/bin/id', [...options, '-z', '--', name], signal));
-  const [gids = [], names = []] = (await Promise.all(asked)).map(({ stdout }) => stdout.split('\0').filter((group) => group !== ''));
-  if (gids.length === 0 || gids.length !== names.length)
+  const answers = await Promise.all(asked);
+  const [gids = [], names = []] = answers.map(({ stdout }) => stdout.split('\0').filter((group) => group !== ''));
+  if (answers[0]?.exitCode !== 0 || gids.length !== names.length)
     throw new KpxError('ACCOUNT_LOOKUP_FAILED', `the groups of the account "${name}" could not be looked up`);
   return gids.map((gid, index) => ({ gid: Number(gid), name: names[index] ?? gid }));
 }
