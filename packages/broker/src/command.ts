@@ -16,18 +16,29 @@ export type CommandResult = Readonly<{ exitCode: number; stdout: string; stderr:
 export const startCommand = (binary: `/${string}`, args: readonly string[], environment: Readonly<Record<string, string>> = {}) =>
   spawn(binary, args, { env: { ...ENVIRONMENT, ...environment }, cwd: '/', stdio: ['ignore', 'pipe', 'pipe'], detached: true });
 
-/** Runs a command to its end, `timeoutMs` at most. Rejects when it cannot be started. */
+/** How long a command that was ended by force may take to be gone, in milliseconds: one that waits for a network drive may take for ever. */
+const GONE_MS_MAX = 1_000;
+
+/** Runs a command to its end, `timeoutMs` at most. Rejects when it cannot be started, and when it stays although it was ended by force. */
 export async function runCommand(binary: `/${string}`, args: readonly string[], timeoutMs: number): Promise<CommandResult> {
   const child = startCommand(binary, args);
   const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
+  let giveUp: NodeJS.Timeout | undefined;
   const [stdout, stderr] = [collected(child, 'stdout'), collected(child, 'stderr')];
   try {
     return await new Promise((resolve, reject) => {
+      giveUp = setTimeout(
+        () => reject(new Error(`${binary} did not end within ${timeoutMs} ms, and cannot be ended`)),
+        timeoutMs + GONE_MS_MAX,
+      );
       child.once('error', reject);
       child.once('close', (exitCode) => resolve({ exitCode: exitCode ?? -1, stdout: stdout(), stderr: stderr() }));
     });
   } finally {
     clearTimeout(timer);
+    clearTimeout(giveUp);
+    for (const stream of [child.stdout, child.stderr]) stream.destroy();
+    child.unref();
   }
 }
 
