@@ -86,13 +86,14 @@ describe('an executor', () => {
   it.each([
     ['a program that is not there', '[Service]\nExecStart=\nExecStart=/opt/knime/missing\n', 'exit 203'],
     ['a working directory that is not there', '[Service]\nWorkingDirectory=/nowhere\n', 'exit 200'],
-  ])('whose drop-in names %s: parked, with systemd’s exit code', async (_what, text, code) => {
+  ])('whose drop-in names %s: handed back, for another host, with systemd’s exit code', async (_what, text, code) => {
     await dropIn(machine, unitOf('uma'), text);
     const kpx = await startKpx({ broker: IMPATIENT });
     await kpx.publish(jobOf('uma', 'u1'));
-    const [parked] = await kpx.deadLetters(1);
-    const detail = `HOST_FAILED: kpx-executor@uma.service did not start: result exit-code, ${code}: see journalctl`;
-    expect(parked?.headers['x-kpx-detail']).toContain(detail);
+    const reason = `HOST_FAILED: kpx-executor@uma.service did not start: result exit-code, ${code}: see journalctl`;
+    expect(await kpx.brokerSays({ user: 'uma', state: 'backoff' })).toMatchObject({ reason: expect.stringContaining(reason) });
+    const waiting = async () => (await kpx.vhost.queueDepth('kpx.delay.knime-jobs.2000ms'))?.messages;
+    await expect.poll(waiting, { timeout: 10_000 }).toBe(1);
     expect(await kpx.helperSays({ verb: 'spawnExecutor', code: 'HOST_FAILED' })).toMatchObject({ os_user: 'uma', decision: 'refused' });
   });
 
@@ -120,14 +121,13 @@ describe('an executor', () => {
     await machine.waitForJournal('the typo', [], said);
   });
 
-  it('whose drop-in adds a second ExecStart= cannot be loaded: parked, and the message says where to look', async () => {
+  it('whose drop-in adds a second ExecStart= cannot be loaded: handed back, and the message says where to look', async () => {
     await dropIn(machine, unitOf('uma'), '[Service]\nExecStart=/opt/knime/another\n');
     const kpx = await startKpx({ broker: IMPATIENT });
     await kpx.publish(jobOf('uma', 'u2'));
-    const [parked] = await kpx.deadLetters(1);
-    expect(parked?.headers['x-kpx-detail']).toContain(
-      "HOST_FAILED: systemd cannot load kpx-executor@uma.service (bad-setting): see systemctl status 'kpx-executor@uma.service'",
-    );
+    const reason =
+      "HOST_FAILED: systemd cannot load kpx-executor@uma.service (bad-setting): see systemctl status 'kpx-executor@uma.service'";
+    expect(await kpx.brokerSays({ user: 'uma', state: 'backoff' })).toMatchObject({ reason: expect.stringContaining(reason) });
   });
 });
 
