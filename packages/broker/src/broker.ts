@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type KnimeUser, KpxError, type ProfileName, StopMode } from '@kpx/protocol';
 import type { Logger } from 'pino';
 import { withAdvice } from './amqp/advice.js';
+import { ConfirmWatch } from './amqp/confirm-watch.js';
 import { type Outcome, Relay } from './amqp/relay.js';
 import { AmqpSession } from './amqp/session.js';
 import { SlowStart } from './amqp/slow-start.js';
@@ -297,6 +298,7 @@ export class Broker {
   /** One connection from beginning to end. Answers whether a job has passed: that it could be opened does not make it good. */
   async #serve(url: string, amqp: Config['amqp']): Promise<boolean> {
     const server = new URL(url).host;
+    let confirms: ConfirmWatch | undefined;
     const handlers = {
       delivery: (message: WireMessage) => {
         if (this.#leaves(amqp)) this.#relay?.putBackNow(message);
@@ -305,6 +307,7 @@ export class Broker {
         this.#slowStart?.look(this.#relay?.underWayCount ?? 0);
       },
       blocked: (reason: string | undefined) => {
+        confirms?.blocked(reason !== undefined);
         if (reason === undefined) this.#log.info({ server }, 'RabbitMQ takes messages again');
         else this.#log.warn({ server, reason }, 'RabbitMQ takes no messages (alarm); jobs wait');
       },
@@ -342,6 +345,7 @@ export class Broker {
     const cancel = new Promise<string>((resolve) => {
       cancelled = resolve;
     });
+    confirms = new ConfirmWatch(() => relay.oldestUnderWay, cancelled);
     const slowStart = new SlowStart(amqp.prefetch, (prefetch) => {
       session.widen(prefetch).catch((error: Error) => cancelled(error.message));
     });
@@ -359,6 +363,7 @@ export class Broker {
     const why = withAdvice(ending.why, url);
     if (ending.refused) this.#suspects.note(relay.underWay, ending.why);
     this.#rabbitmq.down(`${server}: ${why}`);
+    confirms.stop();
     relay.close();
     this.#relay = undefined;
     this.#slowStart = undefined;

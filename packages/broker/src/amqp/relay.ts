@@ -138,6 +138,11 @@ export class Relay {
     return [...this.#inFlight.values()];
   }
 
+  /** Of those the one that was published first, by a number of its own. */
+  get oldestUnderWay(): number | undefined {
+    return this.#inFlight.keys().next().value;
+  }
+
   /** How many are. */
   get underWayCount(): number {
     return this.#inFlight.size;
