@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type KnimeUser, KpxError, type ProfileName, StopMode } from '@kpx/protocol';
+import { type ErrorCode, type KnimeUser, KpxError, type ProfileName, StopMode } from '@kpx/protocol';
 import type { Logger } from 'pino';
 import { withAdvice } from './amqp/advice.js';
 import { ConfirmWatch } from './amqp/confirm-watch.js';
@@ -27,9 +27,9 @@ import { Histories } from './histories.js';
 import { decodeJob, sentAt } from './jobs.js';
 import { absence, Link } from './link.js';
 import { Metrics } from './metrics/metrics.js';
+import { nameServiceIsDown } from './name-service-down.js';
 import { type Snapshot, snapshotOf } from './page/snapshot.js';
 import { backoffMs } from './policy/backoff.js';
-import { NO_ROOM_DELAY_MS } from './policy/policy.js';
 import { rulesAskForGroups } from './policy/rules.js';
 import { RuleNames } from './rule-names.js';
 import { SaidOnce } from './said-once.js';
@@ -63,7 +63,7 @@ export class Broker {
   readonly #helper: HelperClient;
   readonly ruleNames: RuleNames;
   readonly #watch: ExecutorWatch;
-  #groups = new Groups(() => performance.now());
+  #groups = this.#newGroups();
   #lookingUp = false;
   readonly #deliveries = new Map<Ticket, Delivery>();
   readonly #stopping = new AbortController();
@@ -162,7 +162,7 @@ export class Broker {
     this.#ports = rabbitmqPorts(amqp.urls);
     const policy = policyOf(config);
     this.#asksForGroups = rulesAskForGroups(policy.rules);
-    this.#groups = new Groups(() => performance.now());
+    this.#groups = this.#newGroups();
     this.ruleNames.rules(policy.rules);
     this.#emit({ kind: 'policy', policy });
     this.#lookUpGroups().catch(this.#failed('groups of users cannot be looked up'));
@@ -223,7 +223,8 @@ export class Broker {
 
   /** What a job of this user would meet now. Groups that are not given are looked up where a rule asks for them. */
   async explain(user: KnimeUser, groups: readonly string[] | undefined): Promise<Explanation> {
-    const known = groups ?? (this.#asksForGroups ? await this.#groups.of(user) : []);
+    const known = groups ?? (this.#asksForGroups ? await this.#groups.of(user).catch((error: Error) => error) : []);
+    if (known instanceof Error) return { ...this.#machine.explain(user, []), decision: 'hand back', why: known.message };
     return meanwhile(this.#machine.explain(user, known), this.#links);
   }
 
@@ -391,16 +392,19 @@ export class Broker {
     else this.#emit({ ...event, groups: undefined });
   }
 
-  /** A user whose groups cannot be looked up might be denied by them: the job waits, like one whose account cannot be looked up. */
+  /** A user whose groups are not known might be denied by them: that is a failed start, of the host's kind. */
   async #withGroups(event: Omit<Extract<Event, { kind: 'job' }>, 'groups'>): Promise<void> {
-    try {
-      const groups = await this.#groups.of(event.user);
-      if (this.#deliveries.has(event.ticket)) this.#emit({ ...event, groups });
-    } catch (error) {
-      const why = (error as Error).message;
-      this.#log.warn({ user: event.user, reason: why }, 'the groups of a user are not known');
-      this.#settle({ kind: 'defer', ticket: event.ticket, user: event.user, delayMs: NO_ROOM_DELAY_MS, why });
-    }
+    const { user, ticket } = event;
+    const groups = await this.#groups.of(user).catch((error: Error) => error);
+    if (!this.#deliveries.has(ticket)) return;
+    if (!(groups instanceof Error)) this.#emit({ ...event, groups });
+    else this.#emit({ kind: 'groups unknown', user, ticket, detail: groups.message });
+  }
+
+  #newGroups(): Groups {
+    const nameless = (user: KnimeUser, gids: readonly string[]) =>
+      this.#log.warn({ user, gids }, 'a user is in a group that has no name: no rule can match it, see getent group GID');
+    return new Groups(() => performance.now(), nameless);
   }
 
   /** For work that nobody waits for: a failure of it is logged, and never ends the broker. */
@@ -498,7 +502,7 @@ export class Broker {
       const { executor } = await this.#helper.request('spawnExecutor', { knimeUser: user, profile });
       this.#emit({ kind: 'started', user, executor });
     } catch (error) {
-      if (error instanceof KpxError) this.#emit({ kind: 'not started', user, code: error.code, detail: error.message });
+      if (error instanceof KpxError) this.#emit({ kind: 'not started', user, ...(await reasonOf(error)) });
       else this.#emit({ kind: 'no helper', user, detail: (error as Error).message });
       if (!(error instanceof KpxError || error instanceof HelperUnavailable)) throw error;
     }
@@ -515,6 +519,12 @@ export class Broker {
       );
     }
   }
+}
+
+/** An account is unknown only where the name service is there to know it: otherwise it is the host that has failed. */
+async function reasonOf({ code, message }: KpxError): Promise<{ code: ErrorCode; detail: string }> {
+  const down = code === 'ACCOUNT_UNKNOWN' ? await nameServiceIsDown() : undefined;
+  return down === undefined ? { code, detail: message } : { code: 'ACCOUNT_LOOKUP_FAILED', detail: down };
 }
 
 /** What the log says of a message. Never its body. */

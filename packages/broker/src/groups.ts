@@ -19,20 +19,23 @@ interface Answer {
 /**
  * The OS groups of a KNIME user's account of the same name, folded to lower case (the helper's map is not known here: rules for mapped users go
  * by name). `/usr/bin/id -G -n -z -- NAME`, of which NAME has the wire's syntax; asked once in a while for each user. A user without an account
- * has no groups. Rejects when the name service does not say; the next look asks again.
+ * has no groups. A group without a name, which no rule can match, is told with its gid, and `nameless` hears of it. Rejects when the name service does
+ * not say; the next look asks again.
  */
 export class Groups {
   readonly #answers = new Map<KnimeUser, Answer>();
   readonly #now: () => number;
+  readonly #nameless: (user: KnimeUser, gids: readonly string[]) => void;
 
-  constructor(now: () => number) {
+  constructor(now: () => number, nameless: (user: KnimeUser, gids: readonly string[]) => void) {
     this.#now = now;
+    this.#nameless = nameless;
   }
 
   of(user: KnimeUser): Promise<readonly string[]> {
     const known = this.#answers.get(user);
     if (known && known.until > this.#now()) return known.groups;
-    const groups = lookUp(user.toLowerCase());
+    const groups = lookUp(user.toLowerCase(), (gids) => this.#nameless(user, gids));
     this.#answers.delete(user);
     const answer: Answer = { groups, until: this.#now() + FRESH_MS };
     this.#answers.set(user, answer);
@@ -46,9 +49,14 @@ export class Groups {
   }
 }
 
-async function lookUp(name: string): Promise<readonly string[]> {
+async function lookUp(name: string, nameless: (gids: readonly string[]) => void): Promise<readonly string[]> {
   const { exitCode, stdout, stderr } = await runCommand('/usr/bin/id', ['-G', '-n', '-z', '--', name], LOOK_UP_TIMEOUT_MS);
-  if (exitCode === 0) return stdout.split('\0').filter((group) => group !== '');
+  const groups = stdout.split('\0').filter((group) => group !== '');
+  if (exitCode === 0) return groups;
   if (/no such user/.test(stderr)) return NONE;
-  throw new Error(`the groups of "${name}" could not be looked up`, { cause: stderr });
+  // id(1) says the number in place of a name that there is not, and fails in the end.
+  const gids = groups.filter((group) => stderr.includes(`cannot find name for group ID ${group}`));
+  if (gids.length === 0) throw new Error(`the groups of "${name}" could not be looked up (id ended with ${exitCode}: ${stderr.trim()})`);
+  nameless(gids);
+  return groups.map((group) => (gids.includes(group) ? `${group} (no name)` : group));
 }

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { sourcesOf } from './name-service.js';
+import { sourcesOf } from '../name-service-down.js';
 
 it.each([
   ['passwd: files systemd sss\ngroup: files\n', ['files', 'systemd', 'sss']],

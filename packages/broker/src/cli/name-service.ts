@@ -1,5 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { runCommand } from '@kpx/privhelper/system/command';
+import { sourcesOf } from '../name-service-down.js';
 
 /*
  * To getent, an account of a directory that nobody can ask is one that does not exist. Who concludes anything from "not found" looks here
@@ -37,15 +38,6 @@ export async function lookAtNameService(signal: AbortSignal): Promise<NameServic
   const answers = await Promise.all(sources.map((source) => look(source, signal)));
   const first = (what: keyof Answers) => answers.map((answer) => answer[what]).find((why) => why !== undefined);
   return { sources, wrong: first('wrong'), unsure: first('unsure') };
-}
-
-/** By nsswitch.conf(5), without actions such as `[NOTFOUND=return]`. */
-export function sourcesOf(nsswitch: string): string[] {
-  const [, sources = 'files'] = /^\s*passwd:([^#\n]*)/m.exec(nsswitch) ?? [];
-  return sources
-    .replace(/\[[^\]]*\]/g, ' ')
-    .split(/\s+/)
-    .filter((source) => source !== '');
 }
 
 async function look(source: string, signal: AbortSignal): Promise<Answers> {

@@ -39,6 +39,8 @@ export type Event =
   | { readonly kind: 'policy'; readonly policy: Policy }
   /** OS groups of somebody of whom they were not known. */
   | { readonly kind: 'groups'; readonly user: KnimeUser; readonly groups: readonly string[] }
+  /** Those of the sender of a job could not be looked up. */
+  | { readonly kind: 'groups unknown'; readonly user: KnimeUser; readonly ticket: Ticket; readonly detail: string }
   /** Of the host. */
   | { readonly kind: 'memory'; readonly availableBytes: number }
   /** Start nothing any more (a host that is to be emptied), or again. */

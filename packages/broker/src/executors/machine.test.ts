@@ -868,3 +868,18 @@ describe('explain', () => {
     expect(machine.counts).toEqual(before);
   });
 });
+
+describe('a user whose groups cannot be looked up', () => {
+  it('waits like after a start that the host has failed, and their jobs are handed back', () => {
+    const effects = step({ kind: 'groups unknown', user: alice, ticket: 7, detail: 'id ended with 1' });
+    expect(effects).toMatchObject([
+      { kind: 'state', user: alice, state: 'backoff' },
+      { kind: 'hand back', ticket: 7, user: alice, why: 'id ended with 1', failed: true },
+    ]);
+    // A second one meets the same wait, and no second failure.
+    expect(step({ kind: 'groups unknown', user: alice, ticket: 8, detail: 'id ended with 1' })).toMatchObject([
+      { kind: 'hand back', ticket: 8 },
+    ]);
+    expect(machine.users()).toMatchObject([{ user: alice, state: 'backoff', held: 0 }]);
+  });
+});

@@ -203,6 +203,9 @@ export class Machine {
       case 'groups':
         this.#setGroups(event.user, event.groups);
         break;
+      case 'groups unknown':
+        this.#groupsUnknown(event, random);
+        break;
       case 'drain':
         this.#draining = event.on;
         for (const user of this.#queue) this.#shorten(user);
@@ -486,6 +489,13 @@ export class Machine {
     if (jobs === 'handed back') this.#handBack(user, user.held.takeAll(), detail, true);
     else if (jobs === 'parked') this.#parkHeld(user, why.code, why.detail);
     if (sick) for (const waiting of this.#queue) this.#shorten(waiting);
+  }
+
+  /** Whoever has an executor, or waits for one, has been judged before. */
+  #groupsUnknown({ user: name, ticket, detail }: Extract<Event, { kind: 'groups unknown' }>, random: number): void {
+    const user = this.#user(name, undefined);
+    if (user.state === 'idle') this.#fail(user, `ACCOUNT_LOOKUP_FAILED: ${detail}`, random, 'ACCOUNT_LOOKUP_FAILED');
+    this.#effects.push({ kind: 'hand back', ticket, user: name, why: detail, failed: true });
   }
 
   #parkHeld(user: User, reason: Reason | ErrorCode, detail: string): void {
