@@ -29,7 +29,7 @@ export const runKpxctl = (args: string[], ids: object = {}) => runProgram('kpxct
 async function runProgram(name: string, args: string[], ids: object) {
   const program = join(checkout(), `packages/broker/dist/${name}.cjs`);
   return await promisify(execFile)(node(), [program, ...args], { ...ids, env: {}, cwd: '/' }).then(
-    ({ stdout }) => ({ code: 0, stdout, stderr: '' }),
+    ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
     ({ code, stdout, stderr }) => ({ code, stdout, stderr }),
   );
 }

@@ -68,6 +68,19 @@ describe('kpxctl', () => {
     await expect.poll(() => run(kpx, 'stop', 'alice')).toMatchObject(none);
   });
 
+  it('works while broker.toml has a line that is no TOML, and says which', async () => {
+    const kpx = await startKpx();
+    writeFileSync(kpx.brokerConfigFile, `[policy]\nmax_executors = = 3\n[control]\nsocket = "${kpx.controlSocket}"\n[log]\n`);
+    const said = expect.stringMatching(/broker\.toml: line 2[\s\S]*\nThe running broker has an earlier file in force: asking it at /);
+    for (const verb of [['status'], ['list'], ['show', 'alice'], ['explain', 'alice'], ['drain'], ['resume'], ['dead-letters', 'list']])
+      expect([verb, await run(kpx, ...verb)]).toEqual([verb, expect.objectContaining({ code: 0, stderr: said })]);
+    expect(await run(kpx, 'reload')).toMatchObject({ code: 69, stderr: expect.stringContaining('line 2') });
+    expect((await run(kpx, 'status')).stdout).toContain('a reload would refuse it:');
+    // Without its own section the file says what it says by default, whatever else is wrong.
+    writeFileSync(kpx.brokerConfigFile, 'max_executors = = 3\n');
+    expect(await run(kpx, 'list')).toMatchObject({ code: 69, stderr: expect.stringContaining('/run/kpx-broker/control.sock') });
+  });
+
   it('is used by nobody without a right to the socket, and judges names before it asks', async () => {
     const kpx = await startKpx();
     writeFileSync(`${kpx.etc}/public.toml`, `[control]\nsocket = "${kpx.controlSocket}"\n`, { mode: 0o644 });

@@ -192,15 +192,33 @@ export async function readConfig(file: string): Promise<Config> {
 
 /**
  * Only where the running broker answers: what else the file says may be wrong meanwhile. Where an operator may not read it, the default.
- * Throws {@link ConfigError}.
+ * `problem`: the file is no TOML, and the section [control] was read alone. Throws {@link ConfigError}.
  */
-export async function readControlSocket(file: string): Promise<string> {
+export async function readControlSocket(file: string): Promise<{ readonly socket: string; readonly problem?: string }> {
   const unreadable = await access(file, constants.R_OK).then(
     () => false,
     ({ code }: NodeJS.ErrnoException) => code === 'EACCES',
   );
-  if (unreadable) return control.parse({}).socket;
-  return parseConfig(file, await readSource(file), z.looseObject({ control })).control.socket;
+  if (unreadable) return control.parse({});
+  const source = await readSource(file);
+  const socketIn = (text: string) => parseConfig(file, text, z.looseObject({ control })).control.socket;
+  try {
+    return { socket: socketIn(source) };
+  } catch (error) {
+    const alone = sectionOf(source, 'control');
+    if (!(error instanceof ConfigError) || alone === source) throw error;
+    return { socket: socketIn(alone), problem: error.message };
+  }
+}
+
+/** The lines from a heading of TOML to the next one; none where it is not there. */
+function sectionOf(source: string, name: string): string {
+  const lines = source.split('\n');
+  const isHeading = (line: string) => /^\s*\[/.test(line);
+  const start = lines.findIndex((line) => new RegExp(`^\\s*\\[\\s*${name}\\s*\\]`).test(line));
+  if (start < 0) return '';
+  const length = lines.slice(start + 1).findIndex(isHeading);
+  return lines.slice(start, length < 0 ? undefined : start + 1 + length).join('\n');
 }
 
 async function readSource(file: string): Promise<string> {

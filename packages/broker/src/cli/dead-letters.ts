@@ -1,5 +1,4 @@
 import { type Command, InvalidArgumentError } from 'commander';
-import { readControlSocket } from '../config.js';
 import { askBroker, BrokerUnreachable } from '../control/client.js';
 import { CONFIG_FILE, openDeadLetters, PASSWORD_FILE } from '../dead-letters/access.js';
 import { drop, list, reasons, replay, show } from '../dead-letters/commands.js';
@@ -7,6 +6,7 @@ import { throughBroker } from '../dead-letters/through-broker.js';
 import { type DeadLetters, inHand } from '../dead-letters/work.js';
 import { CommandError, EXIT } from '../exit.js';
 import { complain } from '../terminal.js';
+import { controlSocket } from './control-socket.js';
 
 const ID = /^[0-9a-f]{4,64}$/;
 
@@ -102,7 +102,7 @@ async function withLetters(options: Options, work: (letters: DeadLetters) => Pro
 
 async function byBroker({ config, passwordFile, direct }: Options): Promise<DeadLetters | undefined> {
   if (direct || passwordFile !== undefined) return undefined;
-  const socket = await readControlSocket(config);
+  const socket = await controlSocket(config);
   try {
     await askBroker(socket, '/configuration');
     return throughBroker(socket);

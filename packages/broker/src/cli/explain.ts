@@ -1,11 +1,11 @@
 import { knimeUserSchema } from '@kpx/protocol';
 import { type Command, InvalidArgumentError } from 'commander';
-import { readControlSocket } from '../config.js';
 import { askBroker } from '../control/client.js';
 import type { Explanation } from '../executors/explanation.js';
 import { jsonLine, printable } from '../format.js';
 import { bold, say } from '../terminal.js';
 import { asksBroker, type BrokerOptions } from './broker-options.js';
+import { controlSocket } from './control-socket.js';
 
 /** What each decision means for the job. */
 const DECISIONS: Record<Explanation['decision'], string> = {
@@ -45,7 +45,7 @@ export function knimeUser(text: string): string {
 const collected = (text: string, before: string[] = []) => [...before, text];
 
 async function explain(user: string, { group = [], config, json }: Options): Promise<void> {
-  const socket = await readControlSocket(config);
+  const socket = await controlSocket(config);
   const query = new URLSearchParams({ user });
   for (const name of group) query.append('group', name);
   const explanation = (await askBroker(socket, `/explain?${query}`)) as Explanation;

@@ -1,9 +1,9 @@
 import { type Command, Option } from 'commander';
-import { readControlSocket } from '../config.js';
 import { askStatus } from '../control/client.js';
 import { jsonLine } from '../format.js';
 import { say } from '../terminal.js';
 import { asksBroker, type BrokerOptions } from './broker-options.js';
+import { controlSocket } from './control-socket.js';
 import { ORDERS, type Order, rowsOf, STATES, sorted, tableOf } from './rows.js';
 
 interface Options extends BrokerOptions {
@@ -25,7 +25,7 @@ export function addList(program: Command): void {
 }
 
 async function list({ config, json, sort, state }: Options): Promise<void> {
-  const status = await askStatus(await readControlSocket(config));
+  const status = await askStatus(await controlSocket(config));
   const rows = sorted(rowsOf(status), sort).filter((row) => state === undefined || row.state === state);
   const width = process.stdout.isTTY ? process.stdout.columns : Number.POSITIVE_INFINITY;
   const lines = json ? rows.map(jsonLine) : rows.length > 0 ? tableOf(rows, width, Date.now()) : [noneIn(state)];

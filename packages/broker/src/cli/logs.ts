@@ -3,12 +3,12 @@ import { constants } from 'node:fs';
 import { access, readFile } from 'node:fs/promises';
 import { type Command, InvalidArgumentError } from 'commander';
 import { runCommand, startCommand } from '../command.js';
-import { readControlSocket } from '../config.js';
 import { askBroker, BrokerRefused, BrokerUnreachable } from '../control/client.js';
 import { CommandError, EXIT } from '../exit.js';
 import type { UserDetail } from '../status.js';
 import { complain, passOn } from '../terminal.js';
 import { asksAt, type BrokerOptions } from './broker-options.js';
+import { controlSocket } from './control-socket.js';
 import { knimeUser } from './explain.js';
 
 const JOURNALCTL = '/usr/bin/journalctl';
@@ -90,7 +90,7 @@ function aboutUser(user: string, account: Account | undefined): string[] {
 /** As the broker knows it. Undefined: it does not, or does not answer, which is said. */
 async function accountOf(user: string, config: string): Promise<Account | undefined> {
   try {
-    const detail = (await askBroker(await readControlSocket(config), `/user?${new URLSearchParams({ user })}`)) as UserDetail;
+    const detail = (await askBroker(await controlSocket(config), `/user?${new URLSearchParams({ user })}`)) as UserDetail;
     return detail.account ?? undefined;
   } catch (error) {
     if (!(error instanceof BrokerUnreachable || error instanceof BrokerRefused)) throw error;

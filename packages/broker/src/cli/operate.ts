@@ -1,11 +1,11 @@
 import type { Command } from 'commander';
-import { readControlSocket } from '../config.js';
 import { tellBroker } from '../control/client.js';
 import type { Reloaded } from '../control/server.js';
 import type { Explanation } from '../executors/explanation.js';
 import { jsonLine, printable } from '../format.js';
 import { say, warning } from '../terminal.js';
 import { asksBroker, type BrokerOptions } from './broker-options.js';
+import { controlSocket } from './control-socket.js';
 import { explanationForPeople, knimeUser } from './explain.js';
 
 interface Options extends BrokerOptions {
@@ -54,7 +54,7 @@ function told(program: Command, name: string, summary: string): Command {
 }
 
 async function tell(path: string, { config, json }: Options, forPeople: (answer: unknown) => string): Promise<void> {
-  const answer = await tellBroker(await readControlSocket(config), path);
+  const answer = await tellBroker(await controlSocket(config), path);
   say(json ? `${jsonLine(answer)}\n` : forPeople(answer));
 }
 

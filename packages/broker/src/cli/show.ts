@@ -1,11 +1,11 @@
 import type { Command } from 'commander';
-import { readControlSocket } from '../config.js';
 import { askBroker } from '../control/client.js';
 import { jsonLine, printable } from '../format.js';
 import type { Change } from '../histories.js';
 import type { UserDetail } from '../status.js';
 import { bold, say, warning } from '../terminal.js';
 import { asksBroker, type BrokerOptions } from './broker-options.js';
+import { controlSocket } from './control-socket.js';
 import { decisionOf, knimeUser } from './explain.js';
 import { forHowLong } from './rows.js';
 import { unitOf } from './unit.js';
@@ -21,7 +21,7 @@ export function addShow(program: Command): void {
 
 async function show(user: string, { config, json }: BrokerOptions): Promise<void> {
   const path = `/user?${new URLSearchParams({ user })}`;
-  const detail = (await askBroker(await readControlSocket(config), path)) as UserDetail;
+  const detail = (await askBroker(await controlSocket(config), path)) as UserDetail;
   const unit = detail.process === null ? undefined : await unitOf(detail.process.pid);
   const lines = json ? [jsonLine({ ...detail, unit: unit ?? null })] : forPeople(detail, unit, Date.now());
   say(lines.map((line) => `${line}\n`).join(''));

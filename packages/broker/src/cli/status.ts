@@ -1,12 +1,13 @@
 import { ConfigError } from '@kpx/protocol';
 import type { Command } from 'commander';
-import { readConfig, readControlSocket } from '../config.js';
+import { readConfig } from '../config.js';
 import { askBroker } from '../control/client.js';
 import { differences } from '../control/difference.js';
 import { jsonLine, printable } from '../format.js';
 import type { Status } from '../status.js';
 import { bold, say, warning } from '../terminal.js';
 import { asksBroker, type BrokerOptions } from './broker-options.js';
+import { controlSocket } from './control-socket.js';
 
 export function addStatus(program: Command): void {
   const command = program
@@ -22,7 +23,7 @@ export function addStatus(program: Command): void {
 type Compared = { readonly changed: readonly string[] } | { readonly wrong: string } | { readonly unread: string };
 
 async function status({ config, json }: BrokerOptions): Promise<void> {
-  const socket = await readControlSocket(config);
+  const socket = await controlSocket(config);
   const now = (await askBroker(socket, '/status')) as Status;
   const compared = await compare(config, await askBroker(socket, '/configuration'));
   say(json ? `${jsonLine({ ...now, config_file: { path: config, ...compared } })}\n` : forPeople(now, config, compared));

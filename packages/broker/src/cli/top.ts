@@ -1,12 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Command, InvalidArgumentError } from 'commander';
-import { readControlSocket } from '../config.js';
 import { askStatus, BrokerRefused, BrokerUnreachable } from '../control/client.js';
 import { CommandError, EXIT } from '../exit.js';
 import { cut, printable } from '../format.js';
 import type { Status } from '../status.js';
 import { bold, warning } from '../terminal.js';
 import { asksAt, type BrokerOptions } from './broker-options.js';
+import { controlSocket } from './control-socket.js';
 import { sortOption } from './list.js';
 import { ORDERS, type Order, rowsOf, sorted, tableOf } from './rows.js';
 import { isScreen, Screen } from './screen.js';
@@ -45,7 +45,7 @@ interface Answered {
 
 async function top({ config, interval, sort }: Options): Promise<void> {
   if (!isScreen()) throw new CommandError(EXIT.usage, 'top draws on a terminal, and here is none that it could use. See: kpxctl list');
-  const socket = await readControlSocket(config);
+  const socket = await controlSocket(config);
   // Whoever may not ask, or asks in vain, is told so on the terminal as it is.
   const view = new View({ status: await askStatus(socket), at: Date.now() }, sort);
   const ending = new AbortController();

@@ -17,7 +17,7 @@ const ASK_EVERY_MS = 250;
 export function brokerAnswer({ brokerFile }: Scene): Answered {
   return async () => {
     try {
-      return (await askBroker(await readControlSocket(brokerFile), '/status')) as Status;
+      return (await askBroker((await readControlSocket(brokerFile)).socket, '/status')) as Status;
     } catch (error) {
       throw new Unseen((error as Error).message);
     }
