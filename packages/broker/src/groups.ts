@@ -8,6 +8,8 @@ const UNKNOWN_FRESH_MS = 5_000;
 /** Answers kept; beyond, the oldest go. */
 const ANSWERS_MAX = 10_000;
 const LOOK_UP_TIMEOUT_MS = 5_000;
+/** id(1): it could not tell everything. Killed, it has another one. */
+const ID_FAILED = 1;
 
 const NONE: readonly string[] = [];
 
@@ -54,9 +56,11 @@ async function lookUp(name: string, nameless: (gids: readonly string[]) => void)
   const groups = stdout.split('\0').filter((group) => group !== '');
   if (exitCode === 0) return groups;
   if (/no such user/.test(stderr)) return NONE;
-  // id(1) says the number in place of a name that there is not, and fails in the end.
-  const gids = groups.filter((group) => stderr.includes(`cannot find name for group ID ${group}`));
-  if (gids.length === 0) throw new Error(`the groups of "${name}" could not be looked up (id ended with ${exitCode}: ${stderr.trim()})`);
+  // id(1) says the number in place of a name that there is not, and fails in the end. With any other complaint it may not have told all groups.
+  const complaints = stderr.trim().split('\n');
+  const gids = complaints.flatMap((line) => /cannot find name for group ID (\d+)$/.exec(line)?.[1] ?? []);
+  if (exitCode !== ID_FAILED || gids.length !== complaints.length)
+    throw new Error(`the groups of "${name}" could not be looked up (id ended with ${exitCode}: ${stderr.trim()})`);
   nameless(gids);
   return groups.map((group) => (gids.includes(group) ? `${group} (no name)` : group));
 }
