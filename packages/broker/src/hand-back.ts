@@ -7,7 +7,8 @@ import type { DelayMs } from './policy/policy.js';
  * hosts have failed, that it is parked.
  */
 
-export const HANDED_BACK_MAX = 30;
+/** An hour, where there is no other host: a helper or a name service may be away for a while. */
+export const HANDED_BACK_MAX = 360;
 export const HOSTS_MAX = 8;
 /** As many as RabbitMQ may take to go round the hosts; later there seems to be no other. */
 const QUICKLY = 5;

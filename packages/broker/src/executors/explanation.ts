@@ -46,7 +46,8 @@ export function explanationOf(name: KnimeUser, groups: readonly string[], { poli
   const decide = (decision: Explanation['decision'], why: string) => ({ ...facts, decision, why });
   const admitted = admits(policy, name, rule);
   if (!admitted.ok) return decide('park', `USER_DENIED: ${admitted.why}`);
-  if (state === 'broken' || state === 'refused') return decide('park', `${user?.code}: ${user?.detail}`);
+  if (state === 'broken' || state === 'refused')
+    return decide(user && failsHere(user) ? 'hand back' : 'park', `${user?.code}: ${user?.detail}`);
   if (state === 'backoff') {
     const decision = user && failsHere(user) ? 'hand back' : 'hold';
     return decide(decision, `${user?.detail}; next attempt in ${Math.max(0, Math.ceil((user?.until ?? 0) - now))} ms`);

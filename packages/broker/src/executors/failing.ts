@@ -23,7 +23,10 @@ export interface Consequence {
   readonly jobs: 'held' | 'parked' | 'handed back';
 }
 
-/** Counts one more failed start. The host's fault: its jobs go to other hosts. The user's: wait longer, or give up for a while. */
+/**
+ * Counts one more failed start. The host's fault: its jobs go to other hosts. The user's: wait longer, or give up for a while, which bounds how often
+ * somebody with an outdated keytab is started, on a sick host as well.
+ */
 export function countFailure(
   user: User,
   { code, reason, detail, sick }: Failure,
@@ -33,15 +36,15 @@ export function countFailure(
 ): Consequence {
   const { startAttempts, startWindowMs, backoffInitialMs, backoffMaxMs } = policy;
   const waitMs = (failures: number) => backoffMs(failures - 1, backoffInitialMs, backoffMaxMs, random);
-  if (sick || ERRORS[code].fault === 'host') {
-    user.hostFailures += 1;
-    return { state: 'backoff', forMs: waitMs(user.hostFailures), code, detail, jobs: 'handed back' };
-  }
-  user.hostFailures = 0;
+  const isOfHost = ERRORS[code].fault === 'host';
+  user.hostFailures = isOfHost || sick ? user.hostFailures + 1 : 0;
+  if (isOfHost) return { state: 'backoff', forMs: waitMs(user.hostFailures), code, detail, jobs: 'handed back' };
   if (now - user.failingSince > startWindowMs) user.failures = 0;
   if (user.failures === 0) user.failingSince = now;
   user.failures += 1;
-  if (user.failures < startAttempts) return { state: 'backoff', forMs: waitMs(user.failures), code: reason, detail, jobs: 'held' };
+  if (user.failures < startAttempts) {
+    return { state: 'backoff', forMs: waitMs(user.failures), code: reason, detail, jobs: sick ? 'handed back' : 'held' };
+  }
   const why = `${user.failures} starts failed, the last one: ${detail}`;
-  return { state: 'broken', forMs: backoffMaxMs, code: reason, detail: why, jobs: 'parked' };
+  return { state: 'broken', forMs: backoffMaxMs, code: reason, detail: why, jobs: sick ? 'handed back' : 'parked' };
 }

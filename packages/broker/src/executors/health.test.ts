@@ -132,23 +132,36 @@ describe('a host on which several users fail in a row', () => {
     expect(machine.health.sickness).toBeUndefined();
   });
 
-  it('tries one start at a time, less and less often, and comes back with the first that works', () => {
+  it('tries one start at a time, of each user less and less often, and comes back with the first that works', () => {
     failFor(alice, bob, carol);
-    let every = PROBE_INITIAL_MS;
-    for (let count = 0; count < 8; count++) {
-      tick(every - 1);
-      expect(kinds(job(dave)), `probe ${count}`).toEqual(['hand back']);
-      tick(PLAIN_POLICY.backoffMaxMs);
-      expect(kinds(job(dave)), `probe ${count}`).toEqual(['start']);
-      expect(kinds(job(erin)), `probe ${count}`).toEqual(['hand back']);
-      expect(kinds(fails(dave))).toEqual(['hand back']);
-      every = Math.min(every * 2, PROBE_MAX_MS);
+    for (const seconds of [5, 10, 20, 40, 80, 120, 120]) {
+      tick(seconds * 1_000 - 1);
+      expect(kinds(job(dave)), `${seconds} s`).toEqual(['hand back']);
+      expect(kinds(tick(1)), `${seconds} s`).toEqual(['start']);
+      fails(dave);
     }
     tick(PROBE_MAX_MS);
     expect(kinds(job(erin))).toEqual(['start']);
     expect(kinds(comesUp(erin, 1_005))).toContain('forward');
     expect(machine.health.sickness).toBeUndefined();
     expect(kinds(job(alice))).toEqual(['start']);
+  });
+
+  it('tries a user whose own starts fail no more often than start_attempts has it, and parks nothing meanwhile', () => {
+    failFor(alice, bob, carol);
+    let starts = 0;
+    const count = (effects: Effect[]) => {
+      expect(kinds(effects)).not.toContain('park');
+      starts += kinds(effects).filter((kind) => kind === 'start').length;
+      if (kinds(effects).includes('start')) fails(dave, 'LAUNCH_FAILED');
+    };
+    const until = now + PLAIN_POLICY.backoffMaxMs;
+    while (now < until) {
+      count(job(dave));
+      count(tick(1_000));
+    }
+    expect(starts).toBeGreaterThan(0);
+    expect(starts).toBeLessThanOrEqual(PLAIN_POLICY.startAttempts);
   });
 
   it('tries it at once when an operator asks for a start, for anybody', () => {

@@ -7,44 +7,47 @@ import type { ErrorCode, KnimeUser } from '@kpx/protocol';
 
 /** So many users, one after the other and no start that has worked in between: it is the host. */
 export const SICK_AFTER_USERS = 3;
-/** The wait before the first probe, in milliseconds. It doubles with each that fails. */
+/** The wait from one probe to the next, in milliseconds, for a user whose start has not failed here. */
 export const PROBE_INITIAL_MS = 5_000;
+/** The longest such wait. Of a user whose start has failed it is twice the initial one, and doubles with each probe of theirs that fails. */
 export const PROBE_MAX_MS = 120_000;
+/** Most users who are remembered for that. */
+const FAILED_USERS_MAX = 1_000;
 
 /** A host that starts no executor. Times in milliseconds of the machine's clock. */
 export interface Sickness {
   readonly since: number;
   /** The last failure in words. */
   readonly why: string;
-  /** When the next start is tried, as soon as there is a job. */
+  /** When the next start is tried at the earliest, as soon as there is a job. */
   readonly probeAt: number;
 }
 
 export class HostHealth {
-  /** Whose starts have failed since the last one that worked. */
-  readonly #failed = new Set<KnimeUser>();
+  /** Whose starts have failed since the last one that worked, and how long each waits for a probe, in milliseconds. */
+  readonly #failed = new Map<KnimeUser, number>();
   /** The helper could not be asked: as soon as it answers, all is well. */
   #waitsForHelper = false;
-  /** A start is under way that was begun to see whether the host is well again. */
-  #probes = false;
-  #sickness: Sickness | undefined;
-  #probeEveryMs = PROBE_INITIAL_MS;
+  #sick: { readonly since: number; readonly why: string } | undefined;
+  /** When the last probe began or ended. */
+  #probedAt = 0;
+  /** Whose start is under way to see whether the host is well again. */
+  #probe: KnimeUser | undefined;
 
   get sickness(): Sickness | undefined {
-    return this.#sickness;
+    return this.#sick && { ...this.#sick, probeAt: this.#probedAt + PROBE_INITIAL_MS };
   }
 
   /** A start has failed. Answers whether the host counts as sick. */
   failed(user: KnimeUser, code: ErrorCode, why: string, now: number): boolean {
-    if (code === 'ACCOUNT_UNKNOWN') return false; // everybody may send jobs of names that do not exist
-    if (this.#failed.size < SICK_AFTER_USERS) this.#failed.add(user);
-    if (this.#sickness) {
-      // A start that was under way when the host became sick is no probe.
-      if (this.#probes) this.#probeEveryMs = Math.min(this.#probeEveryMs * 2, PROBE_MAX_MS);
-      this.#probes = false;
-      this.#sickness = { ...this.#sickness, why, probeAt: now + this.#probeEveryMs };
-    } else if (this.#failed.size === SICK_AFTER_USERS) this.#sickness = { since: now, why, probeAt: now + this.#probeEveryMs };
-    return this.#sickness !== undefined;
+    if (code === 'ACCOUNT_UNKNOWN') return this.#sick !== undefined; // everybody may send jobs of names that do not exist
+    const waitMs = this.#failed.get(user);
+    if (waitMs !== undefined && this.#probe === user) this.#failed.set(user, Math.min(waitMs * 2, PROBE_MAX_MS));
+    else if (waitMs === undefined && this.#failed.size < FAILED_USERS_MAX) this.#failed.set(user, 2 * PROBE_INITIAL_MS);
+    this.#probe = undefined;
+    this.#probedAt = now;
+    if (this.#failed.size >= SICK_AFTER_USERS) this.#sick = { since: this.#sick?.since ?? now, why };
+    return this.#sick !== undefined;
   }
 
   waitForHelper(): void {
@@ -57,42 +60,39 @@ export class HostHealth {
 
   /** An executor that was started at that time has come up. */
   worked(since: number): void {
-    if (this.#sickness && since < this.#sickness.since) return; // from before: that it is back says nothing
+    if (this.#sick && since < this.#sick.since) return; // from before: that it is back says nothing
     this.#forget();
   }
 
   #forget(): void {
     this.#failed.clear();
     this.#waitsForHelper = false;
-    this.#probes = false;
-    this.#sickness = undefined;
-    this.#probeEveryMs = PROBE_INITIAL_MS;
+    this.#sick = undefined;
+    this.#probe = undefined;
   }
 
   /**
-   * Why nothing is started for this user; undefined: it may be. Those whose starts made the host count as sick have to wait longer for the next
-   * probe than everybody else: if it is them, somebody else shows it.
+   * Why nothing is started for this user; undefined: it may be. Somebody whose start has not failed yet is the next probe: users whose own starts fail
+   * keep others waiting for no longer than {@link PROBE_INITIAL_MS}.
    */
   refuses(user: KnimeUser, now: number): string | undefined {
-    if (!this.#sickness) return undefined;
-    const { why, probeAt } = this.#sickness;
-    const dueAt = this.#failed.has(user) ? probeAt + this.#probeEveryMs : probeAt;
-    return now >= dueAt ? undefined : `this host starts no executors: those of ${this.#failed.size} users in a row failed (${why})`;
-  }
-
-  /** An operator asks for a start, and may have fixed the host: the next probe is due, whoever it is for. */
-  tryNow(now: number): void {
-    if (this.#sickness) this.#sickness = { ...this.#sickness, probeAt: now - this.#probeEveryMs };
+    if (!this.#sick || now - this.#probedAt >= (this.#failed.get(user) ?? PROBE_INITIAL_MS)) return undefined;
+    return `this host starts no executors: those of ${this.#failed.size} users in a row failed (${this.#sick.why})`;
   }
 
   admits(user: KnimeUser, now: number): boolean {
     return this.refuses(user, now) === undefined;
   }
 
-  /** A start is under way: the next probe comes later. */
-  starts(now: number): void {
-    if (!this.#sickness) return;
-    this.#probes = true;
-    this.#sickness = { ...this.#sickness, probeAt: now + this.#probeEveryMs };
+  /** An operator asks for a start, and may have fixed the host: the next probe is due, whoever it is for. */
+  tryNow(): void {
+    this.#probedAt = Number.NEGATIVE_INFINITY;
+  }
+
+  /** A start of this user is under way. */
+  starts(user: KnimeUser, now: number): void {
+    if (!this.#sick) return;
+    this.#probe = user;
+    this.#probedAt = now;
   }
 }

@@ -252,7 +252,8 @@ export class Machine {
         break;
       case 'broken':
       case 'refused':
-        this.#effects.push({ kind: 'park', ticket, user: name, reason: user.code, detail: user.detail });
+        if (failsHere(user)) this.#effects.push({ kind: 'hand back', ticket, user: name, why: user.detail, failed: false });
+        else this.#effects.push({ kind: 'park', ticket, user: name, reason: user.code, detail: user.detail });
         break;
       default:
         this.#hold(user, ticket, hops);
@@ -262,7 +263,7 @@ export class Machine {
   /** As a first job would, but for the job. A user who rests after failures, or was refused, is tried at once. */
   #startAsked(name: KnimeUser, groups: readonly string[] | undefined): void {
     const user = this.#user(name, groups);
-    this.health.tryNow(this.#now);
+    this.health.tryNow();
     if (user.admitted.ok) this.#startAnew(user, 'an operator asks for a start');
     if (user.admitted.ok && user.state === 'idle') this.#wake(user);
     else this.#forgetIfNothing(user);
@@ -370,7 +371,7 @@ export class Machine {
       if (!user) return;
       this.#queue.delete(user);
       this.#asked.add(user);
-      this.health.starts(this.#now);
+      this.health.starts(user.name, this.#now);
       const rule = user.rule ? `, ${user.rule.label}` : '';
       const why = `${load.executors + 1} of ${this.#policy.maxExecutors} executors with this one${rule}`;
       this.#set(user, 'starting', why);
