@@ -117,6 +117,13 @@ describe('a parked job', () => {
     expect(problems({ parked: [letter('START_FAILED', `${ended}0`)], faults: [broken(90_000)] })).toHaveLength(1);
   });
 
+  it('is there because its executor was without RabbitMQ', () => {
+    const detail = '3 starts failed, the last one: the executor has had no connection to RabbitMQ for 30000 ms (lost_after)';
+    const parked = [letter('EXECUTOR_WITHOUT_RABBITMQ', detail)];
+    expect(problems({ parked, faults: [fault('executors: without RabbitMQ', 90_000, 95_000)] })).toEqual([]);
+    expect(problems({ parked, faults: [fault('helper: kill -9', 90_000, 95_000)] })).toHaveLength(1);
+  });
+
   it('is there because the helper answered with errors, whosever it is', () => {
     const parked = [letter('START_FAILED', '3 starts failed, the last one: INTERNAL: chaos has it so')];
     const errors = [fault('helper: answers with errors', 90_000, 95_000, 'INTERNAL')];

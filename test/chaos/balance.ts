@@ -111,7 +111,7 @@ const START_FAILURES: readonly { readonly says: RegExp; readonly comesOf: (fault
   { says: /exit 143\b|SIGTERM|no failure is known/, comesOf: ({ kind }) => kind === 'helper: kill -9' || kind === 'helper: log lost' },
   { says: /chaos has it so/, comesOf: ({ kind }) => kind === 'helper: answers with errors' || kind === 'systemctl: slow' },
   {
-    says: /exit 69\b|was not ready within/,
+    says: /exit 69\b|no connection to RabbitMQ/,
     comesOf: ({ kind, what }) =>
       kind === 'executors: without RabbitMQ' || kind.startsWith('RabbitMQ: ') || (kind.startsWith('network: ') && what === 'executors'),
   },
@@ -171,13 +171,15 @@ class Tally {
   }
 }
 
+const FAILED: ReadonlySet<string> = new Set(['START_FAILED', 'EXECUTOR_WITHOUT_RABBITMQ']);
+
 /** Is this letter one that had to be, or one that a fault has caused? */
 function mayBeParked({ reason, detail, at }: Parked, { kind, user }: Sent, faults: readonly Occurrence[]): boolean {
   const due = factsOf(kind);
   if (reason === due.reason && detail.includes(due.detail ?? '')) return true;
   return faults.some((fault) => {
     if (reason === 'USER_DENIED') return fault.what === `${user} denied` && at >= fault.from && at <= fault.to + SETTLE_MS;
-    if (reason !== 'START_FAILED' || fault.from > at || fault.to < at - START_MEMORY_MS) return false;
+    if (!FAILED.has(reason) || fault.from > at || fault.to < at - START_MEMORY_MS) return false;
     return START_FAILURES.some(({ says, comesOf }) => says.test(detail) && comesOf(fault, user));
   });
 }

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { OwnCa, tlsListener } from '../fixtures/certificates.js';
 import { freePorts } from '../fixtures/free-ports.js';
 import { Kpx } from '../fixtures/kpx.js';
+import { answerAt } from '../fixtures/other-broker.js';
 import { type RabbitmqServer, startRabbitmq } from '../fixtures/rabbitmq.js';
 import { installKpx, runKpxctl, startKpx } from './installed-kpx.js';
 
@@ -74,6 +75,26 @@ it('names the sockets below /run that a group of the user can write, and no othe
   for (const path of [closed, everybodys, behind]) expect(seen?.seen).not.toContain(path);
   rmSync(`${dirname(docker)}/docker.sock`);
   expect(await of('alice')).toMatchObject({ result: 'ok', seen: expect.stringContaining('is open to a group of "alice"') });
+});
+
+it.each([
+  ['nobody waits', 0, 0, { result: 'ok', seen: '20 of 20 executors, users who wait for room: 0' }],
+  ['users wait while executors start', 3, 59_000, { result: 'ok' }],
+  [
+    'users have waited for long',
+    22,
+    145_000,
+    {
+      result: 'warn',
+      seen: '20 of 20 executors, users who wait for room: 22, the longest for 2m25s',
+      mend: expect.stringContaining('when_full'),
+    },
+  ],
+])('where %s, says so', async (_, waiting, longest_wait, expected) => {
+  const kpx = await installKpx();
+  const capacity = { executors: 20, max_executors: 20, waiting, longest_wait };
+  await answerAt(kpx.controlSocket, { '/status': { doing: '', draining: false, rabbitmq: {}, helper: {}, capacity } });
+  expect((await doctor(kpx)).checks.find(({ name }) => name === 'waiting users')).toMatchObject(expected);
 });
 
 describe('with TLS', () => {
