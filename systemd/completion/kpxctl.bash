@@ -40,11 +40,11 @@ _kpxctl() {
         case ${COMP_WORDS[1]} in
         status | drain | resume | reload | start) words='--config --json' ;;
         list) words='--sort --state --config --json' ;;
-        show) words='--config --json' ;;
+        show) words='--config --helper-config --json' ;;
         top) words='--interval --sort --config' ;;
-        logs) words='--follow --lines --since --kpx --config' ;;
+        logs) words='--follow --lines --since --kpx --config --helper-config' ;;
         stop) words='--config --json --kill' ;;
-        explain) words='--group --config --json' ;;
+        explain) words='--group --config --helper-config --json' ;;
         doctor) words="--user --helper-config --config --password-file --json" ;;
         orphans) words='--size --helper-config --json' ;;
         import-config) words='--output-dir --force --json' ;;

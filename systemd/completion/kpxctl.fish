@@ -36,6 +36,7 @@ complete -c kpxctl -n "$at explain" -l group -x -a '(__fish_complete_groups)' -d
 complete -c kpxctl -n "$at doctor" -l user -x -d 'also whether this KNIME user can get an executor'
 complete -c kpxctl -n "$at doctor" -l config -r -F -d 'configuration of kpx-broker'
 complete -c kpxctl -n "$at doctor" -l password-file -r -F -d "file with RabbitMQ's password"
+complete -c kpxctl -n "$at show logs explain; and not $at dead-letters" -l helper-config -r -F -d 'configuration of kpx-privhelper'
 complete -c kpxctl -n "$at doctor orphans" -l helper-config -r -F -d 'configuration of kpx-privhelper'
 complete -c kpxctl -n "$at doctor orphans" -l json -d 'for programs'
 complete -c kpxctl -n "$at orphans" -l size -d 'also how much is in them'

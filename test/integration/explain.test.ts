@@ -1,4 +1,4 @@
-import { rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { jobOf } from '../fixtures/jobs.js';
@@ -21,11 +21,13 @@ describe('kpxctl explain', () => {
   it('says to people what a job would meet', async () => {
     const rule = [{ name: 'science', groups: ['analysts'], max_executors: 3 }];
     const kpx = await startKpx({ broker: { policy: { rule } } });
-    const { code, stdout } = await runKpxctl(['explain', 'bob', '--config', kpx.brokerConfigFile]);
+    const files = ['--config', kpx.brokerConfigFile, '--helper-config', kpx.configFile];
+    const { code, stdout } = await runKpxctl(['explain', 'bob', ...files]);
     expect([code, stdout.split('\n')]).toEqual([
       0,
       [
         'user       bob',
+        `account    "bob", uid ${idsOf('bob').uid}`,
         'groups     bob, analysts',
         'rule       rule 1 "science"',
         'profile    default',
@@ -52,7 +54,7 @@ describe('kpxctl explain', () => {
     const executor = `account "alice", uid ${uid}, pid ${done?.pid}, ready`;
     expect(await explain(kpx, 'alice')).toEqual({
       ...{ user: 'alice', groups: [], rule: 'none', profile: 'default', state: 'ready', executor, held: 0 },
-      ...{ decision: 'forward', why: 'the executor is ready' },
+      ...{ decision: 'forward', why: 'the executor is ready', account: `"alice", uid ${uid}` },
     });
   });
 
@@ -108,6 +110,38 @@ describe('kpxctl explain', () => {
     await kpx.brokerLog.line({ msg: 'lost the helper' });
     const says = /^no connection to kpx-privhelper since \d{4}-\S+Z \(.*\), /;
     expect(await explain(kpx, 'alice')).toMatchObject({ decision: 'hold', why: expect.stringMatching(says) });
+  });
+
+  it('says of an account that does not exist, or may not have one, that no executor starts', async () => {
+    const kpx = await startKpx();
+    const unknown = 'ACCOUNT_UNKNOWN: there is no account "nobody.here" on this machine';
+    expect(await explain(kpx, 'nobody.here')).toMatchObject({ decision: 'fail', why: unknown, account: unknown });
+    expect(await explain(kpx, 'root')).toMatchObject({
+      decision: 'park',
+      why: expect.stringMatching(/^ACCOUNT_DENIED: the account "root"/),
+    });
+    expect(await explain(kpx, 'carol.smith')).toMatchObject({ decision: 'fail' });
+    kpx.writeHelperConfig({ accounts: { map: { 'carol.smith': 'carol' } } });
+    expect(await explain(kpx, 'carol.smith')).toMatchObject({ decision: 'start', account: `"carol", uid ${idsOf('carol').uid}` });
+    const files = ['--config', kpx.brokerConfigFile, '--helper-config', kpx.configFile];
+    const { stdout } = await runKpxctl(['show', 'nobody.here', ...files]);
+    expect(stdout).toContain(`\naccount    ${unknown}\n`);
+    expect(stdout).toContain(
+      `\na job now  asks for an executor, in vain; after start_attempts it is parked in kpx.dead-letter: ${unknown}\n`,
+    );
+    expect(readdirSync(kpx.workspaces)).toEqual([]); // nothing was made for the look
+  });
+
+  it('says to who is not root what only the helper knows', async () => {
+    const kpx = await startKpx();
+    const asBroker = async (user: string) =>
+      (await runKpxctl(['explain', user, '--config', kpx.brokerConfigFile], idsOf('kpx-broker'))).stdout;
+    expect(await asBroker('alice')).toContain(
+      `account    "alice", uid ${idsOf('alice').uid}; whether it may have an executor, the helper says`,
+    );
+    expect(await asBroker('nobody.here')).toContain(
+      'there is no account "nobody.here" on this machine; only the helper knows whether accounts.map names another one',
+    );
   });
 
   it('ends with 69 where no broker answers, saying why', async () => {

@@ -36,7 +36,16 @@ async function runProgram(name: string, args: string[], ids: object) {
 
 /** What `kpxctl explain` says to root. */
 export async function explain(kpx: Kpx, user: string, ...args: string[]): Promise<Record<string, unknown>> {
-  const { code, stdout, stderr } = await runKpxctl(['explain', user, '--json', '--config', kpx.brokerConfigFile, ...args]);
+  const { code, stdout, stderr } = await runKpxctl([
+    'explain',
+    user,
+    '--json',
+    '--config',
+    kpx.brokerConfigFile,
+    '--helper-config',
+    kpx.configFile,
+    ...args,
+  ]);
   if (code !== 0) throw new Error(`kpxctl explain ended with ${code}: ${stderr}`);
   return JSON.parse(stdout);
 }

@@ -94,7 +94,9 @@ describe('kpxctl show', () => {
   it('has failed starts and the last parked job, and for programs all of it as one object', async () => {
     const kpx = await threeUsers();
     const { stdout } = await run(kpx, 'show', 'nobody-has-this-account');
-    expect(stdout).toMatch(/^account {4}not known: no executor has run here$/m);
+    expect(stdout).toMatch(
+      /^account {4}there is no account "nobody-has-this-account" on this machine; only the helper knows whether accounts\.map/m,
+    );
     expect(stdout).toMatch(/^last parked \S+Z START_FAILED: 1 starts failed/m);
     expect(stdout).toMatch(/^failed starts\n {2}\S+Z {2}broken {4}1 starts failed, the last one: ACCOUNT_UNKNOWN: /m);
     expect(JSON.parse((await run(kpx, 'show', 'bob', '--json')).stdout)).toMatchObject({

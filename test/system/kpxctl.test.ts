@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { type BootedKpx, BROKER, unitOf } from '../fixtures/booted/kpx.js';
 import { eventually } from '../fixtures/eventually.js';
 import { jobOf } from '../fixtures/jobs.js';
@@ -13,6 +13,8 @@ const ldap = bootedLdap();
 const USER = 'log.ger';
 const OTHER = 'logxger';
 const UID = 23_020;
+/** Whose executor cannot be started. */
+const FAILING = 'log.fails';
 const DROP_IN = `/etc/systemd/system/${unitOf(USER)}.d`;
 const SAID = 'the executor itself has said this';
 const FORGED = 'somebody else would have it said';
@@ -24,6 +26,7 @@ const kpxctl = (args: string[], user?: string) => machine.run(['/usr/bin/kpxctl'
 beforeAll(async () => {
   await ldap.addUser(USER, { uid: UID });
   await ldap.addUser(OTHER, { uid: UID + 1 });
+  await ldap.addUser(FAILING, { uid: UID + 2 });
   await machine.writeFile(`${DROP_IN}/says.conf`, `[Service]\nExecStartPre=/usr/bin/echo "${SAID}"\n`);
   await machine.systemctl('daemon-reload');
   const endKpx = await withKpx({}, async (installed) => {
@@ -39,7 +42,7 @@ beforeAll(async () => {
     await endKpx();
     await machine.remove(DROP_IN);
     await machine.systemctl('daemon-reload');
-    for (const user of [USER, OTHER]) await ldap.deleteUser(user);
+    for (const user of [USER, OTHER, FAILING]) await ldap.deleteUser(user);
   };
 });
 
@@ -89,8 +92,35 @@ describe('kpxctl logs', () => {
       ]),
     );
     for (const { user, knime_user } of lines) expect(user ?? knime_user).toBe(USER);
+    const times = lines.map(({ time }) => time);
+    expect(times[0] < times.at(-1)).toBe(true); // the oldest first
     const none = { exitCode: 66, stderr: 'journalctl has found nothing about "never-heard-of".\n' };
     expect(await kpxctl(['logs', '--kpx', 'never-heard-of'])).toMatchObject(none);
+  });
+
+  it('has what PID 1 says of a start that failed, and how much journald has dropped', async () => {
+    const unit = unitOf(FAILING);
+    onTestFinished(async () => {
+      await machine.remove(`/etc/systemd/system/${unit}.d`);
+      await machine.systemctl('daemon-reload');
+      await machine.run(['/usr/bin/systemctl', 'reset-failed', unit], { allowFailure: true });
+    });
+    const settings = ['LogRateLimitIntervalSec=1s', 'LogRateLimitBurst=5', 'ExecStartPre=/usr/bin/seq 500', 'ExecStart='];
+    const missing = ['ExecStart=/no/such/program', 'WorkingDirectory=/', 'EnvironmentFile='];
+    await machine.writeFile(`/etc/systemd/system/${unit}.d/fails.conf`, `[Service]\n${[...settings, ...missing].join('\n')}\n`);
+    await machine.systemctl('daemon-reload');
+    const log = async () => (await kpxctl(['logs', FAILING, '--lines', '1000'])).stdout;
+    // journald tells of dropped lines with the next one after the interval.
+    await eventually('journald tells', async () => {
+      await machine.run(['/usr/bin/systemctl', 'start', unit], { allowFailure: true });
+      await machine.run(['/usr/bin/journalctl', '--sync']);
+      return (await log()).includes('Suppressed');
+    });
+    const lines = (await log()).split('\n');
+    expect(lines.some((line) => new RegExp(`systemd-journald\\[\\d+\\]: Suppressed \\d+ messages from ${unit}$`).test(line))).toBe(true);
+    expect(lines.filter((line) => line.includes('status=203/EXEC')).length).toBeGreaterThan(0);
+    expect(lines.filter((line) => line.includes('/no/such/program: No such file')).length).toBeGreaterThan(0);
+    expect(lines.filter((line) => line.includes(unitOf(USER)))).toEqual([]);
   });
 
   it('goes on with what is written, and ends with Ctrl-C as with success', async () => {

@@ -1,10 +1,11 @@
-import { knimeUserSchema } from '@kpx/protocol';
+import { type KnimeUser, knimeUserSchema } from '@kpx/protocol';
 import { type Command, InvalidArgumentError } from 'commander';
 import { askBroker } from '../control/client.js';
 import type { Explanation } from '../executors/explanation.js';
 import { jsonLine, printable } from '../format.js';
 import { bold, say } from '../terminal.js';
-import { asksBroker, type BrokerOptions } from './broker-options.js';
+import { seen } from './account.js';
+import { asksBroker, type BrokerOptions, judgesAccount } from './broker-options.js';
 import { controlSocket } from './control-socket.js';
 
 /** What each decision means for the job. */
@@ -12,6 +13,7 @@ const DECISIONS: Record<Explanation['decision'], string> = {
   forward: 'goes to the executor at once',
   hold: 'is held until the executor is ready',
   start: 'starts an executor',
+  fail: 'asks for an executor, in vain; after start_attempts it is parked in kpx.dead-letter',
   wait: 'waits until there is room',
   park: 'is parked in kpx.dead-letter',
   'hand back': 'goes back to the queue, for another host',
@@ -20,6 +22,7 @@ const DECISIONS: Record<Explanation['decision'], string> = {
 
 interface Options extends BrokerOptions {
   readonly group?: readonly string[];
+  readonly helperConfig: string;
 }
 
 export function addExplain(program: Command): void {
@@ -33,10 +36,10 @@ export function addExplain(program: Command): void {
       'as if the user were in this OS group (repeatable); default: the groups of the account of that name',
       collected,
     );
-  asksBroker(command).action(explain);
+  asksBroker(judgesAccount(command)).action(explain);
 }
 
-export function knimeUser(text: string): string {
+export function knimeUser(text: string): KnimeUser {
   const name = knimeUserSchema.safeParse(text);
   if (!name.success) throw new InvalidArgumentError(`It is no name of a KNIME user: ${name.error.issues[0]?.message}`);
   return name.data;
@@ -44,21 +47,23 @@ export function knimeUser(text: string): string {
 
 const collected = (text: string, before: string[] = []) => [...before, text];
 
-async function explain(user: string, { group = [], config, json }: Options): Promise<void> {
+async function explain(user: KnimeUser, { group = [], config, helperConfig, json }: Options): Promise<void> {
   const socket = await controlSocket(config);
   const query = new URLSearchParams({ user });
   for (const name of group) query.append('group', name);
-  const explanation = (await askBroker(socket, `/explain?${query}`)) as Explanation;
-  say(json ? `${jsonLine(explanation)}\n` : explanationForPeople(explanation));
+  const answer = (await askBroker(socket, `/explain?${query}`)) as Explanation;
+  const { account, explanation } = await seen(answer, user, helperConfig);
+  say(json ? `${jsonLine({ ...explanation, account })}\n` : explanationForPeople(explanation, account));
 }
 
 /** In words: what becomes of a job now, and why. */
 export const decisionOf = ({ decision, why }: Explanation) => `${DECISIONS[decision]}: ${why}`;
 
-export function explanationForPeople(explanation: Explanation): string {
+export function explanationForPeople(explanation: Explanation, account?: string): string {
   const { user, groups, rule, profile, state, executor, held } = explanation;
   const rows = [
     ['user', user],
+    ...(account === undefined ? [] : [['account', account]]),
     ['groups', groups.length === 0 ? 'none, or not asked for by any rule' : groups.join(', ')],
     ['rule', rule],
     ['profile', profile],

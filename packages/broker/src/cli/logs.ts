@@ -1,13 +1,15 @@
 import { once } from 'node:events';
 import { constants } from 'node:fs';
 import { access, readFile } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
 import { type Command, InvalidArgumentError } from 'commander';
 import { runCommand, startCommand } from '../command.js';
 import { askBroker, BrokerRefused, BrokerUnreachable } from '../control/client.js';
 import { CommandError, EXIT } from '../exit.js';
 import type { UserDetail } from '../status.js';
-import { complain, passOn } from '../terminal.js';
-import { asksAt, type BrokerOptions } from './broker-options.js';
+import { complain, passOn, say } from '../terminal.js';
+import { unitsOf } from './account.js';
+import { asksAt, type BrokerOptions, HELPER_CONFIG_FILE } from './broker-options.js';
 import { controlSocket } from './control-socket.js';
 import { knimeUser } from './explain.js';
 
@@ -19,6 +21,8 @@ const LINES = 100;
 const LINES_MAX = 1_000_000;
 /** Where journald keeps its files, each in a directory that is named as the machine. Source: systemd-journald.service(8), FILES. */
 const JOURNALS = ['/var/log/journal', '/run/log/journal'];
+/** Longest text that is turned, in bytes: of more, the newest lines are shown. */
+const TURNED_BYTES_MAX = 64 * 1024 * 1024;
 /** What journalctl ends with where --grep finds nothing. */
 const NOT_FOUND = 1;
 const MACHINE_ID = '/etc/machine-id';
@@ -28,6 +32,7 @@ interface Options extends BrokerOptions {
   readonly lines?: number;
   readonly since?: string;
   readonly kpx?: boolean;
+  readonly helperConfig: string;
 }
 
 /** The account whose executor's log is meant. */
@@ -44,7 +49,8 @@ export function addLogs(program: Command): void {
     .option('--follow', 'go on with what is written from now on')
     .option('--lines <N>', `the last ones; default: ${LINES}, or with --since all`, lines)
     .option('--since <TIME>', 'those since then, as journalctl takes it: "10 min ago", "2026-11-23 12:00"')
-    .option('--kpx', "what kpx's broker and helper say of this user, instead");
+    .option('--kpx', "what kpx's broker and helper say of this user, instead")
+    .option('--helper-config <FILE>', 'configuration of kpx-privhelper, by which root sees the units of profiles', HELPER_CONFIG_FILE);
   asksAt(command).action(logs);
 }
 
@@ -57,14 +63,30 @@ function lines(text: string): number {
 async function logs(user: string, options: Options): Promise<void> {
   const account = await accountOf(user, options.config);
   await checkJournal();
-  const matches = options.kpx ? aboutUser(user, account) : byExecutor(account ?? (await accountNamed(user)));
-  const code = await journalctl([...wanted(options), ...matches]);
-  if (code === NOT_FOUND && options.kpx) throw new CommandError(EXIT.noInput, `journalctl has found nothing about "${user}".`);
+  if (options.kpx) return await kpxLogs(user, account, options);
+  const found = account ?? (await accountNamed(user));
+  ended(await journalctl([...wanted(options), ...byExecutor(found, await unitsOf(found.os_user, options.helperConfig))]));
+}
+
+/** journalctl that looks for a pattern, and for the last lines, begins with the newest: they are turned here. */
+async function kpxLogs(user: string, account: Account | undefined, options: Options): Promise<void> {
+  const isTurned = !options.follow && lastOf(options) !== undefined;
+  const args = [...wanted(options), ...(isTurned ? ['--reverse'] : []), ...aboutUser(user, account)];
+  const code = await journalctl(args, isTurned ? oldestFirst : passOn);
+  if (code === NOT_FOUND) throw new CommandError(EXIT.noInput, `journalctl has found nothing about "${user}".`);
+  ended(code);
+}
+
+function ended(code: number): void {
   if (code !== 0) throw new CommandError(EXIT.unavailable, `journalctl has ended with exit code ${code}.`);
 }
 
-function wanted({ follow, lines, since }: Options): string[] {
-  const last = lines ?? (since === undefined ? LINES : undefined);
+/** How many lines at most. */
+const lastOf = ({ lines, since }: Options) => lines ?? (since === undefined ? LINES : undefined);
+
+function wanted(options: Options): string[] {
+  const { follow, since } = options;
+  const last = lastOf(options);
   return [
     '--no-pager',
     ...(follow ? ['--follow'] : []),
@@ -73,8 +95,19 @@ function wanted({ follow, lines, since }: Options): string[] {
   ];
 }
 
-/** The unit gives each line the field (systemd/kpx-executor@.service); any process may write such a field, but not another's uid. */
-const byExecutor = ({ os_user, uid }: Account) => [`KPX_OS_USER=${os_user}`, `_UID=${uid}`];
+/**
+ * The unit gives each line the field (systemd/kpx-executor@.service); any process may write such a field, but not another's uid. Then what the
+ * unit's processes say before they are the user's, what PID 1 says of the unit, and how many lines of it journald has dropped. Fields that begin
+ * with "_" are journald's own, and so are messages of the transport "driver". Source: systemd.journal-fields(7).
+ */
+const byExecutor = ({ os_user, uid }: Account, units: readonly string[]) => [
+  ...[`KPX_OS_USER=${os_user}`, `_UID=${uid}`],
+  ...units.flatMap((unit) => [
+    ...['+', `_SYSTEMD_UNIT=${unit}`],
+    ...['+', `UNIT=${unit}`, '_PID=1'],
+    ...['+', `OBJECT_SYSTEMD_UNIT=${unit}`, '_TRANSPORT=driver'],
+  ]),
+];
 
 /** Lines of JSON, by their fields; of the units and of root alone, as any process may write what it likes. */
 function aboutUser(user: string, account: Account | undefined): string[] {
@@ -126,9 +159,9 @@ async function checkJournal(): Promise<void> {
 const environment = () => ({ LC_ALL: 'C.UTF-8', ...(process.env.TZ !== undefined && { TZ: process.env.TZ }) });
 
 /** Resolves with its exit code, 0 also where a signal has ended it. Ctrl-C reaches this process alone, which passes it on. */
-async function journalctl(args: readonly string[]): Promise<number> {
+async function journalctl(args: readonly string[], show: (said: Readable, to: 'stdout') => Promise<void> = passOn): Promise<number> {
   const child = startCommand(JOURNALCTL, args, environment());
-  const passed = Promise.all([passOn(child.stdout, 'stdout'), passOn(child.stderr, 'stderr')]);
+  const passed = Promise.all([show(child.stdout, 'stdout'), passOn(child.stderr, 'stderr')]);
   passed.catch(() => {}); // where the command cannot be started, which is said below
   const end = () => child.kill('SIGTERM');
   process.on('SIGINT', end).on('SIGTERM', end).on('SIGHUP', end);
@@ -138,4 +171,21 @@ async function journalctl(args: readonly string[]): Promise<number> {
   await passed;
   process.off('SIGINT', end).off('SIGTERM', end).off('SIGHUP', end);
   return signal === null ? code : 0;
+}
+
+/** Shows lines that come newest first. */
+async function oldestFirst(newestFirst: Readable): Promise<void> {
+  let text = '';
+  for await (const chunk of newestFirst.setEncoding('utf8')) {
+    if (text.length < TURNED_BYTES_MAX) text += String(chunk);
+  }
+  if (text.length >= TURNED_BYTES_MAX) complain('There is more: these are the newest lines. Say --since for others.\n');
+  say(
+    text
+      .split('\n')
+      .slice(0, -1)
+      .reverse()
+      .map((line) => `${line}\n`)
+      .join(''),
+  );
 }

@@ -7,7 +7,7 @@ import type { Command } from 'commander';
 import { CommandError, EXIT } from '../exit.js';
 import { printable } from '../format.js';
 import { bold, say, warning } from '../terminal.js';
-import { HELPER_CONFIG_FILE } from './doctor/command.js';
+import { HELPER_CONFIG_FILE } from './broker-options.js';
 import { endCommandsWithThis } from './interrupt.js';
 import { lookAtNameService } from './name-service.js';
 

@@ -1,14 +1,20 @@
+import type { KnimeUser } from '@kpx/protocol';
 import type { Command } from 'commander';
 import { askBroker } from '../control/client.js';
 import { jsonLine, printable } from '../format.js';
 import type { Change } from '../histories.js';
 import type { UserDetail } from '../status.js';
 import { bold, say, warning } from '../terminal.js';
-import { asksBroker, type BrokerOptions } from './broker-options.js';
+import { seen } from './account.js';
+import { asksBroker, type BrokerOptions, judgesAccount } from './broker-options.js';
 import { controlSocket } from './control-socket.js';
 import { decisionOf, knimeUser } from './explain.js';
 import { forHowLong } from './rows.js';
 import { unitOf } from './unit.js';
+
+interface Options extends BrokerOptions {
+  readonly helperConfig: string;
+}
 
 export function addShow(program: Command): void {
   const command = program
@@ -16,22 +22,23 @@ export function addShow(program: Command): void {
     .summary('all that the broker knows of a KNIME user')
     .description('All that the running broker knows of this KNIME user: state, executor, limits, jobs, and what has happened of late.')
     .argument('<USER>', 'name of a KNIME user', knimeUser);
-  asksBroker(command).action(show);
+  asksBroker(judgesAccount(command)).action(show);
 }
 
-async function show(user: string, { config, json }: BrokerOptions): Promise<void> {
+async function show(user: KnimeUser, { config, helperConfig, json }: Options): Promise<void> {
   const path = `/user?${new URLSearchParams({ user })}`;
-  const detail = (await askBroker(await controlSocket(config), path)) as UserDetail;
+  const answer = (await askBroker(await controlSocket(config), path)) as UserDetail;
+  const { account, explanation: detail } = await seen(answer, user, helperConfig);
   const unit = detail.process === null ? undefined : await unitOf(detail.process.pid);
-  const lines = json ? [jsonLine({ ...detail, unit: unit ?? null })] : forPeople(detail, unit, Date.now());
+  const lines = json ? [jsonLine({ ...detail, unit: unit ?? null })] : forPeople(detail, account, unit, Date.now());
   say(lines.map((line) => `${line}\n`).join(''));
 }
 
-function forPeople(detail: UserDetail, unit: string | undefined, now: number): string[] {
+function forPeople(detail: UserDetail, seenAccount: string, unit: string | undefined, now: number): string[] {
   const { user, groups, rule, profile, account, jobs, changes, failures, last_parked: parked } = detail;
   const rows: [name: string, value: string][] = [
     ['user', user],
-    ['account', account === null ? 'not known: no executor has run here' : `${account.os_user}, uid ${account.uid}`],
+    ['account', account === null ? seenAccount : `${account.os_user}, uid ${account.uid}`],
     ['groups', groups.length === 0 ? 'none, or not asked for by any rule' : groups.join(', ')],
     ['rule', rule],
     ['profile', profile],

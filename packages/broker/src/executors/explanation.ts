@@ -14,7 +14,8 @@ export interface Explanation {
   readonly state: State;
   readonly executor: string;
   readonly held: number;
-  readonly decision: 'forward' | 'hold' | 'start' | 'wait' | 'park' | 'stay' | 'hand back';
+  /** `fail` is said by kpxctl, which knows more of the account. */
+  readonly decision: 'forward' | 'hold' | 'start' | 'fail' | 'wait' | 'park' | 'stay' | 'hand back';
   readonly why: string;
 }
 

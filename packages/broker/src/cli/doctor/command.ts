@@ -9,6 +9,7 @@ import { EXIT } from '../../exit.js';
 import { printable } from '../../format.js';
 import { leaveRoot } from '../../leave-root.js';
 import { bold, failure, say, success, warning } from '../../terminal.js';
+import { HELPER_CONFIG_FILE } from '../broker-options.js';
 import { knimeUser } from '../explain.js';
 import { endCommandsWithThis } from '../interrupt.js';
 import { accountChecks } from './accounts.js';
@@ -27,8 +28,6 @@ import { wayOutChecks } from './ways-out.js';
 
 /** How long the name service may take for the groups of the broker's account, in milliseconds. */
 const LOOK_UP_TIMEOUT_MS = 10_000;
-
-export const HELPER_CONFIG_FILE = '/etc/kpx/privhelper.toml';
 
 interface Options {
   readonly user?: KnimeUser;
