@@ -55,7 +55,11 @@ describe.each(all.map((verb) => [verb.words.join(' ') || 'kpxctl alone', verb] a
       const lines = read('systemd/completion/kpxctl.fish').split('\n');
       const place = words.length === 0 ? '-n __fish_use_subcommand -a' : `-n "$at ${words.join(' ')}; and not $at $letters" -a`;
       for (const verb of verbs) expect(lines.filter((line) => line.includes(`${place} ${verb} -d `))).toHaveLength(1);
-      for (const option of options) {
+      for (const option of words.length === 0 ? options : [])
+        expect(lines.filter((line) => line.startsWith(`complete -c kpxctl -n __fish_use_subcommand -l ${option.slice(2)} `))).toHaveLength(
+          1,
+        );
+      for (const option of words.length === 0 ? [] : options) {
         const condition = words.length > 1 ? '^"\\$at dead-letters; and \\$at( [^" ]+)*' : '^"\\$at( [^"; ]+)*';
         const offering = lines.filter(
           (line) =>
@@ -70,7 +74,8 @@ describe.each(all.map((verb) => [verb.words.join(' ') || 'kpxctl alone', verb] a
       const [first = '', letters = ''] = text.split(/^ *dead-letters\)$/m);
       for (const verb of verbs) expect(text).toContain(`${verb}\\:`);
       const last = words.at(-1) ?? '';
-      const [, its = ''] = new RegExp(`^ *${last}\\) (.*) ;;$`, 'm').exec(words.length > 1 ? letters : first) ?? [];
+      const own = words.length === 0 ? /^_arguments -C (.*) \\$/m : new RegExp(`^ *${last}\\) (.*) ;;$`, 'm');
+      const [, its = ''] = own.exec(words.length > 1 ? letters : first) ?? [];
       const groups = [...its.matchAll(/\$(\w+)/g)].map(([, name]) => new RegExp(`^${name}=\\((.*)\\)$`, 'm').exec(text)?.[1] ?? '');
       for (const option of options) expect(`${its} ${groups.join(' ')}`).toMatch(new RegExp(`['"*]${option}\\[`));
     });

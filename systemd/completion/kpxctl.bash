@@ -26,7 +26,7 @@ _kpxctl() {
         ;;
     esac
     if ((COMP_CWORD == 1)); then
-        words='status list show top logs explain drain resume reload start stop dead-letters doctor orphans import-config'
+        words='status list show top logs explain drain resume reload start stop dead-letters doctor orphans import-config --version'
     elif [[ ${COMP_WORDS[1]} == dead-letters ]]; then
         case ${COMP_WORDS[2]} in
         list) words="$access $filters --json" ;;

@@ -5,6 +5,7 @@ set -l at __fish_seen_subcommand_from
 
 complete -c kpxctl -f
 complete -c kpxctl -l help -d 'a summary'
+complete -c kpxctl -n __fish_use_subcommand -l version -d 'the version'
 
 complete -c kpxctl -n __fish_use_subcommand -a status -d 'what the running broker is doing'
 complete -c kpxctl -n __fish_use_subcommand -a list -d 'a line for each user and executor'

@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
 import { parseArgs } from 'node:util';
-import { ConfigError, EXIT_LOG, openLog } from '@kpx/protocol';
+import { ConfigError, EXIT_LOG, openLog, VERSION } from '@kpx/protocol';
 import type { Logger } from 'pino';
 import { Broker } from './broker.js';
 import { checkText } from './check.js';
@@ -25,6 +25,7 @@ Usage: kpx-broker --config FILE [--check]
   --check         judge the configuration; say what is wrong, which groups and profiles of rules do not exist, and what differs from the
                   configuration of the running broker; exit
   --print-schema  print the JSON Schema of the configuration, for editors; exit
+  --version       print the version of kpx; exit
   --help          this text
 
 For operators there is kpxctl.
@@ -39,11 +40,16 @@ async function main(args: string[]): Promise<void> {
     config: { type: 'string' },
     check: { type: 'boolean', default: false },
     'print-schema': { type: 'boolean', default: false },
+    version: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   } as const;
   const { values } = parseArgs({ args, options });
   if (values.help) {
     say(USAGE);
+    return;
+  }
+  if (values.version) {
+    say(`kpx-broker ${VERSION}\n`);
     return;
   }
   if (values['print-schema']) {

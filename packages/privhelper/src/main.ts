@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { adoptConnection, ConfigError, KpxError, type PacketConnection, type Serving, templatesOf } from '@kpx/protocol';
+import { adoptConnection, ConfigError, KpxError, type PacketConnection, type Serving, templatesOf, VERSION } from '@kpx/protocol';
 import { openAudit, type Peer } from './audit.js';
 import { type Config, readConfig } from './config.js';
 import { type Services, serveBroker } from './dispatch.js';
@@ -24,6 +24,7 @@ Usage: kpx-privhelper --config FILE (--connection-fd N | --listen PATH | --check
   --listen PATH       make a socket at PATH, 0660 root:GROUP of the account that may connect, and serve it until SIGTERM
   --broker NAME       the account that may connect (default: kpx-broker)
   --check             judge the configuration and everything it names, say what is wrong, exit
+  --version           the version of kpx
   --help              this text
 
 Exit codes: 0 done, 64 wrong usage, 74 audit log not writable, 77 not root or not the broker, 78 wrong configuration.
@@ -39,7 +40,7 @@ const COMMANDS = ['getent', 'id', 'setfacl', 'getfacl', 'setpriv', 'cp'];
 
 async function main(args: string[]): Promise<void> {
   const options = parseOptions(args);
-  if (options.help) return void process.stdout.write(USAGE);
+  if (options.told) return void process.stdout.write(options.told);
   if (process.getuid?.() !== 0)
     fail(EXIT.noPermission, 'kpx-privhelper must be started as root: it changes owners and starts processes of other accounts.');
   process.umask(0o077);
@@ -67,15 +68,16 @@ function parseOptions(args: string[]) {
   const text = { type: 'string' } as const;
   const flag = { type: 'boolean', default: false } as const;
   const broker = { ...text, default: 'kpx-broker' };
-  const options = { config: text, 'connection-fd': text, peer: text, broker, listen: text, check: flag, help: flag };
+  const options = { config: text, 'connection-fd': text, peer: text, broker, listen: text, check: flag, version: flag, help: flag };
   const { values } = parseArgs({ args, options });
-  const { config = '', listen, 'connection-fd': descriptor, peer, check, help } = values;
+  const { config = '', listen, 'connection-fd': descriptor, peer, check } = values;
+  const told = values.help ? USAGE : values.version ? `kpx-privhelper ${VERSION}\n` : undefined;
   const modes = [listen, descriptor, check || undefined].filter((mode) => mode !== undefined);
-  if (!help && config === '') usage('--config FILE is missing');
-  if (!help && modes.length !== 1) usage('give exactly one of --connection-fd N, --listen PATH and --check');
+  if (!told && config === '') usage('--config FILE is missing');
+  if (!told && modes.length !== 1) usage('give exactly one of --connection-fd N, --listen PATH and --check');
   if (!/^([3-9]|[1-9]\d{1,3})$/.test(descriptor ?? '3')) usage('--connection-fd: expected a number from 3');
   if (peer !== undefined && descriptor === undefined) usage('--peer: only with --connection-fd');
-  return { ...values, config: resolve(config), listen: listen && resolve(listen) };
+  return { ...values, told, config: resolve(config), listen: listen && resolve(listen) };
 }
 
 /** Everything that the configuration names, judged once before the first request; each is judged again when it is used. */

@@ -7,3 +7,4 @@ export * from './privhelper-config.js';
 export * from './session.js';
 export * from './toml-config.js';
 export * from './transport.js';
+export * from './version.js';

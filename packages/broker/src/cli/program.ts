@@ -1,3 +1,4 @@
+import { VERSION } from '@kpx/protocol';
 import { Command } from 'commander';
 import { bold, complain, say } from '../terminal.js';
 import { addDeadLetters } from './dead-letters.js';
@@ -21,6 +22,7 @@ export function kpxctl(): Command {
     .configureHelp({ styleTitle: bold })
     .configureOutput({ writeOut: say, writeErr: complain })
     .showHelpAfterError('Try --help.')
+    .version(`kpxctl ${VERSION}`, '--version', 'the version of kpx')
     .helpOption('--help', 'this text')
     .helpCommand(false)
     .exitOverride()
