@@ -75,6 +75,21 @@ describe('where somebody else could exchange what is written', () => {
     expect(look()).toEqual(before);
   });
 
+  it('says that the import is written where the earlier one cannot be removed', async () => {
+    const { etc } = await installKpx();
+    const [file, place] = [join(etc, 'original.json'), join(etc, 'kpx')];
+    writeFileSync(file, JSON.stringify({ ...names, knime_home: '/opt/knime' }));
+    await importConfig(file, place);
+    const held = join(place, 'kpx-executor@.service.d');
+    execFileSync('/usr/bin/mount', ['--bind', held, held]); // it can be renamed with what is above, and not be removed
+    const { code, stderr } = await importConfig(file, place, '--force').catch((error) => error);
+    expect({ code, stderr }).toEqual({
+      code: 73,
+      stderr: expect.stringMatching(/^The import is written\. The earlier one is left over as kpx\.\w+\.old: EBUSY\.\n$/),
+    });
+    expect(readFileSync(join(place, 'import-report.txt'), 'utf8')).not.toBe('');
+  });
+
   it.each<[what: string, place: string, prepare: (top: string) => void]>([
     ['a parent as /tmp', 'kpx', (top) => chmodSync(top, 0o1777)],
     ['a link of root', 'link/kpx', () => {}],

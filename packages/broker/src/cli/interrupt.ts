@@ -7,9 +7,18 @@ import { readFileSync } from 'node:fs';
 export function endCommandsWithThis(): void {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.once(signal, () => {
-      for (const leader of readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').split(' ')) end(Number(leader));
+      for (const leader of children()) end(Number(leader));
       process.kill(process.pid, signal); // which nothing holds back any more
     });
+  }
+}
+
+/** None where the kernel was built without that file. */
+function children(): string[] {
+  try {
+    return readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').split(' ');
+  } catch {
+    return [];
   }
 }
 

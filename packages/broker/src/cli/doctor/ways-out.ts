@@ -16,6 +16,9 @@ const NAMED_MAX = 10;
 const MANAGERS = /\/(docker|podman|containerd|crio|lxd|incus)[^/]*(\/|$)|\/libvirt-sock$/;
 const WORLD_WRITES = 0o002;
 
+/** Of find, whose list is cut off then. With 1 it has not seen what has gone meanwhile. */
+const ENDED_BY_A_SIGNAL = -1;
+
 const SSHD = '/usr/sbin/sshd';
 const SSH_UNITS = ['ssh.service', 'sshd.service', 'ssh.socket', 'sshd.socket'];
 const LINGER = '/var/lib/systemd/linger';
@@ -56,7 +59,9 @@ async function hiddenPaths({ helper }: Scene, { osUser }: Account, signal: Abort
 /** `/usr/bin/find /run … -type s -print0`. */
 async function socketsBelowRun(hidden: readonly string[], signal: AbortSignal): Promise<string[]> {
   const prune = hidden.flatMap((path) => ['-path', path, '-prune', '-o']);
-  const { stdout } = await runCommand('/usr/bin/find', ['/run', '-maxdepth', `${DEPTH_MAX}`, ...prune, '-type', 's', '-print0'], signal);
+  const args = ['/run', '-maxdepth', `${DEPTH_MAX}`, ...prune, '-type', 's', '-print0'];
+  const { exitCode, stdout } = await runCommand('/usr/bin/find', args, signal);
+  if (exitCode === ENDED_BY_A_SIGNAL) throw new Unseen('the list of sockets is too long');
   // One name that is not UTF-8, or has an end of line, is nobody's to give away here.
   return stdout.split('\0').filter((path) => path !== '' && !/[\n\ufffd]/.test(path));
 }

@@ -23,11 +23,12 @@ export async function writeImport(place: string, files: readonly ImportedFile[],
     const unfinished = basename(await mkdtemp(at(parent, `${basename(directory)}.`)));
     try {
       await writeAll(parent, unfinished, files);
-      await putInPlace(parent, unfinished, basename(directory), before !== undefined, files);
+      await putInPlace(parent, unfinished, basename(directory), before !== undefined);
     } catch (error) {
-      await remove(parent, unfinished, files);
+      await remove(parent, unfinished, files).catch(() => {}); // why it was not written is what counts
       throw error;
     }
+    if (before !== undefined) await removeEarlier(parent, oldName(unfinished), files);
   } catch (error) {
     if (error instanceof CommandError) throw error;
     const { code, message } = error as NodeJS.ErrnoException;
@@ -79,16 +80,10 @@ async function writeAll(parent: FileHandle, name: string, files: readonly Import
 const foldersOf = (files: readonly ImportedFile[]) =>
   [...new Set(files.map(({ path }) => dirname(path)))].filter((folder) => folder !== '.');
 
-async function putInPlace(
-  parent: FileHandle,
-  unfinished: string,
-  name: string,
-  replace: boolean,
-  files: readonly ImportedFile[],
-): Promise<void> {
+async function putInPlace(parent: FileHandle, unfinished: string, name: string, replace: boolean): Promise<void> {
   const place = at(parent, name);
   if (!replace) return await rename(at(parent, unfinished), place); // fails where something has come in meanwhile
-  const old = `${unfinished}.old`;
+  const old = oldName(unfinished);
   await rename(place, at(parent, old));
   try {
     await rename(at(parent, unfinished), place);
@@ -96,14 +91,23 @@ async function putInPlace(
     await rename(at(parent, old), place);
     throw error;
   }
-  await remove(parent, old, files);
 }
+
+/** The import is in place by then, whatever becomes of the earlier one. */
+async function removeEarlier(parent: FileHandle, old: string, files: readonly ImportedFile[]): Promise<void> {
+  await remove(parent, old, files).catch(({ code, message }: NodeJS.ErrnoException) => {
+    throw new CommandError(EXIT.cannotCreate, `The import is written. The earlier one is left over as ${old}: ${code ?? message}.`);
+  });
+}
+
+/** Of an earlier import, while another one takes its place. */
+const oldName = (unfinished: string) => `${unfinished}.old`;
 
 /** An import, or a part of one: these files and nothing else. */
 async function remove(parent: FileHandle, name: string, files: readonly ImportedFile[]): Promise<void> {
   await using directory = await openIn(parent, name);
-  const orGone = ({ code }: NodeJS.ErrnoException) => {
-    if (code !== 'ENOENT') throw new CommandError(EXIT.cannotCreate, `${name} is left over, and could not be removed: ${code}`);
+  const orGone = (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error;
   };
   for (const { path } of files) await unlink(at(directory, path)).catch(orGone);
   for (const folder of foldersOf(files)) await rmdir(at(directory, folder)).catch(orGone);
