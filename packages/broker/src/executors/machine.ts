@@ -3,8 +3,8 @@ import {
   admits,
   HOPS_FREE,
   hasRoom,
-  idleForMs,
-  idleStopMsOf,
+  idleForTooLong,
+  idleGrainMs,
   type Limit,
   type Load,
   leaveDelayMs,
@@ -12,6 +12,7 @@ import {
   type Policy,
   profileOf,
   ruleOf,
+  tooOld,
   type Verdict,
 } from '../policy/policy.js';
 import type { Reason } from '../reasons.js';
@@ -24,7 +25,7 @@ import { countFailure } from './failing.js';
 import { HostHealth } from './health.js';
 import { HELD_IN_LINE, HELD_IN_LINE_MAX_MS, longestWaitMs, nextToStart, PLACE_MS, whyWaiting } from './line.js';
 import { type Executor, Roster, sample } from './roster.js';
-import { failureOf, serviceOf } from './service.js';
+import { connectionsWanted, failureOf, serviceOf } from './service.js';
 import { failsHere, forgive, honoursReplay, newUser, type User } from './user.js';
 
 /*
@@ -74,10 +75,7 @@ export class Machine {
 
   /** Whether connections of executors are to be looked for: soon, where one is not ready; now and then; or not at all. */
   get looksForConnections(): 'soon' | 'sometimes' | 'never' {
-    const { readyDelayMs, lostAfterMs } = this.#policy;
-    if (lostAfterMs === undefined && readyDelayMs !== undefined) return 'never';
-    if ([...this.#executors.values()].some(({ ready, ending }) => !ready && !ending)) return 'soon';
-    return lostAfterMs === undefined || this.#executors.size === 0 ? 'never' : 'sometimes';
+    return connectionsWanted(this.#policy, [...this.#executors.values()]);
   }
 
   /** Executors that run: whose end is to be noticed. */
@@ -113,8 +111,7 @@ export class Machine {
 
   /** How often to look at the executors so that idle_stop means what it says, in milliseconds; undefined: it is off. */
   get idleGrainMs(): number | undefined {
-    const times = [this.#policy.idleStopMs, ...this.#policy.rules.map(({ idleStopMs }) => idleStopMs)].filter((time) => time !== undefined);
-    return times.length === 0 ? undefined : Math.min(...times) / 2;
+    return idleGrainMs(this.#policy);
   }
 
   /** Whose groups are not known: executors that ran before the broker did, and users from before a rule asked. */
@@ -127,7 +124,7 @@ export class Machine {
   #setPolicy(policy: Policy): void {
     this.#policy = policy;
     for (const user of this.#users.values()) this.#judge(user);
-    for (const executor of this.#executors.values()) executor.rule = ruleOf(policy, executor.user, executor.groups ?? []);
+    this.#executors.judge(policy);
     for (const user of this.#queue) this.#shorten(user);
   }
 
@@ -137,11 +134,8 @@ export class Machine {
       user.groups = groups;
       this.#judge(user);
     }
-    for (const executor of this.#executors.values()) {
-      if (executor.user !== name) continue;
-      executor.groups = groups;
-      executor.rule = ruleOf(this.#policy, name, groups);
-    }
+    for (const executor of this.#executors.values()) if (executor.user === name) executor.groups = groups;
+    this.#executors.judge(this.#policy);
   }
 
   /** Everybody who has jobs here, an executor, or a past. */
@@ -230,9 +224,8 @@ export class Machine {
   }
 
   #job({ ticket, user: name, hops, waited, replayed, groups, ageMs }: Extract<Event, { kind: 'job' }>): void {
-    const { jobMaxAgeMs } = this.#policy;
-    if (jobMaxAgeMs !== undefined && ageMs > jobMaxAgeMs) {
-      const detail = `the job is ${ageMs} ms old (job_max_age is ${jobMaxAgeMs} ms): whoever has sent it has given up`;
+    const detail = tooOld(this.#policy, ageMs);
+    if (detail !== undefined) {
       this.#effects.push({ kind: 'park', ticket, user: name, reason: 'JOB_TOO_OLD', detail });
       return;
     }
@@ -515,7 +508,10 @@ export class Machine {
     }
     for (const info of alive.values()) sample(this.#adopt(info), info.cpuMs, this.#policy.idleCpuShare, this.#now);
     // Now, while what has been seen of their work is fresh.
-    for (const executor of this.#executors.values()) if (executor.ready && !executor.ending) this.#endIfIdle(executor);
+    for (const executor of this.#executors.values()) {
+      const why = idleForTooLong(this.#policy, executor);
+      if (why !== undefined) this.#end(executor, 'idle', why);
+    }
     const line = this.health.sickness ? [] : this.#queue; // a sick host would start nobody in its place
     for (const { executor, why } of evictions(this.#policy, this.#load(), line, [...this.#executors.values()]))
       this.#end(executor, 'evicted', why);
@@ -575,13 +571,6 @@ export class Machine {
       } else if (user.state === 'idle') this.#settle(user, '');
       else if (user.state === 'ready' && user.failures > 0) this.#forgive(user);
     }
-  }
-
-  #endIfIdle(executor: Executor): void {
-    const idleStopMs = idleStopMsOf(this.#policy, executor.rule);
-    const idleMs = idleForMs(executor);
-    if (idleStopMs !== undefined && idleMs >= idleStopMs)
-      this.#end(executor, 'idle', `idle for ${idleMs} ms (idle_stop is ${idleStopMs} ms)`);
   }
 
   #leaveLine(user: User, why: string): void {

@@ -74,6 +74,11 @@ export class Roster {
     return osUser === undefined ? undefined : this.#executors.get(osUser);
   }
 
+  /** Finds the rule of each anew. */
+  judge(policy: Policy): void {
+    for (const executor of this.#executors.values()) executor.rule = ruleOf(policy, executor.user, executor.groups ?? []);
+  }
+
   /** Jobs of this name go to the executor of that account. */
   leads(name: KnimeUser, osUser: OsUser): void {
     this.#accounts.set(name, osUser);

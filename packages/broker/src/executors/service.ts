@@ -40,3 +40,10 @@ export function failureOf(executor: Executor, lastExit: string, consuming: boole
   // Without RabbitMQ nobody could take a job.
   return given.mayHaveTaken || !consuming ? undefined : `the executor ended before it took a job: ${how}`;
 }
+
+/** Whether connections of executors are to be looked for: soon, where one is not ready; now and then; or not at all. */
+export function connectionsWanted({ readyDelayMs, lostAfterMs }: Policy, executors: readonly Executor[]): 'soon' | 'sometimes' | 'never' {
+  if (lostAfterMs === undefined && readyDelayMs !== undefined) return 'never';
+  if (executors.some(({ ready, ending }) => !ready && !ending)) return 'soon';
+  return lostAfterMs === undefined || executors.length === 0 ? 'never' : 'sometimes';
+}

@@ -133,6 +133,25 @@ export function idleForMs({ quietSince, seenUntil, ready, ending }: Idleness): n
   return Math.max(0, Math.floor(seenUntil - quietSince));
 }
 
+/** Why an executor is to end for want of work; undefined: it is not. */
+export function idleForTooLong(policy: Policy, executor: Idleness & { readonly rule: Rule | undefined }): string | undefined {
+  const [idleStopMs, idleMs] = [idleStopMsOf(policy, executor.rule), idleForMs(executor)];
+  if (idleStopMs === undefined || idleMs < idleStopMs) return undefined;
+  return `idle for ${idleMs} ms (idle_stop is ${idleStopMs} ms)`;
+}
+
+/** How often to look at the executors so that idle_stop means what it says, in milliseconds; undefined: it is off. */
+export function idleGrainMs({ idleStopMs, rules }: Policy): number | undefined {
+  const times = [idleStopMs, ...rules.map((rule) => rule.idleStopMs)].filter((time) => time !== undefined);
+  return times.length === 0 ? undefined : Math.min(...times) / 2;
+}
+
+/** Why a job is not run any more; undefined: it is. */
+export function tooOld({ jobMaxAgeMs }: Policy, ageMs: number): string | undefined {
+  if (jobMaxAgeMs === undefined || ageMs <= jobMaxAgeMs) return undefined;
+  return `the job is ${ageMs} ms old (job_max_age is ${jobMaxAgeMs} ms): whoever has sent it has given up`;
+}
+
 /** Which executor to end so that another may start: the one that has been idle for longest, never one that may be at work. */
 export function evictable<E extends Idleness>(executors: Iterable<E>, evictIdleAfterMs: number): E | undefined {
   let longest: E | undefined;
