@@ -137,7 +137,9 @@ describe('an executor does not come up', () => {
     const kpx = await startKpx({ broker: { policy: IMPATIENT } });
     writeFileSync(kpx.msgqFile, '\n');
     await publish(kpx, jobOf('alice'));
-    expectWords(await parked(kpx), 'does not hold one line that starts with amqp:// or amqps://');
+    await kpx.brokerLog.line({ user: 'alice', state: 'backoff' });
+    const words = 'does not hold one line that starts with amqp:// or amqps://';
+    expectWords(await explained(kpx, 'alice'), 'goes back to the queue, for another host', words);
   });
 });
 
