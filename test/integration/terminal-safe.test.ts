@@ -3,8 +3,9 @@ import { chownSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
+import { eventually } from '../fixtures/eventually.js';
 import { checkout, type Kpx, node } from '../fixtures/kpx.js';
-import { installKpx } from './installed-kpx.js';
+import { installKpx, publish, startKpx } from './installed-kpx.js';
 
 /*
  * What others have written, a publisher, a user or a file, reaches the terminal of an operator by kpxctl. It must not move the cursor, colour or hide
@@ -83,4 +84,17 @@ it.each(CASES)('%s is shown, and steers no terminal', async (_what, act) => {
   const said = stdout + stderr;
   expect(said.replaceAll('\\\\u', '\\u')).toContain(SHOWN);
   expect(STEERS.exec(said)).toBeNull();
+});
+
+it('the log of the broker steers no terminal either, and says the same', async () => {
+  const kpx = await startKpx();
+  let raw = '';
+  kpx.broker?.stdout?.on('data', (chunk: Buffer) => {
+    raw += chunk.toString();
+  });
+  await publish(kpx, { body: Buffer.from('{'), properties: { messageId: HOSTILE } });
+  expect(await kpx.brokerLog.line({ msg: 'job parked' })).toMatchObject({ job: HOSTILE });
+  await eventually('the line is there', () => raw.includes('job parked'));
+  expect(raw).toContain('\\u202etxet');
+  expect(STEERS.exec(raw)).toBeNull();
 });
