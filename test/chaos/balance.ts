@@ -111,7 +111,7 @@ const START_FAILURES: readonly { readonly says: RegExp; readonly comesOf: (fault
   { says: /exit 143\b|SIGTERM|no failure is known/, comesOf: ({ kind }) => kind === 'helper: kill -9' || kind === 'helper: log lost' },
   { says: /chaos has it so/, comesOf: ({ kind }) => kind === 'helper: answers with errors' || kind === 'systemctl: slow' },
   {
-    says: /exit 69\b|no connection to RabbitMQ/,
+    says: /exit 69\b|was not ready within|no connection to RabbitMQ/,
     comesOf: ({ kind, what }) =>
       kind === 'executors: without RabbitMQ' || kind.startsWith('RabbitMQ: ') || (kind.startsWith('network: ') && what === 'executors'),
   },
@@ -171,7 +171,7 @@ class Tally {
   }
 }
 
-const FAILED: ReadonlySet<string> = new Set(['START_FAILED', 'EXECUTOR_WITHOUT_RABBITMQ']);
+const FAILED: ReadonlySet<string> = new Set(['START_FAILED', 'EXECUTOR_WITHOUT_RABBITMQ', 'HOSTS_FAILED']);
 
 /** Is this letter one that had to be, or one that a fault has caused? */
 function mayBeParked({ reason, detail, at }: Parked, { kind, user }: Sent, faults: readonly Occurrence[]): boolean {

@@ -2,6 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { HelperConnection } from '../fixtures/helper-connection.js';
 import type { Section } from '../fixtures/helper-installation.js';
 import { idsOf } from '../fixtures/kpx.js';
 import { processesOfUids } from '../fixtures/process.js';
@@ -116,7 +117,10 @@ const INFLICT: Record<FaultKind, Inflict> = {
   'helper: log lost': async (on, { forMs }) => {
     const ended = endOf('helper', on.kpx.helper);
     on.kpx.helper?.stdout?.destroy();
-    await ended; // the broker asks it something every second
+    // A connection is a line of the audit log.
+    const connection = await HelperConnection.open(on.kpx.socket).catch(() => undefined);
+    await ended;
+    connection?.close();
     await sleep(forMs);
     await on.kpx.startHelper();
   },

@@ -84,7 +84,7 @@ export class Installation {
     this.kpx.configureBroker({
       amqp: { urls: [at(BROKER_HOST, this.kpx.vhost.urlWithoutPassword('broker'))], ...amqp },
       helper: { socket: this.helperWay.socket },
-      executors: { start_timeout: '30s' },
+      executors: { start_timeout: '30s', lost_after: '6s' },
       policy: {
         deny: ['mallory'],
         start_attempts: 3,
@@ -103,7 +103,10 @@ export class Installation {
     await this.kpx.startBroker({ wait: false });
     const log = this.kpx.brokerLog;
     this.brokerLogs.push(log);
-    await eventually('the broker says something', () => log.lines.length > 0, FIRST_LINE_TIMEOUT_MS);
+    const broker = this.kpx.broker;
+    const look = () => log.lines.length > 0 || (broker?.exitCode ?? broker?.signalCode ?? undefined) !== undefined;
+    await eventually('the broker says something', look, FIRST_LINE_TIMEOUT_MS);
+    if (log.lines.length === 0) throw new Error(`the broker ended with ${broker?.exitCode ?? broker?.signalCode}\n${log.stderr}`);
   }
 
   /** From now on the executor of this account fails at its start, as when what it was installed on is gone. */

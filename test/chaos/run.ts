@@ -13,6 +13,8 @@ const SETTLE_TIMEOUT_MS = 300_000;
 const STEP_TIMEOUT_MS = 120_000;
 /** An orderly end of broker and helper, in milliseconds. */
 const STOP_TIMEOUT_MS = 30_000;
+/** What a run that is given up shows of the broker's and of the helper's log; of RabbitMQ's it shows the end. */
+const TAIL_LINES = 25;
 const MOVES: readonly unknown[] = ['job forwarded', 'job deferred', 'job parked'];
 
 /**
@@ -31,6 +33,10 @@ export async function chaos(seed: number, durationMs: number, say: (line: string
     saySo('every job is where it stays');
     await within(STOP_TIMEOUT_MS, 'SIGTERM to broker and helper', on.kpx.stop());
     return balance({ begunAt, ...seen, ...(await ledger(on, seen.sent)), moves: movesOf(on) });
+  } catch (error) {
+    for (const log of [on.kpx.brokerLog, on.kpx.helperLog]) for (const line of log.lines.slice(-TAIL_LINES)) say(JSON.stringify(line));
+    say(on.rabbitmq.logTail());
+    throw error;
   } finally {
     await on.remove();
   }
@@ -76,7 +82,8 @@ async function carryOut({ faults, publications }: Plan, on: Installation, begunA
   const all = [inOrder(publications, publish), ...faults.map((planned) => inOrder(planned, act))];
   const outcomes = await Promise.allSettled(all);
   await publisher.close();
-  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+  const reasons = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason as Error] : []));
+  if (reasons.length > 0) throw new AggregateError(reasons, reasons.map(({ message }) => message).join('\n'));
   return { sent: publisher.sent, faults: occurred };
 }
 
