@@ -3,19 +3,33 @@
  * hangs. A quorum queue that is new takes some seconds.
  */
 export const ANSWER_TIMEOUT_MS = 15_000;
+/** How often it is looked whether the time is up, in milliseconds. */
+const LOOK_EVERY_MS = 250;
 /** How long RabbitMQ may take to confirm a message, in milliseconds: without a majority of a quorum queue it refuses one after 65 s. */
 export const CONFIRM_TIMEOUT_MS = 90_000;
 
-/** The answer, or an Error where there is none in time; `asked` completes "RabbitMQ did not answer to …". */
-export async function answerInTime<T>(answer: Promise<T>, asked: string, timeoutMs = ANSWER_TIMEOUT_MS): Promise<T> {
+/**
+ * The answer, or an Error where there is none in time; `asked` completes "RabbitMQ did not answer to …". As long as `isExcused` says so (during an alarm
+ * RabbitMQ reads nothing of a connection that publishes) time begins anew.
+ */
+export async function answerInTime<T>(
+  answer: Promise<T>,
+  asked: string,
+  timeoutMs = ANSWER_TIMEOUT_MS,
+  isExcused = () => false,
+): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
+  let since = performance.now();
   const late = new Promise<never>((_, reject) => {
-    const why = `RabbitMQ did not answer to ${asked} within ${timeoutMs / 1_000} s`;
-    timer = setTimeout(() => reject(new Error(why)), timeoutMs);
+    timer = setInterval(() => {
+      const now = performance.now();
+      if (isExcused()) since = now;
+      else if (now - since >= timeoutMs) reject(new Error(`RabbitMQ did not answer to ${asked} within ${timeoutMs / 1_000} s`));
+    }, LOOK_EVERY_MS);
   });
   try {
     return await Promise.race([answer, late]);
   } finally {
-    clearTimeout(timer);
+    clearInterval(timer);
   }
 }

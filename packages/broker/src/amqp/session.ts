@@ -2,7 +2,7 @@ import type { ChannelModel, ConfirmChannel, GetMessage, Message } from 'amqplib'
 import type { Config } from '../config.js';
 import { withAdvice } from './advice.js';
 import { connect, destroy } from './connect.js';
-import { answerInTime } from './deadline.js';
+import { ANSWER_TIMEOUT_MS, answerInTime } from './deadline.js';
 import { checkKnimeTopology, declareOwnQueues } from './topology.js';
 import { type WireMessage, wireMessage, wireOf } from './wire/amqplib.js';
 import { WirePublisher } from './wire/publish.js';
@@ -54,12 +54,20 @@ export class AmqpSession {
   /** Changes of the consumer, one after the other. */
   #changing: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
+  /** RabbitMQ has raised an alarm: it reads nothing of this connection, and answers to nothing. */
+  #blocked = false;
 
   private constructor(connection: ChannelModel, channel: ConfirmChannel, ended: Promise<Ending>) {
     this.#connection = connection;
     this.channel = channel;
     this.publisher = new WirePublisher(channel);
     this.ended = ended;
+    connection.on('blocked', () => {
+      this.#blocked = true;
+    });
+    connection.on('unblocked', () => {
+      this.#blocked = false;
+    });
   }
 
   /**
@@ -110,7 +118,7 @@ export class AmqpSession {
         if (message) handlers.delivery(wireMessage(message));
         else cancelled();
       });
-      const { consumerTag } = await answerInTime(consuming, `basic.consume of "${queue}"`);
+      const { consumerTag } = await this.#answer(consuming, `basic.consume of "${queue}"`);
       this.#consumerTag = consumerTag;
     };
     await this.widen(prefetch);
@@ -120,7 +128,7 @@ export class AmqpSession {
   async widen(prefetch: number): Promise<void> {
     await this.#change(async () => {
       await this.#stopConsuming();
-      await answerInTime(this.channel.prefetch(prefetch), 'basic.qos');
+      await this.#answer(this.channel.prefetch(prefetch), 'basic.qos');
       await this.#consume?.();
     });
   }
@@ -135,7 +143,11 @@ export class AmqpSession {
     if (this.#consumerTag === '') return;
     const tag = this.#consumerTag;
     this.#consumerTag = '';
-    await answerInTime(this.channel.cancel(tag), 'basic.cancel');
+    await this.#answer(this.channel.cancel(tag), 'basic.cancel');
+  }
+
+  #answer<T>(answer: Promise<T>, asked: string): Promise<T> {
+    return answerInTime(answer, asked, ANSWER_TIMEOUT_MS, () => this.#blocked);
   }
 
   async #change(change: () => Promise<void>): Promise<void> {
