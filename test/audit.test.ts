@@ -74,7 +74,9 @@ it('describes every external command, and no other', () => {
     file.endsWith('.ts'),
   );
   const started = sources.flatMap((file) => [...read(`packages/privhelper/src/${file}`).matchAll(/'\/usr\/bin\/(\w+)'/g)]);
-  const described = rowsBelow('| command | why it is safe |').flatMap(([commands = '']) => [...commands.matchAll(/`(\w+) | -- (cp) /g)]);
+  const described = rowsBelow('| command | why it is safe |').flatMap(([commands = '']) => [
+    ...commands.matchAll(/`(\w+) | -- (cp|setpriv) /g),
+  ]);
   const names = (matches: RegExpMatchArray[]) => [...new Set(matches.map(([, first, second]) => first ?? second))].sort();
   const continued = ['start', 'stop', 'kill']; // verbs of systemctl
   expect(names(described).filter((name) => !continued.includes(name ?? ''))).toEqual(names(started));

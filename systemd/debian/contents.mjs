@@ -22,6 +22,7 @@ const REQUIRED_UNITS = [
   'kpx-privhelper.socket',
   'kpx-privhelper@.service',
   'kpx-executor@.service',
+  'kpx-home@.service',
   'kpx-executors.slice',
 ];
 

@@ -46,6 +46,7 @@ const RUNNING: ExecutorInfo[] = Array.from({ length: 30 }, (_, index) => ({
 }));
 
 const launcher: Launcher = {
+  fill: () => Promise.reject(new Error('an account was eligible')),
   start: () => Promise.reject(new Error('an account was eligible')),
   stop: async (osUser) => {
     if (osUser.length % 2 === 0) throw new KpxError('NOT_RUNNING', 'none');

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { appendFileSync, chmodSync, chownSync, linkSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { idsOf } from '../fixtures/helper-installation.js';
 import { aclOf, PRIVATE_ACL, snapshot } from '../fixtures/tree.js';
@@ -137,14 +138,21 @@ describe('what a user has put into the own workspace', () => {
   const withoutItself = (path: string) => Object.entries(snapshot(path)).filter(([name]) => name !== path);
 });
 
-describe.each(PLACES)('%s: what exists', (place) => {
-  it.each(['root', 'alice'])('under the staging name, left by a crash and owned by %s, is taken up again', async (owner) => {
-    const { connection, installation } = await startHelper();
-    const { uid, gid } = idsOf(owner);
-    makeDirectory(`${installation[place]}/.kpx-new-alice`, uid, gid, 0o755);
-    expect(await connection.prepare('alice')).toMatchObject(made('workspace', 'temp'));
-    expect(readdirSync(installation[place])).toEqual(['alice']);
-    expect(statSync(`${installation[place]}/alice`)).toMatchObject({ uid: idsOf('alice').uid, gid: idsOf('alice').gid, mode: 0o040700 });
-    expect(aclOf(`${installation[place]}/alice`)).toEqual(PRIVATE_ACL);
-  });
+describe.each(PLACES)('%s: what a crash has left', (place) => {
+  it.each(['root', 'alice'])(
+    'under a name for unfinished directories, owned by %s, is neither used nor in anybody’s way',
+    async (owner) => {
+      const { connection, installation } = await startHelper();
+      const { uid, gid } = idsOf(owner);
+      const left = `${installation[place]}/.kpx-new-Ab3xY9`;
+      makeDirectory(left, uid, gid, 0o755);
+      writeFileSync(`${left}/file`, 'left');
+      const before = snapshot(left);
+      expect(await connection.prepare('alice')).toMatchObject(made('workspace', 'temp'));
+      expect(readdirSync(installation[place])).toEqual([basename(left), 'alice']);
+      expect(snapshot(left)).toEqual(before);
+      expect(statSync(`${installation[place]}/alice`)).toMatchObject({ uid: idsOf('alice').uid, gid: idsOf('alice').gid, mode: 0o040700 });
+      expect(aclOf(`${installation[place]}/alice`)).toEqual(PRIVATE_ACL);
+    },
+  );
 });

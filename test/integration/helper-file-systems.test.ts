@@ -36,7 +36,7 @@ it('does not publish a home that could only be filled in part, and fills it when
   await installation.startHelper();
   const connection = await HelperConnection.greeted(installation.socket);
   expect(await connection.prepare('roomless')).toEqual(refusal('DIRECTORY_FAILED', 'No space left on device'));
-  expect(readdirSync(homes)).toEqual(['.kpx-new-roomless']);
+  expect(readdirSync(homes)).toEqual([]);
   execFileSync('/usr/bin/mount', ['-o', 'remount,size=1m', homes]);
   expect(await connection.prepare('roomless')).toMatchObject({ body: { created: ['home', 'workspace', 'temp'] } });
   expect(statSync(`${home}/large`).size).toBe(100_000);
@@ -46,7 +46,7 @@ it('refuses a file system without ACLs, and publishes nothing', async () => {
   const { connection, installation } = await startHelper();
   mount('ramfs', installation.temps, '');
   expect(await connection.spawn('alice')).toEqual(refusal('DIRECTORY_FAILED', 'the ACL could not be set: setfacl:'));
-  for (const parent of [installation.workspaces, installation.temps]) expect(readdirSync(parent)).toEqual(['.kpx-new-alice']);
+  for (const parent of [installation.workspaces, installation.temps]) expect(readdirSync(parent)).toEqual([]);
 });
 
 it.each([
@@ -59,7 +59,7 @@ it.each([
   await installation.startHelper({ wrap: installation.inPlaceOf('/usr/bin/setfacl', script) });
   const connection = await HelperConnection.greeted(installation.socket);
   expect(await connection.spawn('alice')).toEqual(refusal('DIRECTORY_FAILED', 'the ACL read back is not the one that was set'));
-  for (const parent of [installation.workspaces, installation.temps]) expect(readdirSync(parent)).toEqual(['.kpx-new-alice']);
+  for (const parent of [installation.workspaces, installation.temps]) expect(readdirSync(parent)).toEqual([]);
 });
 
 it('takes the ACL that the parents pass on, as systemd/kpx.tmpfiles has it, for its own', async () => {
@@ -72,7 +72,7 @@ it('takes the ACL that the parents pass on, as systemd/kpx.tmpfiles has it, for 
   for (const parent of parents) expect(aclOf(`${parent}/alice`)).toEqual(PRIVATE_ACL);
 });
 
-it('takes up what was made before the failure, once the cause is gone', async () => {
+it('makes what could not be made, once the cause is gone', async () => {
   const installation = installHelper();
   await installation.startHelper({ wrap: installation.inPlaceOf('/usr/bin/setfacl', 'exit 1') });
   const connection = await HelperConnection.greeted(installation.socket);
@@ -94,7 +94,10 @@ it('tells in the audit log what was made, also when the request failed afterward
   mount('ramfs', installation.temps, '');
   expect(await connection.prepare('halfway')).toEqual(refusal('DIRECTORY_FAILED'));
   expect(statSync(home).isDirectory()).toBe(true);
-  expect(await installation.helperLog.line({ knime_user: 'halfway' })).toMatchObject({ decision: 'refused', created: ['home'] });
+  expect(await installation.helperLog.line({ event: 'request', knime_user: 'halfway' })).toMatchObject({
+    decision: 'refused',
+    created: ['home'],
+  });
 });
 
 it('does not follow a link to a file, and says that it is one', async () => {

@@ -91,7 +91,7 @@ it('that gives an extra ACL entry to a group of another name is refused: another
   const script = `if [ "$3" = Reviewers ]; then ${line('reviewers:x:54323:\\n')}; else exec $real "$@"; fi`;
   await installation.startHelper({ wrap: installation.inPlaceOf('/usr/bin/getent', script) });
   const connection = await HelperConnection.greeted(installation.socket);
-  const why = 'extra_acl: there is no group "Reviewers" on this machine, of exactly this name';
+  const why = 'extra_acl: there is no group "Reviewers" of exactly this name';
   expect(await connection.prepare('alice')).toEqual(refusal('DIRECTORY_FAILED', why));
   expect(readdirSync(installation.workspaces)).toEqual([]);
 });

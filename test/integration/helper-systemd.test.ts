@@ -46,6 +46,8 @@ class ToldSystemctl {
   get script(): string {
     const at = this.#directory;
     return `case " $* " in
+      *" stop -- kpx-home@"*) exit 0 ;;
+      *" start -- kpx-home@"*) set -- "\${4#kpx-home@}"; . ${ENVIRONMENTS}/"\${1%.service}.home"; exec chmod 0 "$KPX_HOME" ;;
       *" show "*) cat ${at}/units; echo "the bus is gone" >&2; exit $(cat ${at}/show-exit) ;;
     esac
     echo "$*" >>${at}/asked

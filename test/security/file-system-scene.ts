@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, constants, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import type { ErrorCode, Response } from '@kpx/protocol';
 import { expect } from 'vitest';
 import { HelperConnection } from '../fixtures/helper-connection.js';
@@ -12,8 +13,9 @@ import { Canary } from './canary.js';
 export const PLACES = ['home', 'workspace', 'temp'] as const;
 export type Place = (typeof PLACES)[number];
 
-/** Under which the helper makes a directory before it has its name. */
-export const staging = (name: string) => `.kpx-new-${name}`;
+/** The directories in `parent` that the helper has not given their names. */
+export const unfinishedIn = (parent: string) =>
+  readdirSync(parent).flatMap((name) => (/^\.kpx-new-\w{6}$/.test(name) ? [`${parent}/${name}`] : []));
 
 /** For rm(1): should a mount have stayed, nothing of it is removed. */
 const WITHOUT_MOUNTS = ['--recursive', '--force', '--one-file-system', '--preserve-root=all'];
@@ -44,10 +46,13 @@ export class FileSystemScene {
     this.canary = new Canary(`${srv}/canary`, 'victim');
   }
 
-  static async begin(): Promise<FileSystemScene> {
+  /** `held`: the copy that fills a home can be kept waiting, see {@link askMeanwhile}; the helper has mounts of its own then. */
+  static async begin({ held = false } = {}): Promise<FileSystemScene> {
     const scene = new FileSystemScene();
     scene.#configure();
-    await scene.installation.startHelper();
+    const { installation } = scene;
+    const waits = `[ -e ${installation.etc}/hold ] && read line <${installation.etc}/hold; exec $real "$@"`;
+    await installation.startHelper(held ? { wrap: installation.inPlaceOf('/usr/bin/cp', waits) } : {});
     for (const name of ['victim', 'honest']) expect(await scene.#ask(name)).toMatchObject({ body: { created: PLACES } });
     return scene;
   }
@@ -66,7 +71,7 @@ export class FileSystemScene {
   person(home?: string, name = `person-${++this.#people}`): RawAccount {
     this.undo(() => {
       for (const parent of Object.values(this.parents)) {
-        for (const made of [name, staging(name)]) execFileSync('/usr/bin/rm', [...WITHOUT_MOUNTS, '--', `${parent}/${made}`]);
+        execFileSync('/usr/bin/rm', [...WITHOUT_MOUNTS, '--', `${parent}/${name}`, ...unfinishedIn(parent)]);
       }
     });
     return this.#account(name, home);
@@ -107,6 +112,29 @@ export class FileSystemScene {
     const answer = await this.#ask(name);
     expect(this.canary.look(there)).toEqual(before);
     return answer;
+  }
+
+  /** The same, but each time that a home is filled, root does something to it before the copy begins. */
+  async askMeanwhile(name: string, act: (unfinished: string) => void): Promise<Response> {
+    const pipe = `${this.installation.etc}/hold`;
+    execFileSync('/usr/bin/mkfifo', ['--mode=666', pipe]);
+    this.undo(() => rmSync(pipe));
+    const answer = this.ask(name);
+    const asked = answer.then(() => undefined);
+    const seen = new Set<string>();
+    for (;;) {
+      const opening = open(pipe, 'w'); // as soon as the copy waits, or while it has not gone on yet
+      const writer = await Promise.race([opening, asked]);
+      if (writer === undefined) {
+        await (await open(pipe, constants.O_RDONLY | constants.O_NONBLOCK)).close(); // nobody will: let go of it
+        await (await opening).close();
+        return await answer;
+      }
+      for (const unfinished of unfinishedIn(this.parents.home).filter((path) => !seen.has(path))) act(unfinished);
+      for (const unfinished of unfinishedIn(this.parents.home)) seen.add(unfinished);
+      await writer.write('go on\n').catch(() => {}); // it has gone on
+      await writer.close();
+    }
   }
 
   async #ask(name: string): Promise<Response> {

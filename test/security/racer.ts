@@ -7,6 +7,12 @@ import { numberOf } from '../fixtures/system-call.mjs';
 const LOOPS = {
   /** Two names that change places in one step. */
   exchange: 'my ($number, $a, $b) = @ARGV; $number += 0; sub { syscall($number, -100, $a, -100, $b, 2) == 0 }',
+  /**
+   * A directory, what is in each of its unfinished directories or '.' for itself, and what that is exchanged with. A look counts as a round: there
+   * is something for a moment only.
+   */
+  exchangeUnfinished:
+    'my ($number, $in, $what, $b) = @ARGV; $number += 0; sub { syscall($number, -100, "$_/$what", -100, $b, 2) for glob("$in/.kpx-new-*"); 1 }',
   /** A path and two modes, octal. */
   modes: 'my ($path, @modes) = @ARGV; my $turn = 0; sub { chmod(oct($modes[$turn ^= 1]), $path) == 1 }',
   /** A path and two uids. */
@@ -46,7 +52,7 @@ export class Racer {
   /** Resolves when it runs. */
   static async start(who: RawAccount | 'root', loop: keyof typeof LOOPS, ...args: string[]): Promise<Racer> {
     const as = who === 'root' ? [] : ['/usr/bin/setpriv', '--reuid', `${who.uid}`, '--regid', `${who.gid}`, '--clear-groups', '--'];
-    const given = loop === 'exchange' ? [`${numberOf('renameat2')}`, ...args] : args;
+    const given = loop.startsWith('exchange') ? [`${numberOf('renameat2')}`, ...args] : args;
     return await new Promise((resolve) => {
       const racer = new Racer([...as, '/usr/bin/perl', '-e', program(loop), ...given], () => resolve(racer));
     });

@@ -4,7 +4,7 @@ import { afterEach, beforeAll, expect, it } from 'vitest';
 import { HelperConnection } from '../fixtures/helper-connection.js';
 import type { RawAccount } from '../fixtures/raw-accounts.js';
 import { aclOf, PRIVATE_ACL } from '../fixtures/tree.js';
-import { FileSystemScene, makeDirectory, staging } from './file-system-scene.js';
+import { FileSystemScene, makeDirectory, unfinishedIn } from './file-system-scene.js';
 import { Racer } from './racer.js';
 
 /*
@@ -113,12 +113,10 @@ it('a parent that is the accomplice’s by turns, and what is in it a directory 
 it('a workspace that is exchanged for a link while it is made', async () => {
   const who = scene.person();
   const parent = scene.parents.workspace;
-  const [made, unfinished] = [`${parent}/${who.name}`, `${parent}/${staging(who.name)}`];
-  makeDirectory(unfinished, who);
   const link = linkBeside(parent, ownBesideCanary(who));
-  const racers = [parentIsOpened(parent), Racer.start(who, 'exchange', unfinished, link)];
+  const racers = [parentIsOpened(parent), Racer.start(who, 'exchangeUnfinished', parent, '', link)];
   await race(who, REFUSED_AND_DONE, racers, () => {
-    if (lstatSync(made, { throwIfNoEntry: false })) renameSync(made, unfinished);
+    for (const made of [`${parent}/${who.name}`, ...unfinishedIn(parent)]) rmSync(made, { recursive: true, force: true });
   });
 });
 
@@ -147,16 +145,15 @@ it('a home that its user fills with links while root has it filled', async () =>
   makeDirectory(own, who);
   symlinkSync(scene.canary.ofRoot, `${own}/folder`);
   symlinkSync(scene.canary.secret, `${own}/file`);
-  const unfinished = `${home}/${staging(who.name)}`;
   const racers = [
-    Racer.start(who, 'exchange', `${own}/folder`, `${unfinished}/folder`),
-    Racer.start(who, 'exchange', `${own}/file`, `${unfinished}/file-20`),
+    Racer.start(who, 'exchangeUnfinished', home, 'folder', `${own}/folder`),
+    Racer.start(who, 'exchangeUnfinished', home, 'file-20', `${own}/file`),
   ];
   const graveyard = `${scene.installation.srv}/former`;
   mkdirSync(graveyard);
   let former = 0;
   await race(who, ['DIRECTORY_FAILED', 'userPrepared'], racers, () => {
-    for (const path of [who.home, unfinished]) if (existsSync(path)) renameSync(path, `${graveyard}/${++former}`);
+    for (const path of [who.home, ...unfinishedIn(home)]) if (existsSync(path)) renameSync(path, `${graveyard}/${++former}`);
   });
 });
 

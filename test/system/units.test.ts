@@ -67,6 +67,7 @@ describe('systemd-analyze security', () => {
     ['kpx-privhelper@.service', 1.8],
     ['kpx-broker.service', 1.2],
     ['kpx-executor@.service', 2],
+    ['kpx-home@.service', 1.3],
   ])('gives %s an exposure of at most %d', async (unit, max) => {
     await installPackage();
     const { stdout } = await machine.run(['/usr/bin/systemd-analyze', 'security', '--no-pager', '--offline=yes', unit]);
@@ -77,7 +78,7 @@ describe('systemd-analyze security', () => {
 
   it('finds nothing in the units that it does not know', async () => {
     await installPackage();
-    const units = [BROKER, SOCKET, 'kpx-privhelper@1-2-3.service', unitOf('ada'), 'kpx-executors.slice'];
+    const units = [BROKER, SOCKET, 'kpx-privhelper@1-2-3.service', unitOf('ada'), 'kpx-home@ada.service', 'kpx-executors.slice'];
     const { stdout, stderr } = await machine.run(['/usr/bin/systemd-analyze', 'verify', '--man=no', ...units]);
     expect(stdout + stderr).toBe('');
   });
@@ -144,8 +145,8 @@ describe('the root helper', () => {
     await startKpx();
     const [helper] = await rootsOwn();
     const status = await machine.readFile(`/proc/${helper?.pid}/status`);
-    // CHOWN 0, DAC_READ_SEARCH 2, FOWNER 3, SETGID 6, SETUID 7: capability.h
-    for (const set of ['CapBnd', 'CapPrm', 'CapEff']) expect(status).toContain(`${set}:\t00000000000000cd\n`);
+    // CHOWN 0, DAC_READ_SEARCH 2, FOWNER 3: capability.h
+    for (const set of ['CapBnd', 'CapPrm', 'CapEff']) expect(status).toContain(`${set}:\t000000000000000d\n`);
     const inside = async (...argv: string[]) =>
       await machine.run(['/usr/bin/nsenter', `--target=${helper?.pid}`, '--mount', '--', ...argv], { allowFailure: true });
 

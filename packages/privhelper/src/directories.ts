@@ -2,15 +2,16 @@ import { basename, dirname } from 'node:path';
 import { KpxError } from '@kpx/protocol';
 import type { Account } from './accounts.js';
 import type { Config } from './config.js';
+import type { Launcher } from './launchers/launcher.js';
 import { haveAcl, replaceAcl } from './system/acl.js';
-import { copySkeleton, openTrustedDirectory, openUserDirectory, ownerOfDirectory } from './system/directory.js';
+import { openTrustedDirectory, openUserDirectory, ownerOfDirectory } from './system/directory.js';
 import { lookUpIds } from './system/name-service.js';
 
-type DirectoriesConfig = Config['directories'];
-export type Created = 'home' | 'workspace' | 'temp';
+type Directories = Config['directories'];
+export type Created = ('home' | 'workspace' | 'temp')[];
 
 /** Absolute paths of the user's directories, for the executor's environment and arguments. */
-export const userPaths = ({ osUser }: Account, { workspace_parent, temp_parent }: DirectoriesConfig) => ({
+export const userPaths = ({ osUser }: Account, { workspace_parent, temp_parent }: Directories) => ({
   workspace: `${workspace_parent}/${osUser}`,
   temp: `${temp_parent}/${osUser}`,
 });
@@ -20,8 +21,8 @@ export const userPaths = ({ osUser }: Account, { workspace_parent, temp_parent }
  * are 0700 plus the configured extra ACL entries, and so is everything that will be made in them. `created` gets what did not exist before, as
  * it is made: the audit log tells it also when a later step fails.
  */
-export async function prepareDirectories(account: Account, config: DirectoriesConfig, created: Created[], signal: AbortSignal) {
-  if (await prepareHome(account, config, signal)) created.push('home');
+export async function prepareDirectories(account: Account, config: Directories, launcher: Launcher, created: Created, signal: AbortSignal) {
+  if (await prepareHome(account, config, launcher, signal)) created.push('home');
   const entries = await aclEntries(config, signal);
   const paths = userPaths(account, config);
   await using workspaces = await openTrustedDirectory(config.workspace_parent);
@@ -36,13 +37,12 @@ export async function prepareDirectories(account: Account, config: DirectoriesCo
 }
 
 /** Owner everything, group and others nothing, then the configured entries by id, with the mask that lets them have what they say. */
-async function aclEntries(config: DirectoriesConfig, signal: AbortSignal): Promise<string[]> {
+async function aclEntries(config: Directories, signal: AbortSignal): Promise<string[]> {
   const extra: string[] = [];
   for (const entry of config.extra_acl) {
     const [type, name, permissions] = entry.split(':') as [string, string, string];
     const id = /^\d+$/.test(name) ? Number(name) : (await lookUpIds(type === 'user' ? 'passwd' : 'group', [name], signal)).get(name);
-    if (id === undefined)
-      throw new KpxError('DIRECTORY_FAILED', `extra_acl: there is no ${type} "${name}" on this machine, of exactly this name`);
+    if (id === undefined) throw new KpxError('DIRECTORY_FAILED', `extra_acl: there is no ${type} "${name}" of exactly this name`);
     extra.push(`${type}:${id}:${permissions}`);
   }
   const union = ['r', 'w', 'x'].map((bit) => (extra.some((entry) => entry.slice(-3).includes(bit)) ? bit : '-')).join('');
@@ -50,11 +50,11 @@ async function aclEntries(config: DirectoriesConfig, signal: AbortSignal): Promi
 }
 
 /** Answers whether the home was made. One that exists is looked at and not touched. */
-async function prepareHome(account: Account, config: DirectoriesConfig, signal: AbortSignal): Promise<boolean> {
+async function prepareHome(account: Account, config: Directories, launcher: Launcher, signal: AbortSignal) {
   const { home, osUser, uid, gid } = account;
   const unusable = (why: string) => new KpxError('HOME_UNUSABLE', `the home ${home} ${why}`);
-  const isBelow = (parent: string) => home.startsWith(`${parent}/`);
-  if (!config.home_parents.some(isBelow)) throw unusable(`of "${osUser}" is not below any of home_parents`);
+  if (!config.home_parents.some((parent) => home.startsWith(`${parent}/`)))
+    throw unusable(`of "${osUser}" is not below any of home_parents`);
   await using parent = await openTrustedDirectory(dirname(home));
   const owner = await ownerOfDirectory(parent, home);
   if (owner === uid) return false;
@@ -64,6 +64,6 @@ async function prepareHome(account: Account, config: DirectoriesConfig, signal: 
   await using _skeleton = await openTrustedDirectory(config.skeleton); // judged again: since the start it may have changed
   await using made = await openUserDirectory(parent, home, uid, gid);
   // Not into one that somebody else, a first login for example, has made meanwhile.
-  if (made.staged) await copySkeleton(config.skeleton, made.handle, uid, gid, signal);
+  if (made.staged) await launcher.fill(account, config.skeleton, made, signal).then(() => made.handle.chmod(0o700));
   return await made.publish();
 }

@@ -54,7 +54,13 @@ const executorOf = (osUser: string): ExecutorInfo => ({
   cpuMs: 0,
 });
 
-const launcher = { start: vi.fn<Launcher['start']>(), stop: vi.fn<Launcher['stop']>(), list: vi.fn<Launcher['list']>(), stopAll: vi.fn() };
+const launcher = {
+  fill: vi.fn<Launcher['fill']>(),
+  start: vi.fn<Launcher['start']>(),
+  stop: vi.fn<Launcher['stop']>(),
+  list: vi.fn<Launcher['list']>(),
+  stopAll: vi.fn(),
+};
 
 beforeEach(() => {
   vi.resetAllMocks();
@@ -273,7 +279,9 @@ describe('a connection', () => {
 
 describe('PrepareUser', () => {
   it('says what was made, to the broker and to the audit log', async () => {
-    vi.mocked(prepareDirectories).mockImplementation(async (_account, _config, created) => void created.push('workspace', 'temp'));
+    vi.mocked(prepareDirectories).mockImplementation(
+      async (_account, _config, _launcher, created) => void created.push('workspace', 'temp'),
+    );
     const broker = await Broker.greeted();
     const began = performance.now();
     expect(await broker.ask('prepareUser', { knimeUser: 'alice' })).toEqual({
@@ -298,6 +306,7 @@ describe('PrepareUser', () => {
     expect(prepareDirectories).toHaveBeenCalledWith(
       expect.objectContaining({ osUser: 'alice' }),
       config.directories,
+      launcher,
       ['workspace', 'temp'],
       expect.any(AbortSignal),
     );
@@ -305,7 +314,7 @@ describe('PrepareUser', () => {
   });
 
   it('that fails half-way says to the audit log what was made before', async () => {
-    vi.mocked(prepareDirectories).mockImplementation(async (_account, _config, created) => {
+    vi.mocked(prepareDirectories).mockImplementation(async (_account, _config, _launcher, created) => {
       created.push('home');
       throw new KpxError('DIRECTORY_FAILED', 'no space');
     });

@@ -58,10 +58,10 @@ async function judge(knimeUser: KnimeUser, { config, signal, facts }: Context): 
   return account;
 }
 
-async function prepare(account: Account, { config, signal, facts }: Context): Promise<Created[]> {
-  const created: Created[] = [];
+async function prepare(account: Account, { config, launcher, signal, facts }: Context): Promise<Created> {
+  const created: Created = [];
   facts.created = created;
-  await alone(account.home, () => prepareDirectories(account, config.directories, created, signal));
+  await alone(account.home, () => prepareDirectories(account, config.directories, launcher, created, signal));
   return created;
 }
 

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { adoptConnection, ConfigError, KpxError, type PacketConnection, type Serving, templatesOf, VERSION } from '@kpx/protocol';
+import { adoptConnection, ConfigError, KpxError, neededTemplatesOf, type PacketConnection, type Serving, VERSION } from '@kpx/protocol';
 import { openAudit, type Peer } from './audit.js';
 import { type Config, readConfig } from './config.js';
 import { type Services, serveBroker } from './dispatch.js';
@@ -8,7 +8,7 @@ import { MSGQ_BYTES_MAX } from './environment.js';
 import { listen } from './launchers/direct/listen.js';
 import { DirectLauncher } from './launchers/direct.js';
 import { SystemdLauncher } from './launchers/systemd.js';
-import { openTrustedDirectory } from './system/directory.js';
+import { judgeSkeleton, openTrustedDirectory } from './system/directory.js';
 import { lookUpAccount, type PasswdEntry } from './system/name-service.js';
 import { checkProgram, isSocket } from './system/process.js';
 import { showUnits } from './system/systemctl.js';
@@ -36,7 +36,7 @@ const EXIT = { usage: 64, noPermission: 77, config: 78 } as const;
 const START_DEADLINE_MS = 10_000;
 
 /** The external commands, each described where it is used in src/system and src/launchers. */
-const COMMANDS = ['getent', 'id', 'setfacl', 'getfacl', 'setpriv', 'cp'];
+const COMMANDS = ['getent', 'id', 'setfacl', 'getfacl', 'find'];
 
 async function main(args: string[]): Promise<void> {
   const options = parseOptions(args);
@@ -88,10 +88,10 @@ async function checkSurroundings({ config: file, check: thorough }: Options, { d
   await check('directories.workspace_parent', trusted(directories.workspace_parent));
   await check('directories.temp_parent', trusted(directories.temp_parent));
   for (const parent of directories.home_parents) await check('directories.home_parents', trusted(parent));
-  if (directories.create_home) await check('directories.skeleton', trusted(directories.skeleton));
+  if (directories.create_home) await check('directories.skeleton', (thorough ? judgeSkeleton : trusted)(directories.skeleton));
   await check('executor.msgq_file', readTrustedFile(executor.msgq_file, 'secret', MSGQ_BYTES_MAX));
   const systemd = executor.launcher === 'systemd';
-  for (const command of systemd ? [...COMMANDS, 'systemctl'] : COMMANDS)
+  for (const command of [...COMMANDS, ...(systemd ? ['systemctl'] : ['setpriv', 'prlimit', 'cp'])])
     await check('external commands', checkProgram(`/usr/bin/${command}`));
   if (!systemd) await check('executor.command', checkProgram(executor.command[0] ?? ''));
   if (systemd && thorough && problems.length === 0) await check('executor.unit', checkUnits(executor));
@@ -100,7 +100,7 @@ async function checkSurroundings({ config: file, check: thorough }: Options, { d
 
 /** Whether systemd can load an instance of each template unit. */
 async function checkUnits(executor: Config['executor']): Promise<void> {
-  const units = templatesOf(executor).map((template) => `${template}kpx-check.service`);
+  const units = neededTemplatesOf(executor).map((template) => `${template}kpx-check.service`);
   const bad = (await showUnits(units, AbortSignal.timeout(START_DEADLINE_MS))).filter(({ LoadState }) => LoadState !== 'loaded');
   if (bad.length > 0) throw new Error(`systemd says of ${bad.map(({ Id, LoadState }) => `${Id}: ${LoadState}`).join(', of ')}`);
 }

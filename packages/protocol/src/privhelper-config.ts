@@ -11,6 +11,8 @@ import { configTable, configText } from './toml-config.js';
 
 /** Executors that one helper ever runs at once, whatever the configuration says. */
 const EXECUTORS_MAX = 5_000;
+/** The template unit that fills a new home. */
+export const HOME_TEMPLATE = 'kpx-home@';
 /** The profile whose unit is executor.unit. */
 export const DEFAULT_PROFILE = 'default';
 /** Entries of any list in the configuration. */
@@ -112,6 +114,9 @@ const profilesOf = ({ unit, profiles }: PrivhelperConfig['executor']) =>
   new Map<string, string>([[DEFAULT_PROFILE, unit], ...Object.entries(profiles)]);
 
 export const profileNamesOf = (executor: PrivhelperConfig['executor']) => [...profilesOf(executor).keys()] as ProfileName[];
+
+/** Every template unit that has to be there: also the one that fills homes. */
+export const neededTemplatesOf = (executor: PrivhelperConfig['executor']) => [HOME_TEMPLATE, ...templatesOf(executor)];
 
 /** The template unit of a profile. Throws PROFILE_UNKNOWN. */
 export function templateOf(executor: PrivhelperConfig['executor'], profile: ProfileName): string {

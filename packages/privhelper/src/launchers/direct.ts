@@ -7,6 +7,7 @@ import type { Config } from '../config.js';
 import { userPaths } from '../directories.js';
 import type { Environment } from '../environment.js';
 import { maskedStdio } from '../system/descriptors.js';
+import { copyAsUser } from './direct/copy.js';
 import { readProcess } from './direct/system/child.js';
 import type { Launcher, Started } from './launcher.js';
 
@@ -50,6 +51,8 @@ export class DirectLauncher implements Launcher {
     this.#config = config;
     this.#audit = audit;
   }
+
+  fill = copyAsUser;
 
   async start(account: Account, _profile: ProfileName, environment: Environment, signal: AbortSignal): Promise<Started> {
     const running = this.#children.get(account.osUser);

@@ -1,12 +1,19 @@
 import type { Answer, ExecutorInfo, OsUser, ProfileName, StopMode } from '@kpx/protocol';
 import type { Account } from '../accounts.js';
 import type { Environment } from '../environment.js';
+import type { UserDirectory } from '../system/directory.js';
 
 /** What becomes of a start: its outcome, and the executor that runs now. */
 export type Started = Extract<Answer, { kind: 'executorSpawned' }>['body'];
 
-/** How executors are started and stopped. State is derived from the operating system, never stored. */
+/** How programs of users are started and stopped: executors, and the copy that fills a home. State is derived from the operating system, never stored. */
 export interface Launcher {
+  /**
+   * Fills a new home: copies what is in `skeleton` with the modes that it has there, as `useradd --create-home` does. The copy has the user's
+   * rights and bounds of its own, so that neither what a user puts in its way nor a user who keeps it from ending is of any use. Throws
+   * DIRECTORY_FAILED or DEADLINE_EXCEEDED; what it has copied until then is removed.
+   */
+  fill(account: Account, skeleton: string, home: UserDirectory, signal: AbortSignal): Promise<void>;
   /**
    * Idempotent: one executor an account, whatever its profile. Resolves when the executor's program runs under the account (not when it is ready for jobs).
    * Throws PROFILE_UNKNOWN, LIMIT_REACHED, LAUNCH_FAILED, HOST_FAILED or DEADLINE_EXCEEDED.

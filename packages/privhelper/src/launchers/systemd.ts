@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import type { ExecutorInfo, OsUser, ProfileName } from '@kpx/protocol';
-import { ExecutorState, KpxError, osUserSchema, SpawnOutcome, StopMode, templateOf, templatesOf } from '@kpx/protocol';
+import { ExecutorState, HOME_TEMPLATE, KpxError, osUserSchema, SpawnOutcome, StopMode, templateOf, templatesOf } from '@kpx/protocol';
 import { type Account, knimeUsersOf } from '../accounts.js';
 import type { Config } from '../config.js';
 import { type Environment, environmentFile } from '../environment.js';
@@ -14,7 +14,7 @@ import type { Launcher, Started } from './launcher.js';
  * They outlive the helper and the broker. Nothing is stored here: what runs is what PID 1 says.
  */
 
-/** Root's directory for the executors' environments, by name of the account. The template unit names it, too. */
+/** Root's directory for the environments of executors and copies, by name of the account. The template units name it, too. */
 const ENVIRONMENT_DIRECTORY = '/run/kpx/executors';
 
 export class SystemdLauncher implements Launcher {
@@ -25,6 +25,15 @@ export class SystemdLauncher implements Launcher {
   constructor(config: Config) {
     this.#config = config;
   }
+
+  fill: Launcher['fill'] = async ({ osUser }, skeleton, { path, handle }, signal) => {
+    const unit = unitOf(HOME_TEMPLATE, osUser);
+    await tellUnit('end', unit, signal); // a copy that a helper has begun which is gone: its next command would see what is written here
+    await writeEnvironment(osUser, 'home', { KPX_SKELETON: skeleton, KPX_HOME: path }, signal);
+    await tellUnit('start', unit, signal);
+    // Its last command leaves mode 0000.
+    if ((await handle.stat()).mode & 0o777) throw new KpxError('DIRECTORY_FAILED', `the home was not filled: see journalctl -u '${unit}'`);
+  };
 
   async start(account: Account, profile: ProfileName, environment: Environment, signal: AbortSignal): Promise<Started> {
     const unit = unitOf(templateOf(this.#config.executor, profile), account.osUser);
@@ -40,7 +49,7 @@ export class SystemdLauncher implements Launcher {
       const limit = this.#config.executor.max_executors;
       if (new Set([...alive.map(({ Id }) => Id), ...earlier]).size >= limit)
         throw new KpxError('LIMIT_REACHED', `max_executors of the helper is ${limit}`);
-      await writeEnvironment(account.osUser, environment, signal);
+      await writeEnvironment(account.osUser, 'env', environment, signal);
       const started = await tellUnit('start', unit, signal);
       const [state] = await showUnits([unit], signal);
       if (!started || !state || !isAlive(state)) throw notStarted(unit, state);
@@ -101,13 +110,13 @@ export class SystemdLauncher implements Launcher {
   }
 }
 
-async function writeEnvironment(osUser: OsUser, environment: Environment, signal: AbortSignal): Promise<void> {
+async function writeEnvironment(osUser: OsUser, kind: 'env' | 'home', environment: Environment, signal: AbortSignal): Promise<void> {
   // PID 1 takes the file's name for a glob(7) pattern, in which a backslash is not itself: DOM\alice names the file DOMalice.env. Were
   // there an account DOMalice, one could be started with the other's environment.
   const name = osUser.replace(/\\(.?)/g, '$1');
   if (name !== osUser && (await lookUpAccount(name, signal)))
     throw new KpxError('ACCOUNT_DENIED', `the account "${osUser}" may not have an executor: systemd cannot tell it from "${name}"`);
-  await writePrivateFile(ENVIRONMENT_DIRECTORY, `${name}.env`, environmentFile(environment));
+  await writePrivateFile(ENVIRONMENT_DIRECTORY, `${name}.${kind}`, environmentFile(environment));
 }
 
 const unitOf = (template: string, osUser: string) => `${template}${osUser}.service`;

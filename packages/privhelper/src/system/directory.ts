@@ -1,7 +1,7 @@
 import { constants, type Stats } from 'node:fs';
-import { type FileHandle, lstat, mkdir, open, rename } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
-import { KpxError } from '@kpx/protocol';
+import { type FileHandle, lstat, mkdtemp, open, rename, rmdir } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { KpxError, REQUEST_DEADLINE_MS } from '@kpx/protocol';
 import { runCommand } from './command.js';
 
 /*
@@ -27,9 +27,9 @@ export async function openTrustedDirectory(path: string): Promise<FileHandle> {
 }
 
 /** The handle, once it has been judged; closed again when that throws. */
-export async function closedOnError(handle: FileHandle, judge: (status: Stats) => void | Promise<void>): Promise<FileHandle> {
+export async function closedOnError(handle: FileHandle, judge: (status: Stats, handle: FileHandle) => unknown): Promise<FileHandle> {
   try {
-    await judge(await handle.stat());
+    await judge(await handle.stat(), handle);
     return handle;
   } catch (error) {
     await handle.close();
@@ -57,45 +57,40 @@ export const orMissing = (path: string) => (error: NodeJS.ErrnoException) => (er
 
 const notADirectory = (path: string) => new KpxError('DIRECTORY_UNSAFE', `${path} is a symbolic link or not a directory`);
 
-/** No account is called like this: names do not start with a dot. Fixed, so that what a crash left behind is taken up again. */
-const stagingName = (path: string) => `.kpx-new-${basename(path)}`;
-
 /**
- * A directory that belongs to a user, open. `staged`: it is still under the name that it is made under, and nobody has seen it yet. `publish` gives
- * it its own: atomic, it is there complete or not at all. Answers whether there was anything to do.
+ * A directory that belongs to a user, open. `staged`: it was not there and is still under the name that it is made under, `path`. `publish` gives it
+ * its own: atomic, it is there complete or not at all. Answers whether there was anything to do. One that is not published is removed when empty.
  */
-type UserDirectory = AsyncDisposable & Readonly<{ handle: FileHandle; staged: boolean; publish: () => Promise<boolean> }>;
+export type UserDirectory = AsyncDisposable & Readonly<{ handle: FileHandle; path: string; staged: boolean; publish(): Promise<boolean> }>;
 
 /**
- * Opens `path`, or makes it under another name beside: mode 0700 from the first moment, owned by the user, invisible until it is published.
- * `parent` is the directory of `path`, from {@link openTrustedDirectory}, so nobody but root can put anything there. Whatever exists with another
- * owner or type is refused with DIRECTORY_UNSAFE. Needs CAP_CHOWN.
+ * Opens `path`, or makes it under another name beside: mode 0700 from the first moment, then owned by the user. `parent` is the directory of
+ * `path`, from {@link openTrustedDirectory}, so nobody but root can put anything there. Whatever exists with another owner or type is refused
+ * with DIRECTORY_UNSAFE. Needs CAP_CHOWN.
  */
 export async function openUserDirectory(parent: FileHandle, path: string, uid: number, gid: number): Promise<UserDirectory> {
   const existing = await open(at(parent, basename(path)), DIRECTORY).catch(orMissing(path));
-  if (existing) await closedOnError(existing, (status) => judgeOwner(status, [uid], path));
-  const handle = existing ?? (await stage(parent, path, uid, gid).catch(explained(path)));
-  const publish = async () => {
-    if (!existing) await rename(at(parent, stagingName(path)), at(parent, basename(path))).catch(explained(path));
-    return !existing;
-  };
-  return { handle, staged: !existing, publish, [Symbol.asyncDispose]: () => handle.close() };
+  if (existing) await closedOnError(existing, (status) => judgeOwner(status, uid, path));
+  // No account is called like this, with a dot. Another name each time: what a crash has left is neither used nor in anybody's way.
+  const now = existing ? at(parent, basename(path)) : await mkdtemp(at(parent, '.kpx-new-')).catch(explained(path));
+  const handle = existing ?? (await giveTo(uid, gid, now).catch(explained(path)));
+  const publish = async () => !existing && (await rename(now, at(parent, basename(path))).then(() => true, explained(path)));
+  // What does not go has something in it, or cannot be changed: `kpxctl orphans` lists it.
+  const dispose = () => handle.close().then(async () => void (existing ?? (await rmdir(now).catch(() => {}))));
+  return { handle, path: join(dirname(path), basename(now)), staged: !existing, publish, [Symbol.asyncDispose]: dispose };
 }
 
-async function stage(parent: FileHandle, path: string, uid: number, gid: number): Promise<FileHandle> {
-  const name = at(parent, stagingName(path));
-  await mkdir(name, { mode: 0o700 }).catch((error) => error.code === 'EEXIST' || Promise.reject(error));
-  const made = await open(name, DIRECTORY);
-  return await closedOnError(made, async (status) => {
-    judgeOwner(status, [0, uid], path);
+/** Opens a directory that has just been made, and changes its owner. */
+async function giveTo(uid: number, gid: number, name: string): Promise<FileHandle> {
+  return await closedOnError(await open(name, DIRECTORY), async (status, made) => {
+    judgeOwner(status, 0, name);
     await made.chmod(0o700);
-    await made.chown(uid, gid);
+    await made.chown(uid, gid).catch((error) => rmdir(name).then(() => Promise.reject(error)));
   });
 }
 
-function judgeOwner({ uid }: Stats, owners: readonly number[], path: string): void {
-  if (owners.includes(uid)) return;
-  throw new KpxError('DIRECTORY_UNSAFE', `${path} exists and belongs to uid ${uid}, expected ${owners.at(-1)}`);
+function judgeOwner({ uid }: Stats, expected: number, path: string): void {
+  if (uid !== expected) throw new KpxError('DIRECTORY_UNSAFE', `${path} exists and belongs to uid ${uid}, expected ${expected}`);
 }
 
 /** Owner of `path`, which is not opened: a home may lie on a network file system that root may not read. Undefined when missing. */
@@ -105,14 +100,10 @@ export async function ownerOfDirectory(parent: FileHandle, path: string): Promis
   return status?.uid;
 }
 
-/**
- * `/usr/bin/setpriv … -- /usr/bin/cp --recursive --no-dereference -- SKELETON/. /proc/self/fd/3/.`: fills a new home. The copy runs with the
- * user's own rights, so that nothing a user could put in its way is done by root. Needs CAP_SETUID, CAP_SETGID; not CAP_SETPCAP for an empty
- * bounding set, which with no_new_privs and without a set-uid program has no meaning. Throws DIRECTORY_FAILED.
- */
-export async function copySkeleton(skeleton: string, home: FileHandle, uid: number, gid: number, signal: AbortSignal): Promise<void> {
-  const drop = ['--reuid', `${uid}`, '--regid', `${gid}`, '--clear-groups', '--no-new-privs', '--inh-caps=-all'];
-  const copy = ['/usr/bin/cp', '--recursive', '--no-dereference', '--', `${skeleton}/.`, '/proc/self/fd/3/.'];
-  const { exitCode, stderr } = await runCommand('/usr/bin/setpriv', [...drop, '--', ...copy], signal, [home.fd]);
-  if (exitCode !== 0) throw new KpxError('DIRECTORY_FAILED', `the home could not be filled from ${skeleton}: ${stderr}`);
+/** `/usr/bin/find SKELETON …`: throws DIRECTORY_FAILED with the names of what is in it that users may not read, or not have a copy of. */
+export async function judgeSkeleton(skeleton: string, signal = AbortSignal.timeout(REQUEST_DEADLINE_MS)): Promise<void> {
+  await using _judged = await openTrustedDirectory(skeleton);
+  const closed = ['-type', 'f', '!', '-perm', '-o=r', '-o', '-type', 'd', '!', '-perm', '-o=rx', '-o', '-type', 'b', '-o', '-type', 'c'];
+  const names = await runCommand('/usr/bin/find', [skeleton, ...closed], signal).then(({ stdout, stderr }) => (stdout + stderr).trim());
+  if (names !== '') throw new KpxError('DIRECTORY_FAILED', `users cannot have a copy of ${names.replaceAll('\n', ', ')}: chmod o+rX`);
 }

@@ -26,17 +26,15 @@ export async function showUnits(patterns: readonly string[], signal: AbortSignal
   return blocks.map((block) => ({ ...unsaid, ...Object.fromEntries(block.split('\n').map((line) => line.split(/=(.*)/s))) }) as UnitState);
 }
 
-const COMMANDS = { start: ['start'], stop: ['stop', '--no-block'], kill: ['kill', '--signal=SIGKILL'] } as const;
+const COMMANDS = { start: ['start'], end: ['stop'], stop: ['stop', '--no-block'], kill: ['kill', '--signal=SIGKILL'] } as const;
 
 /**
- * `/usr/bin/systemctl start|stop --no-block|kill --signal=SIGKILL -- UNIT`. A start resolves when the unit has started or failed to; a stop is
- * SIGTERM to all its processes, and SIGKILL after the unit's TimeoutStopSec=. Answers whether systemctl is content; PID 1 knows the rest.
+ * `/usr/bin/systemctl start|stop|stop --no-block|kill --signal=SIGKILL -- UNIT`. A start resolves when the unit has started or failed to, an end when
+ * nothing of it runs; a stop is SIGTERM to all its processes, and SIGKILL after the unit's TimeoutStopSec=. Answers whether systemctl is content; PID 1 knows the rest.
  */
-export async function tellUnit(command: keyof typeof COMMANDS, unit: string, signal: AbortSignal): Promise<boolean> {
-  return (await systemctl(COMMANDS[command], [unit], signal)).exitCode === 0;
-}
+export const tellUnit = async (command: keyof typeof COMMANDS, unit: string, signal: AbortSignal) =>
+  (await systemctl(COMMANDS[command], [unit], signal)).exitCode === 0;
 
 /** `units` are configured templates with the name of an account of the wire's syntax: nothing that systemctl would take for an option. */
-async function systemctl(verb: readonly string[], units: readonly string[], signal: AbortSignal) {
-  return await runCommand('/usr/bin/systemctl', ['--no-ask-password', ...verb, '--', ...units], signal);
-}
+const systemctl = (verb: readonly string[], units: readonly string[], signal: AbortSignal) =>
+  runCommand('/usr/bin/systemctl', ['--no-ask-password', ...verb, '--', ...units], signal);
