@@ -94,9 +94,11 @@ describe('the status page', () => {
     const { kpx, page } = watch;
     await publish(kpx, jobOf('alice'));
     expect(await says(watch, '#people tr', 'alice')).toMatch(/^alice\s+alice\s+(booting|ready)\s+\d+$/);
+    await kpx.brokerLog.line({ user: 'alice', state: 'ready' }); // no further decision about her
     await publish(kpx, jobOf('bob'));
     expect(await says(watch, '#waiting tr', 'bob')).toMatch(/^bob\s+queued\s+1 of 1 executors run \(max_executors\)\s+1$/);
     expect(await says(watch, '#decisions tr:first-child', 'bob')).toMatch(/^\d\d:\d\d:\d\d\s+bob\s+queued: 1 of 1 executors run/);
+    expect(await says(watch, '#starts', 'users who wait')).toMatch(/full, 1 of 1; users who wait for room: 1, the longest for 1\ds/);
     await page.getByRole('button', { name: 'Pause' }).click();
     await says(watch, '#connection', 'Paused');
     await publish(kpx, jobOf('carol'));
