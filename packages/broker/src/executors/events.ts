@@ -86,6 +86,11 @@ export type Effect =
 
 export type State = 'idle' | 'queued' | 'starting' | 'booting' | 'ready' | 'lost' | 'backoff' | 'broken' | 'refused';
 
+/** In these a user waits for an executor that lives, or has it. */
+export const WITH_EXECUTOR: ReadonlySet<State> = new Set(['booting', 'ready', 'lost']);
+/** In these a user waits until the next start may be tried. */
+export const RESTING: ReadonlySet<State> = new Set(['backoff', 'broken', 'refused']);
+
 /** Why the broker ends an executor; for metrics. */
 export const END_CAUSES = ['asked', 'idle', 'evicted', 'without_rabbitmq'] as const;
 export type EndCause = (typeof END_CAUSES)[number];

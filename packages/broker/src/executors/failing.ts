@@ -4,6 +4,9 @@ import type { Policy } from '../policy/policy.js';
 import type { Reason } from '../reasons.js';
 import type { User } from './user.js';
 
+/** How long a refusal by the helper is believed before it is asked again, in milliseconds. */
+export const REFUSAL_MS = 30_000;
+
 /** A start that has failed. */
 export interface Failure {
   readonly code: ErrorCode;

@@ -6,8 +6,9 @@ import type { Rule } from '../policy/rules.js';
 import { ENDING_MAX_MS } from './ending.js';
 import type { Effect, Event } from './events.js';
 import { STABLE_MS } from './executor-link.js';
+import { REFUSAL_MS } from './failing.js';
 import { HELD_IN_LINE_MAX_MS, PLACE_MS } from './line.js';
-import { HOLD_MAX_MS, Machine, REFUSAL_MS } from './machine.js';
+import { HOLD_MAX_MS, Machine } from './machine.js';
 import { REPLAY_HONOURED_EVERY_MS } from './user.js';
 
 const EVICT_IDLE_MIN_MS = PLAIN_POLICY.evictIdleAfterMs;

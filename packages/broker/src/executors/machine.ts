@@ -17,13 +17,14 @@ import {
 } from '../policy/policy.js';
 import type { Reason } from '../reasons.js';
 import { Ending } from './ending.js';
-import { denial, type Effect, type EndCause, type Event, type State, type Ticket } from './events.js';
+import { denial, type Effect, type EndCause, type Event, RESTING, type State, type Ticket, WITH_EXECUTOR } from './events.js';
 import { evictions } from './eviction.js';
 import { STABLE_MS } from './executor-link.js';
 import { type Explanation, explanationOf } from './explanation.js';
-import { countFailure } from './failing.js';
+import { countFailure, REFUSAL_MS } from './failing.js';
 import { HostHealth } from './health.js';
 import { HELD_IN_LINE, HELD_IN_LINE_MAX_MS, longestWaitMs, nextToStart, PLACE_MS, whyWaiting } from './line.js';
+import { spread } from './offering.js';
 import { type Executor, Roster, sample } from './roster.js';
 import { connectionsWanted, failureOf, serviceOf } from './service.js';
 import { failsHere, forgive, honoursReplay, newUser, type User } from './user.js';
@@ -39,14 +40,13 @@ import { failsHere, forgive, honoursReplay, newUser, type User } from './user.js
  *                        |                              refused: the helper will not, jobs are parked
  *                        +-> broken
  *
+ * A `ready` user whose executor loses RabbitMQ is `lost`: jobs are held until it is connected again, or ended as a failed start.
  * A job of a `ready` user is forwarded at once; one that keeps coming back is held, and offered again at the pace of its busy executor.
  * Users for whom there is no room stay `queued`, in line, each at the price of one held job; their other jobs wait in a delay queue.
  */
 
 /** Longest time that a job is held, in milliseconds: far below RabbitMQ's consumer timeout of 30 minutes. Then it waits in a delay queue. */
 export const HOLD_MAX_MS = 300_000;
-/** How long a refusal by the helper is believed before it is asked again, in milliseconds. */
-export const REFUSAL_MS = 30_000;
 /** How often the machine is to be told that time has passed, in milliseconds, where nothing asks for more: the grain of every deadline. */
 export const TICK_MS = 100;
 
@@ -390,7 +390,7 @@ export class Machine {
 
   /** An executor that lives, and that RabbitMQ does not serve, is a failed start. */
   #endWithoutRabbitmq(executor: Executor, why: string, random: number): void {
-    const users = [...this.#usersOf(executor)].filter(({ state }) => WAITING_FOR_EXECUTOR.has(state));
+    const users = [...this.#usersOf(executor)].filter(({ state }) => WITH_EXECUTOR.has(state));
     executor.failed = true;
     for (const user of users) this.#fail(user, why, random, 'LAUNCH_FAILED', 'EXECUTOR_WITHOUT_RABBITMQ');
     this.#end(executor, 'without_rabbitmq', why, !executor.booted);
@@ -523,7 +523,7 @@ export class Machine {
     const failure = failureOf(executor, lastExit, this.#consuming, this.#now);
     const ended = `the executor ended: ${lastExit || 'no failure is known'}`;
     for (const user of this.#usersOf(executor)) {
-      if (!WAITING_FOR_EXECUTOR.has(user.state)) continue;
+      if (!WITH_EXECUTOR.has(user.state)) continue;
       if (executor.failed) this.#begin(user, ended);
       else if (failure) this.#fail(user, failure, random);
       else this.#settle(user, ended);
@@ -555,7 +555,7 @@ export class Machine {
     let offering = 0;
     for (const user of this.#users.values()) {
       if (user.held.size > 0) this.#releaseOld(user);
-      if (user.state === 'ready' && user.held.size > 0) this.#offer(user, (random + GOLDEN_RATIO * offering++) % 1);
+      if (user.state === 'ready' && user.held.size > 0) this.#offer(user, spread(random, offering++));
       if (user.until > this.#now) continue;
       if (user.state === 'queued' && user.held.size === 0) this.#leaveLine(user, 'no job has come back');
       else if (user.state === 'backoff') {
@@ -648,10 +648,3 @@ export class Machine {
     return { ...this.#executors.load(this.#asked), availableMemory: this.#availableMemory, draining: this.#draining };
   }
 }
-
-/** In these a user waits for an executor that lives, or has it. */
-const WAITING_FOR_EXECUTOR: ReadonlySet<State> = new Set(['booting', 'ready', 'lost']);
-const RESTING: ReadonlySet<State> = new Set(['backoff', 'broken', 'refused']);
-
-/** Spreads one throw of the dice over many: steps of this size come close to no earlier one. */
-const GOLDEN_RATIO = (Math.sqrt(5) - 1) / 2;

@@ -1,5 +1,10 @@
 import { busyDelayMs, type DelayMs, FIRST_OFFER, nextOffer, OFFER_EVERY_MS_MAX, type Offer, offerWaitMs } from '../policy/policy.js';
 
+const GOLDEN_RATIO = (Math.sqrt(5) - 1) / 2;
+
+/** Makes one throw of the dice serve many users: steps of this size come close to no earlier one. */
+export const spread = (random: number, user: number): number => (random + GOLDEN_RATIO * user) % 1;
+
 /** How the held jobs of one user are offered to a busy executor: a few at a time, as often as it takes them. */
 export class Offering {
   #offer: Offer = FIRST_OFFER;
