@@ -10,6 +10,7 @@ import { bold, say, warning } from '../terminal.js';
 import { HELPER_CONFIG_FILE } from './broker-options.js';
 import { endCommandsWithThis } from './interrupt.js';
 import { lookAtNameService } from './name-service.js';
+import { unfinishedIn } from './unfinished.js';
 
 /** Directories looked at; with more, the rest is said to be left out. */
 const DIRECTORIES_MAX = 20_000;
@@ -32,8 +33,8 @@ export function addOrphans(program: Command): void {
     .command('orphans')
     .summary('directories of accounts that are gone')
     .description(
-      'Looks for workspaces and temp directories whose account is gone, and prints the command that would remove each. Removes nothing. ' +
-        'Homes are not looked at: which of them kpx has made, nobody knows. To be run as root.',
+      'Looks for workspaces and temp directories whose account is gone, and for directories that kpx has not finished, and prints the command that would ' +
+        'remove each. Removes nothing. Finished homes are not looked at: which of them kpx has made, nobody knows. To be run as root.',
     )
     .option('--size', 'also how much is in them')
     .option('--helper-config <FILE>', 'configuration of kpx-privhelper', HELPER_CONFIG_FILE)
@@ -55,7 +56,7 @@ interface Orphan {
   /** For people; a name that is no text has escapes in it. */
   readonly path: string;
   readonly uid: number;
-  readonly state: 'gone' | 'look' | 'unknown';
+  readonly state: 'gone' | 'look' | 'unknown' | 'unfinished';
   readonly why: string;
   readonly bytes: number | null;
   /** null: nothing should be removed before somebody has looked. */
@@ -66,7 +67,7 @@ async function orphans({ size = false, helperConfig, json = false }: Options): P
   endCommandsWithThis();
   if (process.getuid?.() !== 0)
     throw new CommandError(EXIT.noPermission, 'kpxctl orphans has to be run as root: nobody else may read where the directories are.');
-  const { workspace_parent, temp_parent } = (await readConfig(helperConfig)).directories;
+  const { workspace_parent, temp_parent, home_parents } = (await readConfig(helperConfig)).directories;
   const parents = [workspace_parent, temp_parent];
   const found = (await Promise.all(parents.map(directoriesIn))).flat();
   const looked = found.slice(0, DIRECTORIES_MAX);
@@ -80,6 +81,10 @@ async function orphans({ size = false, helperConfig, json = false }: Options): P
     const command = verdict.state === 'gone' ? removal(directory.path) : null;
     all.push({ path: shown(directory.path), uid: directory.uid, ...verdict, bytes, command });
   }
+  const unfinished = (await Promise.all([...new Set([...parents, ...home_parents])].map(unfinishedIn))).flat();
+  const why = 'kpx was making it for a user when it was interrupted, and does not use it again';
+  for (const { path, uid } of unfinished)
+    all.push({ path: shown(path), uid, state: 'unfinished', why, bytes: null, command: removal(path) });
   const left_out = found.length - looked.length;
   say(json ? `${JSON.stringify({ parents, looked_at: looked.length, left_out, directories: all })}\n` : forPeople(parents, all, left_out));
   if (all.some(({ state }) => state === 'unknown')) process.exitCode = EXIT.unavailable;
@@ -187,5 +192,5 @@ function forPeople(parents: readonly string[], all: readonly Orphan[], leftOut: 
   return `${[...lines, ...rest, ...advice].join('\n')}\n`;
 }
 
-const STATES = { gone: 'gone', look: 'look', unknown: 'cannot say' } as const;
+const STATES = { gone: 'gone', look: 'look', unknown: 'cannot say', unfinished: 'unfinished' } as const;
 const STATE_CHARS = 10;
