@@ -231,8 +231,8 @@ describe('what is not as it should be', () => {
       const kpx = await startKpx({ broker: { policy: { rule: [{ groups: ['analysts'], priority: 1 }] } } });
       execFileSync('/usr/bin/mount', ['--bind', '/usr/bin/false', ID]);
       await publish(kpx, jobOf('bob'));
-      const { msg } = await kpx.brokerLog.line({ user: 'bob', msg: 'the groups of a user are not known' });
-      expectWords(msg, 'the groups of a user are not known');
+      const { reason } = await kpx.brokerLog.line({ user: 'bob', state: 'backoff' });
+      expectWords(reason, 'could not be looked up');
     });
   });
 });
