@@ -6,6 +6,7 @@ import { startRabbitmq } from '../fixtures/rabbitmq.js';
 import { burst, warmStart } from './bursts.js';
 import { busy } from './busy.js';
 import { round, table } from './figures.js';
+import { largeBodies } from './large.js';
 import { pages } from './page.js';
 import { relayLatency, relayRate } from './relay.js';
 import { scrapes } from './scrape.js';
@@ -14,10 +15,10 @@ import { heldJobs, steadyState } from './steady.js';
 const USAGE = `npm run bench [-- --rounds N] [-- --only PART] [-- --json]
 
   --rounds N   of the relay and of bursts of up to 20 users, 1 to 100 (default: 5); medians are printed
-  --only PART  relay, latency, busy, burst, warm, steady, held, scrape or page (repeatable)
+  --only PART  relay, latency, busy, burst, warm, steady, held, large, scrape or page (repeatable)
   --json       one line for programs
 `;
-const PARTS = ['relay', 'latency', 'busy', 'burst', 'warm', 'steady', 'held', 'scrape', 'page'] as const;
+const PARTS = ['relay', 'latency', 'busy', 'burst', 'warm', 'steady', 'held', 'large', 'scrape', 'page'] as const;
 const ROUNDS_DEFAULT = 5;
 const ROUNDS_MAX = 100;
 const KIB = 1_024;
@@ -81,6 +82,8 @@ if (wanted('steady')) {
 }
 if (wanted('held')) say('10,000 held jobs …');
 const held = wanted('held') ? await heldJobs(rabbitmq) : undefined;
+if (wanted('large')) say('large bodies …');
+const large = wanted('large') ? await largeBodies(rabbitmq) : [];
 if (wanted('scrape')) say('scrapes with 1,000 users …');
 const scraped = wanted('scrape') ? await scrapes(rabbitmq) : [];
 if (wanted('page')) say('the status page with 100 executors …');
@@ -104,6 +107,7 @@ const figures = {
   warm,
   steady,
   held,
+  large,
   scrapes: scraped,
   page,
 };
@@ -159,6 +163,10 @@ else {
             [held.jobs, held.residentMb, held.privateMb],
           ]
         : [],
+    ],
+    [
+      'The broker’s peak memory while large bodies pass, MiB resident; goal: 400',
+      [['bodies', 'bytes each', 'peak', 'whole'], ...large.map((row) => [row.bodies, row.bytes, row.peakMib, row.whole ? 'yes' : 'no'])],
     ],
     [
       'A scrape of /metrics, ms; goal: 10 ms, 100 KB',

@@ -10,6 +10,7 @@ import { AmqpSession } from './amqp/session.js';
 import { SlowStart } from './amqp/slow-start.js';
 import { Suspects } from './amqp/suspects.js';
 import type { WireMessage } from './amqp/wire/amqplib.js';
+import type { WireProperties } from './amqp/wire/properties.js';
 import { type Config, policyOf } from './config.js';
 import { Decisions } from './decisions.js';
 import { durationText } from './duration.js';
@@ -24,7 +25,7 @@ import { Groups } from './groups.js';
 import { handedBack, headersOf, type Marks, marksOf, NO_MARKS } from './hand-back.js';
 import { HelperClient, HelperUnavailable } from './helper-client.js';
 import { Histories } from './histories.js';
-import { decodeJob, sentAt } from './jobs.js';
+import { decodeJob, sentAt, tooLarge } from './jobs.js';
 import { absence, Link } from './link.js';
 import { Metrics } from './metrics/metrics.js';
 import { nameServiceIsDown } from './name-service-down.js';
@@ -301,12 +302,12 @@ export class Broker {
     const server = new URL(url).host;
     let confirms: ConfirmWatch | undefined;
     const handlers = {
-      delivery: (message: WireMessage) => {
-        if (this.#leaves(amqp)) this.#relay?.putBackNow(message);
-        else this.#delivery(message);
-        this.#slowStart?.taken();
-        this.#slowStart?.look(this.#relay?.underWayCount ?? 0);
+      tooLarge: (properties: WireProperties, bytes: number) => this.#parkedAs(properties, bytes),
+      crowded: (on: boolean) => {
+        if (on) this.#log.warn({ server }, 'jobs in hand take all of amqp.held_bytes_max: no further ones until half of it is free');
+        else this.#log.info({ server }, 'half of amqp.held_bytes_max is free: jobs are taken again');
       },
+      delivery: (message: WireMessage) => this.#taken(message, amqp),
       blocked: (reason: string | undefined) => {
         confirms?.blocked(reason !== undefined);
         if (reason === undefined) this.#log.info({ server }, 'RabbitMQ takes messages again');
@@ -352,7 +353,7 @@ export class Broker {
     });
     this.#slowStart = slowStart;
     session
-      .consume(amqp.queue, slowStart.prefetch, handlers, () => cancelled(`RabbitMQ ended the consumer of "${amqp.queue}"`))
+      .consume(amqp.queue, slowStart.prefetch, () => cancelled(`RabbitMQ ended the consumer of "${amqp.queue}"`))
       .then(() => {
         if (this.#session !== session) return; // lost meanwhile
         this.#rabbitmq.up();
@@ -374,6 +375,23 @@ export class Broker {
     await session.close();
     if (!this.#leaves(amqp)) this.#log.warn({ server, reason: why }, 'lost RabbitMQ');
     return passed;
+  }
+
+  #parkedAs(properties: WireProperties, bytes: number): Buffer {
+    if (!this.#relay) throw new Error('a job has come before the relay');
+    return this.#relay.parkedAs(properties, tooLarge(bytes));
+  }
+
+  #taken(message: WireMessage, amqp: Config['amqp']): void {
+    const { passage } = message.properties;
+    if (passage?.passedOn !== undefined) {
+      const { reason, detail } = tooLarge(passage.bytes);
+      this.#log.warn({ ...describe(message), reason, detail }, 'job parked');
+      this.#relay?.parked(message, passage.passedOn, reason);
+    } else if (this.#leaves(amqp)) this.#relay?.putBackNow(message);
+    else this.#delivery(message);
+    this.#slowStart?.taken();
+    this.#slowStart?.look(this.#relay?.underWayCount ?? 0);
   }
 
   #delivery(message: WireMessage): void {

@@ -119,6 +119,7 @@ export const configSchema = z.strictObject({
       exchange: amqpName(NAME_BYTES_MAX).default('knime-server2executorknime-jobs'),
       routing_key: amqpName(NAME_BYTES_MAX).default('new-work'),
       prefetch: z.int().min(1).max(PREFETCH_MAX).default(256),
+      held_bytes_max: memory.prefault('256MiB').refine((bytes) => bytes > 0, 'expected an amount of memory such as "256MiB"'),
       declare: z.boolean().default(false),
       tls,
     })

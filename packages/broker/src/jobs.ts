@@ -39,11 +39,14 @@ export function decodeJob(body: Buffer, properties: WireProperties, userField: s
   return { user, hops, waited, replayed };
 }
 
+export const tooLarge = (bytes: number): Undecodable => ({
+  reason: 'BODY_TOO_LARGE',
+  detail: `the body has ${bytes} bytes, at most ${BODY_BYTES_MAX} are passed on`,
+});
+
 /** Reads the user of a job. Source of the format: the body is JSON, of which only the user's key is used. */
 export function userOf(body: Buffer, userField: string): KnimeUser | Undecodable {
-  if (body.length > BODY_BYTES_MAX) {
-    return { reason: 'BODY_TOO_LARGE', detail: `the body has ${body.length} bytes, at most ${BODY_BYTES_MAX} are passed on` };
-  }
+  if (body.length > BODY_BYTES_MAX) return tooLarge(body.length);
   const content = parseObject(body);
   if (!content) return { reason: 'BODY_NOT_JSON', detail: 'the body is not a JSON object in UTF-8' };
   const user = Object.hasOwn(content, userField) ? content[userField] : undefined;

@@ -241,6 +241,38 @@ describe('a job that was under way when RabbitMQ ended a session', () => {
   });
 });
 
+describe('a message that was parked while it came in', () => {
+  const whole = delivery('', { messageId: 'large' });
+
+  it.each([
+    [undefined, [[whole], []], ['parked BODY_TOO_LARGE']],
+    ['RabbitMQ refused a place', [[], [whole]], ['returned']],
+  ])('is acknowledged when RabbitMQ has it, or put back: %s', (why, settled, how) => {
+    let told: (why: string | undefined) => void = () => {};
+    relay.parked(whole, (listener) => (told = listener), 'BODY_TOO_LARGE');
+    expect([channel.acked, relay.underWayCount]).toEqual([[], 1]);
+    told(why);
+    vi.advanceTimersByTime(PUT_BACK_AFTER_MS);
+    expect([channel.acked, channel.requeued, left, relay.underWayCount]).toEqual([...settled, how, 0]);
+  });
+
+  it('is left to RabbitMQ when the channel has ended', () => {
+    let told: (why: string | undefined) => void = () => {};
+    relay.parked(whole, (listener) => (told = listener), 'BODY_TOO_LARGE');
+    told('RabbitMQ refused a place');
+    relay.close();
+    vi.advanceTimersByTime(PUT_BACK_AFTER_MS);
+    expect([channel.acked, channel.requeued, problems]).toEqual([[], [], []]);
+  });
+
+  it('has the properties of a parked one, or new ones where they cannot travel', () => {
+    const why = { reason: 'BODY_TOO_LARGE', detail: 'd' } as const;
+    const shown = (properties: Properties) => new WireProperties(relay.parkedAs(delivery('', properties).properties, why)).shown();
+    expect(shown({ messageId: 'm' })).toMatchObject({ messageId: 'm', headers: { 'x-kpx-reason': 'BODY_TOO_LARGE', 'x-kpx-detail': 'd' } });
+    expect(shown({ headers: bytes(1, 0x61, 0x3f) })).toMatchObject({ deliveryMode: 2, headers: { 'x-kpx-reason': 'BODY_TOO_LARGE' } });
+  });
+});
+
 describe('a copy that found no place', () => {
   it.each(['unroutable', 'refused'] as const)('goes to a delay queue when the exchange has it %s', (how) => {
     const message = delivery('{}');
@@ -279,7 +311,11 @@ it('settles every delivery at most once, never before its copy is safe, and none
   fc.assert(
     fc.property(steps, (sequence) => {
       channel = new RecordingChannel();
-      relay = new Relay(channel, channel, CONFIG, 'h', new Suspects(), { problem: () => {}, unusable: () => {}, left: () => {} });
+      relay = new Relay(channel, channel, CONFIG, 'h', new Suspects(), {
+        problem: () => {},
+        unusable: () => {},
+        left: () => {},
+      });
       const safe = new Set<string>();
       const open: Published[] = [];
       let seen = 0;

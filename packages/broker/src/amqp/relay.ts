@@ -1,4 +1,5 @@
 import type { Config } from '../config.js';
+import type { Undecodable } from '../jobs.js';
 import type { DelayMs } from '../policy/policy.js';
 import type { Reason } from '../reasons.js';
 import {
@@ -16,6 +17,7 @@ import {
 import type { Standing, Suspects } from './suspects.js';
 import { DEAD_LETTER_QUEUE, delayQueue } from './topology.js';
 import type { WireMessage } from './wire/amqplib.js';
+import type { PassedOn } from './wire/cut-through.js';
 import type { Address } from './wire/frames.js';
 import type { WireProperties } from './wire/properties.js';
 import { CannotTravel } from './wire/table.js';
@@ -128,6 +130,34 @@ export class Relay {
     this.#move(message, { ...this.#deadLetters(message, reason, detail), compose: withoutExpiration, unusable });
   }
 
+  /** What {@link park} would give a message for its properties: for one that is passed on while it comes in. */
+  parkedAs(properties: WireProperties, { reason, detail }: Undecodable): Buffer {
+    const own = this.#parkedHeaders(reason, detail);
+    const { propertiesBytesMax } = this.#publisher;
+    try {
+      return travelling(properties, own, false, propertiesBytesMax);
+    } catch (error) {
+      if (error instanceof CannotTravel) return replaced(properties, own, propertiesBytesMax);
+      throw error;
+    }
+  }
+
+  /** A message that was published to the dead letters while it came in: acknowledged when RabbitMQ has it. */
+  parked(message: WireMessage, passedOn: PassedOn, reason: Reason): void {
+    const reference = ++this.#lastReference;
+    this.#inFlight.set(reference, message);
+    const settle = (why: string | undefined) => {
+      if (why !== undefined) this.#putBack(message, `${why} in ${DEAD_LETTER_QUEUE}`);
+      else
+        this.#settle(
+          () => this.#source.ack(message),
+          () => this.#observer.left('parked', reason),
+        );
+    };
+    // As with other confirms: where the channel has ended there is nothing to do here.
+    passedOn((why) => setImmediate(() => this.#confirmed(reference, () => settle(why))));
+  }
+
   /** At once, for others to take. */
   putBackNow(message: WireMessage): void {
     this.#return(message);
@@ -185,13 +215,12 @@ export class Relay {
     this.#move(message, { ...this.#deadLetters(message, reason, detail), compose: replaced, unusable });
   }
 
+  #parkedHeaders(reason: string, detail: string): Own {
+    return { [REASON_HEADER]: reason, [DETAIL_HEADER]: detail, [PARKED_AT_HEADER]: new Date().toISOString(), [HOST_HEADER]: this.#host };
+  }
+
   #deadLetters(message: WireMessage, reason: string, detail: string): Omit<Destination, 'compose' | 'unusable'> {
-    const own = {
-      [REASON_HEADER]: reason,
-      [DETAIL_HEADER]: detail,
-      [PARKED_AT_HEADER]: new Date().toISOString(),
-      [HOST_HEADER]: this.#host,
-    };
+    const own = this.#parkedHeaders(reason, detail);
     const fallback = (why: string) => this.#putBack(message, `${why} in ${DEAD_LETTER_QUEUE}`);
     return { exchange: '', routingKey: DEAD_LETTER_QUEUE, own, left: () => this.#observer.left('parked', reason), fallback };
   }
@@ -231,9 +260,10 @@ export class Relay {
     try {
       properties = compose(message.properties, { ...own, [REFERENCE_HEADER]: reference }, this.#publisher.propertiesBytesMax);
     } catch (error) {
-      if (!(error instanceof CannotTravel)) throw error;
+      // What is wrong with one message must not end the session, nor the broker.
+      if (!(error instanceof CannotTravel)) this.#observer.problem(message, String((error as Error).stack));
       if (this.#inFlight.size === 0) this.#alone = false;
-      unusable(error.message);
+      unusable((error as Error).message);
       return;
     }
     this.#inFlight.set(reference, message);

@@ -1,12 +1,16 @@
-import type { ChannelModel, ConfirmChannel, GetMessage, Message } from 'amqplib';
+import type { Channel, ChannelModel, ConfirmChannel, GetMessage, Message } from 'amqplib';
 import type { Config } from '../config.js';
+import { BODY_BYTES_MAX } from '../jobs.js';
 import { withAdvice } from './advice.js';
 import { connect, destroy } from './connect.js';
 import { ANSWER_TIMEOUT_MS, answerInTime } from './deadline.js';
-import { checkKnimeTopology, declareOwnQueues } from './topology.js';
+import { checkKnimeTopology, DEAD_LETTER_QUEUE, declareOwnQueues } from './topology.js';
 import { type WireMessage, wireMessage, wireOf } from './wire/amqplib.js';
+import { HeldBytes, KeptBody, SkippedBody } from './wire/bodies.js';
+import { CutThrough } from './wire/cut-through.js';
+import type { WireProperties } from './wire/properties.js';
 import { WirePublisher } from './wire/publish.js';
-import { takeContent } from './wire/receive.js';
+import { type Admit, Receiver } from './wire/receive.js';
 
 /**
  * Codes of RabbitMQ for a message, or a frame, that it does not take; the connection may have a code of its own for a channel's. Others are about
@@ -27,10 +31,17 @@ function refuses(error: Error): boolean {
 /** How long an orderly close may take before the connection is ended without order, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
+/** How long a message waits for room before it is given back, in milliseconds. RabbitMQ ends a connection that does not read for 30 s. */
+const ROOM_WAIT_MS = 5_000;
+
 export interface SessionHandlers {
   delivery(message: WireMessage): void;
   /** RabbitMQ has stopped (or resumed) taking messages from us: an alarm. */
   blocked(reason: string | undefined): void;
+  /** The properties of a message with a body above {@link BODY_BYTES_MAX}, as it is parked; undefined: such a body is kept like any other. */
+  tooLarge?: (properties: WireProperties, bytes: number) => Buffer;
+  /** Bodies that are held leave no room for more: no further jobs for now, or again. */
+  crowded?: (on: boolean) => void;
 }
 
 /** Why a session is over. */
@@ -42,30 +53,56 @@ export interface Ending {
 
 type Others = [config: Config['amqp'], host: string, handlers: SessionHandlers, signal: AbortSignal];
 
-/** A connection with one confirm channel that consumes and publishes: they live and die together, and with them all deliveries. */
+/** What a session has of RabbitMQ. */
+interface Channels {
+  readonly source: ChannelModel;
+  readonly channel: Channel;
+  readonly destination: ChannelModel;
+  readonly confirms: ConfirmChannel;
+  readonly large: ConfirmChannel;
+}
+
+/**
+ * A connection that consumes and acknowledges, and one that publishes: where nothing is read from the first, because what was read has not been
+ * passed on yet, confirms still come by the second. They live and die together, and with them all deliveries.
+ */
 export class AmqpSession {
-  readonly channel: ConfirmChannel;
+  readonly channel: Channel;
   readonly publisher: WirePublisher;
-  /** Resolves, with the reason, when the connection, the channel or the consumer has ended. */
+  /** Resolves, with the reason, when a connection, a channel or the consumer has ended. */
   readonly ended: Promise<Ending>;
-  readonly #connection: ChannelModel;
+  readonly #channels: Channels;
+  readonly #handlers: SessionHandlers;
+  readonly #held: HeldBytes;
+  readonly #receiver: Receiver;
+  readonly #cutThrough: CutThrough;
   #consumerTag = '';
   #consume: (() => Promise<void>) | undefined;
   /** Changes of the consumer, one after the other. */
   #changing: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
-  /** RabbitMQ has raised an alarm: it reads nothing of this connection, and answers to nothing. */
+  /** Since when a message waits for room, in milliseconds of the machine's clock. */
+  #waitsSince: number | undefined;
+  /** There was no room: what comes is given back until there is. */
+  #crowded = false;
+  /** RabbitMQ has raised an alarm: it reads nothing of a connection that publishes, and answers to nothing there. */
   #blocked = false;
 
-  private constructor(connection: ChannelModel, channel: ConfirmChannel, ended: Promise<Ending>) {
-    this.#connection = connection;
-    this.channel = channel;
-    this.publisher = new WirePublisher(channel);
+  private constructor(channels: Channels, ended: Promise<Ending>, handlers: SessionHandlers, heldBytesMax: number) {
+    this.#channels = channels;
+    this.channel = channels.channel;
+    this.publisher = new WirePublisher(channels.confirms);
     this.ended = ended;
-    connection.on('blocked', () => {
+    this.#handlers = handlers;
+    this.#held = new HeldBytes(heldBytesMax);
+    this.#cutThrough = new CutThrough(channels.large);
+    this.#receiver = new Receiver(wireOf(channels.source), this.#admit);
+    // What comes back by this one was not taken: it is still in hand.
+    new Receiver(wireOf(channels.destination), (_, bytes) => new SkippedBody(bytes));
+    channels.destination.on('blocked', () => {
       this.#blocked = true;
     });
-    connection.on('unblocked', () => {
+    channels.destination.on('unblocked', () => {
       this.#blocked = false;
     });
   }
@@ -83,28 +120,42 @@ export class AmqpSession {
   }
 
   static async #open(url: string, ...[config, host, handlers, signal]: Others): Promise<AmqpSession> {
-    const connection = await connect(url, config, host);
     let end: (ending: Ending) => void = () => {};
     const ended = new Promise<Ending>((resolve) => {
       end = resolve;
     });
-    connection.on('error', (error: Error) => end({ why: `connection: ${error.message}`, refused: refuses(error) }));
-    connection.on('close', () => end({ why: 'the connection was closed', refused: false }));
-    connection.on('blocked', (reason: string) => handlers.blocked(reason));
-    connection.on('unblocked', () => handlers.blocked(undefined));
-    const giveUp = () => destroy(connection, 'the broker ends');
-    signal.addEventListener('abort', giveUp);
-    try {
+    const connections: ChannelModel[] = [];
+    const link = async (name: string) => {
+      const connection = await connect(url, config, name);
+      connections.push(connection);
+      connection.on('error', (error: Error) => end({ why: `connection: ${error.message}`, refused: refuses(error) }));
+      connection.on('close', () => end({ why: 'the connection was closed', refused: false }));
+      connection.on('blocked', (reason: string) => handlers.blocked(reason));
+      connection.on('unblocked', () => handlers.blocked(undefined));
       signal.throwIfAborted();
-      takeContent(wireOf(connection));
-      await checkKnimeTopology(connection, config);
-      const channel = await answerInTime(connection.createConfirmChannel(), 'channel.open or confirm.select');
+      return connection;
+    };
+    const watched = async <C extends Channel>(opening: Promise<C>, asked: string) => {
+      const channel = await answerInTime(opening, asked);
       channel.on('error', (error: Error) => end({ why: `channel: ${error.message}`, refused: refuses(error) }));
       channel.on('close', () => end({ why: 'the channel was closed', refused: false }));
-      await declareOwnQueues(channel, config.queue);
-      return new AmqpSession(connection, channel, ended);
+      return channel;
+    };
+    const giveUp = () => {
+      for (const connection of connections) destroy(connection, 'the broker ends');
+    };
+    signal.addEventListener('abort', giveUp);
+    try {
+      const source = await link(host);
+      await checkKnimeTopology(source, config);
+      const destination = await link(`${host}, publishing`);
+      const channel = await watched(source.createChannel(), 'channel.open');
+      const confirms = await watched(destination.createConfirmChannel(), 'channel.open or confirm.select');
+      const large = await watched(destination.createConfirmChannel(), 'channel.open or confirm.select');
+      await declareOwnQueues(confirms, config.queue);
+      return new AmqpSession({ source, channel, destination, confirms, large }, ended, handlers, config.held_bytes_max);
     } catch (error) {
-      await close(connection);
+      await Promise.all(connections.map((connection) => close(connection)));
       throw error;
     } finally {
       signal.removeEventListener('abort', giveUp);
@@ -112,10 +163,10 @@ export class AmqpSession {
   }
 
   /** Takes at most `prefetch` messages that are not acknowledged. */
-  async consume(queue: string, prefetch: number, handlers: SessionHandlers, cancelled: () => void): Promise<void> {
+  async consume(queue: string, prefetch: number, cancelled: () => void): Promise<void> {
     this.#consume = async () => {
       const consuming = this.channel.consume(queue, (message) => {
-        if (message) handlers.delivery(wireMessage(message));
+        if (message) this.#delivered(wireMessage(message));
         else cancelled();
       });
       const { consumerTag } = await this.#answer(consuming, `basic.consume of "${queue}"`);
@@ -124,12 +175,58 @@ export class AmqpSession {
     await this.widen(prefetch);
   }
 
+  #delivered(message: WireMessage): void {
+    const { passage } = message.properties;
+    if (passage && passage.passedOn === undefined) this.putBack(message);
+    else this.#handlers.delivery(message);
+  }
+
+  /** Where a body goes, by its length: nothing of it is there yet. */
+  readonly #admit: Admit = (properties, bytes) => {
+    const { tooLarge } = this.#handlers;
+    if (bytes > BODY_BYTES_MAX && tooLarge) {
+      const to = { exchange: '', routingKey: DEAD_LETTER_QUEUE };
+      const { body, passedOn } = this.#cutThrough.begin(to, tooLarge(properties, bytes), bytes, () => this.#receiver.goOn());
+      properties.passage = { bytes, passedOn };
+      return body;
+    }
+    if (!this.#crowded && !this.#held.hasRoomFor(bytes)) {
+      this.#waitsSince ??= performance.now();
+      if (performance.now() - this.#waitsSince < ROOM_WAIT_MS) return undefined;
+      this.#crowd();
+    }
+    this.#waitsSince = undefined;
+    if (this.#crowded) {
+      properties.passage = { bytes, passedOn: undefined };
+      return new SkippedBody(bytes);
+    }
+    this.#held.add(bytes);
+    return new KeptBody(bytes);
+  };
+
+  /** No more of them until half of what is held is gone. A quorum queue counts what is given back: so it is done once, not again and again. */
+  #crowd(): void {
+    this.#crowded = true;
+    this.#handlers.crowded?.(true);
+    this.#change(() => this.#stopConsuming()).catch(() => {}); // the session has ended, and says so itself
+  }
+
+  #released({ content }: WireMessage): void {
+    this.#held.release(content.length);
+    if (this.#crowded && this.#held.held <= this.#held.max / 2) {
+      this.#crowded = false;
+      this.#handlers.crowded?.(false);
+      this.#change(async () => await this.#consume?.()).catch(() => {}); // as above
+    }
+    if (this.#waitsSince !== undefined) this.#receiver.goOn();
+  }
+
   /** Goes on with another prefetch: it is not that of a consumer that runs. What is in hand stays, and does not count for the new one. */
   async widen(prefetch: number): Promise<void> {
     await this.#change(async () => {
       await this.#stopConsuming();
       await this.#answer(this.channel.prefetch(prefetch), 'basic.qos');
-      await this.#consume?.();
+      if (!this.#crowded) await this.#consume?.();
     });
   }
 
@@ -157,10 +254,12 @@ export class AmqpSession {
 
   ack(message: WireMessage): void {
     this.channel.ack(message as unknown as Message);
+    this.#released(message);
   }
 
   putBack(message: WireMessage): void {
     this.channel.nack(message as unknown as Message, false, true);
+    this.#released(message);
   }
 
   /** One message of a queue, not acknowledged; undefined: it is empty. */
@@ -171,13 +270,14 @@ export class AmqpSession {
 
   /** Idempotent: who asks second, because the channel has ended, waits for what was begun first. */
   close(): Promise<void> {
-    this.#closing ??= close(this.#connection, this.channel);
+    const { source, channel, destination } = this.#channels;
+    this.#closing ??= Promise.all([close(source, channel), close(destination)]).then(() => {});
     return this.#closing;
   }
 }
 
 /** In order if that is soon done, but in any case: it may be closed already, or the other side may be gone, and both are all that was wanted. */
-async function close(connection: ChannelModel, channel?: ConfirmChannel): Promise<void> {
+async function close(connection: ChannelModel, channel?: Channel): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const timeout = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);

@@ -54,7 +54,7 @@ export async function openDeadLetters({ configFile, passwordFile, note }: Access
 /** Connects as the broker does, for one command at a time; `note` is told what is waited for. Throws {@link CommandError}. */
 export async function openQueue(config: Config, note: AccessOptions['note']): Promise<DeadLetterQueue> {
   // Made by the broker when it may be, never by a look at the dead letters.
-  const own = { ...config, amqp: { ...config.amqp, declare: false } };
+  const own = { ...config, amqp: { ...config.amqp, declare: false, held_bytes_max: Number.MAX_SAFE_INTEGER } };
   const deadline = performance.now() + LOCK_TIMEOUT_MS;
   for (let attempt = 0; ; attempt++) {
     const queue = await tryToOpen(own);

@@ -13,7 +13,7 @@ import { deliveriesOf, type Letter, readLetter } from './letter.js';
 /** Most dead letters that are looked at in one go. */
 export const LETTERS_MAX = 10_000;
 /** Messages that are asked for at once, and so in memory together. */
-const GETS_IN_FLIGHT = 8;
+const GETS_IN_FLIGHT = 2;
 /** After a body above this size, in bytes, they are asked for one by one. */
 const BODY_BYTES_LARGE = 1024 * 1024;
 /**

@@ -79,6 +79,12 @@ describe('properties that cannot be read', () => {
     expect(properties.shown().headers).toBeUndefined();
   });
 
+  it('may be those of a table within the table: nothing of it is shown, and it travels', () => {
+    const nested = of({ headers: table(['in', 'F', bytes(1, 0x61, 0x3f)]), messageId: 'm' });
+    expect(nested.shown()).toEqual({ messageId: 'm' });
+    expect(nested.with(unchanged)).toEqual(nested.bytes);
+  });
+
   it('end no reading, whatever the bytes', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 64 }), (raw) => {

@@ -1,3 +1,4 @@
+import type { PassedOn } from './cut-through.js';
 import { CannotTravel, decoded, keyOf, scalarAt, walk } from './table.js';
 
 /** In the order in which they are on the wire; the first has the highest bit. Source: AMQP 0-9-1, class basic. */
@@ -41,9 +42,18 @@ export interface Changes {
   readonly expiration?: string | undefined;
 }
 
+/** Of a body that is not in the message. */
+export interface Passage {
+  readonly bytes: number;
+  /** Tells what has become of it; undefined: it was not passed on. */
+  readonly passedOn: PassedOn | undefined;
+}
+
 /** The properties of a message as the bytes that they are on the wire. Reading never throws: what cannot be read is not there. */
 export class WireProperties {
   readonly bytes: Buffer;
+  /** Set where the body was not kept: what has become of it. */
+  passage: Passage | undefined;
   /** Where each field begins, and behind the last one where that ends; undefined until it is asked for. */
   #offsets: readonly number[] | undefined;
 
@@ -90,7 +100,8 @@ export class WireProperties {
       const span = this.#span(index);
       if (!span) continue;
       if (index === HEADERS) {
-        if (this.unreadable === undefined) properties[name] = decoded(this.#table());
+        const headers = readable(() => decoded(this.#table()));
+        if (headers) properties[name] = headers;
       } else if (index === DELIVERY_MODE || index === PRIORITY) properties[name] = this.bytes[span.from];
       else properties[name] = index === TIMESTAMP ? this.timestamp : this.text(name as TextField);
     }

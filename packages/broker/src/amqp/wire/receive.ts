@@ -2,46 +2,62 @@ import type { WireConnection } from './amqplib.js';
 import { BODY_FRAME, CLASS_BASIC, CONTENT_HEAD_BYTES, FRAME_END, FRAME_HEAD_BYTES, FRAME_OVERHEAD_BYTES, HEADER_FRAME } from './frames.js';
 import { WireProperties } from './properties.js';
 
-/** A body that is coming in. */
-interface Incoming {
-  readonly properties: WireProperties;
-  readonly content: Buffer;
-  received: number;
+/** Where a body goes while it comes in. */
+export interface Body {
+  /** How many bytes it has. */
+  readonly bytes: number;
+  /** Can it take no more at the moment? Then nothing is read until {@link Receiver.goOn}. */
+  readonly full: boolean;
+  take(part: Buffer): void;
+  /** When it is complete: what the message has for its content. */
+  end(): Buffer;
 }
+
+/** Decides, when the header of a message is there, where its body goes; undefined: nothing is read until {@link Receiver.goOn}. */
+export type Admit = (properties: WireProperties, bytes: number) => Body | undefined;
 
 /** Where the length of the body is in a content header. */
 const BODY_LENGTH_AT = 4;
+/** While nothing is read, the heartbeat must not take the silence for RabbitMQ's; in milliseconds. */
+const WAIT_TOLD_EVERY_MS = 1_000;
+/** How long nothing may be read, in milliseconds: RabbitMQ ends a connection that does not read for 30 s, without a word. */
+const WAIT_MS_MAX = 20_000;
+
+interface Incoming {
+  readonly properties: WireProperties;
+  readonly body: Body;
+  received: number;
+}
 
 /**
  * Takes content headers and bodies off the stream before amqplib decodes them; methods and heartbeats are left to it. Messages then have
  * {@link WireProperties} for properties. Every frame that this refuses ends the connection, as with amqplib itself.
  */
-export function takeContent(connection: WireConnection): void {
-  const theirs = connection.recvFrame;
+export class Receiver {
+  readonly #connection: WireConnection;
+  readonly #admit: Admit;
   /** By channel. */
-  const incoming = new Map<number, Incoming>();
+  readonly #incoming = new Map<number, Incoming>();
   /** Frames as amqplib has them decoded. */
-  const ready: unknown[] = [];
+  readonly #ready: unknown[] = [];
+  #waitingSince: number | undefined;
 
-  const take = (type: number, channel: number, payload: Buffer) => {
-    const content = type === HEADER_FRAME ? begin(payload) : incoming.get(channel);
-    if (!content) throw new Error(`a body frame on channel ${channel} without a header`);
-    if (type === BODY_FRAME) {
-      if (content.received + payload.length > content.content.length)
-        throw new Error(`a body on channel ${channel} is longer than it says`);
-      content.received += payload.copy(content.content, content.received);
-    }
-    if (content.received < content.content.length) incoming.set(channel, content);
-    else {
-      incoming.delete(channel);
-      ready.push({ id: CLASS_BASIC, channel, size: content.content.length, fields: content.properties });
-      if (content.content.length > 0) ready.push({ channel, content: content.content });
-    }
-  };
+  constructor(connection: WireConnection, admit: Admit) {
+    this.#connection = connection;
+    this.#admit = admit;
+    const theirs = connection.recvFrame;
+    connection.recvFrame = () => this.#next(theirs);
+  }
 
-  connection.recvFrame = () => {
+  /** Something may be read again. */
+  goOn(): void {
+    if (this.#waitingSince !== undefined) setImmediate(() => this.#connection.stream.emit('readable'));
+  }
+
+  #next(theirs: WireConnection['recvFrame']): unknown {
+    const connection = this.#connection;
     for (;;) {
-      if (ready.length > 0) return ready.shift();
+      if (this.#ready.length > 0) return this.#ready.shift();
       const { rest } = connection;
       const type = rest[0];
       // amqplib's own reads on, and comes back here, when the frame is not whole.
@@ -49,19 +65,53 @@ export function takeContent(connection: WireConnection): void {
       const size = rest.readUInt32BE(3);
       if (size > connection.maxFrameSize || rest.length < FRAME_OVERHEAD_BYTES + size) return theirs.call(connection);
       if (rest[FRAME_HEAD_BYTES + size] !== FRAME_END) throw new Error('a frame without an end');
+      const payload = rest.subarray(FRAME_HEAD_BYTES, FRAME_HEAD_BYTES + size);
+      const channel = rest.readUInt16BE(1);
+      if (!(type === HEADER_FRAME ? this.#begin(channel, payload) : this.#goesOn(channel, payload))) return this.#wait();
+      this.#waitingSince = undefined;
       connection.rest = rest.subarray(FRAME_OVERHEAD_BYTES + size);
-      take(type, rest.readUInt16BE(1), rest.subarray(FRAME_HEAD_BYTES, FRAME_HEAD_BYTES + size));
     }
-  };
-}
+  }
 
-function begin(header: Buffer): Incoming {
-  if (header.length < CONTENT_HEAD_BYTES) throw new Error('a content header that is cut off');
-  const bodyBytes = Number(header.readBigUInt64BE(BODY_LENGTH_AT));
-  // Copied: what is held must not keep everything that came with it.
-  return {
-    properties: new WireProperties(Buffer.from(header.subarray(CONTENT_HEAD_BYTES))),
-    content: Buffer.allocUnsafe(bodyBytes),
-    received: 0,
-  };
+  #begin(channel: number, header: Buffer): boolean {
+    if (header.length < CONTENT_HEAD_BYTES) throw new Error('a content header that is cut off');
+    const bytes = Number(header.readBigUInt64BE(BODY_LENGTH_AT));
+    // Copied: what is held must not keep everything that came with it.
+    const properties = new WireProperties(Buffer.from(header.subarray(CONTENT_HEAD_BYTES)));
+    const body = this.#admit(properties, bytes);
+    if (!body) return false;
+    const incoming = { properties, body, received: 0 };
+    if (bytes === 0) this.#end(channel, incoming);
+    else this.#incoming.set(channel, incoming);
+    return true;
+  }
+
+  #goesOn(channel: number, part: Buffer): boolean {
+    const incoming = this.#incoming.get(channel);
+    if (!incoming) throw new Error(`a body frame on channel ${channel} without a header`);
+    if (incoming.body.full) return false;
+    incoming.received += part.length;
+    if (incoming.received > incoming.body.bytes) throw new Error(`a body on channel ${channel} is longer than it says`);
+    incoming.body.take(part);
+    if (incoming.received === incoming.body.bytes) this.#end(channel, incoming);
+    return true;
+  }
+
+  #end(channel: number, { properties, body }: Incoming): void {
+    this.#incoming.delete(channel);
+    const content = body.end();
+    this.#ready.push({ id: CLASS_BASIC, channel, size: content.length, fields: properties });
+    if (content.length > 0) this.#ready.push({ channel, content });
+  }
+
+  /** Nothing is read for now: RabbitMQ waits with the rest. */
+  #wait(): false {
+    this.#waitingSince ??= performance.now();
+    if (performance.now() - this.#waitingSince > WAIT_MS_MAX) {
+      throw new Error(`nothing could be passed on to RabbitMQ for ${WAIT_MS_MAX / 1_000} s`);
+    }
+    this.#connection.recvSinceLastCheck = true;
+    setTimeout(() => this.goOn(), WAIT_TOLD_EVERY_MS).unref();
+    return false;
+  }
 }
