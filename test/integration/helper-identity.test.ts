@@ -78,4 +78,25 @@ describe('an account', () => {
       rename('id-after', 'id-before');
     }
   });
+
+  it('that is gone or denied while its executor runs is told in the list, where that is asked for', async () => {
+    const accounts = rawAccounts();
+    accounts.account('id-stays');
+    accounts.account('id-leaves');
+    const { connection } = await startHelper();
+    await connection.spawned('id-stays');
+    await connection.spawned('id-leaves');
+    const refusals = async (body: object) => {
+      const { body: page } = (await connection.ask('listExecutors', body as { page: number })) as {
+        body: { executors: { osUser: string; refusal?: string }[] };
+      };
+      return Object.fromEntries(page.executors.map(({ osUser, refusal }) => [osUser, refusal]));
+    };
+    expect(await refusals({ page: 1, judge: true })).toEqual({ 'id-stays': undefined, 'id-leaves': undefined });
+    const passwd = readFileSync('/etc/passwd', 'utf8');
+    writeFileSync('/etc/passwd', passwd.replace(/^id-leaves:.*\n/m, ''));
+    const why = 'there is no account "id-leaves" on this machine';
+    expect(await refusals({ page: 1, judge: true })).toEqual({ 'id-stays': undefined, 'id-leaves': why });
+    expect(await refusals({ page: 1 })).toEqual({ 'id-stays': undefined, 'id-leaves': undefined });
+  });
 });

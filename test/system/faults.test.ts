@@ -132,9 +132,9 @@ describe('an executor', () => {
 });
 
 describe('a user', () => {
-  it('who is deleted from LDAP while their executor runs: it goes on, can be stopped, and is not started again', async () => {
+  it('who is deleted from LDAP while their executor runs, with account_lost = "warn": it goes on, can be stopped, is not started again', async () => {
     await ldap.addUser('leaver', { uid: 22_001 });
-    const kpx = await startKpx({ broker: IMPATIENT });
+    const kpx = await startKpx({ broker: { ...IMPATIENT, policy: { ...IMPATIENT.policy, account_lost: 'warn' } } });
     await kpx.publish(jobOf('leaver', 'l1'));
     const first = await kpx.jobDone('leaver', 'l1');
     await ldap.deleteUser('leaver');

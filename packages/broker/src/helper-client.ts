@@ -88,11 +88,11 @@ export class HelperClient {
     return await this.#ask(verb, body);
   }
 
-  /** All executors that the helper knows, of all pages. */
-  async listExecutors(): Promise<ExecutorInfo[]> {
+  /** All executors that the helper knows, of all pages. `judge`: with why their accounts would be refused one now. */
+  async listExecutors(judge: boolean): Promise<ExecutorInfo[]> {
     const all: ExecutorInfo[] = [];
     for (let page = 1; page <= PAGES_MAX; page++) {
-      const { executors, more } = await this.request('listExecutors', { page });
+      const { executors, more } = await this.request('listExecutors', judge ? { page, judge } : { page });
       all.push(...executors);
       if (!more) break;
     }

@@ -11,6 +11,7 @@ export const PLAIN_POLICY: Policy = {
   deny: new Set(['mallory']),
   rules: [],
   whenFull: 'wait',
+  accountLost: 'end',
   evictIdleAfterMs: 60_000,
   idleStopMs: undefined,
   idleCpuShare: 0.05,

@@ -1,6 +1,6 @@
-import { type KnimeUser, KpxError, privhelperConfigSchema } from '@kpx/protocol';
+import { type ExecutorInfo, ExecutorState, type KnimeUser, KpxError, osUserSchema, privhelperConfigSchema } from '@kpx/protocol';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
-import { judgeAccount, knimeUsersOf, osUserOf } from './accounts.js';
+import { judgeAccount, knimeUsersOf, osUserOf, refusalOf } from './accounts.js';
 import type { AccountsConfig } from './config.js';
 import { lookUpAccount, lookUpGroups, lookUpIds, type PasswdEntry } from './system/name-service.js';
 
@@ -227,5 +227,39 @@ describe('an account', () => {
     vi.mocked(lookUpIds).mockRejectedValue(failure);
     for (const list of ['denied_users', 'denied_groups', 'allowed_groups'])
       await expect(judge('alice', configOf({ [list]: ['guests'] }))).rejects.toBe(failure);
+  });
+});
+
+describe('an executor that runs', () => {
+  const running: ExecutorInfo = {
+    osUser: osUserSchema.parse('alice'),
+    uid: ALICE.uid,
+    knimeUsers: [nameOf('alice')],
+    state: ExecutorState.running,
+    sinceMs: 1,
+    mainPid: 2,
+    lastExit: '',
+    cpuMs: 0,
+  };
+  const refusal = (executor = running, config = configOf()) => refusalOf(executor, config, signal);
+
+  it('is not refused while its account is eligible', async () => {
+    expect(await refusal()).toBeUndefined();
+  });
+
+  it('is refused when its account is denied by now, is gone, or has another uid', async () => {
+    const config = configOf({ denied_users: ['alice'] });
+    expect(await refusal(running, config)).toBe('the account "alice" may not have an executor: it is in denied_users');
+    expect(await refusal({ ...running, uid: 4_711 })).toBe('its uid is 1000 now');
+    nameServiceKnows([]);
+    expect(await refusal()).toBe('there is no account "alice" on this machine');
+  });
+
+  it('is not refused where the name service cannot say, where it has ended, or where nobody’s jobs go to it', async () => {
+    vi.mocked(lookUpAccount).mockRejectedValue(new KpxError('ACCOUNT_LOOKUP_FAILED', 'no answer'));
+    expect(await refusal()).toBeUndefined();
+    nameServiceKnows([]);
+    expect(await refusal({ ...running, state: ExecutorState.exited })).toBeUndefined();
+    expect(await refusal({ ...running, knimeUsers: [] })).toBeUndefined();
   });
 });

@@ -1,4 +1,5 @@
-import { foldCase, hasName, type KnimeUser, KpxError, knimeUserSchema, type OsUser, osUserSchema } from '@kpx/protocol';
+import type { ExecutorInfo, KnimeUser, OsUser } from '@kpx/protocol';
+import { ExecutorState, foldCase, hasName, KpxError, knimeUserSchema, osUserSchema } from '@kpx/protocol';
 import type { AccountsConfig } from './config.js';
 import { type Group, lookUpAccount, lookUpGroups, lookUpIds, type PasswdEntry } from './system/name-service.js';
 
@@ -31,6 +32,13 @@ export async function judgeAccount(knimeUser: KnimeUser, config: AccountsConfig,
   if (deniedUids.includes(uid)) throw denied(osUser, `its uid ${uid} is that of an account in denied_users`);
   await judgeGroups(osUser, config, signal);
   return { osUser, uid, gid, home, shell, knimeUsers: knimeUsersOf(osUser, config) };
+}
+
+/** Why the account of an executor that runs would be refused one now; undefined where it would not, or where the name service cannot say. */
+export async function refusalOf({ knimeUsers: [user], uid, state }: ExecutorInfo, config: AccountsConfig, signal: AbortSignal) {
+  if (user === undefined || state === ExecutorState.exited) return undefined;
+  const judged = judgeAccount(user, config, signal).then((account) => (account.uid === uid ? undefined : `its uid is ${account.uid} now`));
+  return await judged.catch(({ code, message }: KpxError) => (/^ACCOUNT_(UNKNOWN|DENIED)$/.test(code) ? message : undefined));
 }
 
 function judgeEntry(osUser: OsUser, entry: PasswdEntry, config: AccountsConfig): void {

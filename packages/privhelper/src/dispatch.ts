@@ -1,6 +1,6 @@
 import type { Answer, KnimeUser, PacketConnection, Request, RequestBody, Verb } from '@kpx/protocol';
-import { answerHello, answerPage, KpxError, REQUEST_DEADLINE_MS, ServingSession, SpawnOutcome, StopMode, templateOf } from '@kpx/protocol';
-import { type Account, judgeAccount, osUserOf } from './accounts.js';
+import { answerHello, KpxError, pageOf, REQUEST_DEADLINE_MS, ServingSession, SpawnOutcome, StopMode, templateOf } from '@kpx/protocol';
+import { type Account, judgeAccount, osUserOf, refusalOf } from './accounts.js';
 import type { Audit, AuditLine, Peer } from './audit.js';
 import type { Config } from './config.js';
 import { type Created, prepareDirectories } from './directories.js';
@@ -48,8 +48,10 @@ async function stopExecutor({ knimeUser, mode }: RequestBody<'stopExecutor'>, co
   return { kind: 'executorStopped', body: { osUser, uid } };
 }
 
-async function listExecutors({ page }: RequestBody<'listExecutors'>, { launcher, signal }: Context): Promise<Answer> {
-  return answerPage(await launcher.list(signal), page);
+async function listExecutors({ page, judge }: RequestBody<'listExecutors'>, { config, launcher, signal }: Context): Promise<Answer> {
+  const body = pageOf(await launcher.list(signal), page);
+  if (judge) for (const executor of body.executors) executor.refusal = await refusalOf(executor, config.accounts, signal);
+  return { kind: 'executorPage', body };
 }
 
 async function judge(knimeUser: KnimeUser, { config, signal, facts }: Context): Promise<Account> {

@@ -1,14 +1,13 @@
-import { KpxError } from '@kpx/protocol';
+import { type Environment, KpxError, reservation } from '@kpx/protocol';
 import type { Account } from './accounts.js';
 import type { Config } from './config.js';
 import { userPaths } from './directories.js';
 import { readTrustedFile } from './system/trusted-file.js';
 
+export { environmentFile } from '@kpx/protocol';
+
 /** Largest MSGQ file, in bytes: a list of URLs on one line. */
 export const MSGQ_BYTES_MAX = 4_096;
-
-/** Variables by name. */
-export type Environment = Readonly<Record<string, string>>;
 
 /**
  * The executor's whole environment, from scratch: nothing of the helper's own gets in. What kpx sets cannot be overridden by
@@ -32,19 +31,9 @@ export async function executorEnvironment(account: Account, { directories, execu
   };
 }
 
-/** `(user = 'alice')`, or `(user = 'alice' OR user = 'alice2')`. No name can break out: quotes and blanks are not in their alphabet. */
-export const reservation = ({ knimeUsers }: Pick<Account, 'knimeUsers'>, clause: string) =>
-  `(${knimeUsers.map((name) => clause.replaceAll('{user}', () => name)).join(' OR ')})`;
-
 /** The address of RabbitMQ with the executors' credentials. Read at each start, so that a new password needs no restart. */
 async function readMsgq(file: string): Promise<string> {
   const text = (await readTrustedFile(file, 'secret', MSGQ_BYTES_MAX)).trim();
   if (/^amqps?:\/\/[\x21-\x7e]+$/.test(text)) return text;
   throw new KpxError('HOST_FAILED', `msgq_file ${file} does not hold one line that starts with amqp:// or amqps://`);
-}
-
-/** The same as an EnvironmentFile= of systemd.exec(5): in double quotes, in which only these four characters need a backslash. */
-export function environmentFile(environment: Environment): string {
-  const lines = Object.entries(environment).map(([name, value]) => `${name}="${value.replace(/["\\$`]/g, '\\$&')}"\n`);
-  return lines.join('');
 }

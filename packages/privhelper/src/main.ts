@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { adoptConnection, ConfigError, KpxError, neededTemplatesOf, type PacketConnection, type Serving, VERSION } from '@kpx/protocol';
+import type { PacketConnection, Serving } from '@kpx/protocol';
+import { adoptConnection, ConfigError, KpxError, neededTemplatesOf, peerOf, VERSION } from '@kpx/protocol';
 import { openAudit, type Peer } from './audit.js';
 import { type Config, readConfig } from './config.js';
 import { type Services, serveBroker } from './dispatch.js';
@@ -109,7 +110,9 @@ function serveDescriptor(services: Services, options: Options, broker: PasswdEnt
   const descriptor = Number(options['connection-fd']);
   // Node has descriptors of its own, and taking over one of those goes unnoticed.
   if (!isSocket(descriptor)) usage(`--connection-fd: descriptor ${descriptor} is not a socket`);
-  const peer: Peer = { via: `fd ${descriptor}`, connection: 1, ...(options.peer === undefined ? {} : peerOf(options.peer)) };
+  const { peer: instance } = options;
+  const who = instance === undefined ? {} : (peerOf(instance) ?? usage(`--peer: "${instance}" does not say who the peer is`));
+  const peer: Peer = { via: `fd ${descriptor}`, connection: 1, ...who };
   // The socket's mode keeps others out already; this holds also where somebody has changed it.
   if (peer.uid !== undefined && peer.uid !== broker.uid) {
     services.audit.line({ peer, event: 'refused connection', decision: 'refused', reason: `expected uid ${broker.uid}, "${broker.name}"` });
@@ -119,15 +122,6 @@ function serveDescriptor(services: Services, options: Options, broker: PasswdEnt
   const session = serveBroker(services, peer, () => connection);
   const connection: PacketConnection = adoptConnection(descriptor, session);
   return session;
-}
-
-/**
- * The peer in the instance name that systemd gives to a connection on a Unix socket: NUMBER-PID-UID (systemd 252), and in newer ones
- * NUMBER-COOKIE-PID-UID or NUMBER-COOKIE-PID_PIDFD-UID. Source: instance_from_socket in systemd's src/core/socket.c.
- */
-function peerOf(instance: string): { pid: number; uid: number } {
-  const [, pid, uid] = /^\d+(?:-\d+)?-(\d+)(?:_\d+)?-(\d+)$/.exec(instance) ?? usage(`--peer: "${instance}" does not say who the peer is`);
-  return { pid: Number(pid), uid: Number(uid) };
 }
 
 const usage = (message: string): never => fail(EXIT.usage, `${message}\nTry --help.`);

@@ -14,6 +14,7 @@ import {
   type Response,
 } from './codec.js';
 import { EXECUTORS_PER_PAGE, KNIME_USERS_PER_ACCOUNT_MAX, MESSAGE_CHARS_MAX, NAME_CHARS_MAX, PACKET_BYTES_MAX } from './limits.js';
+import { pageOf } from './session.js';
 
 const { Writer } = protobuf;
 
@@ -139,6 +140,33 @@ describe('a response', () => {
     const executors = Array.from({ length: EXECUTORS_PER_PAGE }, () => entry);
     const page: Response = { id: UINT32_MAX, kind: 'executorPage', body: { executors, more: true } };
     expect(decodeResponse(encodeResponse(page))).toEqual(page);
+  });
+
+  it('with whatever fits a page of executors fits one packet, and the pages have all of them', () => {
+    const name = 'n'.repeat(NAME_CHARS_MAX) as ExecutorInfo['osUser'] & ExecutorInfo['knimeUsers'][number];
+    const entry: ExecutorInfo = {
+      osUser: name,
+      uid: UINT32_MAX,
+      knimeUsers: Array.from({ length: KNIME_USERS_PER_ACCOUNT_MAX }, () => name),
+      state: ExecutorState.running,
+      sinceMs: Number.MAX_SAFE_INTEGER,
+      mainPid: UINT32_MAX,
+      lastExit: '€'.repeat(MESSAGE_CHARS_MAX),
+      cpuMs: Number.MAX_SAFE_INTEGER,
+    };
+    const all = Array.from({ length: 2 * EXECUTORS_PER_PAGE + 1 }, () => entry);
+    let seen = 0;
+    for (let page = 1, more = true; more; page++) {
+      const body = pageOf(all, page);
+      const executors = body.executors.map((executor) => ({ ...executor, refusal: '€'.repeat(MESSAGE_CHARS_MAX) }));
+      const response: Response = { id: UINT32_MAX, kind: 'executorPage', body: { ...body, executors } };
+      expect(decodeResponse(encodeResponse(response))).toEqual(response);
+      expect(executors.length).toBeGreaterThan(0);
+      seen += executors.length;
+      more = body.more;
+    }
+    expect(seen).toBe(all.length);
+    expect(pageOf([], 1)).toEqual({ executors: [], more: false });
   });
 
   it('that does not fit one packet is not encoded', () => {

@@ -25,6 +25,11 @@ export type StopMode = (typeof StopMode)[keyof typeof StopMode];
 export type SpawnOutcome = (typeof SpawnOutcome)[keyof typeof SpawnOutcome];
 export type ExecutorState = (typeof ExecutorState)[keyof typeof ExecutorState];
 
+/** Of one UTF-16 code unit. */
+const UTF8_BYTES_MAX = 3;
+/** Tags and lengths of an entry and its last field, at most. */
+const FIELD_BYTES = 8;
+
 const uint32 = z.int().min(0).max(0xffff_ffff);
 const positive = uint32.min(1);
 
@@ -41,6 +46,8 @@ const executorSchema = z
     lastExit: z.string().max(MESSAGE_CHARS_MAX).default(''),
     /** Processor time since the start; 0: not known. */
     cpuMs: z.int().min(0).default(0),
+    /** Why its account would be refused an executor now. */
+    refusal: z.string().min(1).max(MESSAGE_CHARS_MAX).optional(),
   })
   .refine(({ uid, state }) => uid > 0 || state === ExecutorState.exited, { path: ['uid'], message: 'a running executor of uid 0' });
 export type ExecutorInfo = z.output<typeof executorSchema>;
@@ -51,7 +58,7 @@ const REQUESTS = {
   prepareUser: z.strictObject({ knimeUser: knimeUserSchema }),
   spawnExecutor: z.strictObject({ knimeUser: knimeUserSchema, profile: profileNameSchema }),
   stopExecutor: z.strictObject({ knimeUser: knimeUserSchema, mode: z.enum(StopMode) }),
-  listExecutors: z.strictObject({ page: positive }),
+  listExecutors: z.strictObject({ page: positive, judge: z.literal(true).optional() }),
 };
 
 const RESPONSES = {
@@ -124,6 +131,10 @@ export function decodeResponse(packet: Buffer): Response {
   if (kind === undefined) throw new ProtocolViolation('a response without a result');
   return { id: judge(positive, message.id, 'id'), kind, body: judge(RESPONSES[kind], plain(message[kind]), kind) } as Response;
 }
+
+/** Bytes that an executor takes on a page at most, whatever its `refusal` will say. */
+export const executorBytes = ({ refusal: _, ...executor }: ExecutorInfo) =>
+  kpx.Executor.encode(executor).finish().length + UTF8_BYTES_MAX * MESSAGE_CHARS_MAX + FIELD_BYTES;
 
 interface MessageType<Message extends object> {
   encode(message: object, writer?: protobuf.Writer): protobuf.Writer;

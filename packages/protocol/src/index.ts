@@ -1,5 +1,6 @@
 export * from './codec.js';
 export * from './errors.js';
+export * from './executor-text.js';
 export * from './limits.js';
 export * from './log.js';
 export * from './names.js';

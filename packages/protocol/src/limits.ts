@@ -27,8 +27,11 @@ export const NAME_CHARS_MAX = 64;
 /** KNIME names that may resolve to one OS account: bounds the reservation text and a list entry. */
 export const KNIME_USERS_PER_ACCOUNT_MAX = 32;
 
-/** Entries on one page of ListExecutors: 24 entries of 32 names of 64 characters fit a packet with room to spare. */
+/** Entries on one page of ListExecutors: so many accounts may be judged for one request. */
 export const EXECUTORS_PER_PAGE = 24;
+
+/** What the entries of a page take of a packet at most, in bytes. */
+export const PAGE_BYTES_MAX = PACKET_BYTES_MAX - 1_024;
 
 /** Profiles of executors beside "default": with names of 32 characters they fit the answer to Hello with room to spare. */
 export const PROFILES_MAX = 1_000;

@@ -1,6 +1,15 @@
-import { decodeRequest, type ExecutorInfo, encodeResponse, ProtocolViolation, type Request, type Response } from './codec.js';
+import {
+  decodeRequest,
+  type ExecutorInfo,
+  encodeResponse,
+  executorBytes,
+  ProtocolViolation,
+  type Request,
+  type Response,
+  type ResultBody,
+} from './codec.js';
 import { KpxError } from './errors.js';
-import { EXECUTORS_PER_PAGE, FINISH_MS_MAX, PROTOCOL_VERSION, REQUESTS_IN_FLIGHT_MAX } from './limits.js';
+import { EXECUTORS_PER_PAGE, FINISH_MS_MAX, PAGE_BYTES_MAX, PROTOCOL_VERSION, REQUESTS_IN_FLIGHT_MAX } from './limits.js';
 import { type PrivhelperConfig, profileNamesOf } from './privhelper-config.js';
 import type { PacketConnection, PacketHandlers } from './transport.js';
 
@@ -35,10 +44,21 @@ export function answerHello(version: number, executor: PrivhelperConfig['executo
   return { kind: 'hello', body: { version, ...bounds, profiles: profileNamesOf(executor) } };
 }
 
-/** The answer to ListExecutors: of all executors, in their order, those of one page, which is counted from 1. */
-export function answerPage(all: readonly ExecutorInfo[], page: number): Answer {
-  const executors = all.slice((page - 1) * EXECUTORS_PER_PAGE, page * EXECUTORS_PER_PAGE);
-  return { kind: 'executorPage', body: { executors, more: all.length > page * EXECUTORS_PER_PAGE } };
+/** Of all executors, in their order, those of one page, which is counted from 1: as many as fit a packet, EXECUTORS_PER_PAGE at most. */
+export function pageOf(all: readonly ExecutorInfo[], page: number): ResultBody<'executorPage'> {
+  const pages: ExecutorInfo[][] = [];
+  let room = 0;
+  for (const executor of all) {
+    const bytes = executorBytes(executor);
+    const last = pages.at(-1);
+    if (last && bytes <= room && last.length < EXECUTORS_PER_PAGE) last.push(executor);
+    else {
+      pages.push([executor]);
+      room = PAGE_BYTES_MAX;
+    }
+    room -= bytes;
+  }
+  return { executors: pages[page - 1] ?? [], more: page < pages.length };
 }
 
 /**

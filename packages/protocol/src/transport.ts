@@ -157,3 +157,12 @@ export function listenAt(path: string, accept: (connection: () => PacketConnecti
   }
   return { close: () => server.close() };
 }
+
+/**
+ * The peer in the instance name that systemd gives to a connection on a Unix socket: NUMBER-PID-UID (systemd 252), and in newer ones
+ * NUMBER-COOKIE-PID-UID or NUMBER-COOKIE-PID_PIDFD-UID. Source: instance_from_socket in systemd's src/core/socket.c. Undefined for anything else.
+ */
+export function peerOf(instance: string): { readonly pid: number; readonly uid: number } | undefined {
+  const [, pid, uid] = /^\d+(?:-\d+)?-(\d+)(?:_\d+)?-(\d+)$/.exec(instance) ?? [];
+  return pid === undefined ? undefined : { pid: Number(pid), uid: Number(uid) };
+}

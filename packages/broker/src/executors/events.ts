@@ -1,4 +1,4 @@
-import type { ErrorCode, ExecutorInfo, KnimeUser, ProfileName } from '@kpx/protocol';
+import type { ErrorCode, ExecutorInfo, KnimeUser, OsUser, ProfileName } from '@kpx/protocol';
 import type { Marks } from '../hand-back.js';
 import type { DelayMs, Limit, Policy } from '../policy/policy.js';
 import type { Reason } from '../reasons.js';
@@ -35,6 +35,8 @@ export type Event =
   | { readonly kind: 'not ended'; readonly user: KnimeUser }
   /** All that the helper runs; `askedAt` is when it was asked. What is not among it has ended. */
   | { readonly kind: 'listed'; readonly executors: readonly ExecutorInfo[]; readonly askedAt: number }
+  /** The account of an executor would be refused one now, and not for the first time. */
+  | { readonly kind: 'account lost'; readonly osUser: OsUser; readonly why: string }
   /** Another policy is in force. */
   | { readonly kind: 'policy'; readonly policy: Policy }
   /** OS groups of somebody of whom they were not known. */
@@ -92,7 +94,7 @@ export const WITH_EXECUTOR: ReadonlySet<State> = new Set(['booting', 'ready', 'l
 export const RESTING: ReadonlySet<State> = new Set(['backoff', 'broken', 'refused']);
 
 /** Why the broker ends an executor; for metrics. */
-export const END_CAUSES = ['asked', 'idle', 'evicted', 'without_rabbitmq'] as const;
+export const END_CAUSES = ['asked', 'idle', 'evicted', 'without_rabbitmq', 'account_lost'] as const;
 export type EndCause = (typeof END_CAUSES)[number];
 
 /** What becomes of a job of a user whom the policy denies. */

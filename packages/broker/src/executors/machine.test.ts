@@ -884,3 +884,19 @@ describe('a user whose groups cannot be looked up', () => {
     expect(machine.users()).toMatchObject([{ user: alice, state: 'backoff', held: 0 }]);
   });
 });
+
+describe('an executor whose account is lost', () => {
+  const lost = { kind: 'account lost', osUser: osUserSchema.parse('alice'), why: 'its account is gone' } as const;
+
+  it('is ended, once', () => {
+    makeReady();
+    expect(step(lost)).toContainEqual({ kind: 'stop', user: alice, why: 'its account is gone', cause: 'account_lost' });
+    expect(kinds(step(lost))).toEqual([]);
+  });
+
+  it('goes on where the policy only warns', () => {
+    machine = new Machine({ ...PLAIN_POLICY, accountLost: 'warn' });
+    makeReady();
+    expect(step(lost)).toEqual([]);
+  });
+});

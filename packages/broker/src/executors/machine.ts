@@ -1,4 +1,4 @@
-import { ERRORS, type ErrorCode, type ExecutorInfo, ExecutorState, type KnimeUser } from '@kpx/protocol';
+import { ERRORS, type ErrorCode, type ExecutorInfo, ExecutorState, type KnimeUser, type OsUser } from '@kpx/protocol';
 import {
   admits,
   HOPS_FREE,
@@ -187,6 +187,9 @@ export class Machine {
         break;
       case 'listed':
         this.#listed(event.executors, event.askedAt, random);
+        break;
+      case 'account lost':
+        this.#accountLost(event.osUser, event.why);
         break;
       case 'memory':
         this.#availableMemory = event.availableBytes;
@@ -386,6 +389,11 @@ export class Machine {
     executor.end = new Ending(this.#now, force);
     for (const user of this.#usersOf(executor)) if (user.state === 'ready' || user.state === 'lost') this.#begin(user, why);
     this.#effects.push({ kind: force ? 'kill' : 'stop', user: executor.user, why, cause });
+  }
+
+  #accountLost(osUser: OsUser, why: string): void {
+    const executor = [...this.#executors.values()].find((one) => one.osUser === osUser);
+    if (executor && !executor.ending && this.#policy.accountLost === 'end') this.#end(executor, 'account_lost', why);
   }
 
   /** An executor that lives, and that RabbitMQ does not serve, is a failed start. */

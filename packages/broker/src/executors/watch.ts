@@ -1,10 +1,13 @@
+import type { ExecutorInfo } from '@kpx/protocol';
 import type { Logger } from 'pino';
 import type { HelperClient } from '../helper-client.js';
 import { HelperUnavailable } from '../helper-client.js';
+import { nameServiceIsDown } from '../name-service-down.js';
 import { backoffMs } from '../policy/backoff.js';
 import { SaidOnce } from '../said-once.js';
 import { connectedUids } from './connections.js';
 import type { Event } from './events.js';
+import { JUDGE_EVERY_MS, LostAccounts } from './lost-accounts.js';
 import type { Machine } from './machine.js';
 
 /** How often to look for the connections of executors, in milliseconds, while one is not ready. */
@@ -22,6 +25,9 @@ const LIST_EVERY_MS_MIN = 1_000;
 /** Wait before a list is asked for again after the helper answered with an error, in milliseconds. Doubles up to LIST_EVERY_MS. */
 const LIST_RETRY_MS = 1_000;
 
+const MAY_BE_LOST = 'an executor runs whose account would be refused one now; it is judged again in a minute';
+const LOST = 'an executor runs whose account is refused one: policy.account_lost says what happens to it';
+
 /** Looks at the operating system for what becomes of executors, and tells the machine. */
 export class ExecutorWatch {
   readonly #machine: Machine;
@@ -38,6 +44,8 @@ export class ExecutorWatch {
   /** Lists in a row that failed, and when the next one may be asked for. */
   #listFailures = 0;
   #listAgainAt = 0;
+  readonly #lost = new LostAccounts();
+  #judgeAt = 0;
 
   constructor(
     machine: Machine,
@@ -75,13 +83,26 @@ export class ExecutorWatch {
     this.#listing = true;
     const askedAt = this.#now();
     this.#listedAt = askedAt;
+    const judge = askedAt >= this.#judgeAt;
+    if (judge) this.#judgeAt = askedAt + JUDGE_EVERY_MS;
     try {
-      this.#emit({ kind: 'listed', executors: await this.#helper.listExecutors(), askedAt });
+      const executors = await this.#helper.listExecutors(judge);
+      this.#emit({ kind: 'listed', executors, askedAt });
       this.#listFailures = 0;
+      if (judge) await this.#lookAtAccounts(executors);
     } catch (error) {
       if (!(error instanceof HelperUnavailable)) this.#listFailed(error as Error);
     } finally {
       this.#listing = false;
+    }
+  }
+
+  /** Where the name service is away nobody can say who is lost. */
+  async #lookAtAccounts(executors: readonly ExecutorInfo[]): Promise<void> {
+    if (executors.some(({ refusal }) => refusal !== undefined) && (await nameServiceIsDown()) !== undefined) return;
+    for (const { osUser, why, again } of this.#lost.judged(executors)) {
+      this.#log.warn({ os_user: osUser, reason: why }, again ? LOST : MAY_BE_LOST);
+      if (again) this.#emit({ kind: 'account lost', osUser, why: `its account may not have an executor any more: ${why}` });
     }
   }
 

@@ -22,6 +22,8 @@ export interface Policy {
   readonly whenFull: 'wait' | 'evict-idle';
   /** How long an executor must have been without work before it is ended in favour of another. */
   readonly evictIdleAfterMs: number;
+  /** What becomes of an executor whose account would be refused one now. */
+  readonly accountLost: 'end' | 'warn';
   /** An executor without work for this long is ended; undefined: never. */
   readonly idleStopMs: number | undefined;
   /** Share of one processor up to which an executor counts as being without work. */

@@ -63,6 +63,8 @@ export const BROKER_TEXTS: Texts = {
     'What happens when there is no room for the executor of a user who waits: `"wait"`, until one ends; `"evict-idle"`, the executor that has been idle for longest is ended, if that is `evict_idle_after` or more. At most `max_starting` are ended at once.',
   'policy.evict_idle_after':
     'With `when_full = "evict-idle"`: how long an executor must have been idle before it is ended for a user who waits. Choose it longer than jobs wait for a database or the like: such a job looks idle, and is done again.',
+  'policy.account_lost':
+    'What happens to an executor whose account is deleted, denied, or out of its allowed group while it runs: `"end"`, it is ended, and the jobs of its user are refused from then on; `"warn"`, the log says so. Accounts are judged once a minute; two refusals in a row count.',
   'policy.idle_stop':
     "An executor that has been idle for so long is ended; the user's next job starts another. When empty, never. Idle is one that has had no job from kpx and hardly any processor time; what is not known is never taken for idle. A job that only waits, for a database for example, looks idle. Executors are looked at every 30 seconds, or twice within the shortest `idle_stop` there is, but once a second at most.",
   'policy.idle_cpu_percent': 'Up to this share of one processor, in percent, an executor counts as idle.',

@@ -1,11 +1,19 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type ExecutorInfo, ExecutorState, KpxError, type OsUser, type ProfileName, SpawnOutcome, StopMode } from '@kpx/protocol';
+import {
+  type Environment,
+  type ExecutorInfo,
+  ExecutorState,
+  KpxError,
+  type OsUser,
+  type ProfileName,
+  SpawnOutcome,
+  StopMode,
+} from '@kpx/protocol';
 import type { Account } from '../accounts.js';
 import type { Audit } from '../audit.js';
 import type { Config } from '../config.js';
 import { userPaths } from '../directories.js';
-import type { Environment } from '../environment.js';
 import { maskedStdio } from '../system/descriptors.js';
 import { copyAsUser } from './direct/copy.js';
 import { readProcess } from './direct/system/child.js';

@@ -1,6 +1,5 @@
-import type { Answer, ExecutorInfo, OsUser, ProfileName, StopMode } from '@kpx/protocol';
+import type { Answer, Environment, ExecutorInfo, OsUser, ProfileName, StopMode } from '@kpx/protocol';
 import type { Account } from '../accounts.js';
-import type { Environment } from '../environment.js';
 import type { UserDirectory } from '../system/directory.js';
 
 /** What becomes of a start: its outcome, and the executor that runs now. */

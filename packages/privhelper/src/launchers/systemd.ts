@@ -1,9 +1,9 @@
 import { constants } from 'node:os';
-import type { ExecutorInfo, OsUser, ProfileName } from '@kpx/protocol';
+import type { Environment, ExecutorInfo, OsUser, ProfileName } from '@kpx/protocol';
 import { ExecutorState, HOME_TEMPLATE, KpxError, osUserSchema, SpawnOutcome, StopMode, templateOf, templatesOf } from '@kpx/protocol';
 import { type Account, knimeUsersOf } from '../accounts.js';
 import type { Config } from '../config.js';
-import { type Environment, environmentFile } from '../environment.js';
+import { environmentFile } from '../environment.js';
 import { lookUpAccount } from '../system/name-service.js';
 import { writePrivateFile } from '../system/private-file.js';
 import { showUnits, tellUnit, type UnitState } from '../system/systemctl.js';

@@ -382,6 +382,9 @@ export namespace kpx {
         /** ListExecutors page. */
         page: number;
 
+        /** ListExecutors judge. */
+        judge: boolean;
+
         /**
          * Encodes the specified ListExecutors message. Does not implicitly {@link kpx.ListExecutors.verify|verify} messages.
          * @param message ListExecutors message or plain object to encode
@@ -408,6 +411,9 @@ export namespace kpx {
 
             /** ListExecutors page */
             page?: (number|null);
+
+            /** ListExecutors judge */
+            judge?: (boolean|null);
 
             /** Unknown fields preserved while decoding when enabled */
             $unknowns?: Uint8Array[];
@@ -932,6 +938,9 @@ export namespace kpx {
         /** Executor cpuMs. */
         cpuMs: number;
 
+        /** Executor refusal. */
+        refusal: string;
+
         /**
          * Encodes the specified Executor message. Does not implicitly {@link kpx.Executor.verify|verify} messages.
          * @param message Executor message or plain object to encode
@@ -979,6 +988,9 @@ export namespace kpx {
 
             /** Executor cpuMs */
             cpuMs?: (number|null);
+
+            /** Executor refusal */
+            refusal?: (string|null);
 
             /** Unknown fields preserved while decoding when enabled */
             $unknowns?: Uint8Array[];

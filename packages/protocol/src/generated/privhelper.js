@@ -874,6 +874,7 @@ export const kpx = $root.kpx = (() => {
          * Properties of a ListExecutors.
          * @typedef {Object} kpx.ListExecutors.$Properties
          * @property {number|null} [page] ListExecutors page
+         * @property {boolean|null} [judge] ListExecutors judge
          * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
          */
 
@@ -914,6 +915,14 @@ export const kpx = $root.kpx = (() => {
         ListExecutors.prototype.page = 0;
 
         /**
+         * ListExecutors judge.
+         * @member {boolean} judge
+         * @memberof kpx.ListExecutors
+         * @instance
+         */
+        ListExecutors.prototype.judge = false;
+
+        /**
          * Encodes the specified ListExecutors message. Does not implicitly {@link kpx.ListExecutors.verify|verify} messages.
          * @function encode
          * @memberof kpx.ListExecutors
@@ -931,6 +940,8 @@ export const kpx = $root.kpx = (() => {
                 throw $Error("max depth exceeded");
             if (message.page != null && $Object.hasOwnProperty.call(message, "page") && message.page !== 0)
                 writer.uint32(/* id 1, wireType 0 =*/8).uint32(message.page);
+            if (message.judge != null && $Object.hasOwnProperty.call(message, "judge") && message.judge !== false)
+                writer.uint32(/* id 2, wireType 0 =*/16).bool(message.judge);
             if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                 for (let i = 0; i < message.$unknowns.length; ++i)
                     writer.raw(message.$unknowns[i]);
@@ -982,6 +993,15 @@ export const kpx = $root.kpx = (() => {
                             message.page = value;
                         else
                             delete message.page;
+                        continue;
+                    }
+                case 2: {
+                        if (wireType !== 0)
+                            break;
+                        if (value = reader.bool())
+                            message.judge = value;
+                        else
+                            delete message.judge;
                         continue;
                     }
                 }
@@ -2161,6 +2181,7 @@ export const kpx = $root.kpx = (() => {
          * @property {number|null} [mainPid] Executor mainPid
          * @property {string|null} [lastExit] Executor lastExit
          * @property {number|null} [cpuMs] Executor cpuMs
+         * @property {string|null} [refusal] Executor refusal
          * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
          */
 
@@ -2258,6 +2279,14 @@ export const kpx = $root.kpx = (() => {
         Executor.prototype.cpuMs = $util.Long ? $util.Long.fromBits(0,0,true) : 0;
 
         /**
+         * Executor refusal.
+         * @member {string} refusal
+         * @memberof kpx.Executor
+         * @instance
+         */
+        Executor.prototype.refusal = "";
+
+        /**
          * Encodes the specified Executor message. Does not implicitly {@link kpx.Executor.verify|verify} messages.
          * @function encode
          * @memberof kpx.Executor
@@ -2290,6 +2319,8 @@ export const kpx = $root.kpx = (() => {
                 writer.uint32(/* id 7, wireType 2 =*/58).string(message.lastExit);
             if (message.cpuMs != null && $Object.hasOwnProperty.call(message, "cpuMs") && (typeof message.cpuMs === "object" ? message.cpuMs.low || message.cpuMs.high : message.cpuMs !== 0))
                 writer.uint32(/* id 8, wireType 0 =*/64).uint64(message.cpuMs);
+            if (message.refusal != null && $Object.hasOwnProperty.call(message, "refusal") && message.refusal !== "")
+                writer.uint32(/* id 9, wireType 2 =*/74).string(message.refusal);
             if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                 for (let i = 0; i < message.$unknowns.length; ++i)
                     writer.raw(message.$unknowns[i]);
@@ -2403,6 +2434,15 @@ export const kpx = $root.kpx = (() => {
                             message.cpuMs = value;
                         else
                             delete message.cpuMs;
+                        continue;
+                    }
+                case 9: {
+                        if (wireType !== 2)
+                            break;
+                        if ((value = reader.stringVerify()).length)
+                            message.refusal = value;
+                        else
+                            delete message.refusal;
                         continue;
                     }
                 }

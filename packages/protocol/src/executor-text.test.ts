@@ -1,6 +1,6 @@
-import { type KnimeUser, knimeUserSchema } from '@kpx/protocol';
 import { describe, expect, it } from 'vitest';
-import { reservation } from './environment.js';
+import { reservation } from './executor-text.js';
+import { type KnimeUser, knimeUserSchema } from './names.js';
 
 const forUsers = (...names: string[]) => ({ knimeUsers: names as KnimeUser[] });
 

@@ -1,0 +1,19 @@
+import type { KnimeUser } from './names.js';
+
+/*
+ * How names and values become text that other programs read: KNIME its reservation, systemd an environment file. Pure. What is read, and by whom:
+ * environment.ts of the helper.
+ */
+
+/** Variables by name. */
+export type Environment = Readonly<Record<string, string>>;
+
+/** `(user = 'alice')`, or `(user = 'alice' OR user = 'alice2')`. No name can break out: quotes and blanks are not in their alphabet. */
+export const reservation = ({ knimeUsers }: { readonly knimeUsers: readonly KnimeUser[] }, clause: string) =>
+  `(${knimeUsers.map((name) => clause.replaceAll('{user}', () => name)).join(' OR ')})`;
+
+/** An EnvironmentFile= of systemd.exec(5): in double quotes, in which only these four characters need a backslash. */
+export function environmentFile(environment: Environment): string {
+  const lines = Object.entries(environment).map(([name, value]) => `${name}="${value.replace(/["\\$`]/g, '\\$&')}"\n`);
+  return lines.join('');
+}
