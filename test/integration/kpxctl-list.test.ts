@@ -82,7 +82,7 @@ describe('kpxctl show', () => {
       /^user {7}alice$/m,
       new RegExp(`^account {4}alice, uid ${uid}$`, 'm'),
       /^state {6}ready, for \d+s$/m,
-      new RegExp(`^executor {3}pid ${kpx.done('alice')[0]?.pid}, ready, runs for \\d+s$`, 'm'),
+      new RegExp(`^executor {3}pid ${kpx.done('alice')[0]?.pid}, ready, runs for \\d+s(, \\d+ % of a processor)?$`, 'm'),
       /^limits {5}.*held_per_user 64, start_attempts 1, idle_stop 3600000 ms$/m,
       /^jobs {7}0 held; [1-9]\d* forwarded, 0 deferred, 0 parked by this broker$/m,
       /^a job now {2}goes to the executor at once: the executor is ready$/m,

@@ -17,7 +17,8 @@ const twoJobs = (user: string): [TestJob, TestJob] => [jobOf(user, `${user}-1`),
 /** The account's executor, once it has done a job. */
 const pidOf = async (kpx: Kpx, user: string, jobs = 1) => Number((await jobsDone(kpx, user, jobs)).at(-1)?.pid);
 
-const spawned = (kpx: Kpx) => kpx.helperLog.lines.filter(({ verb }) => verb === 'spawnExecutor').map(({ os_user }) => os_user);
+const spawned = (kpx: Kpx) =>
+  kpx.helperLog.lines.filter(({ event, verb }) => event === 'request' && verb === 'spawnExecutor').map(({ os_user }) => os_user);
 
 describe('rules', () => {
   it('deny the members of a group, whom nobody has named, and nobody else', async () => {
