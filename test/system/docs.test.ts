@@ -112,7 +112,9 @@ async function packageTree(): Promise<string> {
 async function missingFiles(tree: string): Promise<string> {
   const others = ['*/doc/*', '*/man/*', '*/lintian/*', '*/zsh/*'].flatMap((pattern) => ['!', '-path', pattern]);
   const compare = ['-exec', '/bin/sh', '-c', 'cmp --silent "$1" "/$1" || echo "$1"', '-', '{}', ';'];
-  return (await machine.run(['/usr/bin/env', `--chdir=${tree}`, '/usr/bin/find', 'usr', 'etc/logrotate.d', '-type', 'f', ...others, ...compare])).stdout;
+  return (
+    await machine.run(['/usr/bin/env', `--chdir=${tree}`, '/usr/bin/find', 'usr', 'etc/logrotate.d', '-type', 'f', ...others, ...compare])
+  ).stdout;
 }
 
 /** What was put there by hand: dpkg does not know of it. */
@@ -120,7 +122,13 @@ async function removeByHand(tree: string): Promise<void> {
   const { stdout } = await machine.run(['/usr/bin/find', `${tree}/usr`, '!', '-type', 'd']);
   for (const file of stdout.trimEnd().split('\n')) await machine.remove(file.slice(tree.length));
   await machine.run(['/usr/bin/find', '/usr/share/man', '-name', 'kpx*', '-delete']);
-  for (const path of ['/usr/lib/kpx', '/usr/share/kpx', '/usr/share/doc/kpx', '/usr/share/zsh/site-functions/_kpxctl', '/etc/logrotate.d/kpx'])
+  for (const path of [
+    '/usr/lib/kpx',
+    '/usr/share/kpx',
+    '/usr/share/doc/kpx',
+    '/usr/share/zsh/site-functions/_kpxctl',
+    '/etc/logrotate.d/kpx',
+  ])
     await machine.remove(path);
 }
 
