@@ -69,6 +69,22 @@ describe('the command line', () => {
     });
   });
 
+  it('--check names what is in the skeleton and not for users to have: all without a home would be kept out', async () => {
+    const installation = installHelper();
+    const skeleton = `${installation.etc}/skel`;
+    mkdirSync(`${skeleton}/closed`, { recursive: true });
+    writeFileSync(`${skeleton}/for-root`, '', { mode: 0o640 });
+    chmodSync(`${skeleton}/closed`, 0o700);
+    writeFileSync(`${skeleton}/fine`, '', { mode: 0o644 });
+    installation.writeHelperConfig({ directories: { skeleton } });
+    const { code, stderr } = await installation.runHelper(['--check']);
+    expect(code).toBe(78);
+    expect(stderr).toContain('directories.skeleton: users cannot have a copy of ');
+    for (const name of ['for-root', 'closed']) expect(stderr).toContain(`${skeleton}/${name}`);
+    expect(stderr).not.toContain('fine');
+    await installation.startHelper(); // those who have a home are served
+  });
+
   it('--check says that all is well, and starts nothing', async () => {
     const installation = installHelper();
     const stdout = `${installation.configFile}: everything is as it must be.\n`;

@@ -29,5 +29,9 @@ it('kpxctl orphans lists what was being made for a user when kpx was interrupted
     })),
   );
   expect(left.every((path) => existsSync(path))).toBe(true);
+  const doctor = await runKpxctl(['doctor', '--json', '--helper-config', kpx.configFile, '--config', kpx.brokerConfigFile]);
+  const { checks } = JSON.parse(doctor.stdout);
+  const named = { name: 'unfinished directories', result: 'warn', seen: `2 that kpx was interrupted at: ${left.join(', ')}` };
+  expect(checks).toContainEqual(expect.objectContaining(named));
   expect((await runKpxctl(['orphans', '--helper-config', kpx.configFile])).stdout).toContain(`unfinished  ${left[0]}  (uid ${uid})`);
 });

@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { mkdtemp, open, rmdir } from 'node:fs/promises';
 import { replaceAcl } from '@kpx/privhelper/system/acl';
 import { runCommand } from '@kpx/privhelper/system/command';
+import { judgeSkeleton } from '@kpx/privhelper/system/directory';
 import { ASK_AS_ROOT, type Check, fail, ok, Unseen, type Verdict, warn } from './check.js';
 import { chain, spaceAt, trustIn } from './file-system.js';
 import type { HelperConfig, Scene } from './scene.js';
@@ -13,6 +14,8 @@ const FREE_BYTES_SCARCE = 1024 ** 3;
 /** The same in files and directories. */
 const FREE_FILES_MIN = 1_000;
 const FREE_FILES_SCARCE = 20_000;
+/** Unfinished directories that are named. */
+const UNFINISHED_NAMED_MAX = 5;
 /** No account is called like this, and so no directory of a user: names do not start with a dot. */
 const SCRATCH = '.kpx-doctor-';
 const PRIVATE = ['user::rwx', 'group::---', 'other::---'];
@@ -25,7 +28,8 @@ export function directoryChecks(scene: Scene): Check[] {
     parents(scene, 'workspace parent', ({ workspace_parent }) => [workspace_parent]),
     parents(scene, 'temp parent', ({ temp_parent }) => [temp_parent]),
     parents(scene, 'home parents', ({ home_parents }) => home_parents),
-    parents(scene, 'skeleton', ({ create_home, skeleton }) => (create_home ? [skeleton] : [])),
+    skeletonOfHomes(scene),
+    unfinished(scene),
     acls(scene, 'workspace ACLs', ({ workspace_parent }) => workspace_parent),
     acls(scene, 'temp ACLs', ({ temp_parent }) => temp_parent),
     space(scene, 'workspace space', ({ workspace_parent }) => [workspace_parent]),
@@ -56,6 +60,34 @@ const parents = ({ helper }: Scene, name: string, pathsOf: (directories: Directo
     const paths = pathsOf((await helper()).directories);
     await Promise.all(paths.map((path) => judgeParent(path, signal)));
     return ok(paths.length === 0 ? 'not used' : `${paths.join(', ')}: root's alone to change`);
+  },
+});
+
+/** What users cannot have a copy of keeps everybody without a home out. */
+const skeletonOfHomes = ({ helper }: Scene): Check => ({
+  name: 'skeleton',
+  mend: "It must be root's, writable by nobody else, and all in it readable for everybody: chmod -R o+rX DIRECTORY, or take out what is not for users.",
+  look: async (signal) => {
+    const { create_home, skeleton } = (await helper()).directories;
+    if (!create_home) return ok('not used');
+    await judgeParent(skeleton, signal);
+    await judgeSkeleton(skeleton, signal);
+    return ok(`${skeleton}: root's alone to change, and everybody's to read`);
+  },
+});
+
+/** `/usr/bin/find PARENT… -maxdepth 1 -name .kpx-new-?????? -mmin +1`: a request ends sooner. */
+const unfinished = ({ helper }: Scene): Check => ({
+  name: 'unfinished directories',
+  mend: 'Try find by hand, in the parents of workspaces, temp directories and homes.',
+  look: async (signal) => {
+    const { workspace_parent, temp_parent, home_parents } = (await helper()).directories;
+    const named = ['-maxdepth', '1', '-name', '.kpx-new-??????', '-mmin', '+1'];
+    const { stdout } = await runCommand('/usr/bin/find', [workspace_parent, temp_parent, ...home_parents, ...named], signal);
+    const left = stdout.trimEnd().split('\n').filter(Boolean);
+    if (left.length === 0) return ok('none');
+    const some = left.slice(0, UNFINISHED_NAMED_MAX).join(', ');
+    return warn(`${left.length} that kpx was interrupted at: ${some}`, 'They are never used: kpxctl orphans prints what removes each.');
   },
 });
 
