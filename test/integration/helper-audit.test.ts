@@ -11,7 +11,8 @@ const EXIT_AUDIT = 74;
 function logsOf({ etc }: HelperInstallation): { directory: string; file: string; wrap: string[] } {
   const directory = `${etc}/log`;
   mkdirSync(directory, { mode: 0o700 });
-  return { directory, file: `${directory}/audit.jsonl`, wrap: ['/usr/bin/env', `LOGS_DIRECTORY=${directory}`] };
+  // systemd names all of them, the unit's own first, where a drop-in adds one.
+  return { directory, file: `${directory}/audit.jsonl`, wrap: ['/usr/bin/env', `LOGS_DIRECTORY=${directory}:${etc}/of-a-drop-in`] };
 }
 
 const linesIn = (file: string) =>

@@ -220,7 +220,7 @@ describe('StopExecutor', () => {
     const { connection } = await startHelper();
     const { mainPid } = await connection.spawned('bob');
     expect(await connection.stop('bob_temp', StopMode.kill)).toEqual(refusal('NOT_RUNNING'));
-    expect(statOf(mainPid)?.state).toBe('S');
+    expect(['R', 'S', 'D']).toContain(statOf(mainPid)?.state); // proc_pid_stat(5): no zombie, and there
   });
 });
 

@@ -48,7 +48,7 @@ async function main(args: string[]): Promise<void> {
   const config = await readConfig(options.config);
   await checkSurroundings(options, config);
   if (options.check) return void process.stdout.write(`${options.config}: everything is as it must be.\n`);
-  const audit = await openAudit(process.env.LOGS_DIRECTORY);
+  const audit = await openAudit(process.env.LOGS_DIRECTORY?.split(':', 1)[0]);
   const launcher = config.executor.launcher === 'systemd' ? new SystemdLauncher(config) : new DirectLauncher(config, audit);
   const broker = await lookUpAccount(options.broker, AbortSignal.timeout(START_DEADLINE_MS));
   if (!broker) return usage(`--broker: there is no account "${options.broker}" on this machine`);

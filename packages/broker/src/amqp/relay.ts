@@ -132,7 +132,7 @@ export class Relay {
 
   /** What {@link park} would give a message for its properties: for one that is passed on while it comes in. */
   parkedAs(properties: WireProperties, { reason, detail }: Undecodable): Buffer {
-    const own = this.#parkedHeaders(reason, detail);
+    const own = { ...this.#parkedHeaders(reason, detail), [REFERENCE_HEADER]: ++this.#lastReference };
     const { propertiesBytesMax } = this.#publisher;
     try {
       return travelling(properties, own, false, propertiesBytesMax);

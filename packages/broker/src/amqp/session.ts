@@ -4,6 +4,7 @@ import { BODY_BYTES_MAX } from '../jobs.js';
 import { withAdvice } from './advice.js';
 import { connect, destroy } from './connect.js';
 import { ANSWER_TIMEOUT_MS, answerInTime } from './deadline.js';
+import { REFERENCE_HEADER } from './headers.js';
 import { checkKnimeTopology, DEAD_LETTER_QUEUE, declareOwnQueues } from './topology.js';
 import { type WireMessage, wireMessage, wireOf } from './wire/amqplib.js';
 import { HeldBytes, KeptBody, SkippedBody } from './wire/bodies.js';
@@ -95,7 +96,7 @@ export class AmqpSession {
     this.ended = ended;
     this.#handlers = handlers;
     this.#held = new HeldBytes(heldBytesMax);
-    this.#cutThrough = new CutThrough(channels.large);
+    this.#cutThrough = new CutThrough(channels.large, (properties) => properties.header(REFERENCE_HEADER));
     this.#receiver = new Receiver(wireOf(channels.source), this.#admit);
     // What comes back by this one was not taken: it is still in hand.
     new Receiver(wireOf(channels.destination), (_, bytes) => new SkippedBody(bytes));

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { bytes, int64, table, text, wireMessageOf } from '../../test-fixtures/wire.js';
-import { Suspects } from './suspects.js';
+import { SUSPECTS_MAX, Suspects } from './suspects.js';
 
 const one = wireMessageOf('{"user":"alice"}', { messageId: '1', headers: table(['a', 'S', text('x')], ['b', 't', bytes(1)]) });
 const other = wireMessageOf('{"user":"alice"}', { messageId: '2' });
@@ -38,5 +38,15 @@ describe('a job that was under way when RabbitMQ ended a session', () => {
     const unreadable = wireMessageOf('{}', { headers: bytes(1, 0x61, 0x3f) });
     suspects.note([unreadable], 'why');
     expect(suspects.standingOf(unreadable)).toBe('alone');
+  });
+
+  it('is one of the newest, where there are more than can be remembered', () => {
+    const suspects = new Suspects();
+    const crowd = Array.from({ length: SUSPECTS_MAX }, (_, index) => wireMessageOf(`${index}`, {}));
+    suspects.note([other], 'why');
+    suspects.note(crowd, 'why');
+    suspects.note([one], 'why');
+    const standings = [other, crowd[0], crowd[1], crowd.at(-1), one].map((message) => message && suspects.standingOf(message));
+    expect(standings).toEqual(['free', 'free', 'alone', 'alone', 'alone']);
   });
 });

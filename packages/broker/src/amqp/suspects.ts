@@ -4,8 +4,8 @@ import type { WireMessage } from './wire/amqplib.js';
 
 /** How much of a body tells jobs apart, in bytes. */
 const BODY_BYTES = 4 * 1024;
-/** Most jobs that are remembered of one session. */
-const SUSPECTS_MAX = 20_000;
+/** Most jobs that are remembered; beyond, the oldest go, which another host may have taken long ago. */
+export const SUSPECTS_MAX = 20_000;
 /** As often as RabbitMQ has ended a session while a job was the only one under way, it is parked without its properties; then set aside. */
 const PARKED_AT_STRIKES = 2;
 
@@ -31,10 +31,14 @@ export class Suspects {
   note(underWay: readonly WireMessage[], why: string): void {
     this.#why = why;
     const alone = underWay.length === 1 ? 1 : 0;
-    for (const message of underWay.slice(0, SUSPECTS_MAX - this.#strikes.size)) {
+    for (const message of underWay) {
       const key = fingerprintOf(message);
-      this.#strikes.set(key, (this.#strikes.get(key) ?? 0) + alone);
+      const strikes = (this.#strikes.get(key) ?? 0) + alone;
+      this.#strikes.delete(key); // the last one in the order of the map is the newest
+      this.#strikes.set(key, strikes);
     }
+    const [...keys] = this.#strikes.keys();
+    for (const key of keys.slice(0, Math.max(0, keys.length - SUSPECTS_MAX))) this.#strikes.delete(key);
   }
 
   standingOf(message: WireMessage): Standing {

@@ -1,6 +1,7 @@
 import type { ConfirmChannel } from 'amqplib';
-import { type WireChannel, wireChannelOf } from './amqplib.js';
+import { type WireChannel, wireChannelOf, wireMessage } from './amqplib.js';
 import { type Address, bodyFrame, bodyRoom, FRAME_OVERHEAD_BYTES, publishFrames } from './frames.js';
+import { WireProperties } from './properties.js';
 import type { Body } from './receive.js';
 
 const NOTHING = Buffer.alloc(0);
@@ -14,24 +15,26 @@ export type PassedOn = (told: (why: string | undefined) => void) => void;
  */
 export class CutThrough {
   readonly #channel: WireChannel;
-  #returned = false;
+  readonly #referenceOf: (properties: WireProperties) => unknown;
+  /** References of messages that RabbitMQ has returned and not confirmed yet. */
+  readonly #returned = new Set<unknown>();
 
-  constructor(channel: ConfirmChannel) {
+  /** `referenceOf` reads from the properties what tells messages apart: RabbitMQ may confirm them in another order. */
+  constructor(channel: ConfirmChannel, referenceOf: (properties: WireProperties) => unknown) {
     this.#channel = wireChannelOf(channel);
-    channel.on('return', () => {
-      this.#returned = true;
-    });
+    this.#referenceOf = referenceOf;
+    channel.on('return', (message) => this.#returned.add(referenceOf(wireMessage(message).properties)));
   }
 
   /** Begins with a message; `drained` is called when its body can go on after it was full. */
   begin(to: Address, properties: Buffer, bytes: number, drained: () => void): { body: Body; passedOn: PassedOn } {
     const { connection, ch } = this.#channel;
+    const reference = this.#referenceOf(new WireProperties(properties));
     connection.sendBytes(publishFrames(ch, to, properties, bytes).bytes);
     // RabbitMQ confirms after the last frame, and so after whoever is told has been named.
     let told: Parameters<PassedOn>[0] = () => {};
     this.#channel.pushConfirmCallback((error) => {
-      const returned = this.#returned;
-      this.#returned = false;
+      const returned = this.#returned.delete(reference);
       if (error) told('RabbitMQ refused a place');
       else told(returned ? 'RabbitMQ found no queue' : undefined);
     });

@@ -41,6 +41,7 @@ export class Receiver {
   /** Frames as amqplib has them decoded. */
   readonly #ready: unknown[] = [];
   #waitingSince: number | undefined;
+  #waking: NodeJS.Timeout | undefined;
 
   constructor(connection: WireConnection, admit: Admit) {
     this.#connection = connection;
@@ -111,7 +112,10 @@ export class Receiver {
       throw new Error(`nothing could be passed on to RabbitMQ for ${WAIT_MS_MAX / 1_000} s`);
     }
     this.#connection.recvSinceLastCheck = true;
-    setTimeout(() => this.goOn(), WAIT_TOLD_EVERY_MS).unref();
+    this.#waking ??= setTimeout(() => {
+      this.#waking = undefined;
+      this.goOn();
+    }, WAIT_TOLD_EVERY_MS).unref();
     return false;
   }
 }
