@@ -26,7 +26,7 @@ export async function largeBodies(rabbitmq: RabbitmqServer): Promise<LargeFigure
   const figures: LargeFigures[] = [];
   for (const { count, bytes, queue, bodyOf } of LOADS) {
     const vhost = await vhostWithSink(rabbitmq);
-    const broker = { amqp: TO_SINK, executors: { ready: 'delay', ready_delay: '1ms' } };
+    const broker = { amqp: TO_SINK, executors: { ready: 'delay', ready_delay: '1ms', watch: false } };
     const kpx = new Kpx(vhost, { helper: { executor: { command: ['/usr/bin/sleep', 'infinity'] } }, broker });
     try {
       const sent = await publishLarge(kpx, count, bodyOf);

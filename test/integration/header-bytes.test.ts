@@ -55,7 +55,7 @@ async function startWithSink({ broker = {} }: KpxOptions = {}, queueArguments: R
     broker: {
       ...broker,
       amqp: { exchange: SINK, routing_key: 'job', ...broker.amqp },
-      executors: { ready: 'delay', ready_delay: '1ms', ...broker.executors },
+      executors: { ready: 'delay', ready_delay: '1ms', watch: false, ...broker.executors },
     },
   });
   onTestFinished(() => kpx.stop());

@@ -35,7 +35,7 @@ it('a job that RabbitMQ no longer takes back is found, said and set aside, and t
   await rabbitmq.ctl('eval', 'application:set_env(rabbit, max_message_size, 65536).');
   const kpx = new Kpx(vhost, {
     helper: { executor: { command: ['/usr/bin/sleep', 'infinity'] } },
-    broker: { amqp: { exchange: SINK, routing_key: 'job' }, executors: { ready: 'delay', ready_delay: '1ms' } },
+    broker: { amqp: { exchange: SINK, routing_key: 'job' }, executors: { ready: 'delay', ready_delay: '1ms', watch: false } },
   });
   try {
     await kpx.start();
