@@ -63,6 +63,12 @@ interface Channels {
   readonly large: ConfirmChannel;
 }
 
+/** One of RabbitMQ's consumers, and how many of its messages are not settled. */
+interface Consumer {
+  tag: string;
+  inHand: number;
+}
+
 /**
  * A connection that consumes and acknowledges, and one that publishes: where nothing is read from the first, because what was read has not been
  * passed on yet, confirms still come by the second. They live and die together, and with them all deliveries.
@@ -77,8 +83,13 @@ export class AmqpSession {
   readonly #held: HeldBytes;
   readonly #receiver: Receiver;
   readonly #cutThrough: CutThrough;
-  #consumerTag = '';
+  /** Consumers that run, the newest last. */
+  #consumers: Consumer[] = [];
+  /** By whom a message came. */
+  readonly #consumerOf = new WeakMap<WireMessage, Consumer>();
   #consume: (() => Promise<void>) | undefined;
+  /** Of the newest consumer. */
+  #prefetch = 0;
   /** Changes of the consumer, one after the other. */
   #changing: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
@@ -166,17 +177,21 @@ export class AmqpSession {
   /** Takes at most `prefetch` messages that are not acknowledged. */
   async consume(queue: string, prefetch: number, cancelled: () => void): Promise<void> {
     this.#consume = async () => {
+      const consumer: Consumer = { tag: '', inHand: 0 };
+      await this.#answer(this.channel.prefetch(this.#prefetch), 'basic.qos');
       const consuming = this.channel.consume(queue, (message) => {
-        if (message) this.#delivered(wireMessage(message));
+        if (message) this.#delivered(wireMessage(message), consumer);
         else cancelled();
       });
-      const { consumerTag } = await this.#answer(consuming, `basic.consume of "${queue}"`);
-      this.#consumerTag = consumerTag;
+      consumer.tag = (await this.#answer(consuming, `basic.consume of "${queue}"`)).consumerTag;
+      this.#consumers.push(consumer);
     };
     await this.widen(prefetch);
   }
 
-  #delivered(message: WireMessage): void {
+  #delivered(message: WireMessage, consumer: Consumer): void {
+    consumer.inHand += 1;
+    this.#consumerOf.set(message, consumer);
     const { passage } = message.properties;
     if (passage && passage.passedOn === undefined) this.putBack(message);
     else this.#handlers.delivery(message);
@@ -212,8 +227,13 @@ export class AmqpSession {
     this.#change(() => this.#stopConsuming()).catch(() => {}); // the session has ended, and says so itself
   }
 
-  #released({ content }: WireMessage): void {
-    this.#held.release(content.length);
+  #released(message: WireMessage): void {
+    this.#held.release(message.content.length);
+    const consumer = this.#consumerOf.get(message);
+    if (consumer) {
+      consumer.inHand -= 1;
+      if (consumer.inHand === 0 && consumer !== this.#consumers.at(-1)) this.#retire();
+    }
     if (this.#crowded && this.#held.held <= this.#held.max / 2) {
       this.#crowded = false;
       this.#handlers.crowded?.(false);
@@ -222,13 +242,23 @@ export class AmqpSession {
     if (this.#waitsSince !== undefined) this.#receiver.goOn();
   }
 
-  /** Goes on with another prefetch: it is not that of a consumer that runs. What is in hand stays, and does not count for the new one. */
+  /**
+   * Takes more at once, by another consumer: another prefetch is not that of one that runs. Those before it end when nothing of theirs is in hand.
+   * For where the node of a connection is lost, a quorum queue hands what a running consumer had to others at once, and keeps what a cancelled one
+   * had until the node is back (seen with RabbitMQ 3.10).
+   */
   async widen(prefetch: number): Promise<void> {
     await this.#change(async () => {
-      await this.#stopConsuming();
-      await this.#answer(this.channel.prefetch(prefetch), 'basic.qos');
+      this.#prefetch = prefetch;
       if (!this.#crowded) await this.#consume?.();
     });
+    this.#retire();
+  }
+
+  /** Ends consumers that another one has taken the place of. */
+  #retire(): void {
+    const idle = (consumer: Consumer) => consumer.inHand === 0 && consumer !== this.#consumers.at(-1);
+    if (this.#consumers.some(idle)) this.#change(() => this.#end(idle)).catch(() => {}); // the session has ended, and says so itself
   }
 
   /** No further deliveries. */
@@ -237,11 +267,14 @@ export class AmqpSession {
     await this.#change(() => this.#stopConsuming());
   }
 
-  async #stopConsuming(): Promise<void> {
-    if (this.#consumerTag === '') return;
-    const tag = this.#consumerTag;
-    this.#consumerTag = '';
-    await this.#answer(this.channel.cancel(tag), 'basic.cancel');
+  #stopConsuming(): Promise<void> {
+    return this.#end(() => true);
+  }
+
+  async #end(chosen: (consumer: Consumer) => boolean): Promise<void> {
+    const ending = this.#consumers.filter(chosen);
+    this.#consumers = this.#consumers.filter((consumer) => !ending.includes(consumer));
+    await Promise.all(ending.map(({ tag }) => this.#answer(this.channel.cancel(tag), 'basic.cancel')));
   }
 
   #answer<T>(answer: Promise<T>, asked: string): Promise<T> {
