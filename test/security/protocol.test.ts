@@ -95,19 +95,22 @@ describe('out of order', () => {
   );
 
   const ERROR: Response = { id: 1, kind: 'error', body: { code: 'INTERNAL', message: '' } };
-  const RESPONSES: readonly Response[] = [
-    { id: 1, kind: 'hello', body: { version: PROTOCOL_VERSION, requestsInFlightMax: 32, executorsMax: 200, profiles: [] } },
-    { id: 1, kind: 'executorPage', body: { executors: [], more: true } },
-    ERROR,
+  const NOT_CANONICAL = 'a packet that is not in canonical form';
+  const RESPONSES: readonly (readonly [Response, string])[] = [
+    [
+      { id: 1, kind: 'hello', body: { version: PROTOCOL_VERSION, requestsInFlightMax: 32, executorsMax: 200, profiles: [] } },
+      NOT_CANONICAL,
+    ],
+    // Its bytes are those of a ListExecutors without a page.
+    [{ id: 1, kind: 'executorPage', body: { executors: [], more: true } }, 'listExecutors: page'],
+    [ERROR, NOT_CANONICAL],
   ];
-  it.each(RESPONSES.map((response) => [response.kind, response] as const))(
-    'the response %s as the first request',
-    async (_kind, response) => {
-      await expectViolation(encodeResponse(response), 'a packet that is not in canonical form', 'nothing');
-    },
-  );
-  it.each(RESPONSES.map((response) => [response.kind, response] as const))('the response %s as a request', async (_kind, response) => {
-    await expectViolation(encodeResponse(response), 'a packet that is not in canonical form');
+  const cases = RESPONSES.map(([response, reason]) => [response.kind, encodeResponse(response), reason] as const);
+  it.each(cases)('the response %s as the first request', async (_kind, packet, reason) => {
+    await expectViolation(packet, reason, 'nothing');
+  });
+  it.each(cases)('the response %s as a request', async (_kind, packet, reason) => {
+    await expectViolation(packet, reason);
   });
 });
 
