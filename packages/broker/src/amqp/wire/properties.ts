@@ -123,32 +123,34 @@ export class WireProperties {
     );
   }
 
-  /** The properties as they travel on, without the user id and with these changes. Throws {@link CannotTravel}. */
+  /**
+   * The properties as they travel on, without the user id and with these changes. Throws {@link CannotTravel}. In plain loops, as this is done for
+   * every job.
+   */
   with({ drops, adds, expiration }: Changes): Buffer {
     const table = this.#table();
     const kept = keptRanges(table, drops);
-    const headersBytes = sum(kept.map(({ from, to }) => to - from)) + sum(adds.map(({ length }) => length));
-    const ttl = expiration === undefined ? undefined : Buffer.from(expiration);
-    const replaced = new Map([
-      [HEADERS, LENGTH_BYTES + headersBytes],
-      [EXPIRATION, ttl ? 1 + ttl.length : 0],
-      [USER_ID, 0],
-    ]);
-    const sizes = FIELDS.map((_, field) => replaced.get(field) ?? this.#size(field));
-    const bytes = Buffer.allocUnsafe(FLAG_BYTES + sum(sizes));
-    let flags = 0;
+    let headersBytes = 0;
+    for (const { from, to } of kept) headersBytes += to - from;
+    for (const { length } of adds) headersBytes += length;
+    const ttlBytes = expiration === undefined ? 0 : Buffer.byteLength(expiration);
+    const unchanged = this.bytes.length - FLAG_BYTES - this.#size(HEADERS) - this.#size(EXPIRATION) - this.#size(USER_ID);
+    const bytes = Buffer.allocUnsafe(FLAG_BYTES + unchanged + LENGTH_BYTES + headersBytes + (ttlBytes === 0 ? 0 : 1 + ttlBytes));
+    let flags = flagOf(HEADERS);
     let at = FLAG_BYTES;
-    for (const [field, size] of sizes.entries()) {
-      if (size === 0) continue;
-      flags |= flagOf(field);
+    for (let field = 0; field < FIELDS.length; field++) {
       if (field === HEADERS) {
         at = bytes.writeUInt32BE(headersBytes, at);
         for (const { from, to } of kept) at += table.copy(bytes, at, from, to);
         for (const added of adds) at += added.copy(bytes, at);
-      } else if (field === EXPIRATION && ttl) {
-        at = bytes.writeUInt8(ttl.length, at);
-        at += ttl.copy(bytes, at);
-      } else at += this.bytes.copy(bytes, at, this.#start(field), this.#start(field) + size);
+      } else if (field === EXPIRATION && expiration !== undefined && ttlBytes > 0) {
+        flags |= flagOf(field);
+        at = bytes.writeUInt8(ttlBytes, at);
+        at += bytes.write(expiration, at);
+      } else if (field !== EXPIRATION && field !== USER_ID && this.#size(field) > 0) {
+        flags |= flagOf(field);
+        at += this.bytes.copy(bytes, at, this.#start(field), this.#start(field + 1));
+      }
     }
     bytes.writeUInt16BE(flags);
     return bytes;

@@ -23,6 +23,7 @@ export class WirePublisher {
   /** Most bytes of properties that the server takes. */
   readonly propertiesBytesMax: number;
   readonly #channel: WireChannel;
+  #corked = false;
 
   /** Throws an Error where this amqplib is not the one that kpx knows. */
   constructor(channel: ConfirmChannel) {
@@ -49,6 +50,7 @@ export class WirePublisher {
   #send(to: Address, properties: Buffer, content: Buffer): void {
     const { connection, ch } = this.#channel;
     const room = bodyRoom(connection.frameMax);
+    this.#together();
     if (content.length <= Math.min(ONE_WRITE_BYTES_MAX, room)) {
       const frames = content.length === 0 ? 0 : content.length + FRAME_OVERHEAD_BYTES;
       const { bytes, end } = publishFrames(ch, to, properties, content.length, frames);
@@ -57,7 +59,6 @@ export class WirePublisher {
       return;
     }
     // Whole and in one go: no frame of anybody else comes between, and the body is not copied.
-    connection.stream.cork();
     connection.sendBytes(publishFrames(ch, to, properties, content.length).bytes);
     for (let from = 0; from < content.length; from += room) {
       const part = content.subarray(from, from + room);
@@ -65,6 +66,17 @@ export class WirePublisher {
       frameHead(head, 0, BODY_FRAME, ch, part.length);
       for (const bytes of [head, part, END]) connection.sendBytes(bytes);
     }
-    connection.stream.uncork();
+  }
+
+  /** Messages that are published in one turn are written together: a system call for each would take most of the time. */
+  #together(): void {
+    if (this.#corked) return;
+    this.#corked = true;
+    const { stream } = this.#channel.connection;
+    stream.cork();
+    process.nextTick(() => {
+      this.#corked = false;
+      stream.uncork();
+    });
   }
 }

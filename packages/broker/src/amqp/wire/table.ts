@@ -87,16 +87,16 @@ const safe = (value: bigint) => (Number.isSafeInteger(Number(value)) ? Number(va
 
 /** One of kpx's own entries, encoded: text, whole number or boolean. */
 export function entry(name: string, value: string | number | boolean): Buffer {
-  const key = Buffer.from(name);
-  if (key.length > KEY_BYTES_MAX) throw new RangeError(`the header name "${name}" has more than ${KEY_BYTES_MAX} bytes`);
-  const text = typeof value === 'string' ? Buffer.from(value) : undefined;
-  const size = text ? LENGTH_BYTES + text.length : typeof value === 'number' ? 8 : 1;
-  const bytes = Buffer.allocUnsafe(1 + key.length + 1 + size);
-  let at = bytes.writeUInt8(key.length);
-  at += key.copy(bytes, at);
-  if (text) {
+  const keyBytes = Buffer.byteLength(name);
+  if (keyBytes > KEY_BYTES_MAX) throw new RangeError(`the header name "${name}" has more than ${KEY_BYTES_MAX} bytes`);
+  const textBytes = typeof value === 'string' ? Buffer.byteLength(value) : 0;
+  const size = typeof value === 'string' ? LENGTH_BYTES + textBytes : typeof value === 'number' ? 8 : 1;
+  const bytes = Buffer.allocUnsafe(1 + keyBytes + 1 + size);
+  let at = bytes.writeUInt8(keyBytes);
+  at += bytes.write(name, at);
+  if (typeof value === 'string') {
     at = bytes.writeUInt8('S'.charCodeAt(0), at);
-    text.copy(bytes, bytes.writeUInt32BE(text.length, at));
+    bytes.write(value, bytes.writeUInt32BE(textBytes, at));
   } else if (typeof value === 'number') {
     bytes.writeBigInt64BE(BigInt(value), bytes.writeUInt8('l'.charCodeAt(0), at));
   } else bytes.writeUInt8(Number(value), bytes.writeUInt8('t'.charCodeAt(0), at));
