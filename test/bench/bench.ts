@@ -1,6 +1,5 @@
 // `npm run bench`: everything that is measured in the private machine, each figure beside its limit where there is one, in the same run.
 import { cpus } from 'node:os';
-import { parseArgs } from 'node:util';
 import { createAccounts } from '../fixtures/accounts.js';
 import { startRabbitmq } from '../fixtures/rabbitmq.js';
 import { burst, warmStart } from './bursts.js';
@@ -12,32 +11,11 @@ import { relayLatency, relayRate } from './relay.js';
 import { scrapes } from './scrape.js';
 import { heldJobs, steadyState } from './steady.js';
 
-const USAGE = `npm run bench [-- --rounds N] [-- --only PART] [-- --json]
-
-  --rounds N   of the relay and of bursts of up to 20 users, 1 to 100 (default: 5); medians are printed
-  --only PART  relay, latency, busy, burst, warm, steady, held, large, scrape or page (repeatable)
-  --json       one line for programs
-`;
-const PARTS = ['relay', 'latency', 'busy', 'burst', 'warm', 'steady', 'held', 'large', 'scrape', 'page'] as const;
-const ROUNDS_DEFAULT = 5;
-const ROUNDS_MAX = 100;
 const KIB = 1_024;
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: String(ROUNDS_DEFAULT) },
-    only: { type: 'string', multiple: true, default: [...PARTS] },
-    json: { type: 'boolean', default: false },
-    help: { type: 'boolean' },
-  },
-});
-const rounds = Number(values.rounds);
-const known = values.only.every((part) => (PARTS as readonly string[]).includes(part));
-if (values.help || !known || !(Number.isInteger(rounds) && rounds >= 1 && rounds <= ROUNDS_MAX)) {
-  process.stdout.write(USAGE);
-  process.exit(values.help ? 0 : 64);
-}
-const wanted = (part: (typeof PARTS)[number]) => values.only.includes(part);
+/** From scripts/bench.mjs. */
+const { rounds, only, json }: { rounds: number; only: string[]; json: boolean } = JSON.parse(process.argv[2] ?? '');
+const wanted = (part: string) => only.includes(part);
 const say = (text: string) => process.stderr.write(`${text}\n`);
 
 createAccounts();
@@ -112,7 +90,7 @@ const figures = {
   page,
 };
 
-if (values.json) process.stdout.write(`${JSON.stringify(figures)}\n`);
+if (json) process.stdout.write(`${JSON.stringify(figures)}\n`);
 else {
   const sections: [string, (string | number)[][]][] = [
     [
