@@ -144,7 +144,14 @@ describe('kpxctl logs', () => {
       stdout: '',
       stderr: expect.stringMatching(/\nThe journal may not be read: run this as root, or as a member of the group systemd-journal\.\n$/),
     });
-    const without = ['/usr/bin/systemd-run', '--quiet', '--pipe', '--wait', '--property=InaccessiblePaths=/usr/bin/journalctl'];
+    const without = [
+      '/usr/bin/systemd-run',
+      '--collect',
+      '--quiet',
+      '--pipe',
+      '--wait',
+      '--property=InaccessiblePaths=/usr/bin/journalctl',
+    ];
     expect(await machine.run([...without, '/usr/bin/kpxctl', 'logs', USER], { allowFailure: true })).toMatchObject({
       exitCode: 69,
       stderr: '/usr/bin/journalctl cannot be run (EACCES): the logs are where this system keeps them.\n',

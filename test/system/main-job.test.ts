@@ -52,7 +52,7 @@ describe('a job of a user who exists only in LDAP and has never logged in', () =
     for (const path of [`${WORKSPACES}/ben`, `${TEMPS}/ben`])
       expect(await directory(path)).toEqual({ status: 'ben ben 700', acl: PRIVATE_ACL });
     expect((await directory('/home/ben')).status).toBe('ben ben 700');
-    expect((await directory('/home/ben/.profile')).status).toBe('ben ben 600');
+    expect((await directory('/home/ben/.profile')).status).toBe('ben ben 644'); // as it is in the skeleton
     expect(await machine.show(unitOf('ben'), 'MainPID', 'Slice', 'ActiveState', 'UnitFileState')).toEqual({
       MainPID: `${first.pid}`,
       Slice: SLICE,
