@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # amqplib writes a number into a message header with the smallest type that holds it: tag b up to 127, s up to 32767. py-amqp, the client below
 # Celery and kombu, reads b as unsigned and s as a short string. So -5 arrives as 251, 300 as a comma, and with 200 the whole table cannot be
-# read. A publisher in Node.js whose counter header passes 127 meets this at the 128th message. Numbers from 32768 on are safe.
+# read. A publisher in Node.js whose counter header passes 127 meets this at the 128th message. 70000 arrives as it is.
 #
 # Needs Debian's apt and python3, node and npm. Takes the packages from Debian's archive, and amqplib from npm, into a temporary folder and installs nothing.
 set -euo pipefail

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # LogsDirectory= makes a directory below /var/log for a service. StandardOutput=append: and OpenFile= of the same service open their files before
-# that, so that a file in that directory ends the start: exit status 209 (STDOUT) and 202 (FDS). It does not help to start it again, as the
-# failed start has made nothing. The same holds for a first start after purge or on a new machine, and is not seen where the directory is there.
+# that, so that a file in that directory ends the start: exit status 209 (STDOUT) and 202 (FDS). A second start fails in the
+# same way, as the failed one has made no directory.
 #
 # Run as root on Debian, with mmdebstrap and systemd-container. It makes a Debian of its own in a temporary folder and boots it in a container.
 set -euo pipefail

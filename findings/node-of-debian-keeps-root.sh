@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A program that starts as root and gives that up with process.setgroups() and process.setuid() cannot do so on the Node of Debian 13: both throw, with or
-# without UV_USE_IO_URING=0, because that build may use io_uring. The same calls work on Node 20 of other builds and on Debian's Node 24.
+# without UV_USE_IO_URING=0, because that build may use io_uring. The same calls work on the Node 24 of Debian sid.
 #
 # Run as root on Debian, with mmdebstrap. It makes a Debian of its own in a temporary folder.
 set -euo pipefail

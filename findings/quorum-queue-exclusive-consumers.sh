@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A consumer that asks to be the only one (basic.consume with exclusive = true) is that on a classic queue: a second one is refused. On a
-# quorum queue the second one is accepted without a word, and both get messages.
+# quorum queue the second one is accepted without an error, and both get messages.
 #
 # Run as root on Debian, with mmdebstrap and iproute2. It makes a Debian of its own in a temporary folder and a RabbitMQ in a network of its own.
 set -euo pipefail

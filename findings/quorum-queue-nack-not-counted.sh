@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # On RabbitMQ 4.0 every way to give a message back to a quorum queue counts towards its delivery limit. On RabbitMQ 4.3 basic.nack with
-# requeue does not: it can go on for ever, and only x-acquired-count grows. basic.reject with requeue, which means the same in the
-# protocol, counts.
+# requeue does not: with a limit of 3 a message is there after 10 times. basic.reject with requeue counts.
 #
 # Run as root on Debian, with mmdebstrap and iproute2. It makes a Debian of its own in a temporary folder and a RabbitMQ in a network of its own.
 set -euo pipefail
