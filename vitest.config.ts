@@ -1,5 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
+/** What other processes do takes as long as it takes on a machine that has other work: `expect.poll` waits as `eventually` does. */
+const expect = { poll: { timeout: 20_000 } };
+
 export default defineConfig({
   test: {
     reporters: ['default', './test/reporter.ts'],
@@ -16,6 +19,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
+          expect,
           include: ['packages/*/src/**/*.test.ts', 'test/{chaos,fixtures}/**/*.test.ts', 'test/*.test.ts'],
           testTimeout: 30_000, // property tests, on a machine that has other work
         },
@@ -23,6 +27,7 @@ export default defineConfig({
       {
         test: {
           name: 'integration',
+          expect,
           include: ['test/integration/**/*.test.ts'],
           globalSetup: ['test/integration/global-setup.ts'],
           // One file at a time: they measure times, and share two cores with RabbitMQ and the executors.
@@ -34,6 +39,7 @@ export default defineConfig({
       {
         test: {
           name: 'security',
+          expect,
           include: ['test/security/**/*.test.ts'],
           globalSetup: ['test/security/global-setup.ts'],
           // One file at a time: they look at every process and at every directory of the machine.
@@ -45,6 +51,7 @@ export default defineConfig({
       {
         test: {
           name: 'system',
+          expect,
           include: ['test/system/**/*.test.ts'],
           globalSetup: ['test/system/global-setup.ts'],
           // There is one booted machine for all of them: scripts/test-system.mjs.

@@ -122,6 +122,6 @@ it('shows in systemctl status what the broker is doing', async () => {
   await kpx.publish(jobOf('mia', 'm'));
   await kpx.jobDone('mia', 'm');
   await expect
-    .poll(async () => (await machine.show(BROKER, 'StatusText')).StatusText, { timeout: 5_000 })
+    .poll(async () => (await machine.show(BROKER, 'StatusText')).StatusText)
     .toBe('consuming "knime-jobs"; executors: 1, of which starting: 0; jobs held: 0');
 });

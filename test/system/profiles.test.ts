@@ -106,12 +106,10 @@ describe('as root, beside the unit', () => {
     const drain = async () => await machine.systemctl('kill', '--kill-whom=main', '--signal=SIGUSR2', BROKER);
     const status = async () => (await machine.show(BROKER, 'StatusText')).StatusText;
     await drain();
-    await expect
-      .poll(status, { timeout: 5_000 })
-      .toBe('consuming "knime-jobs", draining; executors: 0, of which starting: 0; jobs held: 0');
+    await expect.poll(status).toBe('consuming "knime-jobs", draining; executors: 0, of which starting: 0; jobs held: 0');
     expect(await explain('mia')).toMatchObject({ decision: 'wait', why: 'the host is being drained' });
     await drain();
-    await expect.poll(status, { timeout: 5_000 }).not.toContain('draining');
+    await expect.poll(status).not.toContain('draining');
     await kpx.publish(jobOf('mia', 'profiles-m1'));
     await kpx.jobDone('mia', 'profiles-m1');
   });
