@@ -232,7 +232,7 @@ describe('what a broker has done', () => {
   async function endExecutorOf(osUser: string): Promise<void> {
     await untilNobodyIsServed();
     await machine.systemctl('stop', unitOf(osUser));
-    await machine.remove(`${ENVIRONMENT_FILES}/${osUser}.env`);
+    for (const kind of ['env', 'home']) await machine.remove(`${ENVIRONMENT_FILES}/${osUser}.${kind}`);
   }
 
   it.each([
