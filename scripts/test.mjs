@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { parseTestArguments, vitestCommand } from '../test/arguments.mjs';
 import { runInPrivateMachine } from '../test/fixtures/private-machine.mjs';
 import { withSummary } from '../test/summary.mjs';
+import { prepareNodes } from './nodes.mjs';
 import { endingWithItsExitCode, prepare, preparePromtool, TEST_PACKAGES } from './prepare.mjs';
 import { runSystemTests, SYSTEM_TEST_PACKAGES } from './test-system.mjs';
 import { argumentsOr } from './usage.mjs';
@@ -30,6 +31,7 @@ process.chdir(dirname(dirname(fileURLToPath(import.meta.url))));
 endingWithItsExitCode(() => {
   prepare([...SYSTEM_TEST_PACKAGES, ...TEST_PACKAGES]);
   preparePromtool();
+  prepareNodes();
 });
 
 /** What must hold before a test is worth running: each is a binary of node_modules with its arguments. */

@@ -22,7 +22,7 @@ import { maskedStdio } from '../../packages/privhelper/src/system/descriptors.js
 import { BROKER_ACCOUNT } from '../fixtures/accounts.js';
 import { eventually } from '../fixtures/eventually.js';
 import { HelperConnection } from '../fixtures/helper-connection.js';
-import { end, HELPER_FLAGS, type HelperInstallation, idsOf, node } from '../fixtures/helper-installation.js';
+import { end, type HelperInstallation, helperFlags, idsOf, node } from '../fixtures/helper-installation.js';
 import { argumentsOf, isGone } from '../fixtures/process.js';
 import { snapshot } from '../fixtures/tree.js';
 import { installHelper, rawAccounts, startHelper, waitingLookUp } from './installed-helper.js';
@@ -275,7 +275,7 @@ describe('the process', () => {
     const { connection, installation } = await startHelper();
     await connection.spawned('alice');
     const pid = installation.helper?.pid ?? 0;
-    expect(argumentsOf(pid)).toEqual(expect.arrayContaining(HELPER_FLAGS));
+    expect(argumentsOf(pid)).toEqual(expect.arrayContaining(helperFlags()));
     const mappings = readFileSync(`/proc/${pid}/maps`, 'utf8').trimEnd().split('\n');
     expect(mappings.filter((line) => line.includes(' r-xp '))).not.toEqual([]);
     expect(mappings.filter((line) => / .w.?x/.test(line))).toEqual([]);

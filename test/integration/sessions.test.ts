@@ -4,7 +4,7 @@ import { basename, join } from 'node:path';
 import { expect, it } from 'vitest';
 import { eventually } from '../fixtures/eventually.js';
 import { HelperConnection } from '../fixtures/helper-connection.js';
-import { checkout, HELPER_FLAGS, idsOf, type Kpx, node } from '../fixtures/kpx.js';
+import { checkout, helperFlags, idsOf, type Kpx, node } from '../fixtures/kpx.js';
 import { isGone } from '../fixtures/process.js';
 import { Terminal } from '../fixtures/terminal.js';
 import { installKpx, runKpxctl } from './installed-kpx.js';
@@ -84,7 +84,7 @@ it('no child of the helper has a terminal', async () => {
   const executor = ['/bin/sh', '-c', `${tell('executor')}; exec sleep infinity`];
   kpx.writeHelperConfig({ accounts: { denied_groups: ['sudo'] }, executor: { command: executor } });
   const [start = '', ...rest] = bundle('packages/privhelper/dist/kpx-privhelper.cjs', '--config', kpx.configFile, '--listen', kpx.socket);
-  terminal.type([...run, start, ...HELPER_FLAGS, ...rest].join(' '));
+  terminal.type([...run, start, ...helperFlags(), ...rest].join(' '));
   await eventually('the helper listens', () => existsSync(kpx.socket));
   const connection = await HelperConnection.greeted(kpx.socket);
   expect(await connection.spawn('bob')).toMatchObject({ kind: 'executorSpawned' });

@@ -391,7 +391,8 @@ describe('connectTo', () => {
   it('says that it has no permission', async () => {
     listen();
     chmodSync(path, 0);
-    const peer = runPeer('connect-as-nobody');
+    const nobody = ['--reuid=65534', '--regid=65534', '--clear-groups', '--'];
+    const peer = run('/usr/bin/setpriv', [...nobody, process.execPath, '--import', 'tsx', PEER, 'connect-and-tell', path]);
     expect(await peer.said()).toBe(`no permission to use ${path}: this process is not in the group of the socket`);
   });
 

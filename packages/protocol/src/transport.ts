@@ -16,6 +16,17 @@ export interface PacketHandlers {
   closed(why: string): void;
 }
 
+/**
+ * For each function that the library calls. Node runs promise jobs after its own callbacks; from Node 26 on it does not after those of a library such
+ * as this: what a handler has resolved would wait for the next event of the loop, seconds or more. An immediate is such an event.
+ */
+const calledBack =
+  <Args extends unknown[]>(handler: (...args: Args) => void) =>
+  (...args: Args): void => {
+    setImmediate(() => {});
+    handler(...args);
+  };
+
 let opened = 0;
 
 /**
@@ -38,7 +49,10 @@ export class PacketConnection {
     this.#handlers = handlers;
     // One byte more than allowed: a longer packet is truncated by the library without a word, and is seen here as too long.
     socket.setInternalReadBufferSize(PACKET_BYTES_MAX + 1);
-    socket.on('data', (packet: Buffer) => this.#receive(packet));
+    socket.on(
+      'data',
+      calledBack((packet: Buffer) => this.#receive(packet)),
+    );
     // A zero-length packet looks like an end of the stream as well; there is no such packet in the protocol, so both are an end.
     socket.on('end', () => this.close('the peer closed the connection'));
     socket.on('error', (error: Error) => this.close(`the connection failed: ${error.message}`));
@@ -108,11 +122,14 @@ export async function connectTo(path: string, handlers: PacketHandlers): Promise
   opened += 1;
   return await new Promise<PacketConnection>((resolve, reject) => {
     // The cause is not worth showing: the library closes its socket first and then reports the errno of that, 'No such file or directory'.
-    const refused = (cause: unknown) => reject(new Error(`nobody answers at ${path}`, { cause }));
+    const refused = calledBack((cause: unknown) => reject(new Error(`nobody answers at ${path}`, { cause })));
     socket.on('error', refused);
     try {
       // Connected, but not read from before this callback has returned: the connection's read buffer size holds for the first packet, too.
-      socket.connect(path, () => resolve(new PacketConnection(socket, handlers)));
+      socket.connect(
+        path,
+        calledBack(() => resolve(new PacketConnection(socket, handlers))),
+      );
     } catch (error) {
       refused(error);
     }
@@ -139,7 +156,7 @@ export function listenAt(path: string, accept: (connection: () => PacketConnecti
   const server = new SeqpacketServer();
   opened += 1;
   server.on('error', (error: Error) => endProcess(new Error(`listening on ${path} failed: ${error.message}`, { cause: error })));
-  server.on('connection', (socket: SeqpacketSocket) => {
+  const accepted = (socket: SeqpacketSocket) => {
     try {
       const connection: PacketConnection = new PacketConnection(
         socket,
@@ -148,7 +165,8 @@ export function listenAt(path: string, accept: (connection: () => PacketConnecti
     } catch (error) {
       endProcess(error);
     }
-  });
+  };
+  server.on('connection', calledBack(accepted));
   try {
     server.listen(path);
   } catch (error) {

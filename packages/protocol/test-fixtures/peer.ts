@@ -64,12 +64,7 @@ const PROGRAMS: Record<string, (path: string) => unknown> = {
     say('connected');
   },
 
-  'connect-as-nobody': async (path) => {
-    if (process.getuid?.() === 0) {
-      process.setgroups?.([]);
-      process.setgid?.(65534);
-      process.setuid?.(65534);
-    }
+  'connect-and-tell': async (path) => {
     await connectTo(path, ignore).then(
       () => say('connected'),
       (error: Error) => say(error.message),
