@@ -3,6 +3,7 @@ import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ErrorCode, type KnimeUser, KpxError, type ProfileName, StopMode } from '@kpx/protocol';
 import type { Logger } from 'pino';
+import { Alarm } from './alarm.js';
 import { withAdvice } from './amqp/advice.js';
 import { ConfirmWatch } from './amqp/confirm-watch.js';
 import { type Outcome, Relay } from './amqp/relay.js';
@@ -81,9 +82,8 @@ export class Broker {
   #lastTicket: Ticket = 0;
   /** Has the log that this host can start no executor? */
   #sick = false;
-  /** When the machine is told next that time has passed. */
-  #tickAt = Number.POSITIVE_INFINITY;
-  #ticking: NodeJS.Timeout | undefined;
+  /** The machine is told that time has passed. */
+  readonly #tick = new Alarm(() => this.#emit({ kind: 'tick' }));
   #asksForGroups: boolean;
   #ports: ReadonlySet<number>;
 
@@ -263,8 +263,7 @@ export class Broker {
       await delay(wait, undefined, { signal: woken }).catch(() => {}); // by stop() or reload()
       this.#rabbitmq.tries();
     }
-    clearTimeout(this.#ticking);
-    this.#tickAt = Number.NEGATIVE_INFINITY; // no further one
+    this.#tick.off();
     clearInterval(memory);
     this.#watch.stop();
     this.#helper.stop();
@@ -438,18 +437,13 @@ export class Broker {
 
   #emit(event: Event): void {
     const now = performance.now();
-    if (event.kind === 'tick') this.#tickAt = Number.POSITIVE_INFINITY;
     const effects = this.#machine.step(event, now, Math.random()).map((effect) => this.#marked(effect));
     this.#sayHealth();
     this.metrics.observe(event, effects, now);
     this.#decisions.note(effects);
     this.#histories.observe(event, effects);
     for (const effect of effects) this.#apply(effect);
-    const next = now + this.#machine.tickInMs;
-    if (next >= this.#tickAt) return;
-    clearTimeout(this.#ticking);
-    this.#tickAt = next;
-    this.#ticking = setTimeout(() => this.#emit({ kind: 'tick' }), next - performance.now());
+    this.#tick.set(now + this.#machine.tickInMs);
   }
 
   #marked(effect: Effect): Effect {

@@ -151,7 +151,7 @@ async function judge({ name, uid }: Found): Promise<Verdict> {
 /** `/usr/bin/du --summarize … -- PATH`, in bytes on disk; null: not known in time, or a name that cannot be an argument. */
 async function sizeOf(path: Buffer, deadline: number): Promise<number | null> {
   const text = path.toString();
-  const left = Math.min(SIZE_TIMEOUT_MS, deadline - performance.now());
+  const left = Math.floor(Math.min(SIZE_TIMEOUT_MS, deadline - performance.now()));
   if (left <= 0 || !Buffer.from(text).equals(path)) return null;
   const args = ['--summarize', '--block-size=1', '--one-file-system', '--', text];
   const { exitCode, stdout } = await runCommand('/usr/bin/du', args, AbortSignal.timeout(left)).catch(() => ({ exitCode: -1, stdout: '' }));
