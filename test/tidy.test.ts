@@ -103,6 +103,7 @@ describe('code that must not be there', () => {
     ['code that is loaded at run time', /\bimport\(|\brequire\(/],
     ['a message rejected for good', /\bnack(All)?\((?!.*true\))|hannel\.reject\(/],
     ['code from strings', /\beval\(|new Function\(/],
+    ['a file from inside of another package', /(from|import) '(@[\w.-]+\/)?[\w-]+\/(lib|src|dist|build)\//],
     ['protobuf reflection', /protobufjs(\/light)?'/],
     ['a lint rule switched off', /biome-ignore|@ts-(ignore|nocheck|expect-error)/],
   ])('%s', (_, forbidden) => {

@@ -1,16 +1,12 @@
 import { ERRORS, type KnimeUser, PROTOCOL_VERSION, type Verb } from '@kpx/protocol';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import eventLoopLag from 'prom-client/lib/metrics/eventLoopLag.js';
-import heapSize from 'prom-client/lib/metrics/heapSizeAndUsed.js';
-import memory from 'prom-client/lib/metrics/osMemoryHeap.js';
-import cpu from 'prom-client/lib/metrics/processCpuTotal.js';
-import startTime from 'prom-client/lib/metrics/processStartTime.js';
 import manifest from '../../package.json' with { type: 'json' };
 import type { Outcome } from '../amqp/relay.js';
 import { type Effect, END_CAUSES, type Event, type State } from '../executors/events.js';
 import { EXECUTOR_STATES as RUNNING_STATES } from '../executors/roster.js';
 import { LIMITS, type Limit } from '../policy/policy.js';
 import { REASONS } from '../reasons.js';
+import { collectProcessMetrics } from './process-metrics.js';
 
 /** Upper bounds, in seconds: an executor starts in 10 to 20 s, and a job is held for 5 minutes at most. */
 const START_BUCKETS_SECONDS = [0.1, 0.5, 1, 2, 5, 10, 15, 20, 30, 60, 120, 300];
@@ -101,7 +97,7 @@ export class Metrics {
 
   constructor(look: () => Standing) {
     this.#look = look;
-    for (const collect of [cpu, memory, heapSize, eventLoopLag, startTime]) collect(this.#registry);
+    collectProcessMetrics(this.#registry);
     this.#build.set({ version: manifest.version, protocol: PROTOCOL_VERSION, node: process.version }, 1);
   }
 
