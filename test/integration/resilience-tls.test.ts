@@ -1,4 +1,5 @@
-import { copyFileSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { type Certificate, OwnCa, tlsListener } from '../fixtures/certificates.js';
 import { freePorts } from '../fixtures/free-ports.js';
@@ -49,6 +50,19 @@ async function install(caFile: string): Promise<Kpx> {
   return kpx;
 }
 
+/** As an administrator does, until the test is finished. */
+function trustInTheSystem({ file }: OwnCa): void {
+  const own = mkdtempSync('/srv/kpx-system-cas-');
+  const update = () => execFileSync('/usr/sbin/update-ca-certificates', ['--localcertsdir', own], { stdio: 'pipe' });
+  copyFileSync(file, `${own}/company.crt`);
+  update();
+  onTestFinished(() => {
+    rmSync(own, { recursive: true });
+    mkdirSync(own);
+    update();
+  });
+}
+
 describe('TLS', () => {
   it('with the company’s own CA: jobs are done, broker and executors both by TLS', async () => {
     await serve(good);
@@ -82,6 +96,25 @@ describe('TLS', () => {
     await kpx.brokerLog.line({ msg: CANNOT });
     await serve(good);
     await kpx.brokerLog.line({ msg: 'consuming' });
+  });
+
+  it('without a ca_file trusts a CA that update-ca-certificates has added to the system’s', async () => {
+    await serve(good);
+    const kpx = await install('');
+    expect((await kpx.brokerLog.line({ msg: CANNOT })).reason).toMatch(/a CA that is not trusted here/);
+    trustInTheSystem(ca);
+    await kpx.brokerLog.line({ msg: 'consuming' });
+  });
+
+  it('without a ca_file, where the system has no CAs: said, and what to do', async () => {
+    await serve(good);
+    const file = '/etc/ssl/certs/ca-certificates.crt';
+    renameSync(file, `${file}.away`);
+    onTestFinished(() => renameSync(`${file}.away`, file));
+    const { reason } = await (await install('')).brokerLog.line({ msg: CANNOT });
+    expect(reason).toMatch(
+      /^amqp\.tls\.ca_file is "", and there are no CAs of the system .*: install the package ca-certificates, or name a file$/,
+    );
   });
 
   it('with a ca_file that is not there: said, and used as soon as it is', async () => {

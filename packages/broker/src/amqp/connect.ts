@@ -17,11 +17,24 @@ const FRAME_BYTES_MAX = 1024 * 1024;
 /** Largest frame that is read, in bytes: RabbitMQ splits bodies to the size that was agreed on, but not the properties that it has taken. */
 const RECEIVED_FRAME_BYTES_MAX = 64 * 1024 * 1024;
 
+/** What a connection needs and the configuration does not say. Each throws an Error for an operator, without what is secret. */
+export interface Secrets {
+  password(): Promise<string>;
+  /** For `amqps://`. */
+  files(): Promise<TlsFiles>;
+}
+
+/** Read for each connection, from where the configuration says. */
+export const secretsOf = (config: Config['amqp']): Secrets => ({
+  password: () => readPassword(config),
+  files: () => readTlsFiles(config.tls),
+});
+
 /** Connects to one URL. Throws an Error without secrets that says what an operator can do; its cause has Node's code. */
-export async function connect(url: string, config: Config['amqp'], host: string, password = readPassword): Promise<ChannelModel> {
+export async function connect(url: string, config: Config['amqp'], host: string, secrets = secretsOf(config)): Promise<ChannelModel> {
   const { protocol, hostname, port, username, pathname } = new URL(url);
-  const files = protocol === 'amqps:' ? await readTlsFiles(config.tls) : {};
-  const login = username === '' ? credentials.external() : credentials.plain(decodeURIComponent(username), await password(config));
+  const files = protocol === 'amqps:' ? await secrets.files() : undefined;
+  const login = username === '' ? credentials.external() : credentials.plain(decodeURIComponent(username), await secrets.password());
   const target = {
     protocol: protocol.slice(0, -1),
     hostname: hostname.replace(/^\[|\]$/g, ''),
@@ -58,7 +71,7 @@ type Target = Readonly<Record<'protocol' | 'hostname' | 'vhost', string>> & { re
 
 async function askForSentence(
   { protocol, hostname: host, port, vhost }: Target,
-  files: TlsFiles,
+  files: TlsFiles | undefined,
   login: Login,
 ): Promise<string | undefined> {
   const socket = protocol === 'amqps' ? connectByTls({ host, port, ...files }) : connectByTcp({ host, port });
@@ -103,7 +116,10 @@ function explain({ code = '', message }: NodeJS.ErrnoException, url: string, con
     return `the login of the RabbitMQ user "${decodeURIComponent(username)}" was refused: is there this user, and is its password the one in ${place}? (${message})`;
   }
   if (NOT_TRUSTED.has(code)) {
-    const ca = config.tls.ca_file === '' ? 'name its file in amqp.tls.ca_file' : `amqp.tls.ca_file is ${config.tls.ca_file}`;
+    const ca =
+      config.tls.ca_file === ''
+        ? 'name its file in amqp.tls.ca_file, or add it to those of the system'
+        : `amqp.tls.ca_file is ${config.tls.ca_file}`;
     return `the server's certificate is of a CA that is not trusted here: ${ca} (${message})`;
   }
   if (code === 'CERT_HAS_EXPIRED') return `the server's certificate has expired: RabbitMQ needs a new one (${message})`;

@@ -2,7 +2,7 @@ import type { Channel, ChannelModel, ConfirmChannel, GetMessage, Message } from 
 import type { Config } from '../config.js';
 import { BODY_BYTES_MAX } from '../jobs.js';
 import { withAdvice } from './advice.js';
-import { connect, destroy } from './connect.js';
+import { connect, destroy, type Secrets } from './connect.js';
 import { ANSWER_TIMEOUT_MS, answerInTime } from './deadline.js';
 import { REFERENCE_HEADER } from './headers.js';
 import { checkKnimeTopology, DEAD_LETTER_QUEUE, declareOwnQueues } from './topology.js';
@@ -52,7 +52,7 @@ export interface Ending {
   readonly refused: boolean;
 }
 
-type Others = [config: Config['amqp'], host: string, handlers: SessionHandlers, signal: AbortSignal];
+type Others = [config: Config['amqp'], host: string, handlers: SessionHandlers, signal: AbortSignal, secrets?: Secrets];
 
 /** What a session has of RabbitMQ. */
 interface Channels {
@@ -131,14 +131,14 @@ export class AmqpSession {
     }
   }
 
-  static async #open(url: string, ...[config, host, handlers, signal]: Others): Promise<AmqpSession> {
+  static async #open(url: string, ...[config, host, handlers, signal, secrets]: Others): Promise<AmqpSession> {
     let end: (ending: Ending) => void = () => {};
     const ended = new Promise<Ending>((resolve) => {
       end = resolve;
     });
     const connections: ChannelModel[] = [];
     const link = async (name: string) => {
-      const connection = await connect(url, config, name);
+      const connection = await connect(url, config, name, secrets);
       connections.push(connection);
       connection.on('error', (error: Error) => end({ why: `connection: ${error.message}`, refused: refuses(error) }));
       connection.on('close', () => end({ why: 'the connection was closed', refused: false }));

@@ -5,9 +5,9 @@ import type { Config } from '../config.js';
 
 /** What the files of `[amqp.tls]` hold, in PEM. */
 export interface TlsFiles {
-  readonly ca?: Buffer[];
-  readonly cert?: Buffer;
-  readonly key?: Buffer;
+  readonly ca: string;
+  readonly cert?: string;
+  readonly key?: string;
 }
 
 /** Of a file's mode: whatever others than its owner may do. A user in an ACL shows as the group's. */
@@ -16,9 +16,9 @@ const PERMISSIONS = 0o777;
 
 /** Read for each connection: new files need no restart. Throws an Error that names key and file, and never what is in it. */
 export async function readTlsFiles({ ca_file, cert_file, key_file }: Config['amqp']['tls']): Promise<TlsFiles> {
-  const ca = ca_file === '' ? {} : { ca: [await readFile(ca_file).catch(unreadable('ca_file', ca_file))] };
+  const ca = { ca: ca_file === '' ? await systemCas() : await readFile(ca_file, 'utf8').catch(unreadable('ca_file', ca_file)) };
   if (cert_file === '') return ca;
-  const cert = await readFile(cert_file).catch(unreadable('cert_file', cert_file));
+  const cert = await readFile(cert_file, 'utf8').catch(unreadable('cert_file', cert_file));
   const key = await readKey(key_file);
   try {
     createSecureContext({ cert, key });
@@ -29,12 +29,31 @@ export async function readTlsFiles({ ca_file, cert_file, key_file }: Config['amq
   return { ...ca, cert, key };
 }
 
+/**
+ * Where a system keeps the CAs that it trusts, in PEM: Debian's update-ca-certificates, Fedora's update-ca-trust. Node's own list is the system's in
+ * Debian's builds alone; NodeSource's and npm's have one built in, which knows nothing of what an administrator has added.
+ */
+const SYSTEM_CAS = ['/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/certs/ca-bundle.crt'];
+
+async function systemCas(): Promise<string> {
+  for (const file of SYSTEM_CAS) {
+    const cas = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return undefined;
+      throw new Error(`amqp.tls.ca_file is "", and ${file}, the CAs of the system, cannot be read: ${error.code}`, { cause: error });
+    });
+    if (cas !== undefined) return cas;
+  }
+  throw new Error(
+    `amqp.tls.ca_file is "", and there are no CAs of the system (${SYSTEM_CAS.join(', ')}): install the package ca-certificates, or name a file`,
+  );
+}
+
 /** systemd makes a credential readable by the service alone, by way of an ACL where it can. */
 const isCredential = (file: string) =>
   process.env.CREDENTIALS_DIRECTORY !== undefined && file.startsWith(`${process.env.CREDENTIALS_DIRECTORY}/`);
 
 /** Judged and read as one open file. */
-async function readKey(file: string): Promise<Buffer> {
+async function readKey(file: string): Promise<string> {
   const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK).catch(unreadable('key_file', file));
   try {
     const { mode } = await handle.stat();
@@ -42,7 +61,7 @@ async function readKey(file: string): Promise<Buffer> {
       const seen = (mode & PERMISSIONS).toString(8).padStart(4, '0');
       throw new Error(`amqp.tls.key_file ${file} is not kpx-broker's alone (mode ${seen}), and so not used: chmod 0400 ${file}`);
     }
-    return await handle.readFile().catch(unreadable('key_file', file));
+    return await handle.readFile('utf8').catch(unreadable('key_file', file));
   } finally {
     await handle.close();
   }

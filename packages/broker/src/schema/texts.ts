@@ -21,7 +21,8 @@ export const BROKER_TEXTS: Texts = {
     'How much memory the bodies of jobs in hand may take. When it is full, the broker takes no further jobs until half of it is free. It is met only with large jobs and a large `prefetch`: a body has 1 MiB at most.',
   'amqp.declare': 'If true, make queue, exchange and binding where they are missing. KNIME Server makes them itself.',
   'amqp.tls': { text: 'For URLs that start with `"amqps://"`.', effect: RECONNECT },
-  'amqp.tls.ca_file': 'A PEM file with the certificates to trust instead of those of the system.',
+  'amqp.tls.ca_file':
+    'A PEM file with the CAs to trust. Empty: those of the system, as update-ca-certificates or update-ca-trust makes them.',
   'amqp.tls.cert_file':
     'A PEM file with a certificate that the broker shows RabbitMQ, which may ask for one, and the certificates between it and its CA. A URL of `amqp.urls` that names no user, such as `"amqps://rabbit1.example.org/knime"`, logs in by it (EXTERNAL), without a password.',
   'amqp.tls.key_file':

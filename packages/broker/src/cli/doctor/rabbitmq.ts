@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import type { ChannelModel } from 'amqplib';
 import { adviceOn } from '../../amqp/advice.js';
-import { connect, destroy } from '../../amqp/connect.js';
+import { connect, destroy, secretsOf } from '../../amqp/connect.js';
 import { type Answered, answerOnceConnected } from './broker.js';
 import { type Check, fail, ok, once, Unseen, warn } from './check.js';
 import { ACCESS_REFUSED, consume, refusal } from './rabbitmq-answers.js';
@@ -43,7 +43,7 @@ export async function rabbitmqChecks(scene: Scene, secrets: Secrets, answered: A
 }
 
 async function open(url: string, amqp: Amqp, password: () => Promise<string>, opened: Set<ChannelModel>): Promise<ChannelModel> {
-  const connection = await connect(url, amqp, `${hostname()}, doctor`, password);
+  const connection = await connect(url, amqp, `${hostname()}, doctor`, { ...secretsOf(amqp), password });
   connection.on('error', () => {}); // whoever asks something then hears of it
   opened.add(connection);
   return connection;
