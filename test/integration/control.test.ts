@@ -146,9 +146,9 @@ describe('what is asked otherwise', () => {
     const status = async (method: 'GET' | 'POST', path: string, body = '') => (await ask(kpx, method, path, body)).status;
     for (const path of ['/drain', '/resume', '/reload', '/start?user=alice', '/stop?user=alice'])
       expect(await status('GET', path)).toBe(405);
-    for (const path of ['/drain?now=1', '/start', '/start?user=a%20b', '/start?user=alice&user=bob', '/start?user=alice&mode=kill'])
+    for (const path of ['/drain?now=1', '/start', '/start?user=a%20%20b', '/start?user=alice&user=bob', '/start?user=alice&mode=kill'])
       expect([path, await status('POST', path)]).toEqual([path, 400]);
-    for (const path of ['/user', '/user?user=a%20b', '/user?user=alice&user=bob']) expect(await status('GET', path)).toBe(400);
+    for (const path of ['/user', '/user?user=a%20%20b', '/user?user=alice&user=bob']) expect(await status('GET', path)).toBe(400);
     expect(await status('POST', '/user?user=alice')).toBe(405);
     for (const path of ['/stop?user=alice&mode=hard', '/stop?mode=kill']) expect(await status('POST', path)).toBe(400);
     expect(await status('POST', '/drain', '{}')).toBe(413);

@@ -199,7 +199,7 @@ describe('the control socket', () => {
     const asked = [
       await ask(kpx.controlSocket, '//'),
       await ask(kpx.controlSocket, '/explain'),
-      await ask(kpx.controlSocket, '/explain?user=a%20b'),
+      await ask(kpx.controlSocket, '/explain?user=a%20%20b'),
       await ask(kpx.controlSocket, '/nothing'),
       await ask(kpx.controlSocket, '/explain?user=alice', 'POST'),
     ];

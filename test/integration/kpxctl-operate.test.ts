@@ -90,7 +90,7 @@ describe('kpxctl', () => {
       code: 69,
       stderr: expect.stringContaining('/run/kpx-broker/control.sock'),
     });
-    expect(await run(kpx, 'start', 'a b')).toMatchObject({ code: 64 });
+    expect(await run(kpx, 'start', 'a  b')).toMatchObject({ code: 64 });
     expect(kpx.brokerLog.lines.filter(({ draining }) => draining !== undefined)).toEqual([]);
   });
 });

@@ -1,9 +1,10 @@
-import { afterEach, beforeAll, describe, it } from 'vitest';
+import { knimeUserSchema, StopMode } from '@kpx/protocol';
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Target } from './target.js';
 import { NAMING } from './wire.js';
 
 /*
- * Names that are none. Each is said with every verb that carries a name; none comes near an account, a command, a path or a unit.
+ * Names that are none, or no account's. Each is said with every verb that carries a name; none comes near an account, a command, a path or a unit.
  */
 
 let target: Target;
@@ -43,6 +44,7 @@ const SPELLINGS_OF_ROOT: readonly (readonly [what: string, name: string])[] = [
   ['an entity', '&#114;oot'],
   ['double quotes', '"root"'],
   ['single quotes', "'root'"],
+  ['a backslash after it', 'root\\'],
   ['a comma and another name', 'root,alice'],
   ['an equals sign', 'User=root'],
   ['a wildcard', 'roo?'],
@@ -226,8 +228,20 @@ async function expectRefused(name: string | Buffer, reason: (verb: string) => st
   }
 }
 
+/** What KNIME may call somebody, and no account can be called, is nobody's where the map does not have it. */
+async function expectNobodys(name: string): Promise<void> {
+  const connection = await target.greeted();
+  const answers = [await connection.prepare(name), await connection.spawn(name), await connection.stop(name, StopMode.graceful)];
+  for (const answer of answers)
+    expect(answer).toMatchObject({
+      kind: 'error',
+      body: { code: 'ACCOUNT_DENIED', message: expect.stringContaining('no account can be called') },
+    });
+}
+
 describe('a name', () => {
-  const refused = async (_what: string, name: string) => await expectRefused(name, (verb) => `${verb}: knimeUser`);
+  const refused = async (_what: string, name: string) =>
+    knimeUserSchema.safeParse(name).success ? await expectNobodys(name) : await expectRefused(name, (verb) => `${verb}: knimeUser`);
 
   it.each(SPELLINGS_OF_ROOT)('that is another spelling of root: %s', refused);
   it.each(NUMBERS)('that is a number: %s', refused);

@@ -86,14 +86,12 @@ const naming = (knimeUser: string) => [
 
 describe('the name of an instance', () => {
   it.each([
-    ['a specifier', '%i'],
-    ['a colon', 'ada:root'],
-    ['two units', 'ada.service kpx-executor@root'],
     ['a wildcard', '*'],
     ['a wildcard behind a letter', 'a*'],
     ['a path', '../ada'],
     ['a slash', 'ada/ben'],
     ['a line of a unit', 'ada\nUser=root'],
+    ['a backslash at its end', 'ada\\'],
     ['an option', '--root=/tmp'],
     ['a uid', '20001'],
     ['the uid of root', '0'],
@@ -104,13 +102,23 @@ describe('the name of an instance', () => {
   });
 
   it.each([
+    ['a specifier', '%i'],
+    ['a colon', 'ada:root'],
+    ['two units', 'ada.service kpx-executor@root'],
+    ['a letter beyond ASCII', 'adä'],
+  ])('that no account can have is refused without a question: %s', async (_what, name) => {
+    const { answers } = await says(BROKER, ...naming(name));
+    const denied = refusal('ACCOUNT_DENIED', 'no account can be called');
+    expect(answers).toEqual([denied, denied, denied]);
+  });
+
+  it.each([
     ['the suffix of a unit', 'ada.service'],
     ['another instance', 'ada@ben'],
     ['a whole unit', 'kpx-executor@ada'],
     ['an escaped dash', 'ada\\x2d'],
     ['an escaped letter', '\\x61da'],
     ['an escape without an end', 'ada\\x'],
-    ['a backslash at its end', 'ada\\'],
     ['a backslash at its beginning', '\\ada'],
     ['a backslash in it', 'a\\da'],
     ['an environment file', 'ada.env'],

@@ -1,5 +1,5 @@
 import { access, constants, readFile } from 'node:fs/promises';
-import { CONFIG_BYTES_MAX, ConfigError, parseConfig, profileNameSchema } from '@kpx/protocol';
+import { CONFIG_BYTES_MAX, ConfigError, isComposed, knimePatternSchema, NOT_COMPOSED, parseConfig, profileNameSchema } from '@kpx/protocol';
 import * as z from 'zod';
 import { addressOf } from './http/address.js';
 import type { Policy } from './policy/policy.js';
@@ -45,10 +45,7 @@ const limit = z.int().min(1).max(EXECUTORS_MAX);
 const rule = z
   .strictObject({
     name: text.default(''),
-    users: z
-      .array(text.regex(/^[A-Za-z0-9._@\\*-]+$/, 'expected a KNIME name or a pattern with "*"'))
-      .max(LIST_MAX)
-      .default([]),
+    users: z.array(knimePatternSchema).max(LIST_MAX).default([]),
     groups: z.array(text.min(1)).max(LIST_MAX).default([]),
     action: z.enum(['allow', 'deny']).default('allow'),
     profile: profileNameSchema.default(profileNameSchema.parse('default')),
@@ -155,7 +152,7 @@ export const configSchema = z.strictObject({
       start_window: duration.prefault('30m'),
       backoff_initial: duration.prefault('2s'),
       backoff_max: duration.prefault('5m'),
-      deny: z.array(text.min(1)).max(LIST_MAX).default([]),
+      deny: z.array(text.min(1).refine(isComposed, NOT_COMPOSED)).max(LIST_MAX).default([]),
       when_full: z.enum(['wait', 'evict-idle']).default('evict-idle'),
       evict_idle_after: duration.prefault('2m'),
       account_lost: z.enum(['end', 'warn']).default('end'),

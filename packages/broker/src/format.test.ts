@@ -65,4 +65,19 @@ describe('table', () => {
     ];
     expect(table(['ONE', 'TWO'], rows, 20)).toEqual(['ONE  TWO', `a    ${'x'.repeat(14)}…`, '-    short']);
   });
+
+  it('keeps its columns below names of any script, and cuts none of their characters in two', () => {
+    const rows = [
+      ['部長', 'x'],
+      ['Mu\u0308ller', 'y'],
+      ['😀'.repeat(40), 'z'],
+    ];
+    expect(table(['USER', 'WHY'], rows, 80)).toEqual([
+      `USER${' '.repeat(31)}  WHY`,
+      `部長${' '.repeat(31)}  x`,
+      `Mu\u0308ller${' '.repeat(29)}  y`,
+      `${'😀'.repeat(17)}…  z`,
+    ]);
+    expect(table(['A', 'B'], [['a', '😀'.repeat(9)]], 10)).toEqual(['A  B', 'a  😀😀😀…']);
+  });
 });

@@ -1,4 +1,4 @@
-/** Widest cell of a table but the last one, in characters: a UUID. */
+/** Widest cell of a table but the last one, in columns of the screen: a UUID. */
 const CELL_CHARS_MAX = 36;
 const GAP = '  ';
 const INDENT = '  ';
@@ -30,19 +30,41 @@ export function plain(_key: string, value: unknown): unknown {
 const isJsonOfBuffer = (value: unknown): value is { data: number[] } =>
   typeof value === 'object' && value !== null && 'type' in value && value.type === 'Buffer' && 'data' in value && Array.isArray(value.data);
 
-/** Rows below a heading, in columns. The last column has what is left of `width` characters. */
+/** Rows below a heading, in columns. The last column has what is left of `width` columns of the screen. */
 export function table(heading: readonly string[], rows: readonly (readonly string[])[], width: number): string[] {
   const last = heading.length - 1;
   const cells = [heading, ...rows].map((row) => row.map((text, at) => cut(printable(text) || '-', at === last ? width : CELL_CHARS_MAX)));
-  const widths = heading.map((_, at) => Math.max(...cells.map((row) => row[at]?.length ?? 0)));
+  const widths = heading.map((_, at) => Math.max(...cells.map((row) => widthOf(row[at] ?? ''))));
   return cells.map((row) => {
-    const start = row.slice(0, last).map((cell, at) => cell.padEnd(widths[at] ?? 0) + GAP);
+    const start = row.slice(0, last).map((cell, at) => cell + ' '.repeat((widths[at] ?? 0) - widthOf(cell)) + GAP);
     return cut(start.join('') + row[last], width);
   });
 }
 
-export function cut(text: string, charsMax: number): string {
-  return text.length <= charsMax ? text : `${text.slice(0, Math.max(0, charsMax - 1))}…`;
+/** Cuts between what a reader takes for one character. */
+export function cut(text: string, columnsMax: number): string {
+  if (text.length <= columnsMax && NARROW.test(text)) return text;
+  if (widthOf(text) <= columnsMax) return text;
+  let kept = '';
+  let columns = 1; // of the "…"
+  for (const { segment } of CHARACTERS.segment(text)) {
+    columns += widthOf(segment);
+    if (columns > columnsMax) break;
+    kept += segment;
+  }
+  return `${kept}…`;
+}
+
+const CHARACTERS = new Intl.Segmenter();
+const NARROW = /^[\x20-\x7e…]*$/;
+/** Terminals draw these two columns wide. Source: Unicode Standard Annex 11, East Asian Width. */
+const WIDE =
+  /^[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Emoji_Presentation}\u3001-\u303e\uff01-\uff60\uffe0-\uffe6]/u;
+
+/** Columns of the screen that a text takes: an accent takes none of its own. */
+function widthOf(text: string): number {
+  if (NARROW.test(text)) return text.length;
+  return [...CHARACTERS.segment(text)].reduce((columns, { segment }) => columns + (WIDE.test(segment) ? 2 : 1), 0);
 }
 
 /** JSON on lines of its own, each value as it was written: parsing would change large numbers and drop keys that are there twice. */

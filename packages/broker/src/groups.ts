@@ -1,4 +1,4 @@
-import type { KnimeUser } from '@kpx/protocol';
+import { accountNameOf, type KnimeUser } from '@kpx/protocol';
 import { runCommand } from './command.js';
 
 /** For how long an answer of the name service is used again, in milliseconds. */
@@ -20,7 +20,7 @@ interface Answer {
 
 /**
  * The OS groups of a KNIME user's account of the same name, folded to lower case (the helper's map is not known here: rules for mapped users go
- * by name). `/usr/bin/id -G -n -z -- NAME`, of which NAME has the wire's syntax; asked once in a while for each user. A user without an account
+ * by name). `/usr/bin/id -G -n -z -- NAME`, of which NAME has the syntax of accounts; asked once in a while for each user. A user without an account
  * has no groups. A group without a name, which no rule can match, is told with its gid, and `nameless` hears of it. Rejects when the name service does
  * not say; the next look asks again.
  */
@@ -52,6 +52,7 @@ export class Groups {
 }
 
 async function lookUp(name: string, nameless: (gids: readonly string[]) => void): Promise<readonly string[]> {
+  if (accountNameOf(name) === undefined) return NONE;
   const { exitCode, stdout, stderr } = await runCommand('/usr/bin/id', ['-G', '-n', '-z', '--', name], LOOK_UP_TIMEOUT_MS);
   const groups = stdout.split('\0').filter((group) => group !== '');
   if (exitCode === 0) return groups;

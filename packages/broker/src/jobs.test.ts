@@ -32,10 +32,23 @@ describe('decodeJob', () => {
     ['with an empty user', '{"user":""}', 'USER_NAME_INVALID'],
     ['with user "0"', '{"user":"0"}', 'USER_NAME_INVALID'],
     ['with user "../x"', '{"user":"../x"}', 'USER_NAME_INVALID'],
-    ['with user "a;rm -rf"', '{"user":"a;rm -rf"}', 'USER_NAME_INVALID'],
-    ['with a look-alike user', '{"user":"аlice"}', 'USER_NAME_INVALID'],
+    ['with a user in quotes', '{"user":"\'alice\'"}', 'USER_NAME_INVALID'],
+    ['with a wildcard as user', '{"user":"a*"}', 'USER_NAME_INVALID'],
+    ['with a user who is not in normal form C', '{"user":"Mu\u0308ller"}', 'USER_NAME_INVALID'],
+    ['with a user of 65 characters', `{"user":"${'ü'.repeat(65)}"}`, 'USER_NAME_INVALID'],
   ])('refuses a body that is %s', (_, body, reason) => {
     expect(decode(body)).toMatchObject({ reason });
+  });
+
+  it.each(['Anna Müller', 'a+b', 'ü'.repeat(64), 'аlice'])('takes the user %s: the helper’s map says whose account that is', (user) => {
+    expect(decode(JSON.stringify({ user }))).toMatchObject({ user });
+  });
+
+  it('says of a user who is not in normal form C what is wrong', () => {
+    expect(decode('{"user":"Mu\u0308ller"}')).toEqual({
+      reason: 'USER_NAME_INVALID',
+      detail: '"Mu\u0308ller": expected Unicode in normal form C (NFC): a letter and its accent as one character',
+    });
   });
 
   it('takes a body of exactly the limit and refuses one byte more', () => {

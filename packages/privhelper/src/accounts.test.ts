@@ -1,6 +1,6 @@
-import { type ExecutorInfo, ExecutorState, type KnimeUser, KpxError, osUserSchema, privhelperConfigSchema } from '@kpx/protocol';
+import { type ExecutorInfo, ExecutorState, type KnimeUser, KpxError, osUserSchema, privhelperConfigSchema, withMap } from '@kpx/protocol';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
-import { judgeAccount, knimeUsersOf, osUserOf, refusalOf } from './accounts.js';
+import { judgeAccount, refusalOf } from './accounts.js';
 import type { AccountsConfig } from './config.js';
 import { lookUpAccount, lookUpGroups, lookUpIds, type PasswdEntry } from './system/name-service.js';
 
@@ -16,7 +16,7 @@ const nameOf = (text: string) => text as KnimeUser;
 
 function configOf({ map = {}, ...given }: { map?: Record<string, string>; [key: string]: unknown } = {}): AccountsConfig {
   const { accounts } = privhelperConfigSchema.parse({ accounts: { ...given, map }, executor: { launcher: 'systemd' } });
-  return { ...accounts, map: new Map(Object.entries(accounts.map)) };
+  return withMap(accounts);
 }
 
 /** The gid of each group is its number of characters, unless it is told. */
@@ -42,41 +42,6 @@ beforeEach(() => {
   nameServiceKnows([ALICE]);
 });
 
-describe('a name stands for', () => {
-  it('the account that is called like it, in lower case or as it is', () => {
-    expect(osUserOf('Alice', configOf())).toBe('alice');
-    expect(osUserOf('Alice', configOf({ case: 'keep' }))).toBe('Alice');
-  });
-
-  it('the account that it is mapped to, however it is written', () => {
-    const map = { 'alice@example.org': 'alice' };
-    expect(osUserOf('ALICE@Example.ORG', configOf({ map }))).toBe('alice');
-    expect(osUserOf('ALICE@Example.ORG', configOf({ map, case: 'keep' }))).toBe('ALICE@Example.ORG');
-  });
-});
-
-describe('the jobs of an account’s executor are those of', () => {
-  const alice = osUserOf('alice', configOf());
-
-  it('the account’s own name', () => {
-    expect(knimeUsersOf(alice, configOf({ map: { bob: 'robert' } }))).toEqual(['alice']);
-  });
-
-  it('every name that is mapped to it, once', () => {
-    const map = { alice: 'alice', 'alice@example.org': 'alice', bob: 'robert', al: 'alice' };
-    expect(knimeUsersOf(alice, configOf({ map }))).toEqual(['alice', 'alice@example.org', 'al']);
-  });
-
-  it('not its own name where that is mapped to another account', () => {
-    expect(knimeUsersOf(alice, configOf({ map: { alice: 'robert', al: 'alice' } }))).toEqual(['al']);
-  });
-
-  it('not its own name where that is folded to another one', () => {
-    const capital = osUserOf('Alice', configOf({ case: 'keep' }));
-    expect(knimeUsersOf(capital, configOf({ map: { al: 'Alice' } }))).toEqual(['al']);
-  });
-});
-
 describe('an account', () => {
   it('that is judged to be eligible is what the name service says, with every name that stands for it', async () => {
     expect(await judge('Al', configOf({ map: { al: 'alice' } }))).toEqual({
@@ -92,6 +57,16 @@ describe('an account', () => {
       [1_000, signal],
     ]);
     expect(lookUpGroups).not.toHaveBeenCalled();
+  });
+
+  it('that no account can have is refused without a question', async () => {
+    await expect(judge('Anna Müller')).rejects.toEqual(
+      refusedWith('ACCOUNT_DENIED', 'no account can be called "Anna Müller": [accounts.map] must lead it to one'),
+    );
+    expect(lookUpAccount).not.toHaveBeenCalled();
+    expect(await judge('ANNA MÜLLER', configOf({ map: { 'Anna Müller': 'alice' } }))).toMatchObject({
+      knimeUsers: ['alice', 'anna müller'],
+    });
   });
 
   it('that does not exist is unknown', async () => {

@@ -1,7 +1,9 @@
 import type { ExecutorInfo, KnimeUser, OsUser } from '@kpx/protocol';
-import { ExecutorState, foldCase, hasName, KpxError, knimeUserSchema, osUserSchema } from '@kpx/protocol';
+import { ExecutorState, hasName, KpxError, knimeUsersOf, osUserOf } from '@kpx/protocol';
 import type { AccountsConfig } from './config.js';
 import { type Group, lookUpAccount, lookUpGroups, lookUpIds, type PasswdEntry } from './system/name-service.js';
+
+export { knimeUsersOf, osUserOf } from '@kpx/protocol';
 
 /**
  * An OS account that has been judged and may have an executor. Made by {@link judgeAccount} and nowhere else. Home and shell are plain absolute paths;
@@ -70,16 +72,3 @@ async function judgeGroups(osUser: OsUser, config: AccountsConfig, signal: Abort
 }
 
 const denied = (osUser: OsUser, why: string) => new KpxError('ACCOUNT_DENIED', `the account "${osUser}" may not have an executor: ${why}`);
-
-/** Which account a KNIME name stands for. Whether there is one, and whether it may have an executor, is not judged here. */
-export function osUserOf(knimeUser: string, config: AccountsConfig): OsUser {
-  const folded = foldCase(knimeUser, config.case);
-  return config.map.get(folded) ?? osUserSchema.parse(folded);
-}
-
-/** The account's own name, unless the map leads it elsewhere, and every name that is mapped to the account. */
-export function knimeUsersOf(osUser: OsUser, config: AccountsConfig): KnimeUser[] {
-  const mapped = [...config.map].filter(([, target]) => target === osUser).map(([name]) => name);
-  const own = osUserOf(osUser, config) === osUser ? [osUser] : [];
-  return [...new Set([...own, ...mapped])].map((name) => knimeUserSchema.parse(name));
-}

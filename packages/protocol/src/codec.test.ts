@@ -86,12 +86,12 @@ describe('a request', () => {
     DAMAGED_TIMEOUT_MS,
   );
 
-  it.each(['a', 'A1', '1a', '_x', '@x', 'a-', 'DOMAIN\\alice', 'alice.b@example.org', 'a'.repeat(NAME_CHARS_MAX)])(
-    'may carry the name %s',
-    (knimeUser) => {
-      expect(decodeRequest(prepareUser(knimeUser)).body).toEqual({ knimeUser });
-    },
-  );
+  it.each([
+    ...['a', 'A1', '1a', '_x', '@x', 'a-', 'DOMAIN\\alice', 'alice.b@example.org', 'a'.repeat(NAME_CHARS_MAX)],
+    ...['Anna Müller', 'a+b', 'Müller, Anna (extern)', 'R&D', 'Łukasz', '部長', 'מירי', '😀'.repeat(NAME_CHARS_MAX)],
+  ])('may carry the name %s', (knimeUser) => {
+    expect(decodeRequest(prepareUser(knimeUser)).body).toEqual({ knimeUser });
+  });
 
   it('may carry names that JavaScript has a meaning for: they are text', () => {
     for (const knimeUser of ['__proto__', 'constructor', 'toString']) {
@@ -143,11 +143,12 @@ describe('a response', () => {
   });
 
   it('with whatever fits a page of executors fits one packet, and the pages have all of them', () => {
-    const name = 'n'.repeat(NAME_CHARS_MAX) as ExecutorInfo['osUser'] & ExecutorInfo['knimeUsers'][number];
+    const osUser = 'n'.repeat(NAME_CHARS_MAX) as ExecutorInfo['osUser'];
+    const longest = '😀'.repeat(NAME_CHARS_MAX) as ExecutorInfo['knimeUsers'][number];
     const entry: ExecutorInfo = {
-      osUser: name,
+      osUser,
       uid: UINT32_MAX,
-      knimeUsers: Array.from({ length: KNIME_USERS_PER_ACCOUNT_MAX }, () => name),
+      knimeUsers: Array.from({ length: KNIME_USERS_PER_ACCOUNT_MAX }, () => longest),
       state: ExecutorState.running,
       sinceMs: Number.MAX_SAFE_INTEGER,
       mainPid: UINT32_MAX,
@@ -255,12 +256,21 @@ describe('decodeRequest refuses', () => {
     ['with a NUL', 'alice\0'],
     ['with a newline at its end', 'alice\n'],
     ['with a newline in the middle', 'alice\nroot'],
-    ['with a blank', 'alice bob'],
+    ['with a blank at its end', 'alice '],
+    ['with a blank at its beginning', ' alice'],
+    ['with two blanks in a row', 'alice  bob'],
+    ['with another blank', 'alice\u00a0bob'],
     ['with a quote', "alice'"],
-    ['with a letter that only looks like a Latin one', '\u0430lice'],
-    ['with digits that are not ASCII', '\u0661\u0662'],
+    ['with a typographic quote', 'alice\u2019s'],
+    ['with a backslash at its end', 'alice\\'],
+    ['with a wildcard', 'a*'],
     ['with an invisible character', 'alice\u200b'],
+    ['with a mark of direction', 'alice\u202e'],
+    ['with a control character of C1', 'alice\u0085'],
+    ['with half a character', 'alice\ufffd'],
+    ['with a private character', 'alice\ue000'],
     ['of 65 characters', 'a'.repeat(NAME_CHARS_MAX + 1)],
+    ['of 65 characters of four bytes', '😀'.repeat(NAME_CHARS_MAX + 1)],
     ['as long as a packet', 'a'.repeat(PACKET_BYTES_MAX - 64)],
   ];
 
@@ -269,6 +279,11 @@ describe('decodeRequest refuses', () => {
     expect(() => decodeRequest(prepareUser(bad))).toThrow(/^prepareUser: knimeUser expected a name of 1 to 64/);
     expect(() => decodeRequest(message([ID, 1], [SPAWN_EXECUTOR, message(field, [2, 'default'])]))).toThrow(/^spawnExecutor: knimeUser/);
     expect(() => decodeRequest(message([ID, 1], [STOP_EXECUTOR, message(field, [2, 1])]))).toThrow(/^stopExecutor: knimeUser/);
+  });
+
+  it('a name that is not in normal form C: it looks like another one', () => {
+    expect(() => decodeRequest(prepareUser('Anna Mu\u0308ller'))).toThrow(/^prepareUser: knimeUser expected Unicode in normal form C/);
+    expect(() => decodeRequest(prepareUser('\u212aim'))).toThrow(/^prepareUser: knimeUser expected Unicode in normal form C/);
   });
 
   it('a missing name', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { reservation } from './executor-text.js';
-import { type KnimeUser, knimeUserSchema } from './names.js';
+import type { KnimeUser } from './names.js';
 
 const forUsers = (...names: string[]) => ({ knimeUsers: names as KnimeUser[] });
 
@@ -20,11 +20,5 @@ describe('a reservation', () => {
 
   it('takes a name as it is: what JavaScript replaces in a replacement stays as it was', () => {
     expect(reservation(forUsers('$&', "$'", '$$'), "user = '{user}'")).toBe("(user = '$&' OR user = '$'' OR user = '$$')");
-  });
-
-  it('cannot be broken out of by any name that comes over the wire', () => {
-    const printable = Array.from({ length: 0x7f - 0x20 }, (_, index) => String.fromCharCode(0x20 + index));
-    const inNames = printable.filter((character) => knimeUserSchema.safeParse(`a${character}a`).success);
-    expect(inNames.filter((character) => !/[A-Za-z0-9]/.test(character))).toEqual(['-', '.', '@', '\\', '_']);
   });
 });

@@ -8,7 +8,7 @@ import type { KnimeUser } from './names.js';
 /** Variables by name. */
 export type Environment = Readonly<Record<string, string>>;
 
-/** `(user = 'alice')`, or `(user = 'alice' OR user = 'alice2')`. No name can break out: quotes and blanks are not in their alphabet. */
+/** `(user = 'alice')`, or `(user = 'alice' OR user = 'alice2')`. No name can break out: see names.ts, and account-map.ts for those that need quotes. */
 export const reservation = ({ knimeUsers }: { readonly knimeUsers: readonly KnimeUser[] }, clause: string) =>
   `(${knimeUsers.map((name) => clause.replaceAll('{user}', () => name)).join(' OR ')})`;
 

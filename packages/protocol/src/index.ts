@@ -1,3 +1,4 @@
+export * from './account-map.js';
 export * from './codec.js';
 export * from './errors.js';
 export * from './executor-text.js';

@@ -1,7 +1,7 @@
 /** Bounds of the wire. Both programs are built against the same numbers; the helper repeats the ones that matter in its Hello answer. */
 
-/** Raised by every change to privhelper.proto. A mismatch is refused with one clear error on both sides. */
-export const PROTOCOL_VERSION = 5;
+/** Raised by every change to privhelper.proto, and to the names that it carries. A mismatch is refused with one clear error on both sides. */
+export const PROTOCOL_VERSION = 6;
 
 /** Largest packet either side may send, in bytes. Larger ones close the connection. */
 export const PACKET_BYTES_MAX = 64 * 1024;
@@ -21,8 +21,11 @@ export const REQUEST_DEADLINE_MS = 10_000;
  */
 export const FINISH_MS_MAX = REQUEST_DEADLINE_MS + 2_000;
 
-/** Longest KNIME or OS account name, in characters (all of them ASCII). */
+/** Longest KNIME or OS account name, in characters: those of an account are ASCII, those of KNIME take up to four bytes each. */
 export const NAME_CHARS_MAX = 64;
+
+/** Longest pattern for KNIME names, in characters. */
+export const PATTERN_CHARS_MAX = 256;
 
 /** KNIME names that may resolve to one OS account: bounds the reservation text and a list entry. */
 export const KNIME_USERS_PER_ACCOUNT_MAX = 32;

@@ -1,6 +1,7 @@
 import * as z from 'zod';
+import { problemsOfMap } from './account-map.js';
 import { KpxError } from './errors.js';
-import { KNIME_USERS_PER_ACCOUNT_MAX, PROFILES_MAX } from './limits.js';
+import { PROFILES_MAX } from './limits.js';
 import { knimeUserSchema, osUserSchema, type ProfileName, profileNameSchema } from './names.js';
 import { configTable, configText } from './toml-config.js';
 
@@ -89,19 +90,9 @@ export const privhelperConfigSchema = z
     path: ['directories', 'temp_parent'],
     message: 'expected another directory than workspace_parent',
   })
-  .superRefine(({ accounts }, context) => {
-    const seen = new Set<string>();
-    const perAccount = new Map<string, number>();
-    for (const [name, osUser] of Object.entries(accounts.map)) {
-      const complain = (message: string) => context.addIssue({ code: 'custom', path: ['accounts', 'map', name], message });
-      const folded = foldCase(name, accounts.case);
-      const count = (perAccount.get(osUser) ?? 0) + 1;
-      if (seen.has(folded)) complain('stands here twice, in different case');
-      else if (count >= KNIME_USERS_PER_ACCOUNT_MAX)
-        complain(`more than ${KNIME_USERS_PER_ACCOUNT_MAX - 1} names for the account "${osUser}"`);
-      seen.add(folded);
-      perAccount.set(osUser, count);
-    }
+  .superRefine(({ accounts, executor }, context) => {
+    for (const [name, message] of problemsOfMap(accounts, executor.reservation_clause))
+      context.addIssue({ code: 'custom', path: ['accounts', 'map', name], message });
   });
 
 export type PrivhelperConfig = z.output<typeof privhelperConfigSchema>;
@@ -124,12 +115,3 @@ export function templateOf(executor: PrivhelperConfig['executor'], profile: Prof
   if (template === undefined) throw new KpxError('PROFILE_UNKNOWN', `there is no executor profile "${profile}"`);
   return template;
 }
-
-/** How KNIME names are compared, as configured. */
-export function foldCase(name: string, rule: 'lower' | 'keep'): string {
-  return rule === 'lower' ? name.toLowerCase() : name;
-}
-
-/** Whether a list has the name, in whatever case where case does not count. */
-export const hasName = (list: readonly string[], name: string, rule: 'lower' | 'keep') =>
-  list.some((listed) => foldCase(listed, rule) === foldCase(name, rule));

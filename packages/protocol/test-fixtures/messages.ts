@@ -10,14 +10,18 @@ import { KNIME_USERS_PER_ACCOUNT_MAX, MESSAGE_CHARS_MAX } from '../src/limits.js
 const UINT32_MAX = 0xffff_ffff;
 
 export const number = fc.integer({ min: 1, max: UINT32_MAX });
-export const name = fc.stringMatching(/^[A-Za-z0-9_@\\][A-Za-z0-9._@\\-]{0,63}$/).filter((text) => /[^0-9]/.test(text));
+export const name = fc
+  .stringMatching(/^[A-Za-z0-9_@\\][A-Za-z0-9._@\\-]{0,63}$/)
+  .filter((text) => /[^0-9]/.test(text) && !text.endsWith('\\'));
+/** Of a KNIME user: mostly one that an account may have, too. */
+const knimeName = fc.oneof(name, fc.constantFrom('Anna Müller', 'a+b', '部長', 'x'.repeat(64), '😀'.repeat(64)));
 const profile = fc.stringMatching(/^[a-z][a-z0-9-]{0,31}$/);
 const description = fc.string({ unit: 'binary', maxLength: MESSAGE_CHARS_MAX / 2 });
 const entry = (state: fc.Arbitrary<number>, uid: fc.Arbitrary<number>) =>
   fc.record({
     osUser: name,
     uid,
-    knimeUsers: fc.array(name, { maxLength: KNIME_USERS_PER_ACCOUNT_MAX }),
+    knimeUsers: fc.array(knimeName, { maxLength: KNIME_USERS_PER_ACCOUNT_MAX }),
     state,
     sinceMs: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
     mainPid: fc.nat(UINT32_MAX),
@@ -41,7 +45,7 @@ export function requestBodies(names: fc.Arbitrary<string>, profiles: fc.Arbitrar
   };
 }
 
-export const requests = requestBodies(name, profile);
+export const requests = requestBodies(knimeName, profile);
 export const responses: Record<Response['kind'], fc.Arbitrary<unknown>> = {
   hello: fc.record({ version: number, requestsInFlightMax: number, executorsMax: number, profiles: fc.array(profile, { maxLength: 5 }) }),
   userPrepared: fc.record({ osUser: name, uid: number, created: fc.subarray(['home', 'workspace', 'temp']) }),

@@ -1,7 +1,7 @@
 import { judgeAccount } from '@kpx/privhelper/accounts';
 import { readConfig } from '@kpx/privhelper/config';
 import { lookUpAccount } from '@kpx/privhelper/system/name-service';
-import { type KnimeUser, KpxError, templatesOf } from '@kpx/protocol';
+import { accountNameOf, type KnimeUser, KpxError, templatesOf } from '@kpx/protocol';
 import type { Explanation } from '../executors/explanation.js';
 import { lookAtNameService } from './name-service.js';
 
@@ -45,6 +45,7 @@ export async function unitsOf(osUser: string, helperFile: string): Promise<strin
 /** What the name service says, in words, and what only the helper knows. */
 async function known(user: KnimeUser, signal: AbortSignal): Promise<string> {
   const name = user.toLowerCase();
+  if (accountNameOf(name) === undefined) return `no account can be called "${name}"; only the helper knows whether accounts.map names one`;
   try {
     const found = await lookUpAccount(name, signal);
     if (found) return `"${name}", uid ${found.uid}; whether it may have an executor, the helper says when it is asked`;

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { constants } from 'node:fs';
 import { access, readFile } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
+import { accountNameOf } from '@kpx/protocol';
 import { type Command, InvalidArgumentError } from 'commander';
 import { runCommand, startCommand } from '../command.js';
 import { askBroker, BrokerRefused, BrokerUnreachable } from '../control/client.js';
@@ -111,7 +112,9 @@ const byExecutor = ({ os_user, uid }: Account, units: readonly string[]) => [
 
 /** Lines of JSON, by their fields; of the units and of root alone, as any process may write what it likes. */
 function aboutUser(user: string, account: Account | undefined): string[] {
-  const names = [...new Set([user, account?.os_user ?? user.toLowerCase()])].map((name) => JSON.stringify(name).replace(/[.\\]/g, '\\$&'));
+  const names = [...new Set([user, account?.os_user ?? user.toLowerCase()])].map((name) =>
+    JSON.stringify(name).replace(/[\\^$.|?*+()[\]{}]/g, '\\$&'),
+  );
   return [
     '--output=cat',
     '--case-sensitive=yes',
@@ -134,8 +137,8 @@ async function accountOf(user: string, config: string): Promise<Account | undefi
 
 async function accountNamed(user: string): Promise<Account> {
   const os_user = user.toLowerCase();
-  const { exitCode, stdout } = await runCommand(ID, ['-u', '--', os_user], LOOK_UP_TIMEOUT_MS);
-  if (exitCode === 0) return { os_user, uid: Number(stdout) };
+  const asked = accountNameOf(os_user) && (await runCommand(ID, ['-u', '--', os_user], LOOK_UP_TIMEOUT_MS));
+  if (asked?.exitCode === 0) return { os_user, uid: Number(asked.stdout) };
   const why = `No executor of "${user}" is known, and there is no account "${os_user}".`;
   throw new CommandError(EXIT.noInput, `${why} What kpx itself says of this user: kpxctl logs --kpx ${user}`);
 }

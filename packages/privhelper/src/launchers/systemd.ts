@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import type { Environment, ExecutorInfo, OsUser, ProfileName } from '@kpx/protocol';
-import { ExecutorState, HOME_TEMPLATE, KpxError, osUserSchema, SpawnOutcome, StopMode, templateOf, templatesOf } from '@kpx/protocol';
+import { accountNameOf, ExecutorState, HOME_TEMPLATE, KpxError, SpawnOutcome, StopMode, templateOf, templatesOf } from '@kpx/protocol';
 import { type Account, knimeUsersOf } from '../accounts.js';
 import type { Config } from '../config.js';
 import { environmentFile } from '../environment.js';
@@ -90,7 +90,7 @@ export class SystemdLauncher implements Launcher {
   #osUserOf(unit: string): OsUser | undefined {
     const template = unit.slice(0, unit.indexOf('@') + 1);
     if (!templatesOf(this.#config.executor).includes(template)) return undefined;
-    return osUserSchema.safeParse(unit.slice(template.length, -'.service'.length)).data;
+    return accountNameOf(unit.slice(template.length, -'.service'.length));
   }
 
   /** PID 1 looks the account up by itself, later than the helper has, and a drop-in may say another one: what runs as somebody else is ended. */
@@ -101,7 +101,7 @@ export class SystemdLauncher implements Launcher {
   }
 
   #describe(unit: UnitState, osUser: OsUser): ExecutorInfo {
-    const knimeUsers = [...knimeUsersOf(osUser, this.#config.accounts)];
+    const knimeUsers = knimeUsersOf(osUser, this.#config.accounts);
     const { exited, running, stopping } = ExecutorState;
     const state = isAlive(unit) ? (unit.ActiveState === 'deactivating' ? stopping : running) : exited;
     const ageMs = Math.max(0, (Number(process.hrtime.bigint() / 1_000n) - Number(unit.StateChangeTimestampMonotonic)) / 1_000);
