@@ -1,13 +1,14 @@
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { openConnection } from '../fixtures/amqp.js';
 import { eventually } from '../fixtures/eventually.js';
 import { drainQueue, jobOf, publishJobs, type TestJob } from '../fixtures/jobs.js';
 import { checkout, idsOf, type Kpx, node } from '../fixtures/kpx.js';
-import { statusOf } from '../fixtures/process.js';
+import { childrenOf, statusOf } from '../fixtures/process.js';
 import { rawAccounts } from './installed-helper.js';
 import { installKpx, jobsDone, publish, startKpx } from './installed-kpx.js';
 
@@ -152,7 +153,8 @@ describe('kpxctl dead-letters list', () => {
     const { child, end } = start(kpx, ['list', '--json']);
     let peak = 0;
     const watch = setInterval(() => {
-      peak = Math.max(peak, Number.parseInt(statusOf(child.pid ?? 0)?.VmHWM ?? '0', 10));
+      for (const pid of [child.pid ?? 0, ...childrenOf(child.pid ?? 0)])
+        peak = Math.max(peak, Number.parseInt(statusOf(pid)?.VmHWM ?? '0', 10));
     }, 10);
     const { code, stdout } = await end;
     clearInterval(watch);
@@ -323,7 +325,9 @@ describe('kpxctl dead-letters drop', () => {
   ])('asks on a terminal, as nobody and no longer as root: answer "%s"', async (answer, left) => {
     const kpx = await withParked(THREE);
     const { terminal, pid, screen, end } = await askedOnTerminal(kpx);
-    const status = statusOf(pid);
+    const [withoutRoot = 0] = childrenOf(pid);
+    const status = statusOf(withoutRoot);
+    expect(status?.NoNewPrivs).toBe('1');
     expect([status?.Uid, status?.Gid, status?.Groups?.trim()]).toEqual(['65534\t65534\t65534\t65534', '65534\t65534\t65534\t65534', '']);
     expect(BigInt(`0x${status?.CapEff}`)).toBe(0n);
     terminal.stdin.write(`${answer}\r`);
@@ -331,6 +335,24 @@ describe('kpxctl dead-letters drop', () => {
     expect(screen()).toContain('3 dead letters: USER_DENIED 2, USER_NOT_A_STRING 1');
     expect(screen()).toContain(left === 0 ? 'Dropped: 3 of 3 dead letters.' : 'Nothing was dropped.');
     await depthBecomes(kpx, QUEUE, left);
+  });
+
+  it('gives root up where Node refuses to, as Debian 13’s does', async () => {
+    const kpx = await withParked(THREE);
+    const refusing = ['--require', join(checkout(), 'test/fixtures/nodes/refuses-ids.cjs')];
+    const argv = [...refusing, PROGRAM, 'dead-letters', 'list', '--config', kpx.brokerConfigFile];
+    const { stdout, stderr } = await promisify(execFile)(node(), argv, { env: {}, cwd: '/' });
+    expect(stderr).toBe('');
+    expect(stdout).toContain('3 dead letters: USER_DENIED 2, USER_NOT_A_STRING 1');
+  });
+
+  it('leaves nothing behind when it is killed: the next one need not wait', async () => {
+    const kpx = await withParked(THREE);
+    const { pid } = await askedOnTerminal(kpx);
+    const [withoutRoot = 0] = childrenOf(pid);
+    process.kill(pid, 'SIGKILL');
+    await eventually('what had no root has ended as well', () => statusOf(withoutRoot) === undefined);
+    expect((await listed(kpx)).length).toBe(3);
   });
 
   it('takes Ctrl-C for a no', async () => {

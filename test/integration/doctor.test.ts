@@ -1,12 +1,13 @@
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, chownSync, copyFileSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { OwnCa, tlsListener } from '../fixtures/certificates.js';
 import { freePorts } from '../fixtures/free-ports.js';
-import { Kpx } from '../fixtures/kpx.js';
+import { checkout, Kpx, node } from '../fixtures/kpx.js';
 import { answerAt } from '../fixtures/other-broker.js';
 import { type RabbitmqServer, startRabbitmq } from '../fixtures/rabbitmq.js';
 import { installKpx, runKpxctl, startKpx } from './installed-kpx.js';
@@ -38,6 +39,18 @@ it('without systemd, with executors as children of the helper, nothing fails, an
     });
   for (const name of ['permissions', 'helper', "broker's connection", 'workspace ACLs'])
     expect(checks.find((check) => check.name === name)).toMatchObject({ result: 'ok' });
+});
+
+it('gives root up where Node refuses to, as Debian 13’s does', async () => {
+  const kpx = await startKpx();
+  const refusing = ['--require', join(checkout(), 'test/fixtures/nodes/refuses-ids.cjs')];
+  const program = join(checkout(), 'packages/broker/dist/kpxctl.cjs');
+  const files = ['--config', kpx.brokerConfigFile, '--helper-config', kpx.configFile];
+  const { stdout, stderr } = await promisify(execFile)(node(), [...refusing, program, 'doctor', '--json', ...files], { env: {}, cwd: '/' });
+  expect(stderr).toBe('');
+  const { result, checks } = JSON.parse(stdout);
+  expect(result).toBe('ok');
+  expect(checks.find(({ name }: Finding) => name === 'permissions')).toMatchObject({ result: 'ok' });
 });
 
 /** A socket as Docker's: of root and a group, in a directory that all may enter. */

@@ -9,12 +9,22 @@ const ENVIRONMENT: Readonly<Record<string, string>> = { PATH: '/usr/bin:/usr/sbi
 /** `stderr` is whole; `exitCode` is -1 where a signal ended the command, also for want of time. */
 export type CommandResult = Readonly<{ exitCode: number; stdout: string; stderr: string }>;
 
+const optionsOf = (environment: Readonly<Record<string, string>>) => ({
+  env: { ...ENVIRONMENT, ...environment },
+  cwd: '/',
+  detached: true,
+});
+
 /**
  * Starts an external command: absolute path, argument vector, no shell, no input, and a session of its own, so that it has no terminal. The only
  * place of the broker and of kpxctl that does; kpxctl's looks that go by the helper's judgement use the helper's own. `environment` is added.
  */
 export const startCommand = (binary: `/${string}`, args: readonly string[], environment: Readonly<Record<string, string>> = {}) =>
-  spawn(binary, args, { env: { ...ENVIRONMENT, ...environment }, cwd: '/', stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  spawn(binary, args, { ...optionsOf(environment), stdio: ['ignore', 'pipe', 'pipe'] });
+
+/** The same, for one that is told something. */
+export const startCommandWithInput = (binary: `/${string}`, args: readonly string[], environment: Readonly<Record<string, string>>) =>
+  spawn(binary, args, { ...optionsOf(environment), stdio: ['pipe', 'pipe', 'pipe'] });
 
 /** How long a command that was ended by force may take to be gone, in milliseconds: one that waits for a network drive may take for ever. */
 const GONE_MS_MAX = 1_000;

@@ -15,6 +15,16 @@ const OWN_STYLE = new RegExp(`(${ESCAPE}\\[(?:1|22|31|32|33|39)m)`);
 /** On a terminal that has colours and is not told otherwise (NO_COLOR). */
 const hasStyles = () => process.stdout.isTTY && process.stdout.hasColors();
 
+let columnsElsewhere: number | undefined;
+
+/** Where what is said here is passed on to a terminal: how wide that is. */
+export function screenIs(columns: number | undefined): void {
+  columnsElsewhere = columns;
+}
+
+/** In columns; without a terminal there is no limit. */
+export const screenWidth = (): number => (process.stdout.isTTY ? process.stdout.columns : (columnsElsewhere ?? Number.POSITIVE_INFINITY));
+
 const styled = (style: keyof typeof STYLES) => (text: string) => (hasStyles() ? styleText(STYLES[style], text) : text);
 
 /** `text` has been made {@link printable}. */

@@ -1,11 +1,14 @@
+import { createInterface } from 'node:readline';
+import type { Writable } from 'node:stream';
 import { type Command, InvalidArgumentError } from 'commander';
 import { askBroker, BrokerUnreachable } from '../control/client.js';
-import { CONFIG_FILE, openDeadLetters, PASSWORD_FILE } from '../dead-letters/access.js';
+import { type Access, CONFIG_FILE, openDeadLetters, PASSWORD_FILE, readAccess } from '../dead-letters/access.js';
 import { drop, list, reasons, replay, show } from '../dead-letters/commands.js';
 import { throughBroker } from '../dead-letters/through-broker.js';
 import { type DeadLetters, inHand } from '../dead-letters/work.js';
 import { CommandError, EXIT } from '../exit.js';
-import { complain } from '../terminal.js';
+import { goesOn, goOnAs, isRoot, takenOver } from '../leave-root.js';
+import { complain, passOn, screenIs } from '../terminal.js';
 import { controlSocket } from './control-socket.js';
 
 const ID = /^[0-9a-f]{4,64}$/;
@@ -47,7 +50,7 @@ export function addDeadLetters(program: Command): void {
     .action((ids: string[], options: Options) => {
       checkOneWay('drop', ids, options);
       checkCanAsk(options);
-      return withLetters(options, (letters) => drop(letters, { ids, ...filtersOf(options) }, options.yes !== true));
+      return withLetters(options, (letters) => drop(letters, { ids, ...filtersOf(options) }, options.yes !== true), options.yes !== true);
     });
   const catalogue = 'every code, what it means, and what to do about it';
   group.command('reasons').summary(catalogue).description(catalogue).action(reasons);
@@ -86,18 +89,60 @@ function checkOneWay(verb: string, ids: readonly string[], { all = false, user, 
 }
 
 function checkCanAsk({ yes }: Options): void {
-  if (yes || process.stdin.isTTY) return;
+  if (yes || process.stdin.isTTY || goesOn()) return;
   throw new CommandError(EXIT.usage, 'drop asks before it removes anything, and there is no terminal to ask on: say --yes');
 }
 
-/** By the running broker, or, where none answers or it is not to be asked, by this process. */
-async function withLetters(options: Options, work: (letters: DeadLetters) => Promise<void>): Promise<void> {
-  const letters = (await byBroker(options)) ?? (await directly(options));
+/** By the running broker, or, where none answers or it is not to be asked, by this process, or by one of its own without root. */
+async function withLetters(options: Options, work: (letters: DeadLetters) => Promise<void>, asks = false): Promise<void> {
+  const handedOver = (await takenOver()) as HandedOver | undefined;
+  if (handedOver !== undefined) screenIs(handedOver.columns);
+  const letters = handedOver === undefined ? await byBroker(options) : undefined;
+  if (letters !== undefined) return await withThese(letters, work);
+  const access = handedOver?.access ?? (await readAccess({ configFile: options.config, passwordFile: options.passwordFile }));
+  if (isRoot()) process.exitCode = await withoutRoot({ access, columns: process.stdout.columns }, asks);
+  else await withThese(inHand(await openDeadLetters(access, (text) => complain(`${text}\n`))), work);
+}
+
+async function withThese(letters: DeadLetters, work: (letters: DeadLetters) => Promise<void>): Promise<void> {
   try {
     await Promise.race([work(letters), letters.lost]);
   } finally {
     await letters.close();
   }
+}
+
+interface HandedOver {
+  readonly access: Access;
+  /** Of the terminal. */
+  readonly columns: number | undefined;
+}
+
+/** Messages come from the network: what reads them is not root. Resolves with its exit code. `asks`: it has a question for the operator. */
+async function withoutRoot(handedOver: HandedOver, asks: boolean): Promise<number> {
+  const { stdin, stdout, stderr, ended } = goOnAs(handedOver);
+  if (asks) answerOnce(stdin);
+  else stdin.end();
+  const said = Promise.all([passOn(stdout, 'stdout'), passOn(stderr, 'stderr')]);
+  said.catch(() => {}); // where it cannot be started, which is said below
+  const code = await ended;
+  await said;
+  return code;
+}
+
+/** The terminal's next line, which is the answer; Ctrl-C and Ctrl-D are a no, and from then on end everything. */
+function answerOnce(stdin: Writable): void {
+  const terminal = createInterface({ input: process.stdin, terminal: false });
+  const no = () => terminal.close();
+  process.once('SIGINT', no);
+  terminal.once('line', (line) => {
+    stdin.write(`${line}\n`);
+    terminal.close();
+  });
+  terminal.once('close', () => {
+    process.off('SIGINT', no);
+    stdin.end();
+  });
 }
 
 async function byBroker({ config, passwordFile, direct }: Options): Promise<DeadLetters | undefined> {
@@ -110,10 +155,4 @@ async function byBroker({ config, passwordFile, direct }: Options): Promise<Dead
     if (!(error instanceof BrokerUnreachable)) throw error;
     return undefined;
   }
-}
-
-/** Connects, and gives root up, before the first message is read. */
-async function directly({ config, passwordFile }: Options): Promise<DeadLetters> {
-  const note = (text: string) => complain(`${text}\n`);
-  return inHand(await openDeadLetters({ configFile: config, passwordFile, note }));
 }

@@ -3,11 +3,12 @@ import { access } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ConfigError } from '@kpx/protocol';
+import { type Secrets, secretsOf } from '../amqp/connect.js';
 import { answerInTime } from '../amqp/deadline.js';
 import { AmqpSession } from '../amqp/session.js';
+import type { TlsFiles } from '../amqp/tls-files.js';
 import { type Config, readConfig } from '../config.js';
 import { CommandError, EXIT } from '../exit.js';
-import { leaveRoot } from '../leave-root.js';
 import { DeadLetterQueue } from './queue.js';
 
 export const CONFIG_FILE = '/etc/kpx/broker.toml';
@@ -31,33 +32,52 @@ export interface AccessOptions {
   readonly configFile: string;
   /** undefined: where the configuration says, or {@link PASSWORD_FILE}. */
   readonly passwordFile: string | undefined;
-  /** Tells the operator what is waited for. */
-  readonly note: (text: string) => void;
 }
 
-/** For kpxctl: gives up root before the first message is read, as messages come from the network. Throws {@link CommandError} or ConfigError. */
-export async function openDeadLetters({ configFile, passwordFile, note }: AccessOptions): Promise<DeadLetterQueue> {
-  const config = await readConfig(configFile).catch((error: unknown) => {
+/** What the dead letters are got by, and what root alone may be able to read. */
+export interface Access {
+  readonly config: Config;
+  readonly password: string;
+  /** undefined: no URL is one of TLS. */
+  readonly files?: TlsFiles | undefined;
+}
+
+/** For kpxctl. Throws {@link CommandError} or ConfigError. */
+export async function readAccess({ configFile, passwordFile }: AccessOptions): Promise<Access> {
+  const file = await readConfig(configFile).catch((error: unknown) => {
     if (!(error instanceof ConfigError && (error.cause as NodeJS.ErrnoException | undefined)?.code === 'EACCES')) throw error;
     throw new CommandError(
       EXIT.noPermission,
       `${configFile} cannot be read: EACCES. Run this as root, or, while the broker runs, as a member of kpx-admin.`,
     );
   });
-  const password_file = passwordFile ?? (config.amqp.password_file || (process.env.CREDENTIALS_DIRECTORY ? '' : PASSWORD_FILE));
+  const password_file = passwordFile ?? (file.amqp.password_file || (process.env.CREDENTIALS_DIRECTORY ? '' : PASSWORD_FILE));
   if (password_file !== '') await checkReadable(password_file);
-  const queue = await openQueue({ ...config, amqp: { ...config.amqp, password_file } }, note);
-  leaveRoot();
-  return queue;
+  const config = { ...file, amqp: { ...file.amqp, password_file } };
+  const { password, files } = secretsOf(config.amqp);
+  const byTls = config.amqp.urls.some((url) => url.startsWith('amqps:'));
+  const unreadable = (error: Error) => {
+    throw refusal([error.message], config.amqp);
+  };
+  return { config, password: await password().catch(unreadable), files: byTls ? await files().catch(unreadable) : undefined };
 }
 
-/** Connects as the broker does, for one command at a time; `note` is told what is waited for. Throws {@link CommandError}. */
-export async function openQueue(config: Config, note: AccessOptions['note']): Promise<DeadLetterQueue> {
+/** With what {@link readAccess} has read. Throws {@link CommandError}. */
+export async function openDeadLetters({ config, password, files }: Access, note: Note): Promise<DeadLetterQueue> {
+  const own = secretsOf(config.amqp);
+  return await openQueue(config, note, { password: async () => password, files: async () => files ?? (await own.files()) });
+}
+
+/** Tells the operator what is waited for. */
+export type Note = (text: string) => void;
+
+/** Connects as the broker does, for one command at a time. Throws {@link CommandError}. */
+export async function openQueue(config: Config, note: Note, secrets?: Secrets): Promise<DeadLetterQueue> {
   // Made by the broker when it may be, never by a look at the dead letters.
   const own = { ...config, amqp: { ...config.amqp, declare: false, held_bytes_max: Number.MAX_SAFE_INTEGER } };
   const deadline = performance.now() + LOCK_TIMEOUT_MS;
   for (let attempt = 0; ; attempt++) {
-    const queue = await tryToOpen(own);
+    const queue = await tryToOpen(own, secrets);
     if (queue) return queue;
     if (attempt === 0) note('Another kpxctl dead-letters command is at work: waiting for it to end …');
     if (performance.now() > deadline) {
@@ -81,12 +101,12 @@ async function checkReadable(file: string): Promise<void> {
 }
 
 /** undefined: another command is at work. */
-async function tryToOpen(config: Config): Promise<DeadLetterQueue | undefined> {
+async function tryToOpen(config: Config, secrets: Secrets | undefined): Promise<DeadLetterQueue | undefined> {
   let block: (reason: string) => void = () => {};
   const blocked = new Promise<string>((resolve) => {
     block = resolve;
   });
-  const session = await connectToAny(config.amqp, (reason) => reason !== undefined && block(reason));
+  const session = await connectToAny(config.amqp, secrets, (reason) => reason !== undefined && block(reason));
   try {
     await answerInTime(session.channel.assertQueue(LOCK_QUEUE, { exclusive: true, durable: false }), `queue.declare of "${LOCK_QUEUE}"`);
     return new DeadLetterQueue(session, config, blocked);
@@ -98,12 +118,16 @@ async function tryToOpen(config: Config): Promise<DeadLetterQueue | undefined> {
 }
 
 /** Every URL in turn, as the broker does. */
-async function connectToAny(amqp: Config['amqp'], blocked: (reason: string | undefined) => void): Promise<AmqpSession> {
+async function connectToAny(
+  amqp: Config['amqp'],
+  secrets: Secrets | undefined,
+  blocked: (reason: string | undefined) => void,
+): Promise<AmqpSession> {
   const failures: string[] = [];
   for (const url of amqp.urls) {
     try {
       const giveUp = AbortSignal.timeout(OPEN_TIMEOUT_MS);
-      return await AmqpSession.open(url, amqp, `${hostname()}, dead-letters`, { delivery: () => {}, blocked }, giveUp);
+      return await AmqpSession.open(url, amqp, `${hostname()}, dead-letters`, { delivery: () => {}, blocked }, giveUp, secrets);
     } catch (error) {
       failures.push(`${new URL(url).host}: ${(error as Error).message}`);
     }

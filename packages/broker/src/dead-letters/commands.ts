@@ -1,6 +1,6 @@
 import { CommandError, EXIT } from '../exit.js';
 import { cut, jsonLine, printable, table } from '../format.js';
-import { complain, say } from '../terminal.js';
+import { complain, say, screenWidth } from '../terminal.js';
 import { bodyLines, utf8Of } from './body.js';
 import { BROKER_REASONS, type Entry, entryOf, FAILURES, REFUSALS } from './catalogue.js';
 import { confirmed } from './confirm.js';
@@ -20,7 +20,6 @@ const NONE = 'No dead letters.';
 
 const print = (text: string) => say(`${text}\n`);
 const warn = (text: string) => complain(`${text}\n`);
-const screenWidth = () => (process.stdout.isTTY ? process.stdout.columns : Number.POSITIVE_INFINITY);
 const rowOf = ({ id, parkedAt, host, reason, user, job, detail }: Letter) => [id, parkedAt, host, reason, user, job, detail];
 const counted = (count: number) => (count === 1 ? '1 dead letter' : `${count} dead letters`);
 

@@ -1,28 +1,25 @@
-import { MSGQ_BYTES_MAX } from '@kpx/privhelper/environment';
 import { lookUpGroups } from '@kpx/privhelper/system/name-service';
-import { readTrustedFile } from '@kpx/privhelper/system/trusted-file';
 import type { KnimeUser } from '@kpx/protocol';
 import type { Command } from 'commander';
-import { readPassword } from '../../config.js';
 import { CONFIG_FILE, PASSWORD_FILE } from '../../dead-letters/access.js';
 import { EXIT } from '../../exit.js';
 import { printable } from '../../format.js';
-import { leaveRoot } from '../../leave-root.js';
+import { goOnAs, takenOver } from '../../leave-root.js';
 import { bold, failure, say, success, warning } from '../../terminal.js';
 import { HELPER_CONFIG_FILE } from '../broker-options.js';
 import { knimeUser } from '../explain.js';
 import { endCommandsWithThis } from '../interrupt.js';
 import { accountChecks } from './accounts.js';
-import { type Answered, brokerAnswer, brokerChecks } from './broker.js';
+import { asBroker, examineAsBroker, findingsOf, type HandedOver, handOver, secretsIn } from './as-broker.js';
+import { brokerAnswer, brokerChecks } from './broker.js';
 import { capacityChecks } from './capacity.js';
-import { ASK_AS_ROOT, examine, type Finding, once, Unseen } from './check.js';
-import { configurationChecks, firstUrl } from './configuration.js';
+import { examine, type Finding } from './check.js';
+import { configurationChecks } from './configuration.js';
 import { directoryChecks } from './directories.js';
-import { helperAnswers, helperChecks } from './helper.js';
+import { helperChecks } from './helper.js';
 import { nameChecks } from './names.js';
-import { rabbitmqChecks, type Secrets } from './rabbitmq.js';
 import { rabbitmqHostChecks } from './rabbitmq-host.js';
-import { type Asked, BROKER_ACCOUNT, type Scene, sceneOf } from './scene.js';
+import { BROKER_ACCOUNT, type Scene, sceneOf } from './scene.js';
 import { unitChecks } from './units.js';
 import { wayOutChecks } from './ways-out.js';
 
@@ -56,16 +53,18 @@ export function addDoctor(program: Command): void {
 
 async function doctor({ user, config, helperConfig, passwordFile, json = false }: Options): Promise<void> {
   endCommandsWithThis();
-  const findings = await look({ user, passwordFile, brokerFile: config, helperFile: helperConfig });
+  const asked = { user, passwordFile, brokerFile: config, helperFile: helperConfig };
+  const handedOver = await takenOver();
+  // What hangs still would keep the program from ending by itself.
+  if (handedOver !== undefined) return say(JSON.stringify(await asBroker(asked, handedOver as HandedOver)), () => process.exit());
+  const findings = await look(sceneOf(asked));
   const failed = findings.some(({ result }) => result === 'fail');
   const said = json ? JSON.stringify({ result: failed ? 'fail' : 'ok', checks: findings }) : forPeople(findings);
-  // What hangs still would keep the program from ending by itself.
   say(`${said}\n`, () => process.exit(failed ? EXIT.config : 0));
 }
 
-/** What needs root first. Then root is given up for the broker's account, as which the rest is tried: what the network sends is read there. */
-async function look(asked: Asked): Promise<Finding[]> {
-  const scene = sceneOf(asked);
+/** What needs root first. Then, as the broker's account, the rest: what the network sends is read there. */
+async function look(scene: Scene): Promise<Finding[]> {
   const answered = brokerAnswer(scene);
   const local = [
     ...configurationChecks(scene),
@@ -80,42 +79,12 @@ async function look(asked: Asked): Promise<Finding[]> {
     ...brokerChecks(scene, answered),
   ];
   const findings = await examine(local);
-  return [...findings, ...(await asBroker(scene, answered))];
-}
-
-async function asBroker(scene: Scene, answered: Answered): Promise<Finding[]> {
-  const secrets = await secretsOf(scene);
+  const secrets = secretsIn(scene);
   const account = await scene.brokerAccount().catch(() => undefined);
+  if (!scene.isRoot) return [...findings, ...(await examineAsBroker(scene, secrets, account?.uid))];
   const groups = await lookUpGroups(BROKER_ACCOUNT, AbortSignal.timeout(LOOK_UP_TIMEOUT_MS)).catch(() => []);
-  leaveRoot(account && { ...account, groups: groups.map(({ gid }) => gid) });
-  const { checks, close } = await rabbitmqChecks(scene, secrets, answered);
-  try {
-    return await examine([...checks, helperAnswers(scene, answered, account?.uid)]);
-  } finally {
-    close();
-  }
-}
-
-/** Read while this is root; one that cannot be read is the matter of whoever asks for it. */
-async function secretsOf({ broker, helper, passwordFile, isRoot }: Scene): Promise<Secrets> {
-  const unseen = (error: Error) => {
-    throw error instanceof Unseen ? error : new Unseen(isRoot ? error.message : ASK_AS_ROOT);
-  };
-  const password = once(async () => {
-    const { amqp } = await broker();
-    const own = passwordFile ?? amqp.password_file;
-    // The broker's own file is read as the broker.
-    if (passwordFile === undefined && own !== '') return await readPassword(amqp);
-    return await readPassword({ ...amqp, password_file: own || PASSWORD_FILE }).catch(unseen);
-  });
-  const executorUrl = once(async () => {
-    const { msgq_file: file } = (await helper()).executor;
-    const msgq = await readTrustedFile(file, 'secret', MSGQ_BYTES_MAX).catch(unseen);
-    return firstUrl(file, msgq.trim());
-  });
-  const isOwnFile = passwordFile === undefined && (await broker().catch(() => undefined))?.amqp.password_file !== '';
-  await Promise.allSettled([...(isOwnFile ? [] : [password()]), executorUrl()]);
-  return { password, executorUrl: () => executorUrl().catch(unseen) };
+  const successor = account && { ...account, groups: groups.map(({ gid }) => gid) };
+  return [...findings, ...(await findingsOf(goOnAs(await handOver(scene, secrets, account?.uid), successor)))];
 }
 
 const RESULTS = { ok: success, warn: warning, fail: failure, skipped: (text: string) => text };
