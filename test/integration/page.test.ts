@@ -117,7 +117,7 @@ describe('the status page', () => {
       const job = { '<script>alert(2)</script>': 'mallory-home' };
       await publish(watch.kpx, { body: job }, { body: { '<script>alert(2)</script>': attack } });
       expect(await says(watch, '#decisions tr', 'HOME_UNUSABLE')).toContain(attack);
-      await says(watch, '#letters tr', 'USER_NAME_INVALID');
+      await says(watch, '#letters tr', 'ACCOUNT_DENIED');
       expect(await watch.page.locator('main img, main script').count()).toBe(0);
       expect(watch.troubles).toEqual([]);
     } finally {

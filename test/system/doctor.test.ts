@@ -411,7 +411,7 @@ async function noAgeing() {
 
 async function parkedJob() {
   onTestFinished(() => kpx.vhost.server.api('DELETE', `${queuePath('kpx.dead-letter')}/contents`).then(() => {}));
-  await kpx.publish({ body: { user: 'no name at all' } });
+  await kpx.publish({ body: { user: 'no  name' } });
   await kpx.brokerSays({ reason: 'USER_NAME_INVALID' });
 }
 
