@@ -88,6 +88,7 @@ it('of the helper, kpxctl knows the configuration, and for its looks the judgeme
   expect([...judged].sort()).toEqual([
     '@kpx/privhelper/accounts',
     '@kpx/privhelper/config',
+    '@kpx/privhelper/directories',
     '@kpx/privhelper/environment',
     ...['acl', 'command', 'directory', 'name-service', 'trusted-file'].map((name) => `@kpx/privhelper/system/${name}`),
   ]);

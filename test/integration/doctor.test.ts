@@ -1,15 +1,17 @@
 import { execFile, execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, chownSync, copyFileSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, copyFileSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { OwnCa, tlsListener } from '../fixtures/certificates.js';
 import { freePorts } from '../fixtures/free-ports.js';
+import { HelperConnection } from '../fixtures/helper-connection.js';
 import { checkout, Kpx, node } from '../fixtures/kpx.js';
 import { answerAt } from '../fixtures/other-broker.js';
 import { type RabbitmqServer, startRabbitmq } from '../fixtures/rabbitmq.js';
+import { installHelper, rawAccounts } from './installed-helper.js';
 import { installKpx, runKpxctl, startKpx } from './installed-kpx.js';
 
 /* kpxctl doctor where no systemd runs, and where RabbitMQ speaks TLS. On a machine with systemd: test/system/doctor.test.ts. */
@@ -51,6 +53,57 @@ it('gives root up where Node refuses to, as Debian 13’s does', async () => {
   const { result, checks } = JSON.parse(stdout);
   expect(result).toBe('ok');
   expect(checks.find(({ name }: Finding) => name === 'permissions')).toMatchObject({ result: 'ok' });
+});
+
+describe('of the home of a user, doctor says what the helper does', () => {
+  /** An account with this home below a parent of homes. */
+  async function homeOf(home: string, make: (homes: string, uid: number) => void) {
+    const installation = installHelper();
+    const homes = `${installation.srv}/homes`;
+    mkdirSync(homes);
+    installation.writeHelperConfig({ directories: { home_parents: [homes] } });
+    const { uid } = rawAccounts().account('homely', { home: `${homes}/${home}` });
+    make(homes, uid);
+    await installation.startHelper();
+    const connection = await HelperConnection.greeted(installation.socket);
+    onTestFinished(() => connection.close());
+    const { stdout } = await runKpxctl(['doctor', '--json', '--helper-config', installation.configFile, '--user', 'homely']);
+    const checks: Finding[] = JSON.parse(stdout).checks;
+    return { found: checks.find(({ name }) => name === 'user home'), answer: await connection.prepare('homely') };
+  }
+
+  it.each<[what: string, home: string, make: (homes: string, uid: number) => void]>([
+    ['below a directory that is not there, as override_homedir may have it', 'corp.example/homely', () => {}],
+    [
+      'below a directory that others can change',
+      'open/homely',
+      (homes) => execFileSync('/usr/bin/install', ['-d', '-m', '0777', `${homes}/open`]),
+    ],
+    ['below a link', 'link/homely', (homes) => symlinkSync('/tmp', `${homes}/link`)],
+    ['that would be hidden', '.homely', () => {}],
+    ['of somebody else', 'homely', (homes) => mkdirSync(`${homes}/homely`)],
+    ['that is a file', 'homely', (homes) => writeFileSync(`${homes}/homely`, '')],
+  ])('it is refused: one %s', async (_, home, make) => {
+    const { found, answer } = await homeOf(home, make);
+    expect(answer).toMatchObject({ kind: 'error' });
+    expect(found).toMatchObject({ result: 'fail', seen: (answer as { body: { message: string } }).body.message });
+  });
+
+  it.each<[what: string, seen: string, make: (homes: string, uid: number) => void]>([
+    ['that is to be made', 'will be made', () => {}],
+    [
+      'that is there',
+      'is there',
+      (homes, uid) => {
+        mkdirSync(`${homes}/homely`);
+        chownSync(`${homes}/homely`, uid, uid);
+      },
+    ],
+  ])('it is right: one %s', async (_, seen, make) => {
+    const { found, answer } = await homeOf('homely', make);
+    expect(answer).toMatchObject({ kind: 'userPrepared' });
+    expect(found).toMatchObject({ result: 'ok', seen: expect.stringContaining(seen) });
+  });
 });
 
 /** A socket as Docker's: of root and a group, in a directory that all may enter. */

@@ -49,20 +49,26 @@ async function aclEntries(config: Directories, signal: AbortSignal): Promise<str
   return ['user::rwx', 'group::---', 'other::---', ...extra, ...(extra.length > 0 ? [`mask::${union}`] : [])];
 }
 
-/** Answers whether the home was made. One that exists is looked at and not touched. */
-async function prepareHome(account: Account, config: Directories, launcher: Launcher, signal: AbortSignal) {
-  const { home, osUser, uid, gid } = account;
+/** Answers whether the home is there. Throws where it is not what it must be, or may not be made. */
+export async function hasHome({ home, osUser, uid }: Account, config: Directories): Promise<boolean> {
   const unusable = (why: string) => new KpxError('HOME_UNUSABLE', `the home ${home} ${why}`);
   if (!config.home_parents.some((parent) => home.startsWith(`${parent}/`)))
     throw unusable(`of "${osUser}" is not below any of home_parents`);
   await using parent = await openTrustedDirectory(dirname(home));
   const owner = await ownerOfDirectory(parent, home);
-  if (owner === uid) return false;
+  if (owner === uid) return true;
   if (owner !== undefined) throw unusable(`exists and belongs to uid ${owner}, expected ${uid}`);
   if (!config.create_home) throw unusable('does not exist and create_home is off');
   if (basename(home).startsWith('.')) throw unusable('starts with a dot and is not made');
+  return false;
+}
+
+/** Answers whether the home was made. One that exists is looked at and not touched. */
+async function prepareHome(account: Account, config: Directories, launcher: Launcher, signal: AbortSignal) {
+  if (await hasHome(account, config)) return false;
+  await using parent = await openTrustedDirectory(dirname(account.home));
   await using _skeleton = await openTrustedDirectory(config.skeleton); // judged again: since the start it may have changed
-  await using made = await openUserDirectory(parent, home, uid, gid);
+  await using made = await openUserDirectory(parent, account.home, account.uid, account.gid);
   // Not into one that somebody else, a first login for example, has made meanwhile.
   if (made.staged) await launcher.fill(account, config.skeleton, made, signal).then(() => made.handle.chmod(0o700));
   return await made.publish();

@@ -1,4 +1,5 @@
 import type { Account } from '@kpx/privhelper/accounts';
+import { hasHome } from '@kpx/privhelper/directories';
 import { runCommand } from '@kpx/privhelper/system/command';
 import { lookUpAccount } from '@kpx/privhelper/system/name-service';
 import { KpxError, type OsUser } from '@kpx/protocol';
@@ -65,16 +66,13 @@ const account = (scene: Scene): Check => ({
 
 const home = (scene: Scene): Check => ({
   name: 'user home',
-  mend: "It must be below one of directories.home_parents, and the account's own; a missing one is made when create_home is on.",
+  mend: "It must be below one of directories.home_parents, and the account's own; a missing one is made when create_home is on, in a directory that is there and that only root can change.",
   look: async (signal) => {
-    const { home: path, uid } = await judged(scene).catch(orUnseen);
-    const { home_parents, create_home } = (await scene.helper()).directories;
-    if (!home_parents.some((parent) => path.startsWith(`${parent}/`))) throw new Error(`${path} is not below ${home_parents.join(', ')}`);
-    const found = (await chain(path, signal)).at(-1)?.found;
-    if (found !== undefined && found.type !== 'directory') throw new Error(`${path} is a ${found.type}`);
-    if (found !== undefined && found.uid !== uid) throw new Error(`${path} belongs to uid ${found.uid}, expected ${uid}`);
-    if (found === undefined && !create_home) throw new Error(`${path} does not exist, and create_home is off`);
-    return ok(found === undefined ? `${path} will be made` : `${path} is there`);
+    const account = await judged(scene).catch(orUnseen);
+    const { directories } = await scene.helper();
+    // First, as it gives up on a file server that does not answer.
+    await chain(account.home, signal);
+    return ok((await hasHome(account, directories)) ? `${account.home} is there` : `${account.home} will be made`);
   },
 });
 
