@@ -13,7 +13,7 @@ export const PRIVHELPER_TEXTS: Texts = {
   'accounts.denied_shells': 'Accounts with one of these login shells do not.',
   'accounts.case': 'How names from KNIME are compared with accounts: `"lower"`, folded to lower case first; `"keep"`, as they are.',
   'accounts.map': {
-    text: 'The account of a KNIME user where the two have different names, as `"KNIME name" = "account"`. Up to 31 names may lead to one account, and share its executor. Only here may a KNIME name have characters that no account has, and only where `reservation_clause` has `{user}` in single quotes.',
+    text: 'The account of a KNIME user where the two have different names, as `"KNIME name" = "account"`. One `*` in both makes a pattern: `"*@corp.example" = "*"` takes a domain off, `"*" = "*@corp.example"` adds one. A line for one name goes before a pattern; no name may match two patterns; 16 at most. Up to 31 names may lead to one account, and share its executor. Only here may a KNIME name have characters that no account has, and only where `reservation_clause` has `{user}` in single quotes.',
     effect: START,
   },
 

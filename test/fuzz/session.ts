@@ -14,6 +14,7 @@ import {
   REQUEST_DEADLINE_MS,
   REQUESTS_IN_FLIGHT_MAX,
   type Response,
+  withMap,
 } from '@kpx/protocol';
 import * as fc from 'fast-check';
 import type { Audit, AuditLine } from '../../packages/privhelper/src/audit.js';
@@ -31,7 +32,7 @@ const { accounts, ...others } = privhelperConfigSchema.parse({
   accounts: { min_uid: 0xffff_fffe },
   executor: { launcher: 'direct', command: ['/none'] },
 });
-const config: Config = { ...others, accounts: { ...accounts, map: new Map() } };
+const config: Config = { ...others, accounts: withMap(accounts) };
 
 /** More than a page of them. */
 const RUNNING: ExecutorInfo[] = Array.from({ length: 30 }, (_, index) => ({

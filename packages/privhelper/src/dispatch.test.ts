@@ -18,6 +18,7 @@ import {
   SpawnOutcome,
   StopMode,
   type Verb,
+  withMap,
 } from '@kpx/protocol';
 import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { judgeAccount } from './accounts.js';
@@ -41,7 +42,7 @@ const UID = 1_000;
 const ENVIRONMENT = { LANG: 'C.UTF-8' };
 
 const { accounts, ...others } = privhelperConfigSchema.parse({ executor: { profiles: { large: 'kpx-large@' }, max_executors: 17 } });
-const config: Config = { ...others, accounts: { ...accounts, map: new Map([['al', osUserSchema.parse('alice')]]) } };
+const config: Config = { ...others, accounts: withMap({ ...accounts, map: { al: 'alice' } }) };
 
 const executorOf = (osUser: string): ExecutorInfo => ({
   osUser: osUserSchema.parse(osUser),

@@ -1,7 +1,8 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { foldCase, knimeUsersOf, osUserOf, withMap } from './account-map.js';
-import type { OsUser } from './names.js';
+import { KNIME_USERS_PER_ACCOUNT_MAX, MAP_PATTERNS_MAX } from './limits.js';
+import { type OsUser, osUserSchema } from './names.js';
 import { privhelperConfigSchema } from './privhelper-config.js';
 import { ConfigError, parseConfig } from './toml-config.js';
 
@@ -129,25 +130,144 @@ describe('[accounts.map]', () => {
   });
 });
 
-it('leads names and accounts to each other, whatever the map is', () => {
-  const account = fc.constantFrom('alice', 'bob', 'Carol', 'dave@a');
-  const name = fc.constantFrom('alice', 'ALICE', 'bob', 'bób', 'Anna Müller', 'ANNA MÜLLER', 'a+b', 'carol', 'dave@a', 'İx');
-  const accounts = fc.record({
-    case: fc.constantFrom('lower' as const, 'keep' as const),
-    map: fc.dictionary(name, account, { noNullPrototype: true }),
+describe('a pattern in [accounts.map]', () => {
+  const SHORT = { '*@corp.example': '*' };
+  const LONG = { '*': '*@corp.example' };
+
+  it('leads each name that matches to an account of its own', () => {
+    expect(osUserOf('Alice@Corp.Example', configOf(SHORT))).toBe('alice');
+    expect(osUserOf('alice@other.example', configOf(SHORT))).toBe('alice@other.example');
+    expect(osUserOf('alice', configOf(LONG))).toBe('alice@corp.example');
+    expect(osUserOf('Alice', configOf({ 'A*': 'b-*', 'a*': 'c-*' }, { case: 'keep' }))).toBe('b-lice');
+    expect(osUserOf('Anna (extern)', configOf({ '* (extern)': 'ext-*' }))).toBe('ext-anna');
   });
-  fc.assert(
-    fc.property(accounts, name, account, (given, knimeUser, osUser) => {
-      const parsed = privhelperConfigSchema.safeParse({ accounts: given });
-      fc.pre(parsed.success);
-      const config = withMap(parsed.data.accounts);
-      for (const user of knimeUsersOf(osUser as OsUser, config)) expect(osUserOf(user, config)).toBe(osUser);
-      let found: OsUser | undefined;
-      try {
-        found = osUserOf(knimeUser, config);
-      } catch {}
-      if (found !== undefined) expect(knimeUsersOf(found, config)).toContain(foldCase(knimeUser, config.case));
-    }),
-    { numRuns: 2_000 },
+
+  it('gives the account’s executor the jobs of the name that it would lead there, and of no other', () => {
+    expect(knimeUsersOf(alice, configOf(SHORT))).toEqual(['alice', 'alice@corp.example']);
+    expect(knimeUsersOf(alice, configOf(LONG))).toEqual([]);
+    expect(knimeUsersOf('alice@corp.example' as OsUser, configOf(LONG))).toEqual(['alice']);
+    expect(knimeUsersOf('ext-anna' as OsUser, configOf({ '* (extern)': 'ext-*' }))).toEqual(['ext-anna', 'anna (extern)']);
+  });
+
+  it('stands back behind a line for one name', () => {
+    const config = configOf({ ...LONG, svc: 'svc', 'chef@corp.example': 'bob@corp.example', bob: 'robert' });
+    expect(osUserOf('svc', config)).toBe('svc');
+    expect(knimeUsersOf('svc' as OsUser, config)).toEqual(['svc']);
+    expect(knimeUsersOf('svc@corp.example' as OsUser, config)).toEqual([]);
+    expect(knimeUsersOf('bob@corp.example' as OsUser, config)).toEqual(['chef@corp.example']);
+  });
+
+  it.each([
+    ['nothing', '@corp.example', SHORT],
+    ['digits only', '1000@corp.example', SHORT],
+    ['what no account can be called', 'anna müller@corp.example', SHORT],
+    ['too much', 'a'.repeat(64), LONG],
+  ])('leads to no account where “*” stands for %s', (_, name, map) => {
+    if (name.startsWith('@')) expect(osUserOf(name, configOf(map))).toBe(name);
+    else expect(() => osUserOf(name, configOf(map))).toThrow(expect.objectContaining({ code: 'ACCOUNT_DENIED' }));
+  });
+
+  const problems = (map: Record<string, string>, executor = '') =>
+    problemsOf(
+      `[executor]\n${executor}\n[accounts.map]\n${Object.entries(map)
+        .map(([name, account]) => `${JSON.stringify(name)} = ${JSON.stringify(account)}\n`)
+        .join('')}`,
+    );
+
+  it('has one “*”, in the name and in the account', () => {
+    expect(problems(SHORT)).toEqual([]);
+    expect(problems(LONG)).toEqual([]);
+    for (const map of [{ '*@a': 'alice' }, { alice: '*' }])
+      expect(problems(map)).toEqual([expect.stringContaining('expected one "*" in both, the KNIME name and the account, or in none')]);
+    for (const map of [{ '*@*': '*' }, { '*': '*@*' }, { '*': '-*' }, { '*': '.*' }, { '*': '*/x' }, { '*': '*ä' }, { "*'": '*' }])
+      expect(problems(map)).toEqual([expect.stringMatching(/ expected a name of .*, or a pattern for such names with one "\*"$/)]);
+  });
+
+  it.each<[string, string]>([
+    ['*', '*@corp.example'],
+    ['*@corp.example', '*.example'],
+    ['a*', 'ab*'],
+    ['a*', '*b'],
+    ['a*c', 'ab*bc'],
+    ['A*', 'a*'],
+    ['*Ä', '*ä'],
+  ])('is refused beside one that a name could match, too: %s and %s', (one, other) => {
+    const [problem] = problems({ [one]: 'x-*', [other]: 'y-*' });
+    expect(problem).toMatch(/a name could match this and ".*": expected patterns of which none can|stands here twice/);
+    expect(problems({ [other]: 'x-*', [one]: 'y-*' })).toHaveLength(1);
+  });
+
+  it('is taken beside one that shares no name with it', () => {
+    expect(problems({ '*@a': 'a-*', '*@b': 'b-*' })).toEqual([]);
+  });
+
+  it('needs the quotes of the reservation where its names do', () => {
+    expect(problems({ '* (extern)': 'ext-*' }, 'reservation_clause = "user = {user}"')).toEqual([
+      expect.stringContaining('does not have {user} in single quotes'),
+    ]);
+    expect(problems(SHORT, 'reservation_clause = "user = {user}"')).toEqual([]);
+  });
+
+  it('comes in numbers, and leaves room for as many names, that a list entry can hold them', () => {
+    const patterns = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, index) => [`*@d${index}x`, '*']));
+    const names = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, index) => [`name${index}`, 'alice']));
+    expect(problems(patterns(MAP_PATTERNS_MAX))).toEqual([]);
+    expect(problems(patterns(MAP_PATTERNS_MAX + 1))).toEqual([expect.stringContaining(`more than ${MAP_PATTERNS_MAX} patterns`)]);
+    const most = { ...patterns(10), ...names(21) };
+    expect(problems(most)).toEqual([]);
+    expect(knimeUsersOf(alice, configOf(most))).toHaveLength(KNIME_USERS_PER_ACCOUNT_MAX);
+    expect(problems({ ...most, more: 'alice' })).toEqual([expect.stringContaining('more than 21 names for the account "alice"')]);
+  });
+});
+
+describe('whatever the map is,', () => {
+  const account = fc.constantFrom('alice', 'bob', 'Carol', 'dave@a', 'ext-al');
+  const name = fc.constantFrom(
+    'alice',
+    'ALICE',
+    'bob',
+    'bób',
+    'Anna Müller',
+    'ANNA MÜLLER',
+    'a+b',
+    'al (x)',
+    'dave@a',
+    'alice@a',
+    'bob@b',
+    'İx',
   );
+  const key = fc.oneof(name, fc.constantFrom('*@a', '*@b', '* (x)', 'c*', 'A*', '*', 'İ*'));
+  const target = fc.oneof(account, fc.constantFrom('*', '*@a', 'ext-*', 'C*'));
+  const accounts = fc
+    .record({ case: fc.constantFrom('lower' as const, 'keep' as const), lines: fc.array(fc.tuple(key, target), { maxLength: 6 }) })
+    .map(({ lines, ...rest }) => ({
+      ...rest,
+      map: Object.fromEntries(
+        lines.map(([from, to]) => [from, from.includes('*') === to.includes('*') ? to : from.includes('*') ? '*' : 'bob']),
+      ),
+    }));
+  const anyName = fc.oneof(name, account, fc.stringMatching(/^[a-c@İ]{1,6}$/), fc.constantFrom('x'.repeat(64), 'İ'.repeat(64)));
+
+  it('names and accounts lead to each other, to one account at most, and to nothing that no account can be called', () => {
+    fc.assert(
+      fc.property(accounts, anyName, account, (given, knimeUser, osUser) => {
+        const parsed = privhelperConfigSchema.safeParse({ accounts: given });
+        fc.pre(parsed.success);
+        const config = withMap(parsed.data.accounts);
+        const ofAccount = knimeUsersOf(osUser as OsUser, config);
+        expect(ofAccount.length).toBeLessThanOrEqual(KNIME_USERS_PER_ACCOUNT_MAX);
+        for (const user of ofAccount) expect(osUserOf(user, config)).toBe(osUser);
+        let found: OsUser | undefined;
+        try {
+          found = osUserOf(knimeUser, config);
+        } catch (error) {
+          expect(error).toMatchObject({ code: 'ACCOUNT_DENIED' });
+        }
+        if (found === undefined) return;
+        expect(osUserSchema.safeParse(found).success).toBe(true);
+        expect(knimeUsersOf(found, config)).toContain(foldCase(knimeUser, config.case));
+      }),
+      { numRuns: 3_000 },
+    );
+  });
 });

@@ -27,6 +27,9 @@ export const NAME_CHARS_MAX = 64;
 /** Longest pattern for KNIME names, in characters. */
 export const PATTERN_CHARS_MAX = 256;
 
+/** Patterns in [accounts.map]: each may lead one more KNIME name to any account. */
+export const MAP_PATTERNS_MAX = 16;
+
 /** KNIME names that may resolve to one OS account: bounds the reservation text and a list entry. */
 export const KNIME_USERS_PER_ACCOUNT_MAX = 32;
 
@@ -35,6 +38,9 @@ export const EXECUTORS_PER_PAGE = 24;
 
 /** What the entries of a page take of a packet at most, in bytes. */
 export const PAGE_BYTES_MAX = PACKET_BYTES_MAX - 1_024;
+
+/** Longest reservation that an executor is started with, in bytes: Linux takes 128 KiB for one variable. */
+export const RESERVATION_BYTES_MAX = 120_000;
 
 /** Profiles of executors beside "default": with names of 32 characters they fit the answer to Hello with room to spare. */
 export const PROFILES_MAX = 1_000;

@@ -117,6 +117,8 @@ it.each([
   ['executor.max_executors', 'launcher = "direct"\ncommand = ["/x"]\nmax_executors = 0'],
   ['executor.max_executors', 'launcher = "direct"\ncommand = ["/x"]\nmax_executors = 5001'],
   ['executor.reservation_clause', 'launcher = "direct"\ncommand = ["/x"]\nreservation_clause = "user = alice"'],
+  ['executor.reservation_clause', `reservation_clause = "user = '{user}' OR ${"group = '{user}' OR ".repeat(16)}x = y"`],
+  ['executor.reservation_clause', `reservation_clause = "{user}${'x'.repeat(4_000)}"`],
   ['executor.environment.1X', 'launcher = "direct"\ncommand = ["/x"]\nenvironment = { 1X = "" }'],
   ['executor.environment.A=B', 'launcher = "direct"\ncommand = ["/x"]\nenvironment = { "A=B" = "" }'],
   ['executor.environment.A', 'launcher = "direct"\ncommand = ["/x"]\nenvironment = { A = 5 }'],

@@ -1,7 +1,8 @@
 import * as z from 'zod';
 import { problemsOfMap } from './account-map.js';
 import { KpxError } from './errors.js';
-import { PROFILES_MAX } from './limits.js';
+import { reservationBytesMax } from './executor-text.js';
+import { KNIME_USERS_PER_ACCOUNT_MAX, PROFILES_MAX, RESERVATION_BYTES_MAX } from './limits.js';
 import { knimeUserSchema, osUserSchema, type ProfileName, profileNameSchema } from './names.js';
 import { configTable, configText } from './toml-config.js';
 
@@ -27,6 +28,13 @@ const names = z.array(text.min(1)).max(LIST_MAX).default([]);
 /** An access entry for setfacl: type, name or id, permissions. */
 const aclEntry = text.regex(/^(user|group):[A-Za-z0-9._@\\-]{1,64}:[r-][w-][x-]$/, 'expected "group:NAME:r-x" or "user:NAME:rwx"');
 
+/** A name, or a pattern for names: one with a `*` in it. */
+const nameOrPattern = (name: z.ZodType<string>) =>
+  z.string().superRefine((text, context) => {
+    const { error } = name.safeParse(text.replace('*', 'x'));
+    if (error) context.addIssue({ code: 'custom', message: `${error.issues[0]?.message}, or a pattern for such names with one "*"` });
+  });
+
 const accounts = z.strictObject({
   min_uid: z.int().min(1).max(0xffff_fffe).default(1000),
   denied_users: names,
@@ -34,7 +42,7 @@ const accounts = z.strictObject({
   allowed_groups: names,
   denied_shells: names,
   case: z.enum(['lower', 'keep']).default('lower'),
-  map: configTable(knimeUserSchema, osUserSchema, MAP_MAX, 'names').default({}),
+  map: configTable(nameOrPattern(knimeUserSchema), nameOrPattern(osUserSchema), MAP_MAX, 'names').default({}),
 });
 
 const directories = z.strictObject({
@@ -57,6 +65,8 @@ const template = text.regex(/^[A-Za-z0-9:_.-]{1,64}@$/, 'expected the name of a 
 
 const THE_UNIT_SAYS = 'expected nothing: with launcher "systemd" the unit says what is run and where (systemctl edit)';
 
+const fitsReservation = (clause: string) => reservationBytesMax(clause) <= RESERVATION_BYTES_MAX;
+
 const executor = z
   .strictObject({
     launcher: z.enum(['systemd', 'direct']).default('systemd'),
@@ -68,7 +78,13 @@ const executor = z
     command: z.array(text).max(256).default([]),
     working_directory: z.union([path, z.literal('')]).default(''),
     msgq_file: path.default('/etc/kpx/executor-msgq'),
-    reservation_clause: text.includes('{user}', 'expected a clause with {user} in it').default("user = '{user}'"),
+    reservation_clause: text
+      .includes('{user}', 'expected a clause with {user} in it')
+      .refine(
+        fitsReservation,
+        `expected a clause of which ${KNIME_USERS_PER_ACCOUNT_MAX} with the longest names fit ${RESERVATION_BYTES_MAX} bytes`,
+      )
+      .default("user = '{user}'"),
     max_executors: z.int().min(1).max(EXECUTORS_MAX).default(200),
     environment: configTable(variable, text, LIST_MAX, 'variables').default({}),
   })
