@@ -1,4 +1,4 @@
-import { type ExecutorInfo, ExecutorState, knimeUserSchema, osUserSchema, profileNameSchema } from '@kpx/protocol';
+import { type ExecutorInfo, ExecutorState, type KnimeUser, knimeUserSchema, osUserSchema, profileNameSchema } from '@kpx/protocol';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { PLAIN_POLICY } from '../../test-fixtures/policy.js';
 import type { Policy } from '../policy/policy.js';
@@ -650,6 +650,24 @@ describe('an executor without work', () => {
     expect(kinds(job())).toEqual([]);
     expect(kinds(listed())).toEqual(['start']);
     expect(machine.counts.held).toBe(1);
+  });
+
+  it('is not ended where no KNIME name leads to its account any more: the helper would end another one', () => {
+    const look = (...knimeUsers: KnimeUser[]) => listed(info('alice', 1_001, { cpuMs: 100, knimeUsers }));
+    const gone = () => {
+      links.clear();
+      return step({ kind: 'connections', uids: links });
+    };
+    look();
+    connected();
+    look();
+    now += 3_600_000;
+    expect(kinds(look())).toEqual([]);
+    expect(kinds([...gone(), ...tick(3_600_000)])).toEqual([]);
+    connected();
+    look(alice);
+    now += 3_600_000;
+    expect(kinds(look(alice))).toEqual(['stop']);
   });
 
   it('is not ended while it works on something that did not come by way of kpx, for however long', () => {

@@ -386,9 +386,9 @@ export class Machine {
 
   /** Its users wait for the next one. */
   #end(executor: Executor, cause: EndCause, why: string, force = false): void {
-    executor.end = new Ending(this.#now, force);
+    executor.end = executor.named ? new Ending(this.#now, force) : undefined;
     for (const user of this.#usersOf(executor)) if (user.state === 'ready' || user.state === 'lost') this.#begin(user, why);
-    this.#effects.push({ kind: force ? 'kill' : 'stop', user: executor.user, why, cause });
+    if (executor.named) this.#effects.push({ kind: force ? 'kill' : 'stop', user: executor.user, why, cause });
   }
 
   #accountLost(osUser: OsUser, why: string): void {

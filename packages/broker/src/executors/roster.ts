@@ -13,6 +13,8 @@ export interface Executor extends Idleness {
   readonly pid: number;
   /** The KNIME name that it was started for, as far as is known: to ask the helper by, and to find its rule. */
   user: KnimeUser;
+  /** A KNIME name leads to its account. Where none does any more, the helper would take its own name for another account's. */
+  named: boolean;
   groups: readonly string[] | undefined;
   rule: Rule | undefined;
   readonly since: number;
@@ -89,7 +91,8 @@ export class Roster {
     const { osUser, uid, mainPid, knimeUsers, sinceMs } = info;
     for (const name of knimeUsers) this.#accounts.set(name, osUser);
     const known = this.#executors.get(osUser);
-    if (known && known.pid === mainPid) return { executor: known, isNew: false };
+    const named = knimeUsers.length > 0;
+    if (known && known.pid === mainPid) return { executor: Object.assign(known, { named }), isNew: false };
     if (known) this.remove(known);
     const user = knimeUsers[0] ?? knimeUserSchema.parse(osUser);
     const executor: Executor = {
@@ -97,6 +100,7 @@ export class Roster {
       uid,
       pid: mainPid,
       user,
+      named,
       groups: undefined,
       rule: ruleOf(policy, user, []),
       since: now,
@@ -155,7 +159,7 @@ export class Roster {
 export function sample(executor: Executor, cpuMs: number, idleCpuShare: number, now: number): void {
   const { seenUntil, cpuMs: before } = executor;
   executor.cpuMs = cpuMs;
-  executor.seenUntil = cpuMs === 0 ? undefined : now; // 0: nobody counts it
+  executor.seenUntil = cpuMs === 0 || !executor.named ? undefined : now; // 0: nobody counts it
   if (executor.seenUntil === undefined) executor.cpuShare = undefined;
   else if (seenUntil !== undefined && seenUntil !== now) executor.cpuShare = Math.max(0, (cpuMs - before) / (now - seenUntil));
   const works = seenUntil !== now && (executor.cpuShare ?? 1) > idleCpuShare;
