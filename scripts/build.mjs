@@ -3,6 +3,7 @@ import { chmodSync, mkdirSync, realpathSync, renameSync, writeFileSync } from 'n
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import flags from '../systemd/node-flags.cjs';
 import { argumentsOr, noArguments } from './usage.mjs';
 
 const USAGE = `npm run build
@@ -14,13 +15,12 @@ if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLTo
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
-/** Where each program begins, and Node's flags when it is called by its own name: the helper has no use for a JIT or code from strings. */
+/** Where each program begins, and Node's flags when it is called by its own name. */
 const PROGRAMS = [
   {
     entry: 'packages/privhelper/src/main.ts',
     program: 'packages/privhelper/dist/kpx-privhelper.cjs',
-    interpreter:
-      '-S node --jitless --no-expose-wasm --max-semi-space-size=1 --initial-old-space-size=4 --disallow-code-generation-from-strings --disable-proto=throw',
+    interpreter: `-S node ${flags.HELPER_FLAGS_BY_NAME.join(' ')}`,
   },
   { entry: 'packages/broker/src/main.ts', program: 'packages/broker/dist/kpx-broker.cjs', interpreter: 'node' },
   { entry: 'packages/broker/src/cli/main.ts', program: 'packages/broker/dist/kpxctl.cjs', interpreter: 'node' },

@@ -10,6 +10,9 @@ const HELPER_FLAGS = [
   ...['--disallow-code-generation-from-strings', '--disable-proto=throw'],
 ];
 
+/** By its own name, for --check on a terminal: no release has a line of its own there. */
+const HELPER_FLAGS_BY_NAME = HELPER_FLAGS.filter((flag) => flag !== '--jitless');
+
 /** A small young generation, no code from strings, no __proto__. */
 const BROKER_FLAGS = ['--max-semi-space-size=2', '--disallow-code-generation-from-strings', '--disable-proto=delete'];
 
@@ -22,7 +25,7 @@ const NO_FLAG_FOR_WEBASSEMBLY_FROM = 24;
  */
 const quietFlags = (version) => (Number(version.split('.')[0]) < NO_FLAG_FOR_WEBASSEMBLY_FROM ? ['--no-expose-wasm'] : []);
 
-module.exports = { HELPER_FLAGS, BROKER_FLAGS, quietFlags };
+module.exports = { HELPER_FLAGS, HELPER_FLAGS_BY_NAME, BROKER_FLAGS, quietFlags };
 
 if (require.main === module) {
   const [, , file] = process.argv;

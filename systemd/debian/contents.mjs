@@ -28,6 +28,7 @@ const REQUIRED_UNITS = [
 
 /** Copied as they are: from, to, mode. What is in etc/ becomes a conffile: dpkg asks before it replaces what an admin has changed. */
 const COPIES = /** @type {const} */ ([
+  ['systemd/node-flags.cjs', `${LIBRARY}/node-flags.cjs`, 0o644],
   ['systemd/kpx.sysusers', 'usr/lib/sysusers.d/kpx.conf', 0o644],
   ['systemd/kpx.tmpfiles', 'usr/lib/tmpfiles.d/kpx.conf', 0o644],
   ['systemd/kpx-temp.tmpfiles', 'usr/lib/tmpfiles.d/kpx-temp.conf', 0o644],

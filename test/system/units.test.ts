@@ -41,6 +41,7 @@ const BELOW = [
     '/etc/systemd/system',
     '/run/kpx',
     '/run/kpx/executors',
+    '/run/kpx/node',
     '/run/lock',
     '/run/systemd',
     '/run/user',
@@ -163,9 +164,14 @@ describe('the root helper', () => {
       if (exitCode === 0) writable.push(directory);
       onTestFinished(() => machine.remove(`${directory}/kpx-test`));
     }
-    expect(writable).toEqual(['/home', '/tmp', '/run/kpx/executors', '/srv/kpx', '/var/log/kpx', '/var/tmp']);
+    expect(writable).toEqual(['/home', '/tmp', '/run/kpx/executors', '/run/kpx/node', '/srv/kpx', '/var/log/kpx', '/var/tmp']);
 
-    for (const program of ['/home/kpx-test-program', '/srv/kpx/kpx-test-program', '/run/kpx/executors/kpx-test-program']) {
+    for (const program of [
+      '/home/kpx-test-program',
+      '/srv/kpx/kpx-test-program',
+      '/run/kpx/executors/kpx-test-program',
+      '/run/kpx/node/kpx-test-program',
+    ]) {
       await machine.run(['/usr/bin/install', '--mode=755', '/usr/bin/true', program]);
       onTestFinished(() => machine.remove(program));
       expect((await machine.run([program])).exitCode).toBe(0);
