@@ -3,9 +3,10 @@ import type { Readable, Writable } from 'node:stream';
 import { startCommandWithInput } from './command.js';
 import { CommandError, EXIT } from './exit.js';
 
+const CHROOT = '/usr/sbin/chroot';
 const SETPRIV = '/usr/bin/setpriv';
-/** setpriv(1): it has not given up what it was told to. */
-const SETPRIV_FAILED = 127;
+/** Exit codes of chroot(1) and setpriv(1): something was not given up, or what comes next cannot be run. */
+const NOT_GIVEN_UP = new Set([125, 126, 127]);
 /** User and group "nobody" of every Linux. */
 const NOBODY = 65_534;
 
@@ -35,13 +36,14 @@ export const isRoot = (): boolean => process.getuid?.() === 0;
 /**
  * Starts kpxctl once more, with the same arguments, as somebody else for good: what it does there reads what the network has sent. No privilege can be
  * regained, there is no terminal, and it ends with this process. `handedOver` is what root alone could read: {@link takenOver} answers it there.
- * By setpriv, because Debian's build of Node 20 refuses to change its own user and groups.
+ * Not by Node itself: Debian's build of Node 20 refuses to change its own user and groups. And not by setpriv alone: it asks the name service for a
+ * number as well, which waits for minutes where SSSD hangs. chroot asks for no number that has a plus sign. To `/` it changes nothing else.
  */
 export function goOnAs(handedOver: unknown, { uid, gid, groups }: Successor = { uid: NOBODY, gid: NOBODY, groups: [] }): GoingOn {
-  const ids = ['--reuid', `${uid}`, '--regid', `${gid}`, ...(groups.length === 0 ? ['--clear-groups'] : ['--groups', groups.join(',')])];
-  const nothingLeft = ['--no-new-privs', '--inh-caps=-all', '--pdeathsig', 'KILL'];
+  const ids = [`--userspec=+${uid}:+${gid}`, `--groups=${groups.map((group) => `+${group}`).join(',')}`, '/'];
+  const nothingLeft = [SETPRIV, '--no-new-privs', '--inh-caps=-all', '--pdeathsig', 'KILL', '--'];
   const kpxctl = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
-  const child = startCommandWithInput(SETPRIV, [...ids, ...nothingLeft, '--', ...kpxctl], { [VARIABLE]: '1' });
+  const child = startCommandWithInput(CHROOT, [...ids, ...nothingLeft, ...kpxctl], { [VARIABLE]: '1' });
   child.stdin.on('error', () => {}); // it has ended, and its exit code says how
   child.stdin.write(`${JSON.stringify(handedOver)}\n`);
   return { stdin: child.stdin, stdout: child.stdout, stderr: child.stderr, ended: endOf(child) };
@@ -53,7 +55,7 @@ async function endOf(child: EventEmitter): Promise<number> {
   const [code, signal] = await once(child, 'close').catch((error: Error) => {
     throw problem(error.message);
   });
-  if (code === SETPRIV_FAILED) throw problem(`${SETPRIV} has failed`);
+  if (NOT_GIVEN_UP.has(code)) throw problem(`${CHROOT} or ${SETPRIV} has failed`);
   if (signal !== null) throw new CommandError(EXIT.unavailable, `kpxctl's process without root was ended by ${signal}: try again.`);
   return code;
 }
