@@ -670,6 +670,14 @@ describe('an executor without work', () => {
     expect(kinds(look(alice))).toEqual(['stop']);
   });
 
+  it('is asked for by a name that leads to its account now, when the map has become another', () => {
+    makeReady();
+    const look = () => listed(info('alice', 1_001, { cpuMs: 100, knimeUsers: [carol] }));
+    look();
+    now += 120_000;
+    expect(look()).toContainEqual(expect.objectContaining({ kind: 'stop', user: carol }));
+  });
+
   it('is not ended while it works on something that did not come by way of kpx, for however long', () => {
     makeReady();
     for (let minute = 1; minute <= 60; minute++) {

@@ -92,9 +92,15 @@ export class Roster {
     for (const name of knimeUsers) this.#accounts.set(name, osUser);
     const known = this.#executors.get(osUser);
     const named = knimeUsers.length > 0;
-    if (known && known.pid === mainPid) return { executor: Object.assign(known, { named }), isNew: false };
-    if (known) this.remove(known);
     const user = knimeUsers[0] ?? knimeUserSchema.parse(osUser);
+    if (known && known.pid === mainPid) {
+      known.named = named;
+      // The helper has another map than before: to it, the name would be another account's.
+      if (named && !knimeUsers.some((name) => name.toLowerCase() === known.user.toLowerCase()))
+        Object.assign(known, { user, groups: undefined });
+      return { executor: known, isNew: false };
+    }
+    if (known) this.remove(known);
     const executor: Executor = {
       osUser,
       uid,
