@@ -4,6 +4,7 @@ import { eventually } from '../fixtures/eventually.js';
 import { jobOf } from '../fixtures/jobs.js';
 import { declareKnimeTopology } from '../fixtures/knime/topology.js';
 import { Kpx, type KpxOptions } from '../fixtures/kpx.js';
+import { paddedJob, publishLarge } from '../fixtures/large-jobs.js';
 import { doneJobs, takeStock } from '../fixtures/ledger.js';
 import { type RabbitmqServer, startRabbitmq } from '../fixtures/rabbitmq.js';
 import { jobsDone, publish } from './installed-kpx.js';
@@ -181,6 +182,19 @@ describe.each([
     await kpx.brokerLog.line({ msg: ALARM_OVER });
     await allDone(kpx, 40);
     expect((await expectNothingLost(kpx, 40)).doneAgain).toBe(0);
+  });
+
+  it('fills the memory for jobs in hand: no further ones are taken until half of it is free, and all are done', async () => {
+    const LARGE = 12;
+    const kpx = new Kpx(await rabbitmq.createKnimeVhost(), { standIn: STAND_IN, broker: { amqp: { held_bytes_max: '4MiB' } } });
+    onTestFinished(() => kpx.stop());
+    await publishLarge(kpx, LARGE, paddedJob('alice', 1024 * 1024));
+    await rabbitmq.ctl(...raise);
+    await kpx.start();
+    await kpx.brokerLog.line({ msg: 'jobs in hand take all of amqp.held_bytes_max: no further ones until half of it is free' });
+    await rabbitmq.ctl(...clear);
+    await kpx.brokerLog.line({ msg: 'half of amqp.held_bytes_max is free: jobs are taken again' });
+    await jobsDone(kpx, 'alice', LARGE, 60_000);
   });
 
   if (alsoStop)

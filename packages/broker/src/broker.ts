@@ -404,7 +404,8 @@ export class Broker {
     const marks = marksOf((name) => message.properties.header(name));
     this.#deliveries.set(ticket, { message, hops: job.hops, marks, since: performance.now() });
     const ageMs = Math.max(0, Date.now() - (sentAt(message.properties) ?? Date.now()));
-    const event = { kind: 'job', ticket, user: job.user, hops: job.hops, waited: job.waited, replayed: job.replayed, ageMs } as const;
+    const { user, hops, waited, replayed } = job;
+    const event = { kind: 'job', ticket, user, hops, waited, replayed, ageMs, crowded: this.#session?.crowded === true } as const;
     if (this.#asksForGroups) this.#withGroups(event).catch(this.#failed('a job cannot be judged'));
     else this.#emit({ ...event, groups: undefined });
   }

@@ -189,6 +189,11 @@ export class AmqpSession {
     await this.widen(prefetch);
   }
 
+  /** Half of the room stays free for jobs that pass, and for those of others. */
+  get crowded(): boolean {
+    return this.#held.held > this.#held.max / 2;
+  }
+
   #delivered(message: WireMessage, consumer: Consumer): void {
     consumer.inHand += 1;
     this.#consumerOf.set(message, consumer);

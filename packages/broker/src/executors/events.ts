@@ -22,6 +22,8 @@ export type Event =
       readonly groups: readonly string[] | undefined;
       /** Since it was sent, in milliseconds, as far as is known. */
       readonly ageMs: number;
+      /** Jobs in hand take more than half of the memory that is for them. */
+      readonly crowded?: boolean;
     }
   /** The helper has started the executor, or found it running. */
   | { readonly kind: 'started'; readonly user: KnimeUser; readonly executor: ExecutorInfo }

@@ -223,6 +223,13 @@ describe('users do not stand in each other’s way', () => {
     expect(machine.counts.held).toBe(8);
   });
 
+  it('holds no job that comes when those in hand take half of the memory for them', () => {
+    const later = step({ kind: 'job', ticket: ++tickets, user: alice, hops: 0, waited: false, groups: NO_GROUPS, ageMs: 0, crowded: true });
+    expect(kinds(later)).toEqual(['defer', 'start']);
+    expect(machine.counts).toMatchObject({ held: 0, starting: 1 });
+    expect(kinds(job())).toEqual([]);
+  });
+
   it('keeps further users in line, at the price of one held job each, and starts the first of them when another has ended', () => {
     makeReady(alice, 1_001);
     makeReady(bob, 1_002);

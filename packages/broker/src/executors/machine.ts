@@ -226,7 +226,7 @@ export class Machine {
     return this.#effects;
   }
 
-  #job({ ticket, user: name, hops, waited, replayed, groups, ageMs }: Extract<Event, { kind: 'job' }>): void {
+  #job({ ticket, user: name, hops, waited, replayed, groups, ageMs, crowded = false }: Extract<Event, { kind: 'job' }>): void {
     const detail = tooOld(this.#policy, ageMs);
     if (detail !== undefined) {
       this.#effects.push({ kind: 'park', ticket, user: name, reason: 'JOB_TOO_OLD', detail });
@@ -243,7 +243,7 @@ export class Machine {
     switch (user.state) {
       case 'ready':
         if (hops < HOPS_FREE && user.held.size === 0) this.#forward(user, ticket);
-        else this.#hold(user, ticket, hops);
+        else this.#hold(user, ticket, hops, crowded);
         if (hops > 0 && !waited) this.#cameBack(user);
         break;
       case 'broken':
@@ -252,7 +252,7 @@ export class Machine {
         else this.#effects.push({ kind: 'park', ticket, user: name, reason: user.code, detail: user.detail });
         break;
       default:
-        this.#hold(user, ticket, hops);
+        this.#hold(user, ticket, hops, crowded);
     }
   }
 
@@ -341,11 +341,11 @@ export class Machine {
     this.#release(tickets, (ticket) => ({ kind: 'hand back', ticket, user: user.name, why, failed }));
   }
 
-  #hold(user: User, ticket: Ticket, hops: number): void {
+  #hold(user: User, ticket: Ticket, hops: number, crowded: boolean): void {
     const most = this.#heldAtMost(user);
     if (user.state === 'queued') user.until = this.#now + PLACE_MS;
     this.#held += 1;
-    if (user.held.size >= most || this.#held > this.#policy.heldInAll) {
+    if (user.held.size >= most || this.#held > this.#policy.heldInAll || crowded) {
       this.#letGo(user, [ticket], hops);
       return;
     }

@@ -18,7 +18,7 @@ export const BROKER_TEXTS: Texts = {
   'amqp.prefetch':
     'How many jobs RabbitMQ hands over before one of them is acknowledged. Half of them may be held. After a connect it is 1 at first.',
   'amqp.held_bytes_max':
-    'How much memory the bodies of jobs in hand may take. When it is full, the broker takes no further jobs until half of it is free. It is met only with large jobs and a large `prefetch`: a body has 1 MiB at most.',
+    'How much memory the bodies of jobs in hand may take. Beyond half of it no job is held: it waits in a delay queue. When all of it is full, the broker takes no further jobs until half of it is free. A body has 1 MiB at most, so that it is met only with large jobs.',
   'amqp.declare': 'If true, make queue, exchange and binding where they are missing. KNIME Server makes them itself.',
   'amqp.tls': { text: 'For URLs that start with `"amqps://"`.', effect: RECONNECT },
   'amqp.tls.ca_file':
