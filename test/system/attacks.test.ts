@@ -20,11 +20,16 @@ let unitsBefore: string[];
 /** What the tests of other files have left. */
 let environmentsBefore: string;
 
-/** Of the system and of kpx: whatever is loaded and running, but for what comes and goes with a connection, and what holds executors. */
+/**
+ * Of the system and of kpx: whatever is loaded and running, but for what comes and goes with a connection, what holds executors, and PackageKit,
+ * which ends by itself when nobody has asked it for a while.
+ */
 async function runningUnits(): Promise<string[]> {
   const argv = ['list-units', '--plain', '--no-legend', '--state=active', '--type=service,socket,slice'];
   const units = (await machine.systemctl(...argv)).trimEnd().split('\n');
-  return units.map((line) => line.split(' ')[0] ?? '').filter((unit) => !/^kpx(-privhelper@.*|.*\.slice)$/.test(unit));
+  return units
+    .map((line) => line.split(' ')[0] ?? '')
+    .filter((unit) => !/^(kpx(-privhelper@.*|.*\.slice)|packagekit\.service)$/.test(unit));
 }
 
 const environments = async () => (await machine.run(['/usr/bin/find', ENVIRONMENT_FILES, '-type', 'f'], { allowFailure: true })).stdout;
@@ -240,7 +245,8 @@ describe('what a broker has done', () => {
   async function endExecutorOf(osUser: string): Promise<void> {
     await untilNobodyIsServed();
     await machine.systemctl('stop', unitOf(osUser));
-    for (const kind of ['env', 'home']) await machine.remove(`${ENVIRONMENT_FILES}/${osUser}.${kind}`);
+    const files = ['env', 'home'].map((kind) => `${ENVIRONMENT_FILES}/${osUser}.${kind}`);
+    for (const file of files) if (!environmentsBefore.includes(file)) await machine.remove(file);
   }
 
   it.each([
