@@ -164,7 +164,7 @@ async function openControl(
     deadLetters: serveDeadLetters(() => broker.config, log),
   };
   try {
-    return await ControlServer.open(socket, operations);
+    return await ControlServer.open(socket, operations, log);
   } catch (error) {
     log.warn({ socket, reason: (error as Error).message }, 'questions cannot be answered: no control socket');
     return undefined;

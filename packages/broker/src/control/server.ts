@@ -1,6 +1,7 @@
 import { chmod, stat, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { ConfigError, type KnimeUser, knimeUserSchema, type ProfileName, StopMode } from '@kpx/protocol';
+import type { Logger } from 'pino';
 import * as z from 'zod';
 import { runCommand } from '../command.js';
 import type { DeadLetterService } from '../dead-letters/serve.js';
@@ -82,14 +83,14 @@ export class ControlServer {
   readonly #path: string;
   readonly #server;
 
-  private constructor(path: string, operations: Operations) {
+  private constructor(path: string, operations: Operations, log: Logger) {
     this.#path = path;
-    this.#server = httpServer(routesOf(operations), BOUNDS);
+    this.#server = httpServer(routesOf(operations), BOUNDS, log);
   }
 
   /** Replaces the socket that a killed broker has left; rejects when another one listens there. */
-  static async open(path: string, operations: Operations): Promise<ControlServer> {
-    const control = new ControlServer(path, operations);
+  static async open(path: string, operations: Operations, log: Logger): Promise<ControlServer> {
+    const control = new ControlServer(path, operations, log);
     if (await somebodyListens(path)) throw new Error(`another broker listens at ${path}`);
     await unlink(path).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ENOENT') throw error;

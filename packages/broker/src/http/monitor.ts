@@ -55,7 +55,7 @@ export class MonitorServer {
       this.#log.warn({ listen: where }, 'metrics and status can be read from other hosts, by everybody who can connect');
     }
     // What other hosts call this one, only they know.
-    const server = httpServer(this.#routes, BOUNDS, loopback ? isOwnHost : undefined).unref(); // a reload that is overtaken by the broker's end opens it in vain
+    const server = httpServer(this.#routes, BOUNDS, this.#log, loopback ? isOwnHost : undefined).unref(); // a reload that is overtaken by the broker's end opens it in vain
     try {
       await new Promise<void>((resolve, reject) => server.once('error', reject).listen(address, resolve));
     } catch (error) {

@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Logger } from 'pino';
 
 /** Of each server: requests at once, and how long one may take from connecting until the answer has been read. */
 export interface Bounds {
@@ -58,11 +59,20 @@ export type HostCheck = (host: string | undefined) => boolean;
  * HTTP for a few questions: one for each connection, without a body, within a bounded time. That bound is what cuts slow clients, whether they are
  * slow in asking or in reading; but for streams, see {@link StreamRoute}.
  */
-export function httpServer(routes: Routes, { connectionsMax, connectionMsMax }: Bounds, isOurs: HostCheck = () => true): Server {
+export function httpServer(
+  routes: Routes,
+  { connectionsMax, connectionMsMax }: Bounds,
+  log: Logger,
+  isOurs: HostCheck = () => true,
+): Server {
   const bounds = new WeakMap<Socket, NodeJS.Timeout>();
   const server = createServer({ maxHeaderSize: HEADER_BYTES_MAX }, (request, response) => {
     const unbound = () => clearTimeout(bounds.get(request.socket));
-    answer(routes, isOurs, request, response, unbound).catch(() => response.destroy()); // it has failed with half of the answer sent
+    answer(routes, isOurs, request, response, unbound).catch((error: Error) => {
+      const [path] = (request.url ?? '').split('?', 1);
+      log.error({ path, reason: error.message }, 'an HTTP answer failed halfway; its connection is closed, the broker goes on');
+      response.destroy();
+    });
   });
   server.maxConnections = connectionsMax;
   server.maxRequestsPerSocket = 1;
@@ -100,6 +110,7 @@ async function answer(
       unbound();
     } else respond(response, 200, await route.answer(query));
   } catch (error) {
+    if (response.headersSent) throw error; // an answer has begun: there is no place for another
     if (error instanceof MethodRefused) response.setHeader('allow', error.allow);
     respond(response, error instanceof HttpError ? error.status : 500, json({ error: (error as Error).message }));
   }
