@@ -9,6 +9,8 @@ import { bootedMachine } from './shared-machine.js';
 const machine = bootedMachine();
 const DISK = '/var/lib/kpx-test-disk';
 const MOUNT = 'srv-kpx.mount';
+/** A check of it may take 30 s. */
+const DOCTOR_TIMEOUT_MS = 60_000;
 const UNIT_FILE = `/etc/systemd/system/${MOUNT}`;
 
 it('a helper that starts before the disk is mounted makes nothing below the mount point: it has the disk mounted first', async () => {
@@ -27,4 +29,32 @@ it('a helper that starts before the disk is mounted makes nothing below the moun
   await kpx.jobDone('tess', job);
   expect(await machine.show(MOUNT, 'ActiveState')).toEqual({ ActiveState: 'active' });
   for (const name of ['workspaces', 'temp']) expect(await machine.exists(`${DISK}/${name}/tess`)).toBe(true);
+});
+
+it('doctor says what was made below the mount point before, and leaves the mounts as they are', async () => {
+  const hidden = async () => {
+    const argv = ['/usr/bin/kpxctl', 'doctor', '--json'];
+    const { stdout } = await machine.run(argv, { timeoutMs: DOCTOR_TIMEOUT_MS, allowFailure: true });
+    return JSON.parse(stdout).checks.find(({ name }: { name: string }) => name === 'hidden directories');
+  };
+  const kpx = await startKpx();
+  await kpx.stop();
+  const mounts = async () => (await machine.run(['/usr/bin/findmnt', '--list', '--noheadings', '--output=TARGET,SOURCE,FSTYPE'])).stdout;
+  const ghost = '/srv/kpx/workspaces/ghost';
+  onTestFinished(async () => {
+    await machine.run(['/usr/bin/umount', '/srv/kpx'], { allowFailure: true });
+    for (const path of [ghost, DISK]) await machine.remove(path);
+  });
+  for (const name of ['workspaces', 'temp']) await machine.run(['/usr/bin/install', '--directory', '--mode=755', `${DISK}/${name}`]);
+  expect(await hidden()).toMatchObject({ result: 'ok' });
+  await machine.run(['/usr/bin/install', '--directory', ghost]);
+  const made = (await machine.run(['/usr/bin/ls', '/srv/kpx/workspaces'])).stdout.trimEnd().split('\n').length;
+  await machine.run(['/usr/bin/mount', '--bind', DISK, '/srv/kpx']);
+  const before = await mounts();
+  expect(await hidden()).toMatchObject({
+    result: 'warn',
+    seen: expect.stringContaining(`${made} in /srv/kpx/workspaces below the mount on /srv/kpx: `),
+    mend: expect.stringContaining('RequiresMountsFor='),
+  });
+  expect(await mounts()).toBe(before);
 });

@@ -5,6 +5,7 @@ import { runCommand } from '@kpx/privhelper/system/command';
 import { judgeSkeleton } from '@kpx/privhelper/system/directory';
 import { ASK_AS_ROOT, type Check, fail, ok, Unseen, type Verdict, warn } from './check.js';
 import { chain, spaceAt, trustIn } from './file-system.js';
+import { hidden } from './hidden.js';
 import type { HelperConfig, Scene } from './scene.js';
 import { showUnit } from './systemd.js';
 
@@ -30,6 +31,7 @@ export function directoryChecks(scene: Scene): Check[] {
     parents(scene, 'home parents', ({ home_parents }) => home_parents),
     skeletonOfHomes(scene),
     unfinished(scene),
+    hidden(scene),
     acls(scene, 'workspace ACLs', ({ workspace_parent }) => workspace_parent),
     acls(scene, 'temp ACLs', ({ temp_parent }) => temp_parent),
     space(scene, 'workspace space', ({ workspace_parent }) => [workspace_parent]),
