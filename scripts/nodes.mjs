@@ -1,10 +1,21 @@
 // Installs the releases of Node that tests run kpx's programs under. Plain Node, because it runs before anything is built.
 
 import { spawnSync } from 'node:child_process';
-import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { INSTALLED, nodes, PINNED } from '../test/fixtures/nodes/nodes.mjs';
-import { EXIT_UNAVAILABLE, PrepareError } from './prepare.mjs';
+import { EXIT_UNAVAILABLE, endingWithItsExitCode, PrepareError } from './prepare.mjs';
+import { argumentsOr, noArguments } from './usage.mjs';
+
+const USAGE = `node scripts/nodes.mjs
+
+Downloads the releases of Node in test/fixtures/nodes to dist/tools/nodes, some 200 MB, where they are missing or others. npm test does so by itself.
+
+  --help  this text
+
+Exit codes: 0 they are there, 64 wrong usage, 69 npm's registry cannot be reached.
+`;
 
 /** Some 200 MB are downloaded, once. */
 const INSTALL_TIMEOUT_MS = 600_000;
@@ -35,4 +46,9 @@ export function prepareNodes() {
   } finally {
     rmSync(unfinished, { recursive: true, force: true });
   }
+}
+
+if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  argumentsOr(USAGE, noArguments);
+  endingWithItsExitCode(prepareNodes);
 }

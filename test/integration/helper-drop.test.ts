@@ -60,20 +60,22 @@ describe('an executor', () => {
     const { connection, installation } = await startHelper({ msgq: MSGQ, config: { executor: { environment } } });
     const { mainPid } = await connection.spawned('bob');
     expect(environmentOf(installation.helper?.pid ?? 0)).toMatchObject({ KPX_CANARY: 'of the helper' });
-    expect(environmentOf(mainPid)).toEqual({
-      PATH: '/usr/local/bin:/usr/bin:/bin',
-      LANG: 'de_DE.UTF-8',
-      HOME: '/home/bob',
-      USER: 'bob',
-      LOGNAME: 'bob',
-      SHELL: '/bin/bash',
-      TMPDIR: `${installation.temps}/bob`,
-      KPX_WORKSPACE: `${installation.workspaces}/bob`,
-      KPX_FIXED: environment.KPX_FIXED,
-      KNIME_EXECUTOR_TEMP_DIR: `${installation.temps}/bob`,
-      KNIME_EXECUTOR_RESERVATION: "(user = 'bob')",
-      KNIME_EXECUTOR_MSGQ: MSGQ,
-    });
+    await expect
+      .poll(() => environmentOf(mainPid))
+      .toEqual({
+        PATH: '/usr/local/bin:/usr/bin:/bin',
+        LANG: 'de_DE.UTF-8',
+        HOME: '/home/bob',
+        USER: 'bob',
+        LOGNAME: 'bob',
+        SHELL: '/bin/bash',
+        TMPDIR: `${installation.temps}/bob`,
+        KPX_WORKSPACE: `${installation.workspaces}/bob`,
+        KPX_FIXED: environment.KPX_FIXED,
+        KNIME_EXECUTOR_TEMP_DIR: `${installation.temps}/bob`,
+        KNIME_EXECUTOR_RESERVATION: "(user = 'bob')",
+        KNIME_EXECUTOR_MSGQ: MSGQ,
+      });
   });
 
   it('has nothing open but /dev/null: none of the helper’s sockets, nothing that the helper was started with', async () => {

@@ -141,7 +141,7 @@ describe('SpawnExecutor', () => {
     await connection.spawned('alice');
     writeFileSync(installation.msgqFile, 'amqps://executor:new@127.0.0.1/knime');
     const { mainPid } = await connection.spawned('bob');
-    expect(environmentOf(mainPid).KNIME_EXECUTOR_MSGQ).toBe('amqps://executor:new@127.0.0.1/knime');
+    await expect.poll(() => environmentOf(mainPid).KNIME_EXECUTOR_MSGQ).toBe('amqps://executor:new@127.0.0.1/knime');
   });
 });
 

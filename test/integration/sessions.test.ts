@@ -31,6 +31,7 @@ interface Told {
   readonly command: string;
   /** As in proc_pid_stat(5), tty_nr: 0 is none. */
   readonly terminal: string;
+  readonly uid: string;
 }
 
 /** A terminal, and what stands in front of a program so that the commands it runs tell of theirs. */
@@ -40,7 +41,9 @@ function watched(kpx: Kpx) {
   writeFileSync(record, '');
   execFileSync('/usr/bin/chmod', ['0666', record]);
   const tell = (name: string) =>
-    `read -r pid name state parent group session terminal rest </proc/$$/stat; echo "${name} $terminal" >>${record}`;
+    'read -r pid name state parent group session terminal rest </proc/$$/stat; ' +
+    'while read -r key uid rest; do [ "$key" = Uid: ] && break; done </proc/$$/status; ' +
+    `echo "${name} $terminal $uid" >>${record}`;
   const commands = commandsInSources();
   for (const command of commands) {
     const name = basename(command);
@@ -54,7 +57,10 @@ function watched(kpx: Kpx) {
     readFileSync(record, 'utf8')
       .split('\n')
       .filter(Boolean)
-      .map((line) => ({ command: line.split(' ')[0] ?? '', terminal: line.split(' ')[1] ?? '' }));
+      .map((line) => {
+        const [command = '', terminal = '', uid = ''] = line.split(' ');
+        return { command, terminal, uid };
+      });
   return {
     terminal: new Terminal(),
     run: ['/usr/bin/unshare', '--mount', '--', '/bin/sh', script],
@@ -66,6 +72,7 @@ function watched(kpx: Kpx) {
     /** Of those that have told, each once. */
     names: () => [...new Set(told().map(({ command }) => command))].sort(),
     withTerminal: () => told().filter(({ terminal }) => terminal !== NONE),
+    asUser: (name: string) => told().filter(({ uid }) => uid === `${idsOf(name).uid}`),
   };
 }
 
@@ -75,7 +82,7 @@ it('what a shell runs has the terminal, and tells so', async () => {
   const { terminal, run, told } = watched(await installKpx());
   terminal.type([...run, '/usr/bin/getent', 'passwd', 'root'].join(' '));
   await eventually('getent has told', () => told().length === 1);
-  expect(told()).toEqual([{ command: 'getent', terminal: expect.stringMatching(/^[1-9]\d*$/) }]);
+  expect(told()).toEqual([{ command: 'getent', terminal: expect.stringMatching(/^[1-9]\d*$/), uid: '0' }]);
 });
 
 it('no child of the helper has a terminal', async () => {
@@ -106,19 +113,19 @@ it('no child of the broker has a terminal', async () => {
 });
 
 it.each<[verb: string, args: string[], expected: string[]]>([
-  ['doctor', ['doctor', '--user', 'alice'], ['getent', 'id', 'setfacl', 'stat', 'timedatectl']],
+  ['doctor', ['doctor', '--user', 'alice'], ['chroot', 'getent', 'id', 'setfacl', 'setpriv', 'stat', 'timedatectl']],
   ['orphans', ['orphans', '--size'], ['du', 'getent']],
   ['logs', ['logs', 'alice'], ['journalctl']],
 ])('no child of kpxctl %s has a terminal, and none runs as a user', async (_verb, args, expected) => {
   const kpx = await installKpx();
   execFileSync('/usr/bin/install', ['-d', '-o', '4242', join(kpx.workspaces, 'gone')]);
-  const { terminal, run, names, withTerminal } = watched(kpx);
+  const { terminal, run, names, withTerminal, asUser } = watched(kpx);
   const files = args[0] === 'logs' ? [] : ['--helper-config', kpx.configFile];
   const configs = args[0] === 'orphans' ? files : ['--config', kpx.brokerConfigFile, ...files];
   terminal.type(`${[...run, ...bundle('packages/broker/dist/kpxctl.cjs', ...args, ...configs)].join(' ')}; echo "ended with $?"`);
   await terminal.shows('the end', (screen) => /ended with \d/.test(screen));
   expect(names()).toEqual(expect.arrayContaining(expected));
-  expect(names()).not.toContain('setpriv');
+  expect(asUser('alice')).toEqual([]);
   expect(withTerminal()).toEqual([]);
 });
 

@@ -120,19 +120,21 @@ describe('with hostile surroundings', () => {
     const connection = await target.greeted();
     const { mainPid } = await connection.spawned(name);
     const { workspaces, temps } = target.installation;
-    expect(environmentOf(mainPid)).toEqual({
-      PATH: '/usr/local/bin:/usr/bin:/bin',
-      LANG: 'C.UTF-8',
-      HOME: home,
-      USER: name,
-      LOGNAME: name,
-      SHELL: shell,
-      TMPDIR: `${temps}/${name}`,
-      KPX_WORKSPACE: `${workspaces}/${name}`,
-      KNIME_EXECUTOR_TEMP_DIR: `${temps}/${name}`,
-      KNIME_EXECUTOR_RESERVATION: `(user = '${name}')`,
-      KNIME_EXECUTOR_MSGQ: 'amqp://executor:secret@127.0.0.1/knime',
-    });
+    await expect
+      .poll(() => environmentOf(mainPid))
+      .toEqual({
+        PATH: '/usr/local/bin:/usr/bin:/bin',
+        LANG: 'C.UTF-8',
+        HOME: home,
+        USER: name,
+        LOGNAME: name,
+        SHELL: shell,
+        TMPDIR: `${temps}/${name}`,
+        KPX_WORKSPACE: `${workspaces}/${name}`,
+        KNIME_EXECUTOR_TEMP_DIR: `${temps}/${name}`,
+        KNIME_EXECUTOR_RESERVATION: `(user = '${name}')`,
+        KNIME_EXECUTOR_MSGQ: 'amqp://executor:secret@127.0.0.1/knime',
+      });
     await target.stopped(connection, name);
   });
 });

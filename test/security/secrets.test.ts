@@ -51,7 +51,7 @@ describe('while an executor runs', () => {
   async function running(): Promise<void> {
     connection = await target.greeted();
     ({ mainPid } = await connection.spawned(OWNER));
-    expect(environmentOf(mainPid).KNIME_EXECUTOR_MSGQ).toBe(MSGQ);
+    await expect.poll(() => environmentOf(mainPid).KNIME_EXECUTOR_MSGQ).toBe(MSGQ); // at first it is still setpriv
   }
 
   it.each(STRANGERS)('%s finds the password in nothing that /proc shows of any process', async (account) => {
