@@ -1,12 +1,11 @@
 import { ERRORS, type KnimeUser, PROTOCOL_VERSION, type Verb } from '@kpx/protocol';
-import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import manifest from '../../package.json' with { type: 'json' };
 import type { Outcome } from '../amqp/relay.js';
 import { type Effect, END_CAUSES, type Event, type State } from '../executors/events.js';
 import { EXECUTOR_STATES as RUNNING_STATES } from '../executors/roster.js';
 import { LIMITS, type Limit } from '../policy/policy.js';
 import { REASONS } from '../reasons.js';
-import { collectProcessMetrics } from './process-metrics.js';
 
 /** Upper bounds, in seconds: an executor starts in 10 to 20 s, and a job is held for 5 minutes at most. */
 const START_BUCKETS_SECONDS = [0.1, 0.5, 1, 2, 5, 10, 15, 20, 30, 60, 120, 300];
@@ -97,7 +96,7 @@ export class Metrics {
 
   constructor(look: () => Standing) {
     this.#look = look;
-    collectProcessMetrics(this.#registry);
+    collectDefaultMetrics({ register: this.#registry });
     this.#build.set({ version: manifest.version, protocol: PROTOCOL_VERSION, node: process.version }, 1);
   }
 
