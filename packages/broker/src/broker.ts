@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type ErrorCode, type KnimeUser, KpxError, type ProfileName, StopMode } from '@kpx/protocol';
+import { type KnimeUser, KpxError, type ProfileName, StopMode } from '@kpx/protocol';
 import type { Logger } from 'pino';
 import { Alarm } from './alarm.js';
 import { withAdvice } from './amqp/advice.js';
@@ -26,10 +26,11 @@ import { Groups } from './groups.js';
 import { handedBack, headersOf, type Marks, marksOf, NO_MARKS } from './hand-back.js';
 import { HelperClient, HelperUnavailable } from './helper-client.js';
 import { Histories } from './histories.js';
-import { decodeJob, sentAt, tooLarge } from './jobs.js';
+import { JobQueueGate } from './job-queue-gate.js';
+import { decodeJob, nearDeliveryLimit, sentAt, tooLarge } from './jobs.js';
 import { absence, Link } from './link.js';
 import { Metrics } from './metrics/metrics.js';
-import { nameServiceIsDown } from './name-service-down.js';
+import { reasonOf } from './name-service-down.js';
 import { type Snapshot, snapshotOf } from './page/snapshot.js';
 import { backoffMs } from './policy/backoff.js';
 import { rulesAskForGroups } from './policy/rules.js';
@@ -72,6 +73,7 @@ export class Broker {
   /** Aborted, and replaced, when another configuration is in force. */
   #replacing = new AbortController();
   readonly #rabbitmq = new Link();
+  readonly #gate: JobQueueGate;
   #onHelper = () => {};
   #session: AmqpSession | undefined;
   #hadSession = false;
@@ -90,6 +92,7 @@ export class Broker {
   constructor(config: Config, log: Logger) {
     this.#config = config;
     this.#log = log;
+    this.#gate = new JobQueueGate(log, this.#rabbitmq);
     this.ruleNames = new RuleNames(log, policyOf(config).rules);
     this.#machine = new Machine(policyOf(config));
     this.#asksForGroups = rulesAskForGroups(policyOf(config).rules);
@@ -113,7 +116,7 @@ export class Broker {
   }
 
   get #links(): Links {
-    return { rabbitmq: this.#rabbitmq.status, helper: this.#helper.link };
+    return { rabbitmq: this.#rabbitmq.status, helper: this.#helper.link, jobQueue: this.#gate.jobQueue };
   }
 
   status(): Status {
@@ -313,10 +316,12 @@ export class Broker {
         else this.#log.warn({ server, reason }, 'RabbitMQ takes no messages (alarm); jobs wait');
       },
     };
-    let session: AmqpSession;
+    let session: AmqpSession | undefined;
     try {
       session = await AmqpSession.open(url, amqp, hostname(), handlers, this.#stopping.signal);
+      await this.#gate.opens(AbortSignal.any([this.#stopping.signal, this.#replacing.signal]), session, url, amqp);
     } catch (error) {
+      await session?.close();
       this.#rabbitmq.down(`${server}: ${(error as Error).message}`);
       if (!this.#stopping.signal.aborted) {
         this.#log.error({ server, reason: (error as Error).message }, 'RabbitMQ cannot be used; trying again');
@@ -347,6 +352,7 @@ export class Broker {
       cancelled = resolve;
     });
     confirms = new ConfirmWatch(() => relay.oldestUnderWay, cancelled);
+    const unwatch = this.#gate.watch(cancelled, session, url, amqp);
     const slowStart = new SlowStart(amqp.prefetch, (prefetch) => {
       session.widen(prefetch).catch((error: Error) => cancelled(error.message));
     });
@@ -365,6 +371,7 @@ export class Broker {
     if (ending.refused) this.#suspects.note(relay.underWay, ending.why);
     this.#rabbitmq.down(`${server}: ${why}`);
     confirms.stop();
+    unwatch();
     relay.close();
     this.#relay = undefined;
     this.#slowStart = undefined;
@@ -394,7 +401,8 @@ export class Broker {
   }
 
   #delivery(message: WireMessage): void {
-    const job = decodeJob(message.content, message.properties, this.#config.jobs.user_field);
+    const decoded = () => decodeJob(message.content, message.properties, this.#config.jobs.user_field);
+    const job = nearDeliveryLimit(this.#gate.jobQueue?.limit, message.properties) ?? decoded();
     if ('reason' in job) {
       this.#log.warn({ ...describe(message), ...job }, 'job parked');
       this.#relay?.park(message, job.reason, job.detail);
@@ -532,12 +540,6 @@ export class Broker {
       );
     }
   }
-}
-
-/** An account is unknown only where the name service is there to know it: otherwise it is the host that has failed. */
-async function reasonOf({ code, message }: KpxError): Promise<{ code: ErrorCode; detail: string }> {
-  const down = code === 'ACCOUNT_UNKNOWN' ? await nameServiceIsDown() : undefined;
-  return down === undefined ? { code, detail: message } : { code: 'ACCOUNT_LOOKUP_FAILED', detail: down };
 }
 
 /** What the log says of a message. Never its body. */

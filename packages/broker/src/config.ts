@@ -66,6 +66,13 @@ const amqpUrl = text.superRefine((value, context) => {
   }
 });
 
+/** The user is that of `amqp.urls`. */
+function isManagementUrl(value: string): boolean {
+  if (value === '') return true;
+  const url = URL.canParse(value) ? new URL(value) : undefined;
+  return url !== undefined && /^https?:$/.test(url.protocol) && url.username === '' && url.password === '';
+}
+
 /** Files of TLS; the last two together, or neither. */
 const tls = z
   .strictObject({ ca_file: text.default(''), cert_file: text.default(''), key_file: text.default('') })
@@ -118,6 +125,8 @@ export const configSchema = z.strictObject({
       prefetch: z.int().min(1).max(PREFETCH_MAX).default(256),
       held_bytes_max: memory.prefault('256MiB').refine((bytes) => bytes > 0, 'expected an amount of memory such as "256MiB"'),
       declare: z.boolean().default(false),
+      delivery_limit: z.enum(['refuse', 'accept']).default('refuse'),
+      management_url: text.refine(isManagementUrl, 'expected "http://HOST:PORT" or "https://…", without a user, or ""').default(''),
       tls,
     })
     .superRefine(judgeUsers),

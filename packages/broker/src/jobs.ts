@@ -1,5 +1,6 @@
 import { type KnimeUser, knimeUserSchema } from '@kpx/protocol';
-import { DEATH_HEADER, HOPS_HEADER, REPLAYED_AT_HEADER, SEEN_AT_HEADER } from './amqp/headers.js';
+import { DEATH_HEADER, DELIVERIES_HEADER, HOPS_HEADER, REPLAYED_AT_HEADER, SEEN_AT_HEADER } from './amqp/headers.js';
+import { isNearLimit } from './amqp/job-queue.js';
 import type { WireProperties } from './amqp/wire/properties.js';
 import type { Reason } from './reasons.js';
 
@@ -43,6 +44,13 @@ export const tooLarge = (bytes: number): Undecodable => ({
   reason: 'BODY_TOO_LARGE',
   detail: `the body has ${bytes} bytes, at most ${BODY_BYTES_MAX} are passed on`,
 });
+
+/** For a job that RabbitMQ would remove soon: see {@link isNearLimit}. */
+export function nearDeliveryLimit(limit: number | undefined, properties: WireProperties): Undecodable | undefined {
+  const deliveries = properties.header(DELIVERIES_HEADER);
+  if (!isNearLimit(limit, deliveries)) return undefined;
+  return { reason: 'DELIVERY_LIMIT', detail: `it was given back ${deliveries} times, and RabbitMQ removes a job after ${limit} times` };
+}
 
 /** Reads the user of a job. Source of the format: the body is JSON, of which only the user's key is used. */
 export function userOf(body: Buffer, userField: string): KnimeUser | Undecodable {

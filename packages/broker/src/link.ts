@@ -7,6 +7,8 @@ export interface LinkStatus {
   readonly reason: string | null;
   /** When the next attempt begins; null: it is connected, or an attempt is under way. */
   readonly next_try: string | null;
+  /** It is reached, and not used, for the reason. */
+  readonly refused?: true;
 }
 
 const SECONDS = /\.\d+Z$/;
@@ -37,6 +39,12 @@ export class Link {
     this.#status = { connected: false, since, reason, next_try: null };
   }
 
+  /** It is reached, and must not be used; looked at again in `ms` milliseconds. */
+  refuses(reason: string, ms: number): void {
+    this.down(reason);
+    this.#status = { ...this.#status, refused: true, next_try: iso(this.#now() + ms) };
+  }
+
   /** The next attempt begins in `ms` milliseconds. */
   waits(ms: number): void {
     this.#status = { ...this.#status, next_try: iso(this.#now() + ms) };
@@ -49,7 +57,8 @@ export class Link {
 }
 
 /** In words: "no connection to RabbitMQ since 2026-11-28T03:12:47Z (connect ECONNREFUSED …), next try at 2026-11-28T03:12:51Z". */
-export function absence(of: string, { since, reason, next_try }: LinkStatus): string {
+export function absence(of: string, { since, reason, next_try, refused }: LinkStatus): string {
+  if (refused) return `connected to ${of}, and takes nothing from it since ${since}: ${reason}`;
   const why = reason === null ? '' : ` (${reason})`;
   return `no connection to ${of} since ${since}${why}, ${next_try === null ? 'trying now' : `next try at ${next_try}`}`;
 }

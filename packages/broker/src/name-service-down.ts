@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
+import type { ErrorCode, KpxError } from '@kpx/protocol';
 
 /*
  * To the helper, which asks getent, an account of a directory service that is down does not exist. Look here before "unknown" counts.
@@ -45,4 +46,10 @@ async function refusal(path: string): Promise<string | undefined> {
     socket.setTimeout(CONNECT_TIMEOUT_MS, () => settle(`no connection within ${CONNECT_TIMEOUT_MS} ms`));
     socket.once('connect', () => settle(undefined)).on('error', ({ code, message }: NodeJS.ErrnoException) => settle(code ?? message));
   });
+}
+
+/** An account is unknown only where the name service is there to know it: otherwise it is the host that has failed. */
+export async function reasonOf({ code, message }: KpxError): Promise<{ code: ErrorCode; detail: string }> {
+  const down = code === 'ACCOUNT_UNKNOWN' ? await nameServiceIsDown() : undefined;
+  return down === undefined ? { code, detail: message } : { code: 'ACCOUNT_LOOKUP_FAILED', detail: down };
 }

@@ -13,6 +13,7 @@ export const REASONS = {
   JOB_TOO_OLD: 'The job is older than the policy allows: KNIME Server has given it up.',
   START_FAILED: 'The executor of this user could not be started, as often as the policy tries.',
   HOSTS_FAILED: 'No host that was tried could start an executor for it.',
+  DELIVERY_LIMIT: 'It was given back so often that RabbitMQ would soon have removed it.',
   EXECUTOR_WITHOUT_RABBITMQ: 'The executor of this user runs, but RabbitMQ does not serve it, as often as the policy tries.',
 } as const;
 

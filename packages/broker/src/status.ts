@@ -1,3 +1,4 @@
+import type { JobQueue } from './amqp/job-queue.js';
 import type { Outcome } from './amqp/relay.js';
 import type { Config } from './config.js';
 import { policyOf } from './config.js';
@@ -19,6 +20,8 @@ export interface Status {
   readonly sick: { readonly since: string; readonly why: string; readonly next_try: string } | null;
   readonly rabbitmq: LinkStatus;
   readonly helper: LinkStatus;
+  /** What RabbitMQ says of the queue that jobs come from; null: it was not seen yet. */
+  readonly job_queue: JobQueue | null;
   readonly capacity: {
     readonly executors: number;
     readonly max_executors: number;
@@ -98,7 +101,7 @@ export type { Links };
 export const executorsOf = (machine: Machine): readonly ExecutorStatus[] => [...machine.running()].map(executorStatus);
 
 /** For metrics. */
-export function standingOf(machine: Machine, config: Config, { rabbitmq, helper }: Links): Standing {
+export function standingOf(machine: Machine, config: Config, { rabbitmq, helper, jobQueue }: Links): Standing {
   const running = [...machine.running()];
   const count = (state: ExecutorState) => running.filter((executor) => stateOf(executor) === state).length;
   const notBooted = running.filter(({ booted }) => !booted).length;
@@ -106,6 +109,7 @@ export function standingOf(machine: Machine, config: Config, { rabbitmq, helper 
   return {
     rabbitmq: rabbitmq.connected,
     helper: helper.connected,
+    losesJobs: jobQueue?.danger !== undefined,
     draining: machine.draining,
     sick: machine.health.sickness !== undefined,
     held,
@@ -138,7 +142,9 @@ export function statusOf(machine: Machine, config: Config, links: Links, doing: 
     doing,
     draining: machine.draining,
     sick: sicknessOf(machine),
-    ...links,
+    rabbitmq: links.rabbitmq,
+    helper: links.helper,
+    job_queue: links.jobQueue ?? null,
     capacity: { executors, max_executors, starting, max_starting, held, held_max: policyOf(config).heldInAll, waiting, longest_wait },
     policy: config.policy,
     executors: executorsOf(machine),

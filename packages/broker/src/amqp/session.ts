@@ -5,6 +5,7 @@ import { withAdvice } from './advice.js';
 import { connect, destroy, type Secrets } from './connect.js';
 import { ANSWER_TIMEOUT_MS, answerInTime } from './deadline.js';
 import { REFERENCE_HEADER } from './headers.js';
+import { refuses } from './refused-publish.js';
 import { checkKnimeTopology, DEAD_LETTER_QUEUE, declareOwnQueues } from './topology.js';
 import { type WireMessage, wireMessage, wireOf } from './wire/amqplib.js';
 import { HeldBytes, KeptBody, SkippedBody } from './wire/bodies.js';
@@ -12,22 +13,6 @@ import { CutThrough } from './wire/cut-through.js';
 import type { WireProperties } from './wire/properties.js';
 import { WirePublisher } from './wire/publish.js';
 import { type Admit, Receiver } from './wire/receive.js';
-
-/**
- * Codes of RabbitMQ for a message, or a frame, that it does not take; the connection may have a code of its own for a channel's. Others are about
- * rights, queues, or the server itself. Source: AMQP 0-9-1, "Constants".
- */
-const REFUSING_A_FRAME = new Set([311, 501, 502, 503, 505, 541]);
-const PRECONDITION_FAILED = 406;
-const CLASS_BASIC = 60;
-const METHOD_PUBLISH = 40;
-
-/** Has RabbitMQ ended this for what was published? */
-function refuses(error: Error): boolean {
-  const { code, classId, methodId } = error as Error & { code?: unknown; classId?: unknown; methodId?: unknown };
-  const published = classId === CLASS_BASIC && methodId === METHOD_PUBLISH;
-  return REFUSING_A_FRAME.has(Number(code)) || (code === PRECONDITION_FAILED && published);
-}
 
 /** How long an orderly close may take before the connection is ended without order, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 2_000;
@@ -264,6 +249,11 @@ export class AmqpSession {
   #retire(): void {
     const idle = (consumer: Consumer) => consumer.inHand === 0 && consumer !== this.#consumers.at(-1);
     if (this.#consumers.some(idle)) this.#change(() => this.#end(idle)).catch(() => {}); // the session has ended, and says so itself
+  }
+
+  /** The connection that consumes, for questions on channels of their own. */
+  get source(): ChannelModel {
+    return this.#channels.source;
   }
 
   /** No further deliveries. */

@@ -6,6 +6,9 @@ import { answerInTime } from './deadline.js';
 /** Where parked jobs wait for an administrator. */
 export const DEAD_LETTER_QUEUE = 'kpx.dead-letter';
 
+/** AMQP 0-9-1. */
+const NOT_FOUND = 404;
+
 /** One queue per wait: RabbitMQ expires messages only at the head of a queue. */
 export const delayQueue = (queue: string, delayMs: DelayMs) => `kpx.delay.${queue}.${delayMs}ms`;
 
@@ -13,30 +16,55 @@ export const delayQueue = (queue: string, delayMs: DelayMs) => `kpx.delay.${queu
 const explain = (error: unknown) => (error instanceof Error ? error.message : String(error));
 
 /**
- * KNIME's queue and exchange: looked for, never changed; made (as KNIME makes them) only when `amqp.declare` is on. On a channel of its own,
- * because RabbitMQ closes the channel on a missing one. Throws an Error that names what is missing.
+ * KNIME's queue and exchange: looked for, never changed; made only where they are missing and `amqp.declare` is on. Throws an Error that names what is
+ * missing.
  */
 export async function checkKnimeTopology(
   connection: ChannelModel,
   { queue, exchange, routing_key, declare }: Config['amqp'],
 ): Promise<void> {
-  const channel = await answerInTime(connection.createChannel(), 'channel.open');
-  channel.on('error', () => {}); // Rejects the call as well, which is where it is handled.
-  const aboutQueue = `queue.declare of "${queue}"`;
-  const aboutExchange = `exchange.declare of "${exchange}"`;
-  try {
-    if (declare) {
-      await answerInTime(channel.assertQueue(queue, { durable: true }), aboutQueue);
-      if (exchange !== '') {
-        await answerInTime(channel.assertExchange(exchange, 'direct', { durable: true }), aboutExchange);
-        await answerInTime(channel.bindQueue(queue, exchange, routing_key), `queue.bind of "${queue}"`);
-      }
-    } else {
-      await answerInTime(channel.checkQueue(queue), aboutQueue);
-      if (exchange !== '') await answerInTime(channel.checkExchange(exchange), aboutExchange);
+  const ask = (work: (channel: Channel) => Promise<unknown>, asked: string) => answered(connection, work, asked);
+  const find = async (look: (channel: Channel) => Promise<unknown>, make: (channel: Channel) => Promise<unknown>, asked: string) => {
+    try {
+      await ask(look, asked);
+    } catch (error) {
+      if (!declare || !isMissing(error)) throw error;
+      await ask(make, asked);
     }
+  };
+  const type = { 'x-queue-type': 'classic' };
+  try {
+    await find(
+      (channel) => channel.checkQueue(queue),
+      // Named, so that it is one in each virtual host, whatever the default there: a classic queue has no delivery limit.
+      (channel) => channel.assertQueue(queue, { durable: true, arguments: type }),
+      `queue.declare of "${queue}"`,
+    );
+    if (exchange === '') return;
+    await find(
+      (channel) => channel.checkExchange(exchange),
+      (channel) => channel.assertExchange(exchange, 'direct', { durable: true }),
+      `exchange.declare of "${exchange}"`,
+    );
+    if (declare) await ask((channel) => channel.bindQueue(queue, exchange, routing_key), `queue.bind of "${queue}"`);
   } catch (error) {
     throw new Error(`queue "${queue}" or exchange "${exchange}" is not usable: ${explain(error)}`, { cause: error });
+  }
+}
+
+const isMissing = (error: unknown) => (error as { code?: unknown }).code === NOT_FOUND;
+
+/** On a channel of its own, because RabbitMQ closes a channel when it refuses. */
+async function answered(connection: ChannelModel, work: (channel: Channel) => Promise<unknown>, asked: string): Promise<void> {
+  const channel = await answerInTime(connection.createChannel(), 'channel.open');
+  let code: unknown;
+  channel.on('error', (error: Error & { code?: unknown }) => {
+    ({ code } = error); // rejects the call as well
+  });
+  try {
+    await answerInTime(work(channel), asked);
+  } catch (error) {
+    throw Object.assign(error as Error, code === undefined ? {} : { code });
   }
   await answerInTime(channel.close(), 'channel.close');
 }

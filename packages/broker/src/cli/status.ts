@@ -39,11 +39,15 @@ async function compare(file: string, running: unknown): Promise<Compared> {
   }
 }
 
-function forPeople({ doing, draining, sick }: Status, file: string, compared: Compared): string {
+function forPeople({ doing, draining, sick, rabbitmq, job_queue }: Status, file: string, compared: Compared): string {
   const rows = [
     ['broker', printable(doing)],
     ['starts', draining ? warning('none: the host is being drained') : sick ? warning(sickness(sick)) : 'executors, as jobs come'],
     ['file', aboutFile(file, compared)],
+    // A queue that is refused is in the first line already.
+    ...(rabbitmq.connected && job_queue?.danger
+      ? [['queue', warning(printable(`jobs can be lost: ${job_queue.danger}; ${job_queue.fix}`))]]
+      : []),
   ];
   return rows.map(([name = '', value = '']) => `${bold(name.padEnd(6))}  ${value}\n`).join('');
 }

@@ -22,6 +22,7 @@ const ADVICE: Partial<Record<string, string>> = {
   HOSTS_FAILED: 'The detail names the hosts: run kpxctl doctor on each, fix what it finds, then replay.',
   EXECUTOR_WITHOUT_RABBITMQ:
     'See the executor with kpxctl logs USER, and the URL in /etc/kpx/executor-msgq: fix what keeps it from RabbitMQ, then replay.',
+  DELIVERY_LIMIT: 'Lift the delivery limit of the job queue: kpxctl doctor has the command. Then replay: it counts from zero.',
   START_FAILED: 'The detail has the last failure: fix its cause, then replay: the user is tried at once.',
 } satisfies Partial<Record<Reason, string>>;
 

@@ -1,4 +1,5 @@
 import type { KnimeUser } from '@kpx/protocol';
+import type { JobQueue } from '../amqp/job-queue.js';
 import { absence, type LinkStatus } from '../link.js';
 import { admits, hasRoom, type Load, mayStart, type Policy, profileOf, ruleOf } from '../policy/policy.js';
 import type { State } from './events.js';
@@ -23,6 +24,8 @@ export interface Explanation {
 export interface Links {
   readonly rabbitmq: LinkStatus;
   readonly helper: LinkStatus;
+  /** As it was seen last; undefined: not yet. */
+  readonly jobQueue?: JobQueue | undefined;
 }
 
 /** What is known when somebody asks. */

@@ -39,6 +39,8 @@ const PARK_REASONS = [...Object.keys(REASONS), ...Object.entries(ERRORS).flatMap
 export interface Standing {
   readonly rabbitmq: boolean;
   readonly helper: boolean;
+  /** RabbitMQ removes jobs that were given back too often. */
+  readonly losesJobs: boolean;
   readonly draining: boolean;
   readonly sick: boolean;
   readonly held: number;
@@ -84,6 +86,10 @@ export class Metrics {
   readonly #build = this.#gauge('kpx_build_info', 'Always 1.', ['version', 'protocol', 'node']);
   readonly #rabbitmq = this.#gauge('kpx_rabbitmq_connected', '1 while jobs are consumed.');
   readonly #helper = this.#gauge('kpx_helper_connected', '1 while kpx-privhelper can be asked.');
+  readonly #losesJobs = this.#gauge(
+    'kpx_job_queue_loses_jobs',
+    '1 while RabbitMQ would remove jobs that were given back too often from the job queue.',
+  );
   readonly #draining = this.#gauge('kpx_draining', '1 while no executor is started because the host is to be emptied.');
   readonly #sick = this.#gauge('kpx_host_sick', '1 while no executor is started because those of several users in a row failed.');
   readonly #held = this.#gauge('kpx_jobs_held', 'Jobs in the hands of the broker.');
@@ -149,9 +155,10 @@ export class Metrics {
 
   /** Prometheus' text format; names of users are in it only if they are asked for. */
   async text(userLabels: boolean): Promise<string> {
-    const { rabbitmq, helper, draining, sick, held, heldMax, maxExecutors, longestWaitMs, executors, users } = this.#look();
+    const { rabbitmq, helper, losesJobs, draining, sick, held, heldMax, maxExecutors, longestWaitMs, executors, users } = this.#look();
     this.#rabbitmq.set(Number(rabbitmq));
     this.#helper.set(Number(helper));
+    this.#losesJobs.set(Number(losesJobs));
     this.#draining.set(Number(draining));
     this.#sick.set(Number(sick));
     this.#held.set(held);

@@ -1,0 +1,153 @@
+import type { Channel, ChannelModel } from 'amqplib';
+import type { Config } from '../config.js';
+import { answerInTime } from './deadline.js';
+import { type QueueFacts, queueFacts } from './management.js';
+
+/*
+ * A quorum queue with a delivery limit removes a job that was given back more often, without a word. Executors give back each job that is not theirs, and
+ * so do brokers that end. From RabbitMQ 4.0 on each quorum queue has a limit of 20 unless a policy lifts it.
+ * Source: rabbitmq.com, "Quorum Queues", "Poison Message Handling"; tried with 3.10.8, 4.0.5 and 4.3.6.
+ */
+
+/** Of RabbitMQ 4, where nothing else is set. */
+const DEFAULT_LIMIT = 20;
+const MAJOR_WITH_DEFAULT = 4;
+/** A job is parked so many deliveries before RabbitMQ would remove it: connections that end cost one each. */
+const MARGIN = 2;
+const POLICY = 'kpx-job-queue';
+/** Above those of other policies, since RabbitMQ applies only the one with the highest. */
+const POLICY_PRIORITY = 100;
+
+/** What is known of the queue that jobs come from. */
+export interface JobQueue {
+  /** RabbitMQ's. */
+  readonly version: string;
+  readonly type: string;
+  /** How often a job may be given back before RabbitMQ removes it; undefined: without end. */
+  readonly limit: number | undefined;
+  /** Why jobs can be lost there, for people; undefined where {@link limit} is. */
+  readonly danger: string | undefined;
+  /** What an operator does about it. */
+  readonly fix: string | undefined;
+}
+
+/** RabbitMQ's version, "4.0.5". */
+export const versionOf = (connection: ChannelModel): string =>
+  String((connection.connection as unknown as { serverProperties: { version?: unknown } }).serverProperties.version ?? 'unknown');
+
+export const majorOf = (version: string): number => Number.parseInt(version, 10) || 0;
+
+/** Asks RabbitMQ. `password`: where it is not the broker that asks. Throws an Error where RabbitMQ does not answer to AMQP. */
+export async function lookAtJobQueue(
+  connection: ChannelModel,
+  url: string,
+  amqp: Config['amqp'],
+  password?: () => Promise<string>,
+): Promise<JobQueue> {
+  const version = versionOf(connection);
+  const type = await typeOf(connection, amqp.queue);
+  if (type !== 'quorum') return { version, type, limit: undefined, danger: undefined, fix: undefined };
+  let facts: QueueFacts | undefined;
+  let unknown = 'amqp.management_url is "", and AMQP does not tell policies';
+  if (amqp.management_url !== '') {
+    try {
+      facts = await queueFacts(url, amqp, password);
+      unknown = 'RabbitMQ does not say its policies yet';
+    } catch (error) {
+      unknown = (error as Error).message;
+    }
+  }
+  return judged({ version, vhost: decodeURIComponent(new URL(url).pathname.slice(1)) || '/', queue: amqp.queue, facts, unknown });
+}
+
+/** By what RabbitMQ says when it refuses to read the queue as a stream, on a channel of its own. It needs the read right alone. */
+async function typeOf(connection: ChannelModel, queue: string): Promise<string> {
+  const channel: Channel = await answerInTime(connection.createChannel(), 'channel.open');
+  channel.on('error', () => {}); // rejects the call as well
+  try {
+    const asked = channel.consume(queue, () => {}, { arguments: { 'x-stream-offset': 'next' } });
+    await answerInTime(asked, `basic.consume of "${queue}"`);
+    await answerInTime(channel.close(), 'channel.close');
+    return 'stream';
+  } catch (error) {
+    const { message } = error as Error;
+    const [, type] = /of queue type rabbit_(\w+)_queue/.exec(message) ?? [];
+    if (type !== undefined) return type;
+    if (/consumer prefetch count is not set/.test(message)) return 'stream';
+    throw error;
+  }
+}
+
+interface Seen {
+  readonly version: string;
+  readonly vhost: string;
+  readonly queue: string;
+  readonly facts: QueueFacts | undefined;
+  /** Why there are none. */
+  readonly unknown: string;
+}
+
+/** Of a quorum queue. */
+export function judged(seen: Seen): JobQueue {
+  const { version, queue, facts, unknown } = seen;
+  const major = majorOf(version);
+  const { limit, origin } = facts === undefined ? assumed(major, unknown) : known(major, facts);
+  if (limit === undefined) return { version, type: 'quorum', limit, danger: undefined, fix: undefined };
+  const target = facts && deadLettersOf(facts);
+  const end = target === undefined ? 'removes it without a word' : `moves it to ${target}`;
+  const danger = `"${queue}" is a quorum queue, and RabbitMQ ${version} gives a job back ${limit} times at most, then ${end} (${origin})`;
+  return { version, type: 'quorum', limit, danger, fix: fixOf(seen, major) };
+}
+
+const assumed = (major: number, unknown: string) =>
+  major < MAJOR_WITH_DEFAULT
+    ? { limit: undefined, origin: '' }
+    : { limit: DEFAULT_LIMIT, origin: `assumed: it is the default, and another one cannot be seen: ${unknown}` };
+
+const numberIn = (table: Readonly<Record<string, unknown>>, key: string): number | undefined =>
+  typeof table[key] === 'number' ? table[key] : undefined;
+
+function known(major: number, { arguments: given, definition, policy, operatorPolicy }: QueueFacts) {
+  const argument = numberIn(given, 'x-delivery-limit');
+  const ofPolicy = numberIn(definition, 'delivery-limit');
+  const all = [argument, ofPolicy].filter((limit) => limit !== undefined);
+  const origin = argument === undefined ? `policy "${policy ?? operatorPolicy}"` : `argument x-delivery-limit ${argument} of the queue`;
+  if (all.length === 0) return { limit: major < MAJOR_WITH_DEFAULT ? undefined : DEFAULT_LIMIT, origin: 'the default of this version' };
+  // Before 4.0 a negative one is no "unlimited": the job goes when it is given back for the first time.
+  if (major < MAJOR_WITH_DEFAULT) return { limit: Math.max(0, Math.min(...all)), origin };
+  const limit = Math.min(...all) < 0 ? Math.max(...all) : Math.min(...all);
+  return { limit: limit < 0 ? undefined : limit, origin };
+}
+
+function deadLettersOf({ arguments: given, definition }: QueueFacts): string | undefined {
+  const exchange = given['x-dead-letter-exchange'] ?? definition['dead-letter-exchange'];
+  if (typeof exchange !== 'string') return undefined;
+  const key = given['x-dead-letter-routing-key'] ?? definition['dead-letter-routing-key'];
+  return `the dead-letter exchange "${exchange}"${typeof key === 'string' ? ` with routing key "${key}"` : ''}`;
+}
+
+function fixOf({ vhost, queue, facts }: Seen, major: number): string {
+  const at = `-p ${quoted(vhost)}`;
+  const argument = facts && numberIn(facts.arguments, 'x-delivery-limit');
+  if (argument !== undefined && (argument >= 0 || major < MAJOR_WITH_DEFAULT)) {
+    return `on the RabbitMQ machine, when the queue is empty: rabbitmqctl ${at} delete_queue ${quoted(queue)} --if-empty; then have it made without x-delivery-limit, which no policy lifts`;
+  }
+  if (facts?.operatorPolicy !== undefined) {
+    return `on the RabbitMQ machine: rabbitmqctl ${at} list_operator_policies, and take delivery-limit out of "${facts.operatorPolicy}"`;
+  }
+  if (major < MAJOR_WITH_DEFAULT) {
+    return `on the RabbitMQ machine: rabbitmqctl ${at} list_policies, and take delivery-limit out of "${facts?.policy}"`;
+  }
+  const definition = JSON.stringify({ ...facts?.definition, 'delivery-limit': -1 });
+  const pattern = `^${queue.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}$`;
+  return `on the RabbitMQ machine: rabbitmqctl set_policy ${at} --priority ${POLICY_PRIORITY} --apply-to quorum_queues ${POLICY} ${quoted(pattern)} ${quoted(definition)}`;
+}
+
+/** For a shell. */
+const quoted = (text: string) => (/^[\w/.-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+
+/** Has this job been given back so often that RabbitMQ would remove it soon? `deliveries`: what it says in x-delivery-count. */
+export function isNearLimit(limit: number | undefined, deliveries: unknown): deliveries is number {
+  if (limit === undefined || typeof deliveries !== 'number') return false;
+  return deliveries >= Math.max(1, limit - Math.min(MARGIN, Math.floor(limit / 4)));
+}

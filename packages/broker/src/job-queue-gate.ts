@@ -1,0 +1,78 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { type JobQueue, lookAtJobQueue } from './amqp/job-queue.js';
+import type { AmqpSession } from './amqp/session.js';
+import type { Config } from './config.js';
+import type { Link } from './link.js';
+
+/** How often a queue that is refused is looked at again, how often that is logged, and how often one that is consumed is looked at, in milliseconds. */
+const LOOK_AGAIN_MS = 10_000;
+const SAY_AGAIN_MS = 60_000;
+const WATCH_MS = 60_000;
+
+type Where = [session: AmqpSession, url: string, amqp: Config['amqp']];
+
+/** Lets the broker consume from a job queue that keeps its jobs, and from another one only where the configuration accepts that. */
+export class JobQueueGate {
+  readonly #log: Logger;
+  readonly #link: Link;
+  /** When a refusal was logged last, in milliseconds of the machine's clock, and which. */
+  #said = { at: Number.NEGATIVE_INFINITY, danger: '' };
+  /** As it was seen last. */
+  jobQueue: JobQueue | undefined;
+
+  constructor(log: Logger, link: Link) {
+    this.#log = log;
+    this.#link = link;
+  }
+
+  /**
+   * Resolves when jobs may be taken: with true; with false when `over` is aborted first. Rejects when the session ends before that, or RabbitMQ does not
+   * answer.
+   */
+  async opens(over: AbortSignal, ...[session, url, amqp]: Where): Promise<boolean> {
+    const ended = session.ended.then(({ why }) => {
+      throw new Error(why);
+    });
+    ended.catch(() => {}); // also when nobody waits for it any more
+    while (!over.aborted) {
+      const { danger, fix } = await Promise.race([this.#look(session, url, amqp), ended]);
+      if (danger === undefined) return true;
+      if (amqp.delivery_limit === 'accept') {
+        this.#log.warn({ reason: danger, fix }, 'jobs can be lost in the job queue; amqp.delivery_limit = "accept" lets them be taken');
+        return true;
+      }
+      this.#refuse(danger, `${fix}${amqp.management_url === '' ? UNSEEN : ''}`, amqp.queue);
+      await Promise.race([delay(LOOK_AGAIN_MS, undefined, { signal: over }).catch(() => {}), ended]);
+    }
+    return false;
+  }
+
+  /** Looks at a queue that is consumed, where policies can be seen. `closes` is told why jobs may not be taken any longer. Answers how to end that. */
+  watch(closes: (why: string) => void, ...[session, url, amqp]: Where): () => void {
+    if (amqp.management_url === '' || amqp.delivery_limit === 'accept') return () => {};
+    const look = () =>
+      this.#look(session, url, amqp).then(
+        ({ danger }) => danger !== undefined && closes(danger),
+        () => {}, // the session ends by itself where RabbitMQ does not answer
+      );
+    const watching = setInterval(look, WATCH_MS);
+    return () => clearInterval(watching);
+  }
+
+  async #look(...[session, url, amqp]: Where): Promise<JobQueue> {
+    this.jobQueue = await lookAtJobQueue(session.source, url, amqp);
+    return this.jobQueue;
+  }
+
+  #refuse(danger: string, fix: string, queue: string): void {
+    this.#link.refuses(`${danger}; ${fix}`, LOOK_AGAIN_MS);
+    const now = performance.now();
+    if (danger === this.#said.danger && now - this.#said.at < SAY_AGAIN_MS) return;
+    this.#said = { at: now, danger };
+    this.#log.error({ queue, reason: danger, fix, again_ms: LOOK_AGAIN_MS }, 'not consuming: jobs would be lost in the job queue');
+  }
+}
+
+const UNSEEN =
+  '; then let the broker see it with amqp.management_url, or set amqp.delivery_limit = "accept" (docs/rabbitmq.md, "Delivery limits")';
