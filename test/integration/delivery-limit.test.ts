@@ -67,6 +67,8 @@ for (const suite of SUITES)
       expect(status.stdout).toContain('set_policy');
       const explained = await runKpxctl(['explain', 'alice', '--config', kpx.brokerConfigFile, '--helper-config', kpx.configFile]);
       expect(explained.stdout).toContain('set_policy');
+      const doctor = await runKpxctl(['doctor', '--config', kpx.brokerConfigFile, '--helper-config', kpx.configFile]);
+      expect(doctor.stdout).toMatch(/fail\s+delivery limit\s+the broker takes no jobs: .*set_policy/s);
       expect((await vhost.queueDepth(KNIME_QUEUE))?.consumers).toBe(0);
 
       // With the management API the broker sees that the limit is there, and then that it is not.

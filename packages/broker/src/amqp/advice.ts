@@ -8,6 +8,11 @@ const ADVICE: readonly (readonly [sentence: RegExp, advice: string])[] = [
   ],
   [/access to vhost/, 'on the RabbitMQ machine: rabbitmqctl set_permissions -p $vhost $user … (docs/rabbitmq.md, "Accounts")'],
   [/vhost .* is down/, 'see the log of RabbitMQ, then: rabbitmqctl restart_vhost --vhost $vhost'],
+  [
+    // RabbitMQ 4.3, to a passive declare of a user who has no right on the name at all.
+    /configure access to (queue|exchange) '(?!kpx\.)/,
+    '"$user" has no right there. RabbitMQ says "configure", and the broker needs read on the queue and write on the exchange: kpxctl doctor, as root, has the command',
+  ],
   [/access to (queue|exchange|topic)/, 'a permission of "$user" is missing: kpxctl doctor, as root, says which, with the command'],
 ];
 

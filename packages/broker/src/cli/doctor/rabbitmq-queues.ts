@@ -1,7 +1,7 @@
 import type { ChannelModel } from 'amqplib';
 import { DEAD_LETTER_QUEUE, ownQueues } from '../../amqp/topology.js';
-import { type Check, ok, warn } from './check.js';
-import { NOT_FOUND, PRECONDITION_FAILED, refusal } from './rabbitmq-answers.js';
+import { type Check, fail, ok, warn } from './check.js';
+import { ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED, refusal } from './rabbitmq-answers.js';
 import type { Amqp } from './scene.js';
 
 /** KNIME's queue and exchange, and kpx's own queues. */
@@ -14,6 +14,9 @@ export const queueChecks = (amqp: Amqp, first: () => Promise<ChannelModel>): Che
 const KNIMES =
   'KNIME Server makes it when it starts with distributed executors: see amqp.queue, amqp.exchange and the virtual host in amqp.urls; rabbitmqctl -p VHOST list_queues, list_exchanges.';
 
+/** From RabbitMQ 4.3 on whether something is there is told only to those who have a right on it; it names "configure", and any right will do. */
+const RIGHTS = 'The check "permissions" has the command. Whether the name is right cannot be seen without a right on it.';
+
 const queue = ({ queue: name, declare }: Amqp, first: () => Promise<ChannelModel>): Check => ({
   name: 'job queue',
   mend: KNIMES,
@@ -24,6 +27,7 @@ const queue = ({ queue: name, declare }: Amqp, first: () => Promise<ChannelModel
       counts = `${messageCount} jobs wait, ${consumerCount} consumers`;
     });
     if (code === NOT_FOUND && declare) return ok(`there is no queue "${name}" yet: the broker makes it (declare)`);
+    if (code === ACCESS_REFUSED) return fail(`the broker's user has no right on the queue "${name}"`, RIGHTS);
     if (code !== undefined) throw new Error(`there is no queue "${name}" (${code})`);
     return ok(`"${name}": ${counts}`);
   },
@@ -36,6 +40,7 @@ const exchange = ({ exchange: name, declare }: Amqp, first: () => Promise<Channe
     if (name === '') return ok('none: jobs are published to the queue itself');
     const code = await refusal(await first(), (channel) => channel.checkExchange(name));
     if (code === NOT_FOUND && declare) return ok(`there is no exchange "${name}" yet: the broker makes it (declare)`);
+    if (code === ACCESS_REFUSED) return fail(`the broker's user has no right on the exchange "${name}"`, RIGHTS);
     if (code !== undefined) throw new Error(`there is no exchange "${name}" (${code})`);
     return ok(`"${name}"`);
   },

@@ -5,6 +5,7 @@ import { connect, destroy, secretsOf } from '../../amqp/connect.js';
 import { type Answered, answerOnceConnected } from './broker.js';
 import { type Check, fail, ok, once, Unseen, warn } from './check.js';
 import { ACCESS_REFUSED, consume, refusal } from './rabbitmq-answers.js';
+import { deliveryLimit } from './rabbitmq-delivery-limit.js';
 import { queueChecks } from './rabbitmq-queues.js';
 import { rightsChecks } from './rabbitmq-rights.js';
 import type { Amqp, Scene } from './scene.js';
@@ -34,7 +35,7 @@ export async function rabbitmqChecks(scene: Scene, secrets: Secrets, answered: A
   const first = once(() => firstOf(connections));
   const another = () => firstOf(amqp.urls.map((url) => () => dial(url)));
   const reached = amqp.urls.map((url, index) => reach(url, amqp, connections[index] as () => Promise<ChannelModel>));
-  const used = [...queueChecks(amqp, first), ...rightsChecks(amqp, another)];
+  const used = [...queueChecks(amqp, first), deliveryLimit(amqp, first, secrets.password), ...rightsChecks(amqp, another)];
   const checks = [...reached, ...used, executorsLogin(amqp, secrets, opened), brokersOwn(answered, first)];
   const close = () => {
     for (const connection of opened) destroy(connection, 'kpxctl doctor is done');
