@@ -74,7 +74,7 @@ describe('the log has RabbitMQ’s own sentence and what to do, where', () => {
 
   it.each([
     ['configure', { configure: '^$' }, CANNOT, /access to queue 'kpx\.dead-letter' in vhost/],
-    ['read', { read: '^kpx\\.' }, 'lost RabbitMQ', /access to queue 'knime-jobs' in vhost/],
+    ['read', { read: '^kpx\\.' }, CANNOT, /access to queue 'knime-jobs' in vhost/],
   ])('a permission is missing: %s', async (_, missing, msg, says) => {
     const vhost = await rabbitmq.createKnimeVhost();
     await vhost.setPermissions('broker', { ...LEAST_PERMISSIONS.broker, ...missing });

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { withAdvice } from './amqp/advice.js';
 import { type JobQueue, lookAtJobQueue } from './amqp/job-queue.js';
 import type { AmqpSession } from './amqp/session.js';
 import type { Config } from './config.js';
@@ -28,9 +29,17 @@ export class JobQueueGate {
 
   /**
    * Resolves when jobs may be taken: with true; with false when `over` is aborted first. Rejects when the session ends before that, or RabbitMQ does not
-   * answer.
+   * answer; the Error has advice.
    */
-  async opens(over: AbortSignal, ...[session, url, amqp]: Where): Promise<boolean> {
+  async opens(over: AbortSignal, ...where: Where): Promise<boolean> {
+    try {
+      return await this.#opens(over, ...where);
+    } catch (error) {
+      throw new Error(withAdvice((error as Error).message, where[1]), { cause: error });
+    }
+  }
+
+  async #opens(over: AbortSignal, ...[session, url, amqp]: Where): Promise<boolean> {
     const ended = session.ended.then(({ why }) => {
       throw new Error(why);
     });
