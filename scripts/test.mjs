@@ -3,8 +3,10 @@ import { spawnSync } from 'node:child_process';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseTestArguments, vitestCommand } from '../test/arguments.mjs';
+import { TREES_OF_EVERY_RUN } from '../test/fixtures/debian/trees.mjs';
 import { runInPrivateMachine } from '../test/fixtures/private-machine.mjs';
 import { withSummary } from '../test/summary.mjs';
+import { prepareDebianTrees } from './debian-trees.mjs';
 import { prepareNodes } from './nodes.mjs';
 import { endingWithItsExitCode, prepare, preparePromtool, TEST_PACKAGES } from './prepare.mjs';
 import { runSystemTests, SYSTEM_TEST_PACKAGES } from './test-system.mjs';
@@ -32,6 +34,7 @@ endingWithItsExitCode(() => {
   prepare([...SYSTEM_TEST_PACKAGES, ...TEST_PACKAGES]);
   preparePromtool();
   prepareNodes();
+  prepareDebianTrees(TREES_OF_EVERY_RUN);
 });
 
 /** What must hold before a test is worth running: each is a binary of node_modules with its arguments. */
