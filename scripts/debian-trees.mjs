@@ -50,12 +50,17 @@ function mirror() {
 function makeTree(name) {
   const directory = treeDirectory(name);
   if (existsSync(directory)) return; // by another run, while this one waited for the lock
-  const { suite = '', packages = [] } = TREES[name] ?? {};
+  const { suite = '', packages = [], archives = [] } = TREES[name] ?? {};
   const unfinished = `${directory}.unfinished`;
   rmSync(unfinished, { recursive: true, force: true });
   const settings = outputOf(['/usr/bin/apt-config', 'dump', 'Acquire']).split('\n');
   const options = settings.filter((line) => SETTINGS_OF_THE_ARCHIVE.test(line)).map((line) => `--aptopt=${line}`);
-  const args = ['--mode=root', '--variant=apt', ...options, `--include=${packages.join(',')}`, suite, unfinished, mirror()];
+  const download = ['apt-get', '--quiet', '--yes', '--no-install-recommends', '--download-only', 'install', ...archives];
+  const args = [
+    ...['--mode=root', '--variant=apt', ...options, `--include=${packages.join(',')}`],
+    // mmdebstrap runs a hook by a shell; the names are this project's own, and `$1` is the tree.
+    ...[`--customize-hook=chroot "$1" ${download.join(' ')}`, '--skip=cleanup/apt', suite, unfinished, mirror()],
+  ];
   const begin = performance.now();
   process.stderr.write(`prepare: mmdebstrap ${suite} … `);
   const { error, status, stderr } = spawnSync('/usr/bin/mmdebstrap', args, { encoding: 'utf8', timeout: MAKE_TIMEOUT_MS });

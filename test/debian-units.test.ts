@@ -3,14 +3,14 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { ignoredLines } from '../packages/broker/src/cli/doctor/units.js';
 import { openTree } from './fixtures/debian/open-tree.js';
-import { TREES_OF_EVERY_RUN, treesMade } from './fixtures/debian/trees.mjs';
+import { treesToTest } from './fixtures/debian/trees.mjs';
 
 const SYSTEMD = new URL('../systemd/', import.meta.url).pathname;
 const UNITS = readdirSync(SYSTEMD).filter((name) => /^kpx-.*\.(service|socket|slice)$/.test(name));
 /** A template can be judged as one of its instances only. */
 const instanceOf = (unit: string) => unit.replace('@.', '@alice.');
 
-describe.each([...new Set([...TREES_OF_EVERY_RUN, ...treesMade()])])('the systemd of %s', (name) => {
+describe.each(treesToTest())('the systemd of %s', (name) => {
   const tree = openTree(name);
   afterAll(() => tree.close());
   const units = join(tree.root, 'usr/lib/systemd/system');
