@@ -42,13 +42,13 @@ export function emptyCoverage() {
   chmodSync(PROCESSES_DIRECTORY, 0o1777); // a helper that is not root says so and ends
 }
 
-/** Debian's package calls its own node: `#!/usr/bin/env -S /usr/bin/node`, see systemd/debian/contents.mjs. */
+/** A package calls the distribution's node: `#!/usr/bin/env -S /usr/bin/node`, see systemd/package/contents.mjs. */
 const INSTALLED_LONGER = '/usr/bin/'.length;
 
 /** @typedef {{ url: string, functions: { ranges: { startOffset: number, endOffset: number }[] }[] }} Script */
 
 /**
- * Of all processes of the helper together, on the bundle. What is installed by the Debian package differs from it in its first line, and so in
+ * Of all processes of the helper together, on the bundle. What is installed by a package differs from it in its first line, and so in
  * every offset, by the same number of bytes.
  * @param {number} length of the bundle
  */

@@ -10,8 +10,8 @@ import { withSummary } from '../test/summary.mjs';
 import { downloadDebianPackages, EXIT_UNAVAILABLE, endingWithItsExitCode, PrepareError, prepare } from './prepare.mjs';
 import { argumentsOr } from './usage.mjs';
 
-/** Beside what all tests need: systemd-nspawn. */
-export const SYSTEM_TEST_PACKAGES = ['systemd-container'];
+/** Beside what all tests need: systemd-nspawn, and what makes and installs the .rpm. */
+export const SYSTEM_TEST_PACKAGES = ['systemd-container', 'rpm'];
 
 const CHECKOUT = dirname(dirname(fileURLToPath(import.meta.url)));
 const USAGE = `npm run test:system [-- [--repeat N] [PATH…] [VITEST-OPTION…]]

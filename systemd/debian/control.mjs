@@ -1,13 +1,13 @@
 // dpkg's own files: control, conffiles, md5sums, maintainer scripts; and the changelog.
 
 import { createHash } from 'node:crypto';
-import path from 'node:path';
-import { read, readText } from './checkout.mjs';
+import { read, readText } from '../package/checkout.mjs';
+import { directoriesOf } from '../package/stage.mjs';
 
 const MAINTAINER_SCRIPTS = ['postinst', 'prerm', 'postrm'];
 const KIB = 1024;
 
-/** @typedef {import('./contents.mjs').Entry} Entry */
+/** @typedef {import('../package/contents.mjs').Entry} Entry */
 
 /**
  * @param {string} version
@@ -44,8 +44,8 @@ export function changelog(version, epoch) {
  * @param {Entry[]} entries
  */
 function installedSizeKib(entries) {
-  const directories = new Set(entries.flatMap(({ to }) => ancestors(to)));
-  return entries.reduce((sum, entry) => sum + ('link' in entry ? 1 : Math.ceil(entry.content.length / KIB)), directories.size);
+  const directories = directoriesOf(entries).length;
+  return entries.reduce((sum, entry) => sum + ('link' in entry ? 1 : Math.ceil(entry.content.length / KIB)), directories);
 }
 
 /**
@@ -63,15 +63,4 @@ function md5sums(entries) {
 /** @param {Buffer} content */
 function md5(content) {
   return createHash('md5').update(content).digest('hex');
-}
-
-/**
- * @param {string} file relative to the root of the package
- * @returns {string[]} its directories, outermost first
- */
-export function ancestors(file) {
-  return path
-    .dirname(file)
-    .split('/')
-    .map((_, index, parts) => parts.slice(0, index + 1).join('/'));
 }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { Kdc } from '../fixtures/booted/kdc.js';
 import { BootedKpx, type BootedKpxOptions, BROKER, SOCKET, unitOf, WORKSPACES } from '../fixtures/booted/kpx.js';
+import { BootedRpm } from '../fixtures/booted/rpm.js';
 import { eventually } from '../fixtures/eventually.js';
 import { jobOf } from '../fixtures/jobs.js';
 import { blocksOf, commandsOf, PAGES } from '../fixtures/page.js';
@@ -97,8 +98,8 @@ afterAll(async () => {
 beforeEach(() => machine.remove(EDITS));
 
 /** The sections of docs/install.md that each end in an installed kpx. */
-const BY_PACKAGE = 'Debian';
-const BY_HAND = 'RHEL and its relatives';
+const BY_DEB = 'Debian';
+const BY_RPM = 'RHEL and its relatives';
 
 /** The package's files, laid out beside the machine's own; gone with the test. */
 async function packageTree(): Promise<string> {
@@ -108,7 +109,7 @@ async function packageTree(): Promise<string> {
   return tree;
 }
 
-/** Programs, units and all else of the package that the machine does not have just so. Documents are packed otherwise; zsh looks elsewhere. */
+/** Programs, units and all else of the package that the machine does not have just so. Licences and zsh's part have another place in the .rpm. */
 async function missingFiles(tree: string): Promise<string> {
   const others = ['*/doc/*', '*/man/*', '*/lintian/*', '*/zsh/*'].flatMap((pattern) => ['!', '-path', pattern]);
   const compare = ['-exec', '/bin/sh', '-c', 'cmp --silent "$1" "/$1" || echo "$1"', '-', '{}', ';'];
@@ -117,32 +118,19 @@ async function missingFiles(tree: string): Promise<string> {
   ).stdout;
 }
 
-/** What was put there by hand: dpkg does not know of it. */
-async function removeByHand(tree: string): Promise<void> {
-  const { stdout } = await machine.run(['/usr/bin/find', `${tree}/usr`, '!', '-type', 'd']);
-  for (const file of stdout.trimEnd().split('\n')) await machine.remove(file.slice(tree.length));
-  await machine.run(['/usr/bin/find', '/usr/share/man', '-name', 'kpx*', '-delete']);
-  for (const path of [
-    '/usr/lib/kpx',
-    '/usr/share/kpx',
-    '/usr/share/doc/kpx',
-    '/usr/share/zsh/site-functions/_kpxctl',
-    '/etc/logrotate.d/kpx',
-  ])
-    await machine.remove(path);
-}
-
 it.each([
-  [BY_HAND, BY_PACKAGE],
-  [BY_PACKAGE, BY_HAND],
+  [BY_RPM, BY_DEB],
+  [BY_DEB, BY_RPM],
 ])('docs/install.md: from nothing to the first job, as in "%s"', PAGE_TEST, async (way, other) => {
   await machine.run(['/usr/bin/dpkg', '--purge', 'kpx'], { timeoutMs: BLOCK_TIMEOUT_MS });
   const tree = await packageTree();
+  const rpm = new BootedRpm(machine);
+  if (way === BY_RPM) await rpm.prepare();
   const kpx = new BootedKpx(machine, await takeKnimeVhost(VHOST));
   onTestFinished(async () => {
     await kpx.stop();
     await machine.remove(DROP_INS);
-    if (way === BY_HAND) await removeByHand(tree);
+    await rpm.erase();
     await machine.systemctl('daemon-reload');
   });
   await edit('amqp-password', `${kpx.vhost.server.users.broker.password}\n`);
@@ -150,7 +138,7 @@ it.each([
   await edit('10-all.conf', '[Service]\nTasksMax=4000\n');
   const values = {
     './dist/package/kpx_VERSION_amd64.deb': await BootedKpx.packageFile(machine),
-    'native=node-unix-socket': `cd ${machine.facts.checkout}\nnative=node-unix-socket`,
+    'dnf install ./dist/package/kpx-VERSION-1.x86_64.rpm': BootedRpm.installing(await rpm.packageFile()).join(' '),
   };
   const blocks = commandsOf('docs/install.md', values).filter(({ heading }) => heading !== other);
   await kpx.mark();
@@ -161,6 +149,7 @@ it.each([
     { at: 'journalctl -t kpx-broker', before: () => kpx.inUse().then(() => atWork(kpx, 'alice')), says: '"user":"alice","state":"ready"' },
   ]);
   expect(await missingFiles(tree)).toBe('');
+  expect(await rpm.isInstalled()).toBe(way === BY_RPM);
   expect(await machine.show(unitOf('alice'), 'TasksMax')).toEqual({ TasksMax: '4000' });
 });
 

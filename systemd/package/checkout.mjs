@@ -1,4 +1,4 @@
-// Reads what the package is made of. What is missing ends the packing with its name.
+// Reads what the packages are made of. What is missing ends the packing with its name.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
