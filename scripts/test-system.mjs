@@ -3,10 +3,12 @@ import { spawnSync } from 'node:child_process';
 import { realpathSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseTestArguments, vitestCommand } from '../test/arguments.mjs';
+import { onDebian, parseTestArguments, vitestCommand } from '../test/arguments.mjs';
 import { runBesideBootedMachine } from '../test/fixtures/booted/boot.mjs';
 import { CONTAINER_PACKAGES, KERBEROS_PACKAGES } from '../test/fixtures/booted/services.mjs';
+import { WHOLE } from '../test/fixtures/debian/trees.mjs';
 import { withSummary } from '../test/summary.mjs';
+import { prepareDebianTrees } from './debian-trees.mjs';
 import { downloadDebianPackages, EXIT_UNAVAILABLE, endingWithItsExitCode, PrepareError, prepare } from './prepare.mjs';
 import { argumentsOr } from './usage.mjs';
 
@@ -14,7 +16,7 @@ import { argumentsOr } from './usage.mjs';
 export const SYSTEM_TEST_PACKAGES = ['systemd-container', 'rpm'];
 
 const CHECKOUT = dirname(dirname(fileURLToPath(import.meta.url)));
-const USAGE = `npm run test:system [-- [--repeat N] [PATH…] [VITEST-OPTION…]]
+const USAGE = `npm run test:system [-- [--repeat N] [--on DEBIAN] [PATH…] [VITEST-OPTION…]]
 
 Builds kpx's Debian package, boots a machine in a container, and runs the tests of test/system beside it. \`npm test -- --help\` explains the
 arguments; \`npm test\` runs these tests too.
@@ -31,30 +33,36 @@ function makePackage() {
  * working directory has to be the checkout.
  * @param {string[]} command argv
  * @param {NodeJS.ProcessEnv} [env]
+ * @param {string} [tree] of another Debian, which is there
  * @returns {Promise<number>} its exit code
  */
-export async function runBesidePackage(command, env = process.env) {
+export async function runBesidePackage(command, env = process.env, tree) {
   endingWithItsExitCode(() => {
     makePackage();
-    downloadDebianPackages([...CONTAINER_PACKAGES, ...KERBEROS_PACKAGES]);
+    if (tree === undefined) downloadDebianPackages([...CONTAINER_PACKAGES, ...KERBEROS_PACKAGES]);
   });
-  console.log('Booting a machine in a container: it is gone afterwards.');
-  return await runBesideBootedMachine(command, { env });
+  console.log(`Booting a machine${tree === undefined ? '' : ` of ${tree}`} in a container: it is gone afterwards.`);
+  return await runBesideBootedMachine(command, { env, on: tree });
 }
 
 /**
  * @param {number} repetitions in the same machine
  * @param {string[]} args of vitest
  * @param {NodeJS.ProcessEnv} [env]
+ * @param {string} [tree] of another Debian, which is there
  * @returns {Promise<number>} vitest's exit code
  */
-export async function runSystemTests(repetitions, args, env = process.env) {
-  return await runBesidePackage(vitestCommand(repetitions, ['--project=system', ...args]), env);
+export async function runSystemTests(repetitions, args, env = process.env, tree) {
+  return await runBesidePackage(vitestCommand(repetitions, ['--project=system', ...args]), onDebian(env, tree), tree);
 }
 
 if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  const { repetitions, vitest } = argumentsOr(USAGE, parseTestArguments);
+  const { repetitions, on, vitest } = argumentsOr(USAGE, parseTestArguments);
+  const tree = on && WHOLE[on];
   process.chdir(CHECKOUT);
-  endingWithItsExitCode(() => prepare(SYSTEM_TEST_PACKAGES));
-  process.exitCode = await withSummary((env) => runSystemTests(repetitions, vitest, env));
+  endingWithItsExitCode(() => {
+    prepare(SYSTEM_TEST_PACKAGES);
+    if (tree) prepareDebianTrees([tree]);
+  });
+  process.exitCode = await withSummary((env) => runSystemTests(repetitions, vitest, env, tree));
 }

@@ -13,6 +13,8 @@ const FOREIGN_FRAME = /^\s+at .*(node_modules\/|node:|<anonymous>\))/;
 export interface RunSummary {
   /** Where there are several (repeat.mjs): counted from 1. */
   repetition?: number;
+  /** The Debian that tests run on, where it is another than this machine's. */
+  debian?: string;
   passed: number;
   failed: number;
   skipped: number;
@@ -36,6 +38,7 @@ function failure(name: string, errors: readonly (SerializedError & { diff?: stri
  */
 export default class SummaryReporter implements Reporter {
   readonly #repetitions = Number(process.env.KPX_TEST_REPETITIONS ?? 1);
+  readonly #debian = process.env.KPX_TEST_DEBIAN;
   #repetition = 0;
   #wanted: (test: TestCase) => boolean = () => true;
 
@@ -72,6 +75,7 @@ export default class SummaryReporter implements Reporter {
     ];
     const summary: RunSummary = {
       ...(this.#repetitions > 1 && { repetition: this.#repetition }),
+      ...(this.#debian && { debian: this.#debian }),
       passed: count('passed'),
       failed: failures.length,
       skipped: skippedTests.length,

@@ -58,6 +58,11 @@ describe.each(readdirSync(join(CHECKOUT, 'scripts')).filter((name) => name !== '
   });
 });
 
+it.each(OF_VITEST)('scripts/%s names the Debians that tests can run on', (name) => {
+  const { status, stdout, stderr } = run([`scripts/${name}`, '--on', 'debian11']);
+  expect({ status, stdout, stderr }).toEqual({ status: 64, stdout: '', stderr: '--on debian11: one of debian13, sid\nTry --help.\n' });
+});
+
 describe('--repeat', () => {
   it('names the repetition that failed, goes on with the next, and fails', () => {
     const { status, stdout, times } = repeat(folderWith(FAILS_THE_SECOND_TIME));

@@ -27,7 +27,9 @@ export function summaryText(runs) {
   /** @param {'passed' | 'failed' | 'skipped'} key */
   const sum = (key) => runs.reduce((total, run) => total + run[key], 0);
   const lines = [
-    ...runs.flatMap(({ repetition, failures }) => failures.map((text) => (repetition ? `repetition ${repetition}: ${text}` : text))),
+    ...runs.flatMap(({ repetition, debian, failures }) =>
+      failures.map((text) => [...(debian ? [`on ${debian}`] : []), ...(repetition ? [`repetition ${repetition}`] : []), text].join(': ')),
+    ),
     ...repetitionsText(runs),
     `${sum('passed')} passed, ${sum('failed')} failed, ${sum('skipped')} skipped`,
   ];
