@@ -1,5 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { runCommand } from '@kpx/privhelper/system/command';
+import { KpxError } from '@kpx/protocol';
 import { sourcesOf } from '../name-service-down.js';
 
 /*
@@ -11,10 +12,14 @@ const NSSWITCH = '/etc/nsswitch.conf';
 /** Sources that are this machine's own: they can always be asked. */
 const LOCAL = new Set(['files', 'compat', 'systemd', 'db', 'cache']);
 
-/** Where each domain of SSSD listens on a bus of its own, for root. */
+/** Where SSSD has its buses, for root. */
 const SSSD_BUSES = '/var/lib/sss/pipes/private';
+/** From SSSD 2.10 on, all its processes are on this one. */
+const MASTER_BUS = 'sbus-master';
+/** Before, each domain has one: a link, beside the socket that it leads to, with a pid at its end. */
+const BUS_OF_ONE_DOMAIN = /^sbus-dp_[A-Za-z0-9._-]+?(?<!\.\d+)$/;
 const DBUS_SEND = '/usr/bin/dbus-send';
-/** How long one domain of SSSD may take, in milliseconds. */
+/** How long one question to SSSD may take, in milliseconds. */
 const SSSD_TIMEOUT_MS = 10_000;
 
 export interface NameService {
@@ -49,36 +54,45 @@ async function look(source: string, signal: AbortSignal): Promise<Answers> {
 }
 
 /** Every domain, until one cannot say. */
-async function lookAtSssd(): Promise<Answers> {
-  const names = await readdir(SSSD_BUSES).catch(() => []);
-  // Beside each link of a domain there is the socket that it leads to, with a pid at its end.
-  const domains = names.flatMap((name) => /^sbus-dp_([A-Za-z0-9._-]+?)(?<!\.\d+)$/.exec(name)?.[1] ?? []);
-  if (domains.length === 0) return unsure(`no domain of SSSD can be seen in ${SSSD_BUSES}`);
-  for (const domain of domains) {
-    const answer = await stateOf(domain);
-    if (answer === 'hangs') return wrong('SSSD does not answer');
-    if (answer === 'offline') return wrong(`SSSD is offline: it does not reach the directory of "${domain}"`);
-    if (answer === undefined) return unsure(`SSSD does not tell whether it reaches the directory of "${domain}" (asked with ${DBUS_SEND})`);
+export async function lookAtSssd(directory: string = SSSD_BUSES): Promise<Answers> {
+  const names = await readdir(directory).catch((): string[] => []);
+  // What an older SSSD has left there may lie beside the bus of a newer one.
+  const buses = names.includes(MASTER_BUS) ? [MASTER_BUS] : names.filter((name) => BUS_OF_ONE_DOMAIN.test(name));
+  if (buses.length === 0) return unsure(`no bus of SSSD can be seen in ${directory}`);
+  try {
+    for (const bus of buses) {
+      const answers = await lookAtDomains(`${directory}/${bus}`);
+      if (answers !== CAN_SAY) return answers;
+    }
+    return CAN_SAY;
+  } catch (error) {
+    if (!(error instanceof KpxError)) throw error;
+    return error.code === 'DEADLINE_EXCEEDED' ? wrong('SSSD does not answer') : unsure(`SSSD cannot be asked: ${error.message}`);
+  }
+}
+
+/**
+ * `/usr/bin/dbus-send --bus=unix:path=… --print-reply …`: IsOnline of each domain's process, as `sssctl domain-status` has it, which needs SSSD's
+ * InfoPipe. Throws a KpxError where a domain does not answer in time, or dbus-send is missing.
+ */
+async function lookAtDomains(bus: string): Promise<Answers> {
+  const ask = async (...args: string[]) =>
+    (await runCommand(DBUS_SEND, ['--print-reply', `--bus=unix:path=${bus}`, ...args], AbortSignal.timeout(SSSD_TIMEOUT_MS))).stdout;
+  const list = await ask('--dest=org.freedesktop.DBus', '/org/freedesktop/DBus', 'org.freedesktop.DBus.ListNames');
+  const names = [...list.matchAll(/string "(sssd\.domain_(\w+))"/g)];
+  if (names.length === 0) return unsure(`SSSD does not tell of its domains (asked with ${DBUS_SEND} at ${bus})`);
+  for (const [, name = '', escaped = ''] of names) {
+    const domain = unescaped(escaped);
+    const answer = await ask(`--dest=${name}`, '/sssd', 'sssd.DataProvider.Backend.IsOnline', `string:${domain}`);
+    const [, online] = /boolean (true|false)/.exec(answer) ?? [];
+    if (online === 'false') return wrong(`SSSD is offline: it does not reach the directory of "${domain}"`);
+    if (online === undefined) return unsure(`SSSD does not tell whether it reaches the directory of "${domain}" (asked with ${DBUS_SEND})`);
   }
   return CAN_SAY;
 }
 
-/**
- * `/usr/bin/dbus-send --bus=unix:path=… --print-reply …`: IsOnline of the domain's process, as `sssctl domain-status` has it, which needs
- * SSSD's InfoPipe. undefined: it does not tell.
- */
-async function stateOf(domain: string): Promise<'online' | 'offline' | 'hangs' | undefined> {
-  const signal = AbortSignal.timeout(SSSD_TIMEOUT_MS);
-  const bus = ['--print-reply', `--bus=unix:path=${SSSD_BUSES}/sbus-dp_${domain}`];
-  const ask = async (...args: string[]) => (await runCommand(DBUS_SEND, [...bus, ...args], signal)).stdout;
-  try {
-    const names = await ask('--dest=org.freedesktop.DBus', '/org/freedesktop/DBus', 'org.freedesktop.DBus.ListNames');
-    const [, name] = /string "(sssd\.domain_[^"]+)"/.exec(names) ?? [];
-    if (name === undefined) return undefined;
-    const answer = await ask(`--dest=${name}`, '/sssd', 'sssd.DataProvider.Backend.IsOnline', `string:${domain}`);
-    const [, online] = /boolean (true|false)/.exec(answer) ?? [];
-    return online === undefined ? undefined : online === 'true' ? 'online' : 'offline';
-  } catch {
-    return signal.aborted ? 'hangs' : undefined;
-  }
+/** SSSD writes each byte of a domain's name that is neither a letter nor a digit as `_` and two hexadecimal digits. */
+function unescaped(escaped: string): string {
+  const bytes = escaped.replace(/_([0-9a-f]{2})/g, (_, byte: string) => String.fromCharCode(Number.parseInt(byte, 16)));
+  return Buffer.from(bytes, 'latin1').toString();
 }
