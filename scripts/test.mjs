@@ -11,6 +11,7 @@ import { prepareNodes } from './nodes.mjs';
 import { endingWithItsExitCode, prepare, preparePromtool, TEST_PACKAGES } from './prepare.mjs';
 import { runSystemTests, SYSTEM_TEST_PACKAGES } from './test-system.mjs';
 import { argumentsOr } from './usage.mjs';
+import { noteVersions } from './versions.mjs';
 
 const USAGE = `npm test [-- [--repeat N] [--on DEBIAN] [PATH…] [VITEST-OPTION…]]
 
@@ -94,7 +95,10 @@ async function runAll(summaryEnv) {
   return first || second || other;
 }
 
-process.exitCode = await withSummary(async (env) => {
-  const code = await runAll(env);
-  return coverage && !(await coverage.coverageIsEnough()) ? code || 1 : code;
-});
+process.exitCode = await withSummary(
+  async (env) => {
+    const code = await runAll(env);
+    return coverage && !(await coverage.coverageIsEnough()) ? code || 1 : code;
+  },
+  (runs) => args.length === 0 && repetitions === 1 && noteVersions(tree === undefined ? '/' : treeDirectory(tree), runs),
+);

@@ -1,0 +1,36 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { TREES_OF_EVERY_RUN, treeDirectory } from './fixtures/debian/trees.mjs';
+import { lineOf, rowsOf, versionsOf } from './fixtures/debian/versions.mjs';
+import { nodes } from './fixtures/nodes/nodes.mjs';
+
+const page = readFileSync(new URL('../docs/versions.md', import.meta.url), 'utf8');
+const rows = rowsOf(page);
+/** Debian brings later patches of these within a release, and no later lines. */
+const LINES = { systemd: /^\d+/, RabbitMQ: /^\d+\.\d+/, SSSD: /^\d+\.\d+/, 'util-linux': /^\d+\.\d+/, acl: /^\d+\.\d+/ };
+
+describe('docs/versions.md', () => {
+  it.each(['/', ...TREES_OF_EVERY_RUN.map(treeDirectory)])('names the release lines that are on the Debian at %s', (root) => {
+    const there = versionsOf(root);
+    const row = rows.find((known) => lineOf(known) === lineOf(there));
+    for (const [column, line] of Object.entries(LINES))
+      expect([column, line.exec(row?.[column] ?? '')]).toEqual([column, line.exec(there[column] ?? '')]);
+  });
+
+  it('names the Node of each Debian that has one, and the lines that are tested', () => {
+    for (const name of TREES_OF_EVERY_RUN) {
+      const there = versionsOf(treeDirectory(name));
+      expect(rows.find((known) => lineOf(known) === lineOf(there))?.Node).toBe(there.Node);
+    }
+    const lines = nodes().map(({ name }) => name.replace('node-', ''));
+    expect(page.replaceAll('\n', ' ')).toContain(
+      `under a release of each line of Node, too: ${lines.slice(0, -1).join(', ')} and ${lines.at(-1)}.`,
+    );
+  });
+
+  it('has a row only of runs in which nothing failed, or says what did', () => {
+    for (const row of rows)
+      expect([row.Debian, row.failed === '0' || page.includes(`On Debian ${row.Debian}`)]).toEqual([row.Debian, true]);
+    expect(rows.length).toBeGreaterThan(1);
+  });
+});
