@@ -53,11 +53,14 @@ describe('a job of a user who exists only in LDAP and has never logged in', () =
       expect(await directory(path)).toEqual({ status: 'ben ben 700', acl: PRIVATE_ACL });
     expect((await directory('/home/ben')).status).toBe('ben ben 700');
     expect((await directory('/home/ben/.profile')).status).toBe('ben ben 644'); // as it is in the skeleton
-    expect(await machine.show(unitOf('ben'), 'MainPID', 'Slice', 'ActiveState', 'UnitFileState')).toEqual({
+    const shown = ['MainPID', 'Slice', 'ActiveState', 'UnitFileState', 'CPUWeight', 'CPUUsageNSec'];
+    expect(await machine.show(unitOf('ben'), ...shown)).toEqual({
       MainPID: `${first.pid}`,
       Slice: SLICE,
       ActiveState: 'active',
       UnitFileState: 'static',
+      CPUWeight: '100',
+      CPUUsageNSec: expect.stringMatching(/^\d+$/), // idle_stop goes by it
     });
   });
 

@@ -44,12 +44,9 @@ const unitsLoad = (scene: Scene): Check => ({
   },
 });
 
-/** systemd 262 counts processor time without being told to, and ignores the packaged units' CPUAccounting=, which older ones need. */
-const NO_LONGER_NEEDED = /^\/(?:usr\/)?lib\/systemd\/system\/kpx-\S+:\d+: Support for option CPUAccounting= has been removed /;
-
 /** Of what `systemd-analyze verify` says, the lines about kpx's units and drop-ins that systemd does not do as they say. */
 export function ignoredLines(said: string): string[] {
-  return said.split('\n').filter((line) => /^\/\S*\/kpx-\S+:\d+: /.test(line) && !NO_LONGER_NEEDED.test(line));
+  return said.split('\n').filter((line) => /^\/\S*\/kpx-\S+:\d+: /.test(line));
 }
 
 /** A key that systemd does not know is left out by it, and said in its log only. */
