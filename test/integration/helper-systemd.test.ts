@@ -22,7 +22,7 @@ const unit = (name: string, given: Unit = {}): Unit => ({
   LoadState: 'loaded',
   ActiveState: 'active',
   MainPID: '42',
-  UID: '1000',
+  UID: '64999', // of no account here
   StateChangeTimestampMonotonic: '1',
   Result: 'success',
   ExecMainCode: '0',
@@ -124,7 +124,7 @@ describe('executors that are units are listed', () => {
       ...{ osUser, knimeUsers: [osUser], state, lastExit, ...facts },
       sinceMs: expect.any(Number),
     });
-    const alive = { uid: 1_000, mainPid: 42 };
+    const alive = { uid: 64_999, mainPid: 42 };
     const gone = { uid: 0, mainPid: 0, cpuMs: 0 };
     expect(page).toEqual({
       id: expect.any(Number),
@@ -253,7 +253,7 @@ describe('an executor that is a unit', () => {
   it('is stopped under the profile that it runs under, gracefully or not; what has ended is not', async () => {
     const { systemctl, connection } = await start({ profiles: { big: 'kpx-big@' } });
     systemctl.shows([unit('kpx-executor@alice', ended), unit('kpx-big@alice'), unit('kpx-executor@bob', ended)]);
-    expect(await connection.stop('alice', StopMode.graceful)).toMatchObject({ kind: 'executorStopped', body: { uid: 1_000 } });
+    expect(await connection.stop('alice', StopMode.graceful)).toMatchObject({ kind: 'executorStopped', body: { uid: 64_999 } });
     expect(await connection.stop('alice', StopMode.kill)).toMatchObject({ kind: 'executorStopped' });
     expect(await connection.stop('bob')).toEqual(refusal('NOT_RUNNING', 'no executor of "bob" runs'));
     expect(systemctl.asked).toEqual([

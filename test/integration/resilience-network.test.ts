@@ -223,8 +223,12 @@ describe('of two URLs', () => {
     await kpx.startHelper();
     const from = performance.now();
     await kpx.startBroker({ wait: false });
-    const { reason } = await kpx.brokerLog.line({ msg: 'lost RabbitMQ' }, { timeoutMs: MUTE_NOTICED_MS_MAX });
-    expect(reason).toBe('RabbitMQ did not answer to basic.consume of "knime-jobs" within 15 s');
+    // Of RabbitMQ 4 the broker asks in this way which type the queue has, before it consumes.
+    const { msg } = await kpx.brokerLog.line(
+      { reason: 'RabbitMQ did not answer to basic.consume of "knime-jobs" within 15 s' },
+      { timeoutMs: MUTE_NOTICED_MS_MAX },
+    );
+    expect(msg).toMatch(/^(lost RabbitMQ|RabbitMQ cannot be used; trying again)$/);
     await kpx.brokerLog.line({ msg: 'consuming', server: `${rabbitmq.host}:${rabbitmq.amqpPort}` });
     expect(performance.now() - from).toBeLessThan(MUTE_NOTICED_MS_MAX);
   });

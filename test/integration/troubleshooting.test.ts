@@ -139,7 +139,12 @@ describe('an executor does not come up', () => {
     await publish(kpx, jobOf('alice'));
     await kpx.brokerLog.line({ user: 'alice', state: 'backoff' });
     const words = 'does not hold one line that starts with amqp:// or amqps://';
-    expectWords(await explained(kpx, 'alice'), 'goes back to the queue, for another host', words);
+    // Between two attempts: the broker is about to make the next one.
+    const between = await eventually('it is explained', async () => {
+      const text = await explained(kpx, 'alice');
+      return text.includes(words) && text;
+    });
+    expectWords(between, 'goes back to the queue, for another host', words);
   });
 });
 
