@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { BootedKpx, BROKER, SLICE, SOCKET, TEMPS, unitOf, WORKSPACES } from '../fixtures/booted/kpx.js';
+import { OTHER_LINE, packageOfOtherVersion } from '../fixtures/booted/other-version.js';
 import { eventually } from '../fixtures/eventually.js';
 import { jobOf } from '../fixtures/jobs.js';
 import { KNIME_QUEUE } from '../fixtures/knime/topology.js';
@@ -22,10 +23,8 @@ const CONFIGURATION = '/etc/kpx';
 const SECRETS = [`${CONFIGURATION}/amqp-password`, `${CONFIGURATION}/executor-msgq`];
 /** A copy: what is packed while the tests run replaces the file that was packed for them. */
 const CURRENT = '/var/tmp/kpx-current.deb';
-const TREE = '/var/tmp/kpx-newer';
-/** The same programs under a higher version, and a broker.toml that the package's maintainer has changed. */
-const NEWER = `${TREE}.deb`;
-const NEWER_LINE = '# A line that the newer version brings.';
+/** A higher version, which speaks another version of the wire and brings another broker.toml. */
+const NEWER = '/var/tmp/kpx-newer.deb';
 /** What unattended installations use: an admin's own version of a file is kept, and nobody is asked. */
 const UNATTENDED = ['-o', 'Dpkg::Options::=--force-confdef', '-o', 'Dpkg::Options::=--force-confold'];
 /** A job that is not done before the executor is ended. */
@@ -183,13 +182,8 @@ async function expectFirstInstallation(): Promise<void> {
 beforeAll(async () => {
   // With one, dpkg's scripts would leave services as they are, and the tests would judge something else.
   expect(await machine.exists('/usr/sbin/policy-rc.d')).toBe(false);
-  const dpkgDeb = '/usr/bin/dpkg-deb';
   await machine.run(['/usr/bin/cp', await BootedKpx.packageFile(machine), CURRENT]);
-  await machine.run([dpkgDeb, '--raw-extract', CURRENT, TREE]);
-  await machine.run(['/usr/bin/sed', '--in-place', 's/^Version: .*/&+newer/', `${TREE}/DEBIAN/control`]);
-  await machine.run(['/usr/bin/sed', '--in-place', `$a ${NEWER_LINE}`, `${TREE}${CONFIGURATION}/broker.toml`]);
-  await machine.run([dpkgDeb, '-Znone', '--root-owner-group', '--build', TREE, NEWER]);
-  await machine.remove(TREE);
+  await machine.run(['/usr/bin/dd', 'status=none', `of=${NEWER}`], { input: await packageOfOtherVersion('deb') });
 });
 
 afterAll(async () => {
@@ -246,7 +240,7 @@ describe('an upgrade', { timeout: TEST_TIMEOUT_MS }, () => {
     await upgrade();
     await expectFirstInstallation();
     expect(await installedVersion()).toMatch(/\+newer$/);
-    expect(await machine.readFile(`${CONFIGURATION}/broker.toml`)).toContain(NEWER_LINE);
+    expect(await machine.readFile(`${CONFIGURATION}/broker.toml`)).toContain(OTHER_LINE);
     expect(await machine.run(['/usr/bin/ls', CONFIGURATION])).toMatchObject({ stdout: 'broker.toml\nprivhelper.toml\n' });
   });
 
@@ -393,6 +387,17 @@ describe('removing', { timeout: TEST_TIMEOUT_MS }, () => {
     expect([await enabled(BROKER), await enabled(SOCKET)]).toEqual(['enabled', 'enabled']);
     for (const user of ['quin', 'ria']) expect((await kpx.jobsDone(user, 3)).map(({ job }) => job).sort()).toEqual(jobs.toSorted());
     expect(await failedUnits()).toEqual([]);
+  });
+
+  it('ends all that runs also when an upgrade has been broken off before the new version was configured', async () => {
+    const kpx = await startKpx();
+    await kpx.publish(jobOf('sam', 'one'));
+    await kpx.jobsDone('sam', 1);
+    await machine.run(['/usr/bin/dpkg', '--force-confold', '--unpack', NEWER], { timeoutMs: APT_TIMEOUT_MS });
+    await machine.run(['/usr/bin/dpkg', '--remove', 'kpx'], { timeoutMs: APT_TIMEOUT_MS });
+    expect(await processes()).toEqual([]);
+    expect(await unitsIn('active', 'activating', 'deactivating', 'failed')).toEqual([]);
+    await install();
   });
 
   it('when nothing runs leaves nothing running, and installed again it stays disabled', async () => {

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import {
   connectTo,
   decodeResponse,
+  ERRORS,
   type ExecutorInfo,
   encodeRequest,
   KpxError,
@@ -153,6 +154,7 @@ export class HelperClient {
     } catch (error) {
       this.#connection?.close('no greeting');
       await lost;
+      if (error instanceof KpxError) throw new HelperUnavailable(`${error.message}. ${ERRORS[error.code].advice}`);
       if (!(error instanceof HelperUnavailable)) throw error;
       throw new HelperUnavailable(`the helper ended the connection before it said hello (${error.message}): see its log`);
     }

@@ -14,7 +14,11 @@ interface ErrorKind {
  * what is wrong in the case at hand, `advice` says what to do about that kind of error.
  */
 export const ERRORS = {
-  VERSION_MISMATCH: { retry: 'never', fault: 'host', advice: 'Install kpx-broker and kpx-privhelper of the same release.' },
+  VERSION_MISMATCH: {
+    retry: 'never',
+    fault: 'host',
+    advice: 'An upgrade of kpx is under way, and its package restarts both. If it does not: `systemctl restart kpx-broker`.',
+  },
   // Later: a name service that is being restarted looks the same.
   ACCOUNT_UNKNOWN: {
     retry: 'later',
