@@ -21,15 +21,15 @@ let unitsBefore: string[];
 let environmentsBefore: string;
 
 /**
- * Of the system and of kpx: whatever is loaded and running, but for what comes and goes with a connection, what holds executors, and PackageKit,
- * which ends by itself when nobody has asked it for a while.
+ * Of the system and of kpx: whatever is loaded and running, but for what comes and goes with a connection, what holds executors, and PackageKit and
+ * its like, which end by themselves when nobody has asked them for a while.
  */
 async function runningUnits(): Promise<string[]> {
   const argv = ['list-units', '--plain', '--no-legend', '--state=active', '--type=service,socket,slice'];
   const units = (await machine.systemctl(...argv)).trimEnd().split('\n');
   return units
     .map((line) => line.split(' ')[0] ?? '')
-    .filter((unit) => !/^(kpx(-privhelper@.*|.*\.slice)|packagekit\.service)$/.test(unit));
+    .filter((unit) => !/^(kpx(-privhelper@.*|.*\.slice)|(packagekit|systemd-(timedated|hostnamed|localed))\.service)$/.test(unit));
 }
 
 const environments = async () => (await machine.run(['/usr/bin/find', ENVIRONMENT_FILES, '-type', 'f'], { allowFailure: true })).stdout;
@@ -206,12 +206,13 @@ describe('who connects', () => {
 
 describe('who connects again and again', () => {
   const HELPER_SOCKET = '/run/kpx/privhelper.sock';
-  const KNOCKS_MAX = 20_000;
-  /** Until it is not let in any more; prints how often it was. */
-  const KNOCK = `my $count = 0;
-    while ($count < ${KNOCKS_MAX}) { socket(my $s, AF_UNIX, SOCK_SEQPACKET, 0); connect($s, sockaddr_un($ARGV[0])) or last; $count++ }
+  const KNOCKS_MAX = 2_000;
+  const KNOCK_S = 3;
+  /** Until it is not let in any more, or the time is over; prints how often it was. */
+  const KNOCK = `my ($count, $end) = (0, time + ${KNOCK_S});
+    while (time < $end) { socket(my $s, AF_UNIX, SOCK_SEQPACKET, 0); connect($s, sockaddr_un($ARGV[0])) or last; $count++ }
     print $count`;
-  const KNOCK_ON = `my $end = time + 3; while (time < $end) { socket(my $s, AF_UNIX, SOCK_SEQPACKET, 0); connect($s, sockaddr_un($ARGV[0])) }`;
+  const KNOCK_ON = `my $end = time + ${KNOCK_S}; while (time < $end) { socket(my $s, AF_UNIX, SOCK_SEQPACKET, 0); connect($s, sockaddr_un($ARGV[0])) }`;
   const knock = async (how: string) => (await machine.run(['/usr/bin/perl', '-MSocket', '-e', how, HELPER_SOCKET], BROKER)).stdout;
   /** A broker that comes within the 2 s of {@link KNOCK} may find the socket shut once more: systemd starts both again after 20 s. */
   const START_AGAIN_TIMEOUT_MS = 60_000;
@@ -222,10 +223,12 @@ describe('who connects again and again', () => {
   };
   const stateOfSocket = async () => await machine.show(SOCKET, 'ActiveState', 'Result');
 
-  it('shuts the door, and the broker’s next start opens it', async () => {
+  it('finds the door shut, or opened by PID 1 for a few at a time, and the broker’s next start gets in', async () => {
     await untilNobodyIsServed();
     expect(Number(await knock(KNOCK))).toBeLessThan(KNOCKS_MAX);
-    expect(await stateOfSocket()).toEqual({ ActiveState: 'failed', Result: 'trigger-limit-hit' });
+    const { PollLimitBurst } = await machine.show(SOCKET, 'PollLimitBurst'); // systemd 255 and later
+    const shut = { ActiveState: 'failed', Result: 'trigger-limit-hit' };
+    expect(await stateOfSocket()).toEqual(PollLimitBurst === undefined ? shut : { ActiveState: 'active', Result: 'success' });
     await untilInUse('start');
     await machine.systemctl('stop', BROKER_UNIT);
     expect(await stateOfSocket()).toEqual({ ActiveState: 'active', Result: 'success' });
