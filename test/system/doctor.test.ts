@@ -387,6 +387,7 @@ const WARNING: Row[] = [
     'policy.job_max_age',
   ],
   ['a broker that cannot be asked', mute, 'broker', 'control.socket'],
+  ['a helper with the network of the machine', helperWithNetwork, 'helper namespaces', 'CAP_NET_ADMIN'],
   ['a drained host', drained, 'broker', 'kpxctl resume'],
 ];
 
@@ -426,6 +427,14 @@ async function shortConsumerTimeout() {
 async function mute() {
   await restartedAfterwards();
   await configured({ broker: { control: { socket: '' } } });
+  await kpx.mark();
+  await machine.systemctl('restart', BROKER);
+  await kpx.inUse();
+}
+
+async function helperWithNetwork() {
+  await restartedAfterwards();
+  await dropIn(machine, 'kpx-privhelper@.service', '[Service]\nPrivateNetwork=no\n');
   await kpx.mark();
   await machine.systemctl('restart', BROKER);
   await kpx.inUse();

@@ -175,6 +175,10 @@ describe('the root helper', () => {
     const status = await machine.readFile(`/proc/${helper?.pid}/status`);
     // CHOWN 0, DAC_READ_SEARCH 2, FOWNER 3: capability.h
     for (const set of ['CapBnd', 'CapPrm', 'CapEff']) expect(status).toContain(`${set}:\t000000000000000d\n`);
+    // systemd 257 and later leave PrivateNetwork= out where they may not make a network, and start the helper.
+    const namespaces = ['net', 'ipc', 'mnt'].flatMap((name) => [`/proc/${helper?.pid}/ns/${name}`, `/proc/1/ns/${name}`]);
+    const { stdout: links } = await machine.run(['/usr/bin/readlink', ...namespaces]);
+    expect(new Set(links.trimEnd().split('\n')).size).toBe(namespaces.length);
     const inside = async (...argv: string[]) =>
       await machine.run(['/usr/bin/nsenter', `--target=${helper?.pid}`, '--mount', '--', ...argv], { allowFailure: true });
 

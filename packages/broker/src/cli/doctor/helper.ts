@@ -1,3 +1,4 @@
+import { readlink } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { HelperClient } from '../../helper-client.js';
@@ -5,7 +6,7 @@ import { type Answered, answerOnceConnected } from './broker.js';
 import { ASK_AS_ROOT, type Check, ok, Unseen, type Verdict, warn } from './check.js';
 import { chain } from './file-system.js';
 import { BROKER_ACCOUNT, type Scene } from './scene.js';
-import { showUnit } from './systemd.js';
+import { mainPidsOf, showUnit } from './systemd.js';
 
 const SOCKET_UNIT = 'kpx-privhelper.socket';
 const SOCKET_MODE = 0o660;
@@ -13,7 +14,10 @@ const SOCKET_MODE = 0o660;
 const HELLO_TIMEOUT_MS = 20_000;
 const RESTART = `systemctl restart ${SOCKET_UNIT} kpx-broker; where a drop-in is the cause (systemctl cat ${SOCKET_UNIT}), take its line out first.`;
 
-export const helperChecks = (scene: Scene): Check[] => [socketListens(scene), socketFile(scene)];
+/** What PID 1 makes of PrivateNetwork=, PrivateIPC= and PrivateMounts=, by the names in /proc/PID/ns. */
+const NAMESPACES = { net: 'network', ipc: 'System V IPC', mnt: 'mounts' } as const;
+
+export const helperChecks = (scene: Scene): Check[] => [socketListens(scene), socketFile(scene), namespaces(scene)];
 
 const socketListens = ({ brokerUnit, underSystemd }: Scene): Check => ({
   name: 'helper socket',
@@ -45,6 +49,35 @@ const socketFile = ({ broker, brokerAccount }: Scene): Check => ({
     return ok(`${socket} is root's, for the group ${BROKER_ACCOUNT}`);
   },
 });
+
+/** Where systemd may not make a namespace, in a container for example, it goes on without, and says so in the journal only. */
+const namespaces = ({ isRoot, underSystemd }: Scene): Check => ({
+  name: 'helper namespaces',
+  mend: 'See ls -l /proc/PID/ns of the helper and of PID 1.',
+  look: async (signal) => {
+    await underSystemd();
+    if (!isRoot) throw new Unseen(ASK_AS_ROOT);
+    const [pid] = await mainPidsOf('kpx-privhelper@*.service', signal);
+    if (pid === undefined) throw new Unseen('no helper runs');
+    const shared = await namespacesShared(pid);
+    if (shared.length === 0) return ok(`the helper has its own: ${Object.values(NAMESPACES).join(', ')}`);
+    return warn(
+      `the helper is not kept apart from the machine's ${shared.join(', ')}`,
+      "In a container, systemd 257 and later need the capability CAP_NET_ADMIN for PrivateNetwork=: grant it to the container, and restart that. Otherwise look for drop-ins: systemctl cat kpx-privhelper@.service. What systemd has left out is in journalctl -u 'kpx-privhelper@*'.",
+    );
+  },
+});
+
+/** Those of {@link NAMESPACES} that a process shares with PID 1. */
+async function namespacesShared(pid: number): Promise<string[]> {
+  const of = async (process: number, name: string) =>
+    await readlink(`/proc/${process}/ns/${name}`).catch(({ code }: NodeJS.ErrnoException) => {
+      throw new Unseen(code === 'ENOENT' ? 'the helper has ended meanwhile' : `/proc/${process}/ns/${name} cannot be read: ${code}`);
+    });
+  const shared: string[] = [];
+  for (const [name, what] of Object.entries(NAMESPACES)) if ((await of(pid, name)) === (await of(1, name))) shared.push(what);
+  return shared;
+}
 
 /**
  * Through the running broker, since there is one connection to the helper at a time. Where no broker runs, a helper is asked itself: as the

@@ -35,3 +35,11 @@ export async function showUnit(unit: string, signal: AbortSignal): Promise<Unit>
 
 /** The program of the first command of `ExecStart`; undefined: none. */
 export const programOf = ({ ExecStart }: Unit) => / path=(\/.*?) ; argv\[\]=/.exec(ExecStart)?.[1];
+
+/** `/usr/bin/systemctl show --property=MainPID -- PATTERN`: of loaded units, without those that have no process. Throws when PID 1 does not answer. */
+export async function mainPidsOf(pattern: string, signal: AbortSignal): Promise<number[]> {
+  const args = ['--no-ask-password', 'show', '--property=MainPID', '--', pattern];
+  const { exitCode, stdout, stderr } = await runCommand('/usr/bin/systemctl', args, signal);
+  if (exitCode !== 0) throw new Error(`systemd does not answer: ${stderr}`);
+  return [...stdout.matchAll(/^MainPID=([1-9]\d*)$/gm)].map(([, pid]) => Number(pid));
+}
