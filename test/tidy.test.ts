@@ -18,7 +18,8 @@ const read = (file: string) => readFileSync(`${root}${file}`, 'utf8');
 const WRITES_THE_HELPERS_CONFIGURATION = 'packages/broker/src/cli/import-config/conversion.ts';
 
 /** So do these, which say beforehand what the helper will say: by its own judgement and its own commands, so that both say the same. */
-const JUDGES_AS_THE_HELPER = /^packages\/broker\/src\/cli\/(doctor\/|orphans\.ts$|name-service\.ts$|account\.ts$)/;
+const JUDGES_AS_THE_HELPER =
+  /^packages\/broker\/src\/cli\/(doctor\/|setup-rabbitmq\/passwords\.ts$|orphans\.ts$|name-service\.ts$|account\.ts$)/;
 const mayKnowTheHelper = (file: string) => file === WRITES_THE_HELPERS_CONFIGURATION || JUDGES_AS_THE_HELPER.test(file);
 
 describe('packages keep apart', () => {

@@ -5,7 +5,7 @@ _kpxctl() {
     local access='--config --password-file --direct' filters='--user --reason'
     COMPREPLY=()
     case $previous in
-    --config | --password-file | --helper-config)
+    --config | --password-file | --helper-config | --admin-password-file | --definitions)
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
         return
         ;;
@@ -13,7 +13,7 @@ _kpxctl() {
         mapfile -t COMPREPLY < <(compgen -d -- "$current")
         return
         ;;
-    --user | --reason | --group | --interval | --lines | --since)
+    --user | --reason | --group | --interval | --lines | --since | --admin | --management-url)
         return
         ;;
     --sort)
@@ -26,7 +26,7 @@ _kpxctl() {
         ;;
     esac
     if ((COMP_CWORD == 1)); then
-        words='status list show top logs explain drain resume reload start stop dead-letters doctor orphans import-config --version'
+        words='status list show top logs explain drain resume reload start stop dead-letters doctor orphans setup-rabbitmq import-config --version'
     elif [[ ${COMP_WORDS[1]} == dead-letters ]]; then
         case ${COMP_WORDS[2]} in
         list) words="$access $filters --json" ;;
@@ -47,6 +47,7 @@ _kpxctl() {
         explain) words='--group --config --helper-config --json' ;;
         doctor) words="--user --helper-config --config --password-file --json" ;;
         orphans) words='--size --helper-config --json' ;;
+        setup-rabbitmq) words='--admin --admin-password-file --management-url --definitions --apply --new-passwords --config --helper-config' ;;
         import-config) words='--output-dir --force --json' ;;
         esac
         [[ ${COMP_WORDS[1]} == import-config && $current != -* ]] && mapfile -t COMPREPLY < <(compgen -f -- "$current")

@@ -6,7 +6,7 @@ import { startIdleExecutors, type WAYS } from '../fixtures/idle-executors.js';
 import { jobOf, publishJobs } from '../fixtures/jobs.js';
 import { declareKnimeTopology, KNIME_EXCHANGE, KNIME_QUEUE, KNIME_ROUTING_KEY } from '../fixtures/knime/topology.js';
 import { Kpx, type KpxOptions } from '../fixtures/kpx.js';
-import { type RabbitmqServer, startRabbitmq } from '../fixtures/rabbitmq.js';
+import { type RabbitmqServer, SOON_TOLD, startRabbitmq } from '../fixtures/rabbitmq.js';
 import type { Vhost } from '../fixtures/rabbitmq-access.js';
 import { deadLetters, jobsDone, runKpxctl } from './installed-kpx.js';
 
@@ -23,7 +23,7 @@ const words = (command: string) => [...command.matchAll(/'([^']*)'|(\S+)/g)].map
 describe.each(treesToTest())('RabbitMQ 4 of %s', (tree) => {
   let rabbitmq: RabbitmqServer;
   beforeAll(async () => {
-    rabbitmq = await startRabbitmq({ tree });
+    rabbitmq = await startRabbitmq({ ...SOON_TOLD, tree });
     await rabbitmq.api('PUT', `users/${rabbitmq.users.broker.name}`, { password: rabbitmq.users.broker.password, tags: 'management' });
   });
   afterAll(() => rabbitmq.remove());
@@ -46,7 +46,10 @@ describe.each(treesToTest())('RabbitMQ 4 of %s', (tree) => {
   async function lifted(vhost: Vhost): Promise<void> {
     const definition = { 'delivery-limit': -1 };
     await rabbitmq.api('PUT', `policies/${vhost.vhost}/lifted`, { pattern: '^knime-jobs$', definition, 'apply-to': 'quorum_queues' });
+    await eventually('RabbitMQ says so', async () => (await told(vhost)).policy === 'lifted');
   }
+
+  const told = (vhost: Vhost) => rabbitmq.api<{ policy?: string | null }>('GET', `queues/${vhost.vhost}/${KNIME_QUEUE}`);
 
   it('a quorum queue is refused with the command that fixes it, and consumed once that was given', { timeout: 120_000 }, async () => {
     const vhost = await takeVhost(QUORUM);
@@ -108,10 +111,7 @@ describe.each(treesToTest())('RabbitMQ 4 of %s', (tree) => {
     await givenBack(vhost, 7);
     await publishJobs(vhost.url('publisher'), [jobOf('alice', 'new')]);
     const kpx = install(vhost, { broker: { amqp: { ...managed(), delivery_limit: 'accept' } } });
-    await eventually(
-      'RabbitMQ says its policies',
-      async () => 'policy' in (await rabbitmq.api<object>('GET', `queues/${vhost.vhost}/${KNIME_QUEUE}`)),
-    );
+    await eventually('RabbitMQ says its policies', async () => 'policy' in (await told(vhost)));
     await kpx.start();
     const warned = await kpx.brokerLog.line({
       msg: 'jobs can be lost in the job queue; amqp.delivery_limit = "accept" lets them be taken',

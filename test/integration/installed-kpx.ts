@@ -23,12 +23,14 @@ export async function startKpx(options: KpxOptions = {}): Promise<Kpx> {
 /** Runs the broker's program to its end, as its own account unless told otherwise. */
 export const runBroker = (args: string[], ids: object = idsOf(BROKER_ACCOUNT)) => runProgram('kpx-broker', args, ids);
 
-/** Runs the operator's program to its end, as root unless told otherwise. */
-export const runKpxctl = (args: string[], ids: object = {}) => runProgram('kpxctl', args, ids);
+/** Runs the operator's program to its end, as root unless told otherwise. `input`: all that it is told. */
+export const runKpxctl = (args: string[], ids: object = {}, input?: string) => runProgram('kpxctl', args, ids, input);
 
-async function runProgram(name: string, args: string[], ids: object) {
+async function runProgram(name: string, args: string[], ids: object, input?: string) {
   const program = join(checkout(), `packages/broker/dist/${name}.cjs`);
-  return await promisify(execFile)(node(), [program, ...args], { ...ids, env: {}, cwd: '/' }).then(
+  const run = promisify(execFile)(node(), [program, ...args], { ...ids, env: {}, cwd: '/' });
+  if (input !== undefined) run.child.stdin?.end(input);
+  return await run.then(
     ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
     ({ code, stdout, stderr }) => ({ code, stdout, stderr }),
   );

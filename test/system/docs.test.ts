@@ -23,6 +23,8 @@ const EDITOR = '/usr/local/bin/editor';
 /** What somebody would write in the editor, by the name of the file. */
 const EDITS = '/root/edits';
 const BLOCK = '/root/block.sh';
+/** Of RabbitMQ's administrator. */
+const ADMIN_PASSWORD = '/root/rabbitmq-admin';
 const BLOCK_TIMEOUT_MS = 90_000;
 const PAGE_TEST = { timeout: 300_000 };
 const DROP_INS = '/etc/systemd/system/kpx-executor@.service.d';
@@ -133,16 +135,23 @@ it.each([
     await rpm.erase();
     await machine.systemctl('daemon-reload');
   });
-  await edit('amqp-password', `${kpx.vhost.server.users.broker.password}\n`);
-  await edit('executor-msgq', `${kpx.vhost.url('executor')}\n`);
-  await edit('10-all.conf', '[Service]\nTasksMax=4000\n');
+  const rabbitmq = bootedRabbitmq();
+  onTestFinished(() => rabbitmq.createUsers());
+  for (const { name } of [rabbitmq.users.broker, rabbitmq.users.executor]) await rabbitmq.api('DELETE', `users/${name}`);
+  const { name: admin, password } = rabbitmq.users.admin;
+  // Somebody would type it.
+  await machine.writeFile(ADMIN_PASSWORD, `${password}\n`, { mode: 0o600 });
+  onTestFinished(() => machine.remove(ADMIN_PASSWORD));
   const values = {
     './dist/package/kpx_VERSION_amd64.deb': await BootedKpx.packageFile(machine),
     'dnf install ./dist/package/kpx-VERSION-1.x86_64.rpm': BootedRpm.installing(await rpm.packageFile()).join(' '),
+    '--admin admin --apply\n': `--admin ${admin} --apply <${ADMIN_PASSWORD}\n`,
+    '--admin admin\n': `--admin ${admin} <${ADMIN_PASSWORD}\n`,
   };
   const blocks = commandsOf('docs/install.md', values).filter(({ heading }) => heading !== other);
   await kpx.mark();
   await runBlocks(blocks, [
+    { at: 'setup-rabbitmq', says: /Nothing was changed: --apply does it\..*done {3}user kpx-broker.*Done\./s },
     { at: '--check', says: /(everything is as it must be.*){2}/s },
     { at: 'getent passwd alice', says: `alice:*:${PEOPLE.alice}:` },
     { at: 'systemctl enable --now', says: 'active (running)' },
@@ -223,16 +232,10 @@ it('docs/rabbitmq.md: accounts made as it says are enough for a job', PAGE_TEST,
   const rabbitmq = bootedRabbitmq();
   const vhost = await takeKnimeVhost(VHOST);
   const kpx = await installKpx({}, vhost);
-  const { broker, executor } = rabbitmq.users;
   onTestFinished(() => rabbitmq.createUsers());
-  for (const { name, password } of [broker, executor]) {
-    await rabbitmq.api('DELETE', `users/${name}`);
-    await machine.writeFile(`/root/${name}`, `${password}\n`, { mode: 0o600 });
-    onTestFinished(() => machine.remove(`/root/${name}`));
-  }
-  // Somebody would type them.
-  const typed = Object.fromEntries([broker, executor].map(({ name }) => [`add_user ${name}\n`, `add_user ${name} </root/${name}\n`]));
-  await runBlocks(commandsOf('docs/rabbitmq.md', typed), [
+  for (const { name } of [rabbitmq.users.broker, rabbitmq.users.executor]) await rabbitmq.api('DELETE', `users/${name}`);
+  await runBlocks(commandsOf('docs/rabbitmq.md'), [
+    { at: '--definitions', says: '/root/kpx-rabbitmq.json is written' },
     { at: 'list_permissions', says: /^kpx-broker\t\^kpx\\+\.\t/m },
     { at: 'list_permissions', says: /^knime-executor\t\^\$\t/m },
     { at: 'consumer_timeout', says: '{ok,1800000}' },

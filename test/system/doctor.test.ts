@@ -145,7 +145,7 @@ const FAILING: Row[] = [
   ['privhelper.toml that others can write', () => mode('/etc/kpx/privhelper.toml', '0666'), 'privhelper.toml', 'chmod 0600'],
   ['a password that others can read', () => mode('/etc/kpx/amqp-password', '0644'), 'amqp-password', 'install -m 0600'],
   ['a missing password', () => removed('/etc/kpx/amqp-password'), 'amqp-password', 'install -m 0600'],
-  ['a wrong password', () => written('/etc/kpx/amqp-password', 'wrong\n'), RABBITMQ, 'rabbitmqctl change_password kpx-broker'],
+  ['a wrong password', () => written('/etc/kpx/amqp-password', 'wrong\n'), RABBITMQ, 'kpxctl setup-rabbitmq --admin NAME'],
   ['a missing executor-msgq', () => removed('/etc/kpx/executor-msgq'), 'executor-msgq', 'KNIME_EXECUTOR_MSGQ'],
   [
     'an executor-msgq that is no URL',

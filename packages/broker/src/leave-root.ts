@@ -14,6 +14,8 @@ const NOBODY = 65_534;
 const VARIABLE = 'KPXCTL_GOES_ON';
 /** Longest that is handed over, in characters: a configuration, a password, certificates. */
 const HANDED_OVER_CHARS_MAX = 16 * 1024 * 1024;
+/** Longest that {@link textOf} takes, in characters. */
+const SAID_CHARS_MAX = 1024 * 1024;
 
 export interface Successor {
   readonly uid: number;
@@ -91,4 +93,14 @@ function canBeRoot(): boolean {
   } catch {
     return false;
   }
+}
+
+/** All that the process without root says there. */
+export async function textOf(stream: Readable): Promise<string> {
+  let text = '';
+  for await (const chunk of stream.setEncoding('utf8')) {
+    text += chunk;
+    if (text.length > SAID_CHARS_MAX) throw new Error(`more than ${SAID_CHARS_MAX} characters`);
+  }
+  return text;
 }

@@ -36,8 +36,14 @@ describe('the delivery limit of a quorum queue', () => {
   it.each([
     ['4.0.5', argument(5), 'delete_queue'],
     ['3.10.8', argument(-1), 'delete_queue'],
-    ['3.10.8', policy(9), 'take delivery-limit out of "ours"'],
-    ['4.3.6', { ...policy(9), operatorPolicy: 'theirs' }, 'list_operator_policies, and take delivery-limit out of "theirs"'],
+    ['3.10.8', policy(9), ': rabbitmqctl clear_policy -p knime ours'],
+    [
+      '3.10.8',
+      { policy: 'ours', definition: { 'delivery-limit': -1, 'max-length': 9 } },
+      'list_policies -p knime, and take delivery-limit out of "ours"',
+    ],
+    ['4.3.6', { operatorPolicy: 'theirs', definition: { 'delivery-limit': 9 } }, ': rabbitmqctl clear_operator_policy -p knime theirs'],
+    ['4.3.6', { ...policy(9), operatorPolicy: 'theirs' }, 'list_operator_policies -p knime, and take delivery-limit out of "theirs"'],
   ] as const)('of RabbitMQ %s that no policy of kpx lifts has another fix (%#)', (version, facts, fix) => {
     expect(queueOf(version, facts).fix).toContain(fix);
   });

@@ -2,6 +2,7 @@ import type { Channel, ChannelModel } from 'amqplib';
 import type { Config } from '../config.js';
 import { answerInTime } from './deadline.js';
 import { type QueueFacts, queueFacts } from './management.js';
+import { literally } from './permissions.js';
 
 /*
  * A quorum queue with a delivery limit removes a job that was given back more often, without a word. Executors give back each job that is not theirs, and
@@ -14,7 +15,7 @@ const DEFAULT_LIMIT = 20;
 const MAJOR_WITH_DEFAULT = 4;
 /** A job is parked so many deliveries before RabbitMQ would remove it: connections that end cost one each. */
 const MARGIN = 2;
-const POLICY = 'kpx-job-queue';
+export const POLICY = 'kpx-job-queue';
 /** Above those of other policies, since RabbitMQ applies only the one with the highest. */
 const POLICY_PRIORITY = 100;
 
@@ -29,11 +30,26 @@ export interface JobQueue {
   readonly danger: string | undefined;
   /** What an operator does about it. */
   readonly fix: string | undefined;
+  /** The policy of the name {@link POLICY} that the fix is, where it is one. As the management API takes it. */
+  readonly policy?: LiftingPolicy;
+}
+
+interface LiftingPolicy {
+  readonly pattern: string;
+  readonly definition: Readonly<Record<string, unknown>>;
+  readonly priority: number;
+  readonly 'apply-to': 'quorum_queues';
 }
 
 /** RabbitMQ's version, "4.0.5". */
 export const versionOf = (connection: ChannelModel): string =>
   String((connection.connection as unknown as { serverProperties: { version?: unknown } }).serverProperties.version ?? 'unknown');
+
+/** Is "4.3.6" the version `major`.`minor` or a later one? */
+export function isAtLeast(version: string, major: number, minor: number): boolean {
+  const [ofServer = 0, second = 0] = version.split('.').map((part) => Number.parseInt(part, 10) || 0);
+  return ofServer > major || (ofServer === major && second >= minor);
+}
 
 export const majorOf = (version: string): number => Number.parseInt(version, 10) || 0;
 
@@ -96,7 +112,10 @@ export function judged(seen: Seen): JobQueue {
   const target = facts && deadLettersOf(facts);
   const end = target === undefined ? 'removes it without a word' : `moves it to ${target}`;
   const danger = `"${queue}" is a quorum queue, and RabbitMQ ${version} gives a job back ${limit} times at most, then ${end} (${origin})`;
-  return { version, type: 'quorum', limit, danger, fix: fixOf(seen, major) };
+  const other = fixWithoutPolicy(seen, major);
+  if (other !== undefined) return { version, type: 'quorum', limit, danger, fix: other };
+  const policy = liftingPolicy(seen);
+  return { version, type: 'quorum', limit, danger, fix: setting(policy, seen.vhost), policy };
 }
 
 const assumed = (major: number, unknown: string) =>
@@ -126,21 +145,33 @@ function deadLettersOf({ arguments: given, definition }: QueueFacts): string | u
   return `the dead-letter exchange "${exchange}"${typeof key === 'string' ? ` with routing key "${key}"` : ''}`;
 }
 
-function fixOf({ vhost, queue, facts }: Seen, major: number): string {
+/** Undefined: a policy of kpx's own lifts the limit. */
+function fixWithoutPolicy({ vhost, queue, facts }: Seen, major: number): string | undefined {
+  if (facts === undefined) return undefined; // so it is RabbitMQ 4, and its default
   const at = `-p ${quoted(vhost)}`;
-  const argument = facts && numberIn(facts.arguments, 'x-delivery-limit');
+  const argument = numberIn(facts.arguments, 'x-delivery-limit');
   if (argument !== undefined && (argument >= 0 || major < MAJOR_WITH_DEFAULT)) {
     return `on the RabbitMQ machine, when the queue is empty: rabbitmqctl ${at} delete_queue ${quoted(queue)} --if-empty; then have it made without x-delivery-limit, which no policy lifts`;
   }
-  if (facts?.operatorPolicy !== undefined) {
-    return `on the RabbitMQ machine: rabbitmqctl ${at} list_operator_policies, and take delivery-limit out of "${facts.operatorPolicy}"`;
-  }
-  if (major < MAJOR_WITH_DEFAULT) {
-    return `on the RabbitMQ machine: rabbitmqctl ${at} list_policies, and take delivery-limit out of "${facts?.policy}"`;
-  }
-  const definition = JSON.stringify({ ...facts?.definition, 'delivery-limit': -1 });
-  const pattern = `^${queue.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}$`;
-  return `on the RabbitMQ machine: rabbitmqctl set_policy ${at} --priority ${POLICY_PRIORITY} --apply-to quorum_queues ${POLICY} ${quoted(pattern)} ${quoted(definition)}`;
+  const { policy, operatorPolicy, definition } = facts;
+  if (operatorPolicy === undefined && major >= MAJOR_WITH_DEFAULT) return undefined;
+  const [kind, name] = operatorPolicy === undefined ? ['policy', policy ?? ''] : ['operator_policy', operatorPolicy];
+  const isAlone = policy === undefined || operatorPolicy === undefined;
+  if (isAlone && Object.keys(definition).length === 1) return `on the RabbitMQ machine: rabbitmqctl clear_${kind} ${at} ${quoted(name)}`;
+  const list = kind === 'policy' ? 'list_policies' : 'list_operator_policies';
+  return `on the RabbitMQ machine: rabbitmqctl ${list} ${at}, and take delivery-limit out of "${name}"`;
+}
+
+const liftingPolicy = ({ queue, facts }: Seen): LiftingPolicy => ({
+  pattern: `^${literally(queue)}$`,
+  definition: { ...facts?.definition, 'delivery-limit': -1 },
+  priority: POLICY_PRIORITY,
+  'apply-to': 'quorum_queues',
+});
+
+function setting({ pattern, definition, priority, 'apply-to': kind }: LiftingPolicy, vhost: string): string {
+  const words = ['-p', vhost, '--priority', `${priority}`, '--apply-to', kind, POLICY, pattern, JSON.stringify(definition)];
+  return `on the RabbitMQ machine: rabbitmqctl set_policy ${words.map(quoted).join(' ')}`;
 }
 
 /** For a shell. */

@@ -1,7 +1,7 @@
 import { request as requestByHttp } from 'node:http';
 import { request as requestByHttps } from 'node:https';
 import { type Config, readPassword } from '../config.js';
-import { readTlsFiles } from './tls-files.js';
+import { readTlsFiles, type TlsFiles } from './tls-files.js';
 
 /* What RabbitMQ's management API says of a queue: AMQP does not tell policies. */
 
@@ -21,6 +21,22 @@ export interface QueueFacts {
   readonly definition: Readonly<Record<string, unknown>>;
 }
 
+/** Of RabbitMQ's management API. */
+export interface Management {
+  /** What messages call it: the key that names it, or the option. */
+  readonly name: string;
+  readonly url: string;
+  readonly user: string;
+  readonly password: string;
+  /** Read for `https://` alone. */
+  readonly files: () => Promise<Partial<TlsFiles>>;
+}
+
+export interface ManagementAnswer {
+  readonly status: number;
+  readonly text: string;
+}
+
 /**
  * Asks with the broker's own login, which needs RabbitMQ's tag "management" and a right on the queue. Undefined where RabbitMQ does not say the policies
  * yet: of a new queue it takes some seconds. Throws an Error without secrets that says what to do.
@@ -29,20 +45,21 @@ export async function queueFacts(url: string, amqp: Config['amqp'], password = r
   const { username, pathname } = new URL(url);
   const user = decodeURIComponent(username);
   const vhost = decodeURIComponent(pathname.slice(1)) || '/';
-  const path = `/api/queues/${encodeURIComponent(vhost)}/${encodeURIComponent(amqp.queue)}`;
-  const { status, text } = await get(new URL(path, amqp.management_url), `${user}:${await password(amqp)}`, amqp);
+  const name = `amqp.management_url ${amqp.management_url}`;
+  const api = { name, url: amqp.management_url, user, password: await password(amqp), files: () => readTlsFiles(amqp.tls) };
+  const { status, text } = await askManagement(api, 'GET', ['queues', vhost, amqp.queue]);
   if (status === 401 && text.includes('Not management user')) {
     throw new Error(`RabbitMQ does not let "${user}" use its management API: rabbitmqctl set_user_tags ${user} management`);
   }
-  if (status === 401) throw new Error(`amqp.management_url ${amqp.management_url} refuses the login of "${user}"`);
-  if (status !== 200)
-    throw new Error(`amqp.management_url ${amqp.management_url} answers with ${status}: ${text.slice(0, SHOWN_CHARS_MAX)}`);
-  return factsIn(text, amqp.management_url);
+  if (status === 401) throw new Error(`${name} refuses the login of "${user}"`);
+  if (status !== 200) throw new Error(`${name} answers with ${status}: ${text.slice(0, SHOWN_CHARS_MAX)}`);
+  return factsIn(text, name);
 }
 
-function factsIn(text: string, url: string): QueueFacts | undefined {
+/** Of the answer about a queue. `name` as in {@link Management}. */
+export function factsIn(text: string, name: string): QueueFacts | undefined {
   const queue = parsed(text);
-  if (!isRecord(queue)) throw new Error(`amqp.management_url ${url} does not answer as RabbitMQ does`);
+  if (!isRecord(queue)) throw new Error(`${name} does not answer as RabbitMQ does`);
   if (!('policy' in queue)) return undefined;
   const { policy, operator_policy: operatorPolicy, effective_policy_definition: definition } = queue;
   return {
@@ -54,9 +71,10 @@ function factsIn(text: string, url: string): QueueFacts | undefined {
 }
 
 /** An empty table is an empty list in the JSON of RabbitMQ 3. */
-const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
+export const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
-function parsed(text: string): unknown {
+export function parsed(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
@@ -64,16 +82,23 @@ function parsed(text: string): unknown {
   }
 }
 
-async function get(url: URL, auth: string, { tls, management_url }: Config['amqp']): Promise<{ status: number; text: string }> {
-  const isTls = url.protocol === 'https:';
-  const files = isTls ? await readTlsFiles(tls) : {};
+/** `path` is what follows `/api/`, in parts. Throws an Error without secrets when there is no answer. */
+export async function askManagement(
+  { name, url, user, password, files }: Management,
+  method: 'GET' | 'PUT',
+  path: readonly string[],
+  body?: object,
+): Promise<ManagementAnswer> {
+  const at = new URL(`/api/${path.map(encodeURIComponent).join('/')}`, url);
+  const isTls = at.protocol === 'https:';
   const signal = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
+  const options = { method, auth: `${user}:${password}`, signal, ...(isTls ? await files() : {}) };
   return await new Promise((resolve, reject) => {
     const failed = ({ message }: Error) => {
       const why = signal.aborted ? `does not answer within ${ANSWER_TIMEOUT_MS / 1_000} s` : `cannot be asked: ${message}`;
-      reject(new Error(`amqp.management_url ${management_url} ${why}`));
+      reject(new Error(`${name} ${why}`));
     };
-    const asked = (isTls ? requestByHttps : requestByHttp)(url, { auth, signal, ...files }, (answer) => {
+    const asked = (isTls ? requestByHttps : requestByHttp)(at, options, (answer) => {
       let text = '';
       answer.setEncoding('utf8');
       answer.on('error', failed);
@@ -84,6 +109,7 @@ async function get(url: URL, auth: string, { tls, management_url }: Config['amqp
       answer.on('end', () => resolve({ status: answer.statusCode ?? 0, text }));
     });
     asked.on('error', failed);
-    asked.end();
+    if (body !== undefined) asked.setHeader('content-type', 'application/json');
+    asked.end(body && JSON.stringify(body));
   });
 }

@@ -9,6 +9,7 @@ import { addList } from './list.js';
 import { addLogs } from './logs.js';
 import { addOperate } from './operate.js';
 import { addOrphans } from './orphans.js';
+import { addSetupRabbitmq } from './setup-rabbitmq/command.js';
 import { addShow } from './show.js';
 import { addStatus } from './status.js';
 import { addTop } from './top.js';
@@ -37,6 +38,7 @@ export function kpxctl(): Command {
   addDeadLetters(program);
   addDoctor(program);
   addOrphans(program);
+  addSetupRabbitmq(program);
   addImportConfig(program);
   return program;
 }

@@ -1,11 +1,10 @@
-import type { Readable } from 'node:stream';
 import { MSGQ_BYTES_MAX } from '@kpx/privhelper/environment';
 import { readTrustedFile } from '@kpx/privhelper/system/trusted-file';
 import { z } from 'zod';
 import { readPassword } from '../../config.js';
 import { PASSWORD_FILE } from '../../dead-letters/access.js';
 import { CommandError, EXIT } from '../../exit.js';
-import type { GoingOn } from '../../leave-root.js';
+import { type GoingOn, textOf } from '../../leave-root.js';
 import { brokerAnswer } from './broker.js';
 import { ASK_AS_ROOT, examine, type Finding, once, Unseen } from './check.js';
 import { firstUrl } from './configuration.js';
@@ -109,18 +108,6 @@ const findings = z.array(
     z.strictObject({ ...seenBy, result: z.enum(['warn', 'fail']), mend: z.string() }),
   ]),
 );
-
-/** Longest that it hands back, in characters. */
-const SAID_CHARS_MAX = 1024 * 1024;
-
-async function textOf(stream: Readable): Promise<string> {
-  let text = '';
-  for await (const chunk of stream.setEncoding('utf8')) {
-    text += chunk;
-    if (text.length > SAID_CHARS_MAX) throw new Error(`more than ${SAID_CHARS_MAX} characters`);
-  }
-  return text;
-}
 
 /** What the process without root hands back, which is not trusted to be more than text. */
 export async function findingsOf({ stdin, stdout, stderr, ended }: GoingOn): Promise<Finding[]> {

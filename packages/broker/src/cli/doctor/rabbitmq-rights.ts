@@ -1,4 +1,5 @@
 import type { ChannelModel } from 'amqplib';
+import { brokerPermissions } from '../../amqp/permissions.js';
 import { DEAD_LETTER_QUEUE } from '../../amqp/topology.js';
 import { type Check, fail, ok, type Verdict, warn } from './check.js';
 import { ACCESS_REFUSED, consume, late, make, NEW_QUEUE, publish, type Question, refusal } from './rabbitmq-answers.js';
@@ -49,14 +50,11 @@ const permissions = (amqp: Amqp, another: () => Promise<ChannelModel>): Check =>
   },
 });
 
-function permissionsMend({ urls: [url = ''], queue: name, exchange: target, declare }: Amqp): string {
-  const { username, pathname } = new URL(url);
-  const literal = (text: string) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
-  const targets = [...(target === '' ? [] : [literal(target)]), 'amq\\.default', ...(declare ? [literal(name)] : [])].join('|');
-  const configured = declare ? `^kpx\\.|^(${[literal(name), ...(target === '' ? [] : [literal(target)])].join('|')})$` : '^kpx\\.';
-  const read = `^kpx\\.|^(${[literal(name), ...(declare && target !== '' ? [literal(target)] : [])].join('|')})$`;
+function permissionsMend(amqp: Amqp): string {
+  const { username, pathname } = new URL(amqp.urls[0] ?? '');
   const vhost = decodeURIComponent(pathname.slice(1)) || '/';
-  return `On the RabbitMQ machine: rabbitmqctl set_permissions -p ${vhost} ${decodeURIComponent(username)} '${configured}' '^kpx\\.|^(${targets})$' '${read}'`;
+  const { configure, write, read } = brokerPermissions(amqp);
+  return `On the RabbitMQ machine: rabbitmqctl set_permissions -p ${vhost} ${decodeURIComponent(username)} '${configure}' '${write}' '${read}'`;
 }
 
 /** RabbitMQ tells of an alarm who publishes. */

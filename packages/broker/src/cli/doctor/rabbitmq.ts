@@ -88,7 +88,7 @@ function mendOf(message: string, url: string, { password_file }: Amqp): string {
   const mends: [RegExp, string][] = [
     [
       /ACCESS.REFUSED/,
-      `On the RabbitMQ machine: rabbitmqctl list_users has "${user}"? If so, rabbitmqctl change_password ${user}, and the same into ${password_file || '/etc/kpx/amqp-password'}; then systemctl restart kpx-broker.`,
+      `kpxctl setup-rabbitmq --admin NAME says whether RabbitMQ has the user "${user}" and the password in ${password_file || '/etc/kpx/amqp-password'}, and what to do; then systemctl restart kpx-broker.`,
     ],
     [
       /key_file|cert_file|client certificate/,
@@ -127,7 +127,7 @@ const executorsLogin = (amqp: Amqp, { executorUrl }: Secrets, opened: Set<Channe
       if (code === ACCESS_REFUSED)
         return fail(
           `"${url.username}" may not read the queue "${amqp.queue}"`,
-          `On the RabbitMQ machine: rabbitmqctl set_permissions (install.md, "RabbitMQ's users").`,
+          `On the RabbitMQ machine: rabbitmqctl set_permissions (rabbitmq.md, "Accounts"), or here kpxctl setup-rabbitmq.`,
         );
     } catch (error) {
       const { message } = error as Error;

@@ -172,7 +172,7 @@ function shown(setting: Setting, value: unknown): string {
 
 function todoOf({ ca_cert_file, rabbitmq_client_user: user, knime_home }: Original): string[] {
   return [
-    `In RabbitMQ, "${user}" needs the right to make queues that begin with "kpx."; a user for kpx-broker and one for executors are better (install.md, RabbitMQ's users).`,
+    `In RabbitMQ, "${user}" needs the right to make queues that begin with "kpx."; a user for kpx-broker and one for executors are better (rabbitmq.md, Accounts).`,
     'RabbitMQ or the DNS server at a public address: IPAddressAllow= in a drop-in for kpx-broker.service.',
     `${knime_home} and all that is in it must be root's and writable by nobody else: it runs as every user.`,
     'KNIME before 4.11.3: reservation_clause = "user = {user}" in [executor] of privhelper.toml.',

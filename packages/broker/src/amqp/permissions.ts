@@ -1,0 +1,32 @@
+import type { Config } from '../config.js';
+
+/** What a user may do in a virtual host, as RabbitMQ has it: regular expressions over names of queues and exchanges. */
+export interface Permissions {
+  readonly configure: string;
+  readonly write: string;
+  readonly read: string;
+}
+
+/** RabbitMQ's name for the exchange with the empty name, through which one publishes to a queue itself. */
+const DEFAULT_EXCHANGE = 'amq.default';
+const NOTHING = '^$';
+
+export const literally = (text: string) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+const oneOf = (names: readonly string[]) => `^(${names.map(literally).join('|')})$`;
+
+/** The least that kpx-broker can do its work with. */
+export function brokerPermissions({ queue, exchange, declare }: Config['amqp']): Permissions {
+  const exchanges = exchange === '' ? [] : [exchange];
+  return {
+    configure: declare ? `^kpx\\.|${oneOf([queue, ...exchanges])}` : '^kpx\\.',
+    write: `^kpx\\.|${oneOf([...exchanges, DEFAULT_EXCHANGE, ...(declare ? [queue] : [])])}`,
+    read: `^kpx\\.|${oneOf([queue, ...(declare ? exchanges : [])])}`,
+  };
+}
+
+/** The least that executors take jobs from the queue with, and give them back. */
+export const executorPermissions = ({ queue, exchange }: Config['amqp']): Permissions => ({
+  configure: NOTHING,
+  write: oneOf([...(exchange === '' ? [] : [exchange]), DEFAULT_EXCHANGE]),
+  read: oneOf([queue]),
+});
