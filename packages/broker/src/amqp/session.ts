@@ -6,12 +6,12 @@ import { connect, destroy, type Secrets } from './connect.js';
 import { ANSWER_TIMEOUT_MS, answerInTime } from './deadline.js';
 import { REFERENCE_HEADER } from './headers.js';
 import { refuses } from './refused-publish.js';
+import { SettlingPublisher } from './settling.js';
 import { checkKnimeTopology, DEAD_LETTER_QUEUE, declareOwnQueues } from './topology.js';
 import { type WireMessage, wireMessage, wireOf } from './wire/amqplib.js';
 import { HeldBytes, KeptBody, SkippedBody } from './wire/bodies.js';
 import { CutThrough } from './wire/cut-through.js';
 import type { WireProperties } from './wire/properties.js';
-import { WirePublisher } from './wire/publish.js';
 import { type Admit, Receiver } from './wire/receive.js';
 
 /** How long an orderly close may take before the connection is ended without order, in milliseconds. */
@@ -60,7 +60,7 @@ interface Consumer {
  */
 export class AmqpSession {
   readonly channel: Channel;
-  readonly publisher: WirePublisher;
+  readonly publisher: SettlingPublisher;
   /** Resolves, with the reason, when a connection, a channel or the consumer has ended. */
   readonly ended: Promise<Ending>;
   readonly #channels: Channels;
@@ -85,13 +85,13 @@ export class AmqpSession {
   /** RabbitMQ has raised an alarm: it reads nothing of a connection that publishes, and answers to nothing there. */
   #blocked = false;
 
-  private constructor(channels: Channels, ended: Promise<Ending>, handlers: SessionHandlers, heldBytesMax: number) {
+  private constructor(channels: Channels, ended: Promise<Ending>, handlers: SessionHandlers, config: Config['amqp'], settledAt: number) {
     this.#channels = channels;
     this.channel = channels.channel;
-    this.publisher = new WirePublisher(channels.confirms);
+    this.publisher = new SettlingPublisher(channels.confirms, config.queue, settledAt, () => this.#receiver.goOn());
     this.ended = ended;
     this.#handlers = handlers;
-    this.#held = new HeldBytes(heldBytesMax);
+    this.#held = new HeldBytes(config.held_bytes_max);
     this.#cutThrough = new CutThrough(channels.large, (properties) => properties.header(REFERENCE_HEADER));
     this.#receiver = new Receiver(wireOf(channels.source), this.#admit);
     // What comes back by this one was not taken: it is still in hand.
@@ -149,8 +149,8 @@ export class AmqpSession {
       const channel = await watched(source.createChannel(), 'channel.open');
       const confirms = await watched(destination.createConfirmChannel(), 'channel.open or confirm.select');
       const large = await watched(destination.createConfirmChannel(), 'channel.open or confirm.select');
-      await declareOwnQueues(confirms, config.queue);
-      return new AmqpSession({ source, channel, destination, confirms, large }, ended, handlers, config.held_bytes_max);
+      const settledAt = await declareOwnQueues(source, confirms, config.queue);
+      return new AmqpSession({ source, channel, destination, confirms, large }, ended, handlers, config, settledAt);
     } catch (error) {
       await Promise.all(connections.map((connection) => close(connection)));
       throw error;
@@ -191,6 +191,7 @@ export class AmqpSession {
   readonly #admit: Admit = (properties, bytes) => {
     const { tooLarge } = this.#handlers;
     if (bytes > BODY_BYTES_MAX && tooLarge) {
+      if (this.publisher.isSettling) return undefined;
       const to = { exchange: '', routingKey: DEAD_LETTER_QUEUE };
       const { body, passedOn } = this.#cutThrough.begin(to, tooLarge(properties, bytes), bytes, () => this.#receiver.goOn());
       properties.passage = { bytes, passedOn };

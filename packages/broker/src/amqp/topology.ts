@@ -8,6 +8,8 @@ export const DEAD_LETTER_QUEUE = 'kpx.dead-letter';
 
 /** AMQP 0-9-1. */
 const NOT_FOUND = 404;
+/** How long nothing is published to a queue of kpx's own that was just made, in milliseconds. */
+const SETTLING_MS = 1_500;
 
 /** One queue per wait: RabbitMQ expires messages only at the head of a queue. */
 export const delayQueue = (queue: string, delayMs: DelayMs) => `kpx.delay.${queue}.${delayMs}ms`;
@@ -73,12 +75,28 @@ async function answered(connection: ChannelModel, work: (channel: Channel) => Pr
  * kpx's own queues. Quorum queues with at-least-once dead-lettering: with a classic queue RabbitMQ may lose a job that it moves back at the
  * moment of a crash. Needs RabbitMQ 3.10. Source: rabbitmq.com, "Quorum Queues", "Dead Letter Strategy".
  *
- * A RabbitMQ node (seen with 3.10) that is killed within about a second after a quorum queue was declared for the first time may come back with
- * that queue unusable, since the queue's registration is not on disk yet (github.com/rabbitmq/rabbitmq-server, issue 15725). Jobs that are
- * sent there stay unacknowledged, not lost; deleting the queue mends it.
+ * RabbitMQ registers a new quorum queue on disk about a second after it has answered (1.0 s; tried with 3.10.8, 4.0.5 and 4.3.6). A node that is killed before
+ * that comes back without what was confirmed in it, or with a queue that is unusable (github.com/rabbitmq/rabbitmq-server, issue 15725). Nothing tells
+ * when it is registered. So kpx leaves a queue that it has just made alone for {@link SETTLING_MS}. Answers until when, in milliseconds of the machine's
+ * clock; 0: all were there.
  */
-export async function declareOwnQueues(channel: Channel, queue: string): Promise<void> {
-  for (const [name, options] of ownQueues(queue)) await answerInTime(channel.assertQueue(name, options), `queue.declare of "${name}"`);
+export async function declareOwnQueues(connection: ChannelModel, channel: Channel, queue: string): Promise<number> {
+  let isNew = false;
+  for (const [name, options] of ownQueues(queue)) {
+    isNew ||= !(await isThere(connection, name));
+    await answerInTime(channel.assertQueue(name, options), `queue.declare of "${name}"`);
+  }
+  return isNew ? performance.now() + SETTLING_MS : 0;
+}
+
+async function isThere(connection: ChannelModel, name: string): Promise<boolean> {
+  try {
+    await answered(connection, (channel) => channel.checkQueue(name), `queue.declare of "${name}"`);
+    return true;
+  } catch (error) {
+    if (isMissing(error)) return false;
+    throw error;
+  }
 }
 
 /** Their names, and what they are declared with, for the job queue `queue`. */
