@@ -24,9 +24,10 @@ const rowOf = ({ id, parkedAt, host, reason, user, job, detail }: Letter) => [id
 const counted = (count: number) => (count === 1 ? '1 dead letter' : `${count} dead letters`);
 
 export async function list(letters: DeadLetters, selection: Selection, json: boolean): Promise<void> {
-  const { letters: found, all } = await letters.choose(selection);
+  const { letters: found, all, hint } = await letters.choose(selection);
   tellOfMore(all);
   const chosen = found.toSorted(byTime);
+  if (chosen.length === 0 && hint !== undefined) warn(hint);
   if (json) {
     for (const letter of chosen) print(jsonLine(factsOf(letter)));
   } else if (chosen.length === 0) print(isAll(selection) ? NONE : 'No dead letter matches.');
@@ -85,7 +86,10 @@ async function settleAll(way: Way, letters: DeadLetters, selection: Selection, c
     const rest = `The dead letters that were not reported as ${DONE[way].each} are where they were.`;
     throw new CommandError(EXIT.unavailable, `${problem}. ${rest}`);
   }
-  if (done < all) throw new CommandError(EXIT.noInput, 'The others are no longer in the queue: something else has taken them meanwhile.');
+  if (done < all) {
+    const taken = 'The others are no longer in the queue: something else has taken them meanwhile.';
+    throw new CommandError(EXIT.noInput, chosen.hint === undefined ? taken : `${taken} Or: ${chosen.hint}`);
+  }
 }
 
 /** The catalogue of reasons. */
@@ -110,8 +114,9 @@ async function choose(letters: DeadLetters, selection: Selection): Promise<Chose
   const chosen = await letters.choose(selection);
   tellOfMore(chosen.all);
   if (chosen.letters.length > 0) return chosen;
-  if (isAll(selection)) print(NONE);
-  else throw new CommandError(EXIT.noInput, 'No dead letter matches. See: kpxctl dead-letters list');
+  const hint = chosen.hint === undefined ? '' : ` ${chosen.hint}`;
+  if (!isAll(selection)) throw new CommandError(EXIT.noInput, `No dead letter matches. See: kpxctl dead-letters list.${hint}`);
+  print(`${NONE}${hint}`);
   return chosen;
 }
 

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { answerInTime, CONFIRM_TIMEOUT_MS } from '../amqp/deadline.js';
 import { type Own, REFERENCE_HEADER, REPLAYED_AT_HEADER, replayed, same } from '../amqp/headers.js';
+import { isAtLeast, versionOf } from '../amqp/job-queue.js';
 import type { AmqpSession } from '../amqp/session.js';
 import { DEAD_LETTER_QUEUE } from '../amqp/topology.js';
 import type { WireMessage } from '../amqp/wire/amqplib.js';
@@ -22,6 +23,11 @@ const BODY_BYTES_LARGE = 1024 * 1024;
  * Source: rabbitmq.com, "Quorum Queues", "Poison Message Handling".
  */
 const DELIVERIES_MAX = 10;
+
+/** From RabbitMQ 4.3 on a policy can have a quorum queue keep back what was given back, for a time (delayed-retry-type). Tried with 4.3.6. */
+const hidesWhatWasGivenBack = (version: string) => isAtLeast(version, 4, 3);
+const hiddenHint = (version: string) =>
+  `RabbitMQ ${version} hides a dead letter that was looked at, where a policy with delayed-retry-type says so, for its delayed-retry-min. On the RabbitMQ machine: rabbitmqctl list_policies; take it off ${DEAD_LETTER_QUEUE}, and look again after that time.`;
 
 /** Throws {@link CommandError} where RabbitMQ does not answer: nobody else can look at the dead letters while this one waits. */
 const inTime = async <T>(answer: Promise<T>, asked: string, timeoutMs?: number): Promise<T> =>
@@ -63,6 +69,12 @@ export class DeadLetterQueue {
     });
     this.lost.catch(() => {}); // also when nobody waits for it
     session.publisher.onReturn((properties) => this.#returned.add(Number(properties.header(REFERENCE_HEADER))));
+  }
+
+  /** Where RabbitMQ may hide letters, for the operator: why, and what to do. A policy cannot be seen over AMQP. */
+  get hint(): string | undefined {
+    const version = versionOf(this.#session.source);
+    return hidesWhatWasGivenBack(version) ? hiddenHint(version) : undefined;
   }
 
   /** Shows every message to `visit`, LETTERS_MAX at most. Answers whether that was all of them. */

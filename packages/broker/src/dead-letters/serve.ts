@@ -7,7 +7,7 @@ import type { Letter } from './letter.js';
 import type { DeadLetterQueue } from './queue.js';
 import type { Selection } from './selection.js';
 import type { Settled, ShownInJson } from './through-broker.js';
-import { type Chosen, choose, settle, show, type Way } from './work.js';
+import { type Chosen, choose, chooseAgain, settle, show, type Way } from './work.js';
 
 /** Largest body that is handed out, in bytes: one answer has it as text. */
 const BODY_BYTES_MAX = 8 * 1024 * 1024;
@@ -47,10 +47,10 @@ export function serveDeadLetters(config: () => Config, log: Logger): DeadLetterS
 
 /** Those that came later are left; where the others are not those that were seen, nothing is done. */
 async function settleSeen(queue: DeadLetterQueue, way: Way, selection: Selection, { count, until }: Seen): Promise<Settled> {
-  const { letters } = await choose(queue, selection);
-  const meant = letters.filter(({ parkedAt }) => parkedAt <= until);
+  const meant = await chooseAgain(queue, selection, ({ parkedAt }) => parkedAt <= until, count);
   if (meant.length !== count) {
-    throw new CommandError(EXIT.noInput, `The dead letters are others than a moment ago, ${meant.length} and not ${count}. Look again.`);
+    const what = `The dead letters are others than a moment ago, ${meant.length} and not ${count}. Look again.`;
+    throw new CommandError(EXIT.noInput, queue.hint === undefined ? what : `${what} ${queue.hint}`);
   }
   const done: Letter[] = [];
   const problem = await settle(queue, way, meant, (letter) => done.push(letter));

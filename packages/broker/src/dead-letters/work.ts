@@ -8,6 +8,10 @@ import { type Selection, select } from './selection.js';
 /** What another connection had is given back when that ends, which may take a moment: how long before a second look, in milliseconds. */
 const SECOND_LOOK_MS = 500;
 
+/** How long letters that a look has hidden are waited for, and how often it is looked, in milliseconds. */
+const HIDDEN_WAIT_MS = 30_000;
+const HIDDEN_POLL_MS = 1_000;
+
 export const WAYS = ['replay', 'drop'] as const;
 export type Way = (typeof WAYS)[number];
 
@@ -15,6 +19,8 @@ export type Way = (typeof WAYS)[number];
 export interface Chosen {
   readonly letters: readonly Letter[];
   readonly all: boolean;
+  /** Why there may be others, and what to do, for the operator. */
+  readonly hint?: string | undefined;
 }
 
 /** One letter with what is in it, and how often the same is there. */
@@ -56,7 +62,41 @@ export async function choose(queue: DeadLetterQueue, selection: Selection): Prom
     letters.push(letter);
     return 'stays';
   });
-  return { letters: select(letters, selection), all };
+  return { letters: selected(queue, letters, selection), all, ...(queue.hint !== undefined && { hint: queue.hint }) };
+}
+
+/** As {@link select}. */
+function selected(queue: DeadLetterQueue, letters: readonly Letter[], selection: Selection): Letter[] {
+  try {
+    return select(letters, selection);
+  } catch (error) {
+    if (!(error instanceof CommandError && error.exitCode === EXIT.noInput && queue.hint !== undefined)) throw error;
+    throw new CommandError(EXIT.noInput, `${error.message}. ${queue.hint}`);
+  }
+}
+
+/** Looks until as many letters are there as `count`, which an operator has seen, or the time is up. Those that come and go again count as well. */
+export async function chooseAgain(
+  queue: DeadLetterQueue,
+  selection: Selection,
+  isMeant: (letter: Letter) => boolean,
+  count: number,
+): Promise<Letter[]> {
+  const until = performance.now() + HIDDEN_WAIT_MS;
+  const seen = new Map<string, Letter[]>();
+  for (;;) {
+    const now = new Map<string, Letter[]>();
+    await queue.pass((letter) => {
+      now.set(letter.key, [...(now.get(letter.key) ?? []), letter]);
+      return 'stays';
+    });
+    for (const [key, copies] of now) if (copies.length > (seen.get(key)?.length ?? 0)) seen.set(key, copies);
+    const letters = [...seen.values()].flat();
+    const isOver = queue.hint === undefined || performance.now() > until;
+    const meant = isOver || letters.length >= count ? selected(queue, letters, selection).filter(isMeant) : [];
+    if (isOver || meant.length >= count) return meant;
+    await delay(HIDDEN_POLL_MS);
+  }
 }
 
 export async function show(queue: DeadLetterQueue, id: string): Promise<Shown> {
@@ -69,7 +109,7 @@ export async function show(queue: DeadLetterQueue, id: string): Promise<Shown> {
     }
     return 'stays';
   });
-  const [letter] = select(letters, { ids: [id] });
+  const [letter] = selected(queue, letters, { ids: [id] });
   if (!letter || !first) throw new CommandError(EXIT.noInput, `There is no dead letter ${id}.`);
   return { letter, copies: letters.length, all, properties: first.properties.shown(), content: first.content };
 }
@@ -103,8 +143,9 @@ export async function settle(
     return 'gone';
   };
   await queue.pass(visitor);
-  if (left > 0 && problem === undefined) {
-    await delay(SECOND_LOOK_MS);
+  const [waitMs, pollMs] = queue.hint === undefined ? [SECOND_LOOK_MS, SECOND_LOOK_MS] : [HIDDEN_WAIT_MS, HIDDEN_POLL_MS];
+  for (const until = performance.now() + waitMs; left > 0 && problem === undefined && performance.now() < until; ) {
+    await delay(pollMs);
     await queue.pass(visitor);
   }
   return problem;
