@@ -99,7 +99,10 @@ describe('what happens to RabbitMQ in the middle', () => {
   it('a consumer that is ended by deleting the queue comes back with the queue', async () => {
     const kpx = await startKpx({ standIn: { BOOT_MS: '50' } });
     await kpx.vhost.server.api('DELETE', `queues/${encodeURIComponent(kpx.vhost.vhost)}/knime-jobs`);
-    await kpx.brokerLog.line({ msg: 'lost RabbitMQ', reason: 'RabbitMQ ended the consumer of "knime-jobs"' });
+    await kpx.brokerLog.line({
+      msg: 'lost RabbitMQ',
+      reason: 'RabbitMQ ended the consumer of "knime-jobs"; probably the queue was deleted, or its node is away',
+    });
     const from = kpx.brokerLog.lines.length;
     await declareKnimeTopology(kpx.vhost.url('admin'));
     await kpx.brokerLog.line({ msg: 'consuming' }, { from });

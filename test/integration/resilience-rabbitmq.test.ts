@@ -113,7 +113,10 @@ describe('an administrator of RabbitMQ', () => {
     await publish(kpx, jobOf('bob', 'of-bob'));
     await kpx.brokerLog.line({ user: 'bob', state: 'booting' });
     await rabbitmq.api('DELETE', `queues/${encodeURIComponent(kpx.vhost.vhost)}/knime-jobs`);
-    await kpx.brokerLog.line({ msg: 'lost RabbitMQ', reason: 'RabbitMQ ended the consumer of "knime-jobs"' });
+    await kpx.brokerLog.line({
+      msg: 'lost RabbitMQ',
+      reason: 'RabbitMQ ended the consumer of "knime-jobs"; probably the queue was deleted, or its node is away',
+    });
     const from = kpx.brokerLog.lines.length;
     await declareKnimeTopology(kpx.vhost.url('admin'));
     await kpx.brokerLog.line({ msg: 'consuming' }, { from });

@@ -6,6 +6,7 @@ import type { Logger } from 'pino';
 import { Alarm } from './alarm.js';
 import { withAdvice } from './amqp/advice.js';
 import { ConfirmWatch } from './amqp/confirm-watch.js';
+import { whyConsumerEnded } from './amqp/consumer-ended.js';
 import { type Outcome, Relay } from './amqp/relay.js';
 import { AmqpSession } from './amqp/session.js';
 import { SlowStart } from './amqp/slow-start.js';
@@ -358,7 +359,7 @@ export class Broker {
     });
     this.#slowStart = slowStart;
     session
-      .consume(amqp.queue, slowStart.prefetch, () => cancelled(`RabbitMQ ended the consumer of "${amqp.queue}"`))
+      .consume(amqp.queue, slowStart.prefetch, () => cancelled(whyConsumerEnded(amqp.queue, this.#gate.jobQueue)))
       .then(() => {
         if (this.#session !== session) return; // lost meanwhile
         this.#rabbitmq.up();
