@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { lstat, open, rename, rm } from 'node:fs/promises';
 import { readConfig as readHelperConfig } from '@kpx/privhelper/config';
 import type { Config } from '../../config.js';
 import { PASSWORD_FILE } from '../../dead-letters/access.js';
@@ -11,7 +12,8 @@ const EXECUTORS_USER = 'knime-executor';
 /** In hexadecimal digits nothing means something in a URL. */
 const PASSWORD_BYTES = 24;
 const SECRET_MODE = 0o600;
-const PERMISSIONS = 0o777;
+const SECRET_MODE_MAX = 0o640;
+const SECRET_BYTES_MAX = 16 * 1024;
 
 /** One of RabbitMQ's users with the file that its program has the password from. */
 export interface Login {
@@ -80,28 +82,40 @@ const newPassword = () => randomBytes(PASSWORD_BYTES).toString('hex');
 
 /** Without the end of its line; empty where there is no file, or nothing in it. */
 async function secretIn(file: string): Promise<string> {
-  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return '';
+  const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined;
     throw problem(file, 'read', error);
   });
-  return text.replace(/\r?\n$/, '');
+  if (handle === undefined) return '';
+  try {
+    const status = await handle.stat();
+    if (!status.isFile() || status.size > SECRET_BYTES_MAX) {
+      throw new CommandError(
+        EXIT.config,
+        `${file} is no file with one password or URL: it has to be a file of at most ${SECRET_BYTES_MAX} bytes.`,
+      );
+    }
+    return (await handle.readFile('utf8')).replace(/\r?\n$/, '');
+  } finally {
+    await handle.close();
+  }
 }
 
 export async function writePassword({ file, content }: Login): Promise<void> {
   if (content !== undefined) await writeSecret(file, content);
 }
 
-/** Whole or not at all. An existing file keeps its owner and mode; a new one is 0600. Throws {@link CommandError}. */
+/** Whole or not at all. An existing file keeps its owner and, up to 0640, its mode; a new one is 0600. Throws {@link CommandError}. */
 export async function writeSecret(file: string, content: string): Promise<void> {
-  const before = await stat(file).catch(() => undefined);
+  const before = await lstat(file).catch(() => undefined);
   const beside = `${file}.new`;
   try {
     await rm(beside, { force: true });
     const made = await open(beside, 'wx', SECRET_MODE);
     try {
-      if (before !== undefined) {
+      if (before?.isFile()) {
         await made.chown(before.uid, before.gid);
-        await made.chmod(before.mode & PERMISSIONS);
+        await made.chmod(before.mode & SECRET_MODE_MAX);
       }
       await made.writeFile(content);
       await made.sync();
