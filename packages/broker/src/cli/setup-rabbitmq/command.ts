@@ -101,7 +101,8 @@ type Access = Pick<HandedOver['wanted'], 'api' | 'files'>;
 async function accessTo({ managementUrl, adminPasswordFile }: Options, user: string, amqp: Config['amqp']): Promise<Access> {
   const url = urlOf(managementUrl, amqp);
   const files = url.protocol === 'https:' ? await readTlsFiles(amqp.tls).catch(unusable) : {};
-  if (url.protocol === 'http:' && !isLoopback({ host: url.hostname, port: 0 })) {
+  const host = url.hostname.replace(/^\[|\]$/g, '');
+  if (url.protocol === 'http:' && host !== 'localhost' && !isLoopback({ host, port: 0 })) {
     complain(`${url.href} is not encrypted: the administrator's password can be read on the way. https:// is better.\n`);
   }
   const password = await adminPassword(user, adminPasswordFile);
@@ -135,7 +136,8 @@ async function ask(handedOver: HandedOver): Promise<Answer> {
   texts.catch(() => {}); // where it cannot be started, which is said next
   const code = await ended;
   const [said, problem] = await texts;
-  if (problem !== '') throw new CommandError(code as CommandError['exitCode'], problem.trimEnd());
+  if (code !== 0 && said === '') throw new CommandError(code as CommandError['exitCode'], problem.trimEnd());
+  complain(problem);
   return { code, said };
 }
 
