@@ -108,7 +108,7 @@ describe.each([undefined, ...treesToTest()])('RabbitMQ of %s', (tree) => {
       expect(reason).toContain(
         'gives a job back 0 times at most, then removes it without a word (argument x-delivery-limit -1 of the queue)',
       );
-      const [, command = ''] = /: rabbitmqctl (.* delete_queue .*); then/.exec(String(fix)) ?? [];
+      const [, command = ''] = / messages: rabbitmqctl (.* delete_queue .*); then/.exec(String(fix)) ?? [];
       await rabbitmq.ctl(...command.split(' '));
       await declareKnimeTopology(vhost.url('admin'), queue);
     }

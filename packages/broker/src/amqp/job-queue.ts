@@ -151,7 +151,8 @@ function fixWithoutPolicy({ vhost, queue, facts }: Seen, major: number): string 
   const at = `-p ${quoted(vhost)}`;
   const argument = numberIn(facts.arguments, 'x-delivery-limit');
   if (argument !== undefined && (argument >= 0 || major < MAJOR_WITH_DEFAULT)) {
-    return `on the RabbitMQ machine, when the queue is empty: rabbitmqctl ${at} delete_queue ${quoted(queue)} --if-empty; then have it made without x-delivery-limit, which no policy lifts`;
+    // RabbitMQ deletes no quorum queue on the condition that it is empty.
+    return `stop KNIME Server; on the RabbitMQ machine, once rabbitmqctl ${at} list_queues says that the queue has 0 messages: rabbitmqctl ${at} delete_queue ${quoted(queue)}; then have it made without x-delivery-limit, which no policy lifts`;
   }
   const { policy, operatorPolicy, definition } = facts;
   if (operatorPolicy === undefined && major >= MAJOR_WITH_DEFAULT) return undefined;
