@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { privhelperConfigSchema as helperSchema, parseConfig } from '@kpx/protocol';
+import { privhelperConfigSchema as helperSchema, PROTOCOL_VERSION, parseConfig } from '@kpx/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { configSchema as brokerSchema } from '../packages/broker/src/config.js';
 
@@ -107,6 +107,13 @@ describe('the Debian package', () => {
       expect(JSON.parse(inTree(schema)).title).toBe(`/etc/kpx/${name}.toml of kpx`);
     }
     expect(run(process.execPath, join(tree, 'usr/sbin/kpx-broker'), '--print-schema')).toBe(inTree('usr/share/kpx/broker.schema.json'));
+  });
+
+  it('brings the changelog, which begins with this version and with the wire that broker and helper speak now', () => {
+    const changelog = inTree('usr/share/doc/kpx/CHANGELOG.md');
+    const topmost = (heading: RegExp) => heading.exec(changelog)?.[1];
+    expect(topmost(/^## (\S+)$/m)).toBe(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version);
+    expect(topmost(/^### Wire version (\d+)$/m)).toBe(`${PROTOCOL_VERSION}`);
   });
 
   it('says nothing of the machine it was made on', () => {

@@ -44,6 +44,7 @@ const COPIES = [
   ['systemd/completion/kpxctl.fish', 'usr/share/fish/vendor_completions.d/kpxctl.fish'],
   ['README.md', `${DOCUMENTS}/README.md`],
   ['SECURITY.md', `${DOCUMENTS}/SECURITY.md`],
+  ['CHANGELOG.md', `${DOCUMENTS}/CHANGELOG.md`],
 ];
 
 /** The configurations name who may have an executor, and are none of the other users' business. The broker reads its own by its group. */
