@@ -78,7 +78,7 @@ async function answered(connection: ChannelModel, work: (channel: Channel) => Pr
  * RabbitMQ registers a new quorum queue on disk about a second after it has answered (1.0 s; tried with 3.10.8, 4.0.5 and 4.3.6). A node that is killed before
  * that comes back without what was confirmed in it, or with a queue that is unusable (github.com/rabbitmq/rabbitmq-server, issue 15725). Nothing tells
  * when it is registered. So kpx leaves a queue that it has just made alone for {@link SETTLING_MS}. Answers until when, in milliseconds of the machine's
- * clock; 0: all were there.
+ * clock; 0: all were there, perhaps made by another broker a moment ago.
  */
 export async function declareOwnQueues(connection: ChannelModel, channel: Channel, queue: string): Promise<number> {
   let isNew = false;
