@@ -3,14 +3,15 @@ import { createHash } from 'node:crypto';
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { openConnection } from '../fixtures/amqp.js';
 import { eventually } from '../fixtures/eventually.js';
 import { drainQueue, jobOf, publishJobs, type TestJob } from '../fixtures/jobs.js';
-import { checkout, idsOf, type Kpx, node } from '../fixtures/kpx.js';
+import { checkout, idsOf, Kpx, node } from '../fixtures/kpx.js';
 import { childrenOf, statusOf } from '../fixtures/process.js';
 import { rawAccounts } from './installed-helper.js';
 import { installKpx, jobsDone, publish, startKpx } from './installed-kpx.js';
+import { sharedRabbitmq } from './shared-rabbitmq.js';
 
 const PROGRAM = join(checkout(), 'packages/broker/dist/kpxctl.cjs');
 const QUEUE = 'kpx.dead-letter';
@@ -134,8 +135,11 @@ describe('kpxctl dead-letters list', () => {
   });
 
   it('says that there are none where nothing was ever parked', async () => {
-    const kpx = await installKpx();
-    expect(await kpx.vhost.queueDepth(QUEUE)).toBeUndefined();
+    const vhost = await sharedRabbitmq().createKnimeVhost();
+    onTestFinished(() => vhost.delete());
+    const kpx = new Kpx(vhost);
+    onTestFinished(() => kpx.stop());
+    expect(await vhost.queueDepth(QUEUE)).toBeUndefined();
     for (const args of [['list'], ['replay', '--all'], ['drop', '--all', '--yes']])
       expect(await run(kpx, ...args)).toEqual({ code: 0, stdout: 'No dead letters.\n', stderr: '' });
   });
