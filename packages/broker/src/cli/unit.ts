@@ -6,6 +6,7 @@ import { readFile } from 'node:fs/promises';
  */
 export async function unitOf(pid: number): Promise<string | undefined> {
   const text = await readFile(`/proc/${pid}/cgroup`, 'utf8').catch(() => '');
-  const path = /^(?:0:|\d+:name=systemd):(.*)$/m.exec(text)?.[1] ?? '';
-  return path.split('/').findLast((name) => name.endsWith('.service'));
+  // In a container one of the two may be of the machine outside.
+  const paths = [...text.matchAll(/^(?:0:|\d+:name=systemd):(.*)$/gm)].map(([, path = '']) => path);
+  return paths.flatMap((path) => path.split('/')).findLast((name) => name.endsWith('.service'));
 }
