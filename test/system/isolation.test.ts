@@ -122,7 +122,10 @@ beforeAll(async () => {
   const end = await withKpx({ helper: { executor: { environment: NASTY_ENVIRONMENT } } }, async (running) => {
     kpx = running;
     await kpx.start();
-    // As at a login, or with loginctl enable-linger.
+    // As at a login, or with loginctl enable-linger; there is no logind in this machine, which would say where the user's runtime directory is.
+    const runtime = '[Service]\nEnvironment=XDG_RUNTIME_DIR=/run/user/%i\n';
+    await machine.writeFile('/etc/systemd/system/user@.service.d/runtime-directory.conf', runtime);
+    await machine.systemctl('daemon-reload');
     await machine.systemctl('start', await managerOf('quin'));
     managerPid = Number((await machine.show(await managerOf('quin'), 'MainPID')).MainPID);
     await tune('pia', `ExecStartPre=/usr/bin/node ${FIXTURES}/belongings.mjs`);
@@ -294,14 +297,12 @@ describe('an executor that is after what is not its own', () => {
 describe('an executor that is after root', () => {
   it.each([
     ['call setuid(0)', 'EPERM'],
-    ['call seteuid(0)', 'EPERM'],
     ['call setgid(0)', 'EPERM'],
-    ['call setegid(0)', 'EPERM'],
     ['call setgroups([0])', 'EPERM'],
-    ['call initgroups(root)', 'EPERM'],
     ['make root its real uid', 'EPERM'],
     ['make root its effective uid', 'EPERM'],
     ['make root its saved uid', 'EPERM'],
+    ['make root its effective gid', 'EPERM'],
     ['make root its saved gid', 'EPERM'],
     ['gain by a set-uid program', 'still itself'],
     ['gain by a set-gid program', 'still itself'],
