@@ -235,3 +235,17 @@ describe('/run/kpx', () => {
     await kpx.jobDone('emil', 'e1');
   });
 });
+
+describe('PID 1', () => {
+  it('executed anew while executors start: none is started twice, no job is parked, and each is done', async () => {
+    const kpx = await startKpx();
+    const users = ['ada', 'ben', 'ria', 'sam'];
+    for (const user of users) {
+      await kpx.publish(jobOf(user, `reexec-${user}`));
+      await machine.run(['/usr/bin/systemctl', 'daemon-reexec'], { allowFailure: true }); // it may see its own connection end
+    }
+    const done = await Promise.all(users.map((user) => kpx.jobDone(user, `reexec-${user}`)));
+    for (const [index, user] of users.entries()) expect(done[index]?.pid).toBe(await mainPid(unitOf(user)));
+    expect((await kpx.vhost.queueDepth('kpx.dead-letter'))?.messages).toBe(0);
+  });
+});
