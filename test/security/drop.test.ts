@@ -131,7 +131,7 @@ describe('an executor that is after root', () => {
   });
 
   it('has tried nothing else, and could have gained by three programs, were it not for no_new_privs', () => {
-    expect(Object.keys(inside.attempts.root)).toHaveLength(26);
+    expect(Object.keys(inside.attempts.root)).toHaveLength(24);
     expect(
       Object.entries(outside.attempts.root)
         .filter(([, result]) => result === WORKED)

@@ -325,7 +325,7 @@ describe('an executor that is after root', () => {
   });
 
   it('has tried nothing else, and could have gained by three programs, were it not for its unit', () => {
-    expect(Object.keys(probed.inside.attempts.root)).toHaveLength(26);
+    expect(Object.keys(probed.inside.attempts.root)).toHaveLength(24);
     const gained = Object.entries(probed.outside.attempts.root).filter(([, result]) => result === WORKED);
     expect(gained.map(([what]) => what)).toEqual([
       'gain by a set-uid program',
