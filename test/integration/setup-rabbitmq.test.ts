@@ -24,13 +24,13 @@ describe.each([undefined, ...treesToTest()])('kpxctl setup-rabbitmq, RabbitMQ of
   const managed = () => ({ management_url: `http://127.0.0.1:${rabbitmq.managementPort}` });
 
   /** As a package leaves it: no password is anywhere. */
-  async function install(queue: Record<string, unknown> = {}): Promise<Kpx> {
+  async function install(queue: Record<string, unknown> = {}, amqp: Record<string, string> = managed()): Promise<Kpx> {
     await rabbitmq.createUsers();
     const vhost = await rabbitmq.createVhost();
     onTestFinished(() => vhost.delete());
     await withoutUsers();
     await declareKnimeTopology(vhost.url('admin'), queue);
-    const kpx = new Kpx(vhost, { standIn: { BOOT_MS: '50' }, broker: { amqp: managed() } });
+    const kpx = new Kpx(vhost, { standIn: { BOOT_MS: '50' }, broker: { amqp } });
     onTestFinished(() => kpx.stop());
     writeFileSync(passwordFile(kpx), '');
     rmSync(kpx.msgqFile);
@@ -92,12 +92,16 @@ describe.each([undefined, ...treesToTest()])('kpxctl setup-rabbitmq, RabbitMQ of
   });
 
   it('makes users anew with the passwords that the files have', async () => {
-    const kpx = await install();
-    await setUp(kpx, ['--apply']);
+    const isQuorum = tree !== undefined;
+    const kpx = await install(isQuorum ? { 'x-queue-type': 'quorum' } : {}, { delivery_limit: 'accept' });
+    const at = ['--management-url', managed().management_url];
+    await setUp(kpx, ['--apply', ...at]);
     const secrets = () => [passwordFile(kpx), kpx.msgqFile].map((file) => readFileSync(file, 'utf8'));
     const before = secrets();
     await withoutUsers();
-    expect((await setUp(kpx, ['--apply'])).stdout).toMatch(/ok {5}\S+\/amqp-password.*done {3}user kpx-broker/s);
+    const { stdout } = await setUp(kpx, ['--apply', ...at]);
+    expect(stdout).toMatch(/ok {5}\S+\/amqp-password.*done {3}user kpx-broker: is made: /s);
+    if (isQuorum) expect(stdout).toContain('The broker sees that by amqp.management_url alone: set it, and run this again');
     expect(secrets()).toEqual(before);
     await kpx.start();
     await doneFirst(kpx.vhost, kpx, 'again');

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type JobQueue, judged, POLICY } from '../../amqp/job-queue.js';
+import { isAtLeast, type JobQueue, judged, POLICY } from '../../amqp/job-queue.js';
 import { askManagement, factsIn, isRecord, type Management, parsed } from '../../amqp/management.js';
 import type { Permissions } from '../../amqp/permissions.js';
 import type { Config } from '../../config.js';
@@ -160,7 +160,7 @@ async function permissionStep(server: Server, login: Login, amqp: Config['amqp']
 }
 
 /** Where RabbitMQ would remove jobs that were given back too often. */
-async function policyStep(server: Server, version: string, { queue }: Config['amqp'], vhost: string): Promise<Step> {
+async function policyStep(server: Server, version: string, { queue, management_url }: Config['amqp'], vhost: string): Promise<Step> {
   const name = `queue ${queue}`;
   const find = () => server.find(['queues', vhost, queue]);
   let found = await find();
@@ -174,8 +174,10 @@ async function policyStep(server: Server, version: string, { queue }: Config['am
   const facts = factsIn(JSON.stringify(found), server.api.name);
   const unknown = 'RabbitMQ does not say its policies yet';
   const { danger, fix, policy }: JobQueue = judged({ version, vhost, queue, facts, unknown });
-  if (danger === undefined) return ok(name, 'is a quorum queue without a delivery limit');
+  const isUnseen = management_url === '' && isAtLeast(version, 4, 0);
+  const blind = isUnseen ? '. The broker sees that by amqp.management_url alone: set it, and run this again' : '';
+  if (danger === undefined) return ok(name, `is a quorum queue without a delivery limit${blind}`);
   if (policy === undefined) return fails(name, `${danger}; ${fix}`);
-  const text = `gets the policy ${POLICY}, ${JSON.stringify(policy.definition)}: ${danger}`;
+  const text = `gets the policy ${POLICY}, ${JSON.stringify(policy.definition)}: ${danger}${blind}`;
   return { name, state: 'to do', text, apply: () => server.put(['policies', vhost, POLICY], policy) };
 }
