@@ -45,7 +45,7 @@ function forPeople({ doing, draining, sick, rabbitmq, job_queue }: Status, file:
     ['starts', draining ? warning('none: the host is being drained') : sick ? warning(sickness(sick)) : 'executors, as jobs come'],
     ['file', aboutFile(file, compared)],
     // A queue that is refused is in the first line already.
-    ...(rabbitmq.connected && job_queue?.danger
+    ...(job_queue?.danger && rabbitmq.connected
       ? [['queue', warning(printable(`jobs can be lost: ${job_queue.danger}; ${job_queue.fix}`))]]
       : []),
   ];
