@@ -143,7 +143,8 @@ it.each([
   await machine.writeFile(ADMIN_PASSWORD, `${password}\n`, { mode: 0o600 });
   onTestFinished(() => machine.remove(ADMIN_PASSWORD));
   const values = {
-    './dist/package/kpx_VERSION_amd64.deb': await BootedKpx.packageFile(machine),
+    // apt asks where it installs something else as well, and somebody would say yes.
+    './dist/package/kpx_VERSION_amd64.deb': `--yes ${await BootedKpx.packageFile(machine)}`,
     'dnf install ./dist/package/kpx-VERSION-1.x86_64.rpm': BootedRpm.installing(await rpm.packageFile()).join(' '),
     '--admin admin --apply\n': `--admin ${admin} --apply <${ADMIN_PASSWORD}\n`,
     '--admin admin\n': `--admin ${admin} <${ADMIN_PASSWORD}\n`,
