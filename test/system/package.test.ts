@@ -4,7 +4,7 @@ import { OTHER_LINE, packageOfOtherVersion } from '../fixtures/booted/other-vers
 import { eventually } from '../fixtures/eventually.js';
 import { jobOf } from '../fixtures/jobs.js';
 import { KNIME_QUEUE } from '../fixtures/knime/topology.js';
-import { installKpx, startKpx } from './installed-kpx.js';
+import { installKpx, runningPrograms, startKpx } from './installed-kpx.js';
 import { bootedMachine } from './shared-machine.js';
 
 /*
@@ -111,14 +111,6 @@ async function helperPid(): Promise<number> {
   return await mainPid(unit.split(' ')[0] ?? '');
 }
 
-/** Programs of kpx and executors, whoever started them. */
-async function processes(): Promise<string[]> {
-  const { stdout } = await machine.run(['/usr/bin/pgrep', '--full', '--list-full', '/usr/lib/kpx/|/opt/knime/knime'], {
-    allowFailure: true,
-  });
-  return lines(stdout);
-}
-
 /** The jobs that RabbitMQ has given to executors of a virtual host and that are not done. */
 async function jobsInHand(kpx: BootedKpx): Promise<number> {
   const { stdout } = await machine.run([
@@ -175,7 +167,7 @@ async function expectFirstInstallation(): Promise<void> {
     'static',
   ]);
   expect(await unitsIn('active', 'activating', 'failed')).toEqual([]);
-  expect(await processes()).toEqual([]);
+  expect(await runningPrograms()).toEqual([]);
   expect((await machine.run(['/usr/bin/dpkg', '--verify', 'kpx'])).stdout).toBe('');
 }
 
@@ -297,7 +289,7 @@ describe('an upgrade', { timeout: TEST_TIMEOUT_MS }, () => {
     expect(new Set([...programs, ...replaced]).size).toBe(4);
     const brokers = await machine.journal(`--after-cursor=${cursor}`, '--identifier=kpx-broker');
     expect(new Set(brokers.map(({ _PID }) => Number(_PID)))).toEqual(new Set([programs[0], replaced[0]])); // restarted once, not twice
-    expect((await processes()).map((line) => Number(line.split(' ')[0])).sort()).toEqual([...replaced, sam?.pid, tess?.pid].sort());
+    expect((await runningPrograms()).map((line) => Number(line.split(' ')[0])).sort()).toEqual([...replaced, sam?.pid, tess?.pid].sort());
     // dpkg puts its own version of a changed file beside it.
     const after = (await snapshot(CONFIGURATION)).filter((line) => !line.includes('.dpkg-dist'));
     const files = (entries: string[]) => entries.filter((line) => !line.startsWith(`${CONFIGURATION} `)); // the directory has a new entry
@@ -369,7 +361,7 @@ describe('removing', { timeout: TEST_TIMEOUT_MS }, () => {
     const kept = await snapshot(CONFIGURATION, ...data);
 
     await apt('remove', 'kpx');
-    expect(await processes()).toEqual([]);
+    expect(await runningPrograms()).toEqual([]);
     expect(await unitsIn('active', 'activating', 'deactivating', 'failed')).toEqual([]);
     expect(await machine.exists('/run/kpx')).toBe(false);
     expect(await machine.exists('/usr/lib/kpx')).toBe(false);
@@ -395,7 +387,7 @@ describe('removing', { timeout: TEST_TIMEOUT_MS }, () => {
     await kpx.jobsDone('sam', 1);
     await machine.run(['/usr/bin/dpkg', '--force-confold', '--unpack', NEWER], { timeoutMs: APT_TIMEOUT_MS });
     await machine.run(['/usr/bin/dpkg', '--remove', 'kpx'], { timeoutMs: APT_TIMEOUT_MS });
-    expect(await processes()).toEqual([]);
+    expect(await runningPrograms()).toEqual([]);
     expect(await unitsIn('active', 'activating', 'deactivating', 'failed')).toEqual([]);
     await install();
   });
@@ -441,7 +433,7 @@ describe('a purge', { timeout: TEST_TIMEOUT_MS }, () => {
     const { stdout: account } = await machine.run(['/usr/bin/getent', 'passwd', 'kpx-broker']);
 
     await apt('purge', 'kpx');
-    expect(await processes()).toEqual([]);
+    expect(await runningPrograms()).toEqual([]);
     for (const gone of [CONFIGURATION, '/run/kpx', '/run/kpx-broker', '/usr/lib/kpx', '/usr/share/doc/kpx'])
       expect(await machine.exists(gone)).toBe(false);
     expect(await enableLinks()).toEqual([]);

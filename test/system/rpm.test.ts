@@ -5,7 +5,7 @@ import { BootedRpm } from '../fixtures/booted/rpm.js';
 import { eventually } from '../fixtures/eventually.js';
 import { jobOf } from '../fixtures/jobs.js';
 import { KNIME_QUEUE } from '../fixtures/knime/topology.js';
-import { startKpx } from './installed-kpx.js';
+import { removePackages, runningPrograms, startKpx } from './installed-kpx.js';
 import { bootedMachine } from './shared-machine.js';
 
 /* The scriptlets of the .rpm where systemd runs. What is the same with both packages is in upgrade.test.ts; a tree without PID 1 in rpm-package.test.ts. */
@@ -14,25 +14,12 @@ const machine = bootedMachine();
 const rpm = new BootedRpm(machine);
 
 const TEST_TIMEOUT_MS = 120_000;
-const DPKG_TIMEOUT_MS = 90_000;
 const OTHER = '/var/tmp/kpx-other.rpm';
 const CONFIGURATION = '/etc/kpx/broker.toml';
 /** A job that is not done before the executor is ended. */
 const ENDLESS_JOB = { JOB_MS: '600000' };
 
 const lines = (text: string) => text.split('\n').filter(Boolean);
-
-/** Programs of kpx and executors, whoever started them. */
-async function processes(): Promise<string[]> {
-  const argv = ['/usr/bin/pgrep', '--full', '--list-full', '/usr/lib/kpx/|/opt/knime/knime'];
-  return lines((await machine.run(argv, { allowFailure: true })).stdout);
-}
-
-async function neverInstalled(): Promise<void> {
-  await machine.run(['/usr/bin/dpkg', '--purge', 'kpx'], { timeoutMs: DPKG_TIMEOUT_MS }); // not an error where there is none
-  await rpm.erase();
-  await machine.run(['/usr/bin/find', '/etc/kpx', '-type', 'f', '-delete'], { allowFailure: true });
-}
 
 const back = async (kpx: BootedKpx, jobs: number) => (await kpx.vhost.queueDepth(KNIME_QUEUE))?.messages === jobs;
 
@@ -41,11 +28,11 @@ describe('the .rpm, where systemd runs', { timeout: TEST_TIMEOUT_MS }, () => {
     await machine.run(['/usr/bin/dd', 'status=none', `of=${OTHER}`], { input: await packageOfOtherVersion('rpm') });
   });
   beforeEach(async () => {
-    await neverInstalled();
+    await removePackages();
     await rpm.install(await rpm.packageFile());
   });
   afterAll(async () => {
-    await neverInstalled();
+    await removePackages();
     await machine.remove(OTHER);
   });
 
@@ -55,7 +42,7 @@ describe('the .rpm, where systemd runs', { timeout: TEST_TIMEOUT_MS }, () => {
       ActiveState: 'inactive',
       UnitFileState: 'disabled',
     });
-    expect(await processes()).toEqual([]);
+    expect(await runningPrograms()).toEqual([]);
   });
 
   it('is complete even when the new broker does not start, and says so; an admin’s configuration stays', async () => {
@@ -90,7 +77,7 @@ describe('the .rpm, where systemd runs', { timeout: TEST_TIMEOUT_MS }, () => {
     for (const user of ['uma', 'vic']) await kpx.brokerSays({ user, state: 'ready' });
     await rpm.erase();
     await machine.remove(dropIn);
-    expect(await processes()).toEqual([]);
+    expect(await runningPrograms()).toEqual([]);
     const left = await machine.systemctl('list-units', '--plain', '--no-legend', '--state=active,activating,deactivating,failed', 'kpx-*');
     expect(left).toBe('');
     await eventually('the jobs are back', () => back(kpx, 2));

@@ -5,7 +5,7 @@ import { type Format, OTHER_PROTOCOL, packageOfOtherVersion } from '../fixtures/
 import { BootedRpm } from '../fixtures/booted/rpm.js';
 import { eventually } from '../fixtures/eventually.js';
 import { jobOf } from '../fixtures/jobs.js';
-import { startKpx } from './installed-kpx.js';
+import { removePackages, startKpx } from './installed-kpx.js';
 import { bootedMachine } from './shared-machine.js';
 
 /* Up to a version that speaks another version of the wire, and back down, by each package, with executors at work. */
@@ -49,12 +49,6 @@ const WAYS: Record<Format, Way> = {
   },
 };
 
-async function neverInstalled(): Promise<void> {
-  await machine.run(['/usr/bin/dpkg', '--purge', 'kpx'], { timeoutMs: DPKG_TIMEOUT_MS }); // not an error where there is none
-  await rpm.erase();
-  await machine.run(['/usr/bin/find', '/etc/kpx', '-type', 'f', '-delete'], { allowFailure: true });
-}
-
 const mainPid = async (unit: string) => Number((await machine.show(unit, 'MainPID')).MainPID);
 
 /** The unit of the helper that serves the broker now. */
@@ -76,8 +70,8 @@ describe.each(['deb', 'rpm'] as const)('with the .%s', { timeout: TEST_TIMEOUT_M
 
   /** Others install the .deb by themselves where nothing is installed. */
   async function justInstalled(): Promise<void> {
-    await neverInstalled();
-    onTestFinished(neverInstalled);
+    await removePackages();
+    onTestFinished(removePackages);
     await way.install(current);
   }
 
