@@ -19,7 +19,6 @@ const DPKG_TIMEOUT_MS = 90_000;
 const BACKLOG = 10;
 /** Their accounts are used here alone. */
 const USERS = ['uma', 'vic'];
-const LATE_USER = 'wes';
 
 const lines = (text: string) => text.split('\n').filter(Boolean);
 
@@ -114,26 +113,32 @@ describe.each(['deb', 'rpm'] as const)('with the .%s', { timeout: TEST_TIMEOUT_M
     expect(await machine.systemctl('is-enabled', BROKER, SOCKET)).toBe('enabled\nenabled\n');
   });
 
-  it('says that broker and helper are of different versions while the new one is there and not in use, and what to do; jobs wait', async () => {
+  it('says up and down that broker and helper are of different versions while one is unpacked and not in use, and what to do; jobs wait', async () => {
     await justInstalled();
     const kpx = await startKpx();
     await kpx.publish(jobOf('uma', 'first'));
     const { pid } = await kpx.jobDone('uma', 'first');
-    await way.unpack(other);
-    await kpx.mark();
-    // The broker that runs is still the old one, and its next helper the new one.
-    await machine.systemctl('kill', '--signal=SIGKILL', await helperUnit());
-    const line = await kpx.brokerSays({ msg: 'the helper cannot be used; trying again' });
-    expect(line.reason).toContain(`the helper speaks version ${OTHER_PROTOCOL} of the protocol, the broker version ${PROTOCOL_VERSION}`);
-    expect(line.reason).toContain('systemctl restart kpx-broker');
-    const status = async () => (await machine.show(BROKER, 'StatusText')).StatusText;
-    await expect.poll(status).toContain(`the broker version ${PROTOCOL_VERSION}`);
-    await kpx.publish(jobOf('uma', 'second'), jobOf(LATE_USER, 'first'));
-    await kpx.jobDone('uma', 'second'); // her executor needs no helper
-    await way.finish(other);
-    await kpx.inUse();
-    await kpx.jobDone(LATE_USER, 'first', 60_000);
-    expect((await kpx.done('uma')).map((job) => job.pid)).toEqual([pid, pid]);
+    const steps = [
+      { file: other, broker: PROTOCOL_VERSION, helper: OTHER_PROTOCOL, late: 'wes' },
+      { file: current, broker: OTHER_PROTOCOL, helper: PROTOCOL_VERSION, late: 'vic' },
+    ];
+    for (const { file, broker, helper, late } of steps) {
+      await way.unpack(file);
+      await kpx.mark();
+      // The broker that runs is still the one of before, and its next helper is not.
+      await machine.systemctl('kill', '--signal=SIGKILL', await helperUnit());
+      const { reason } = await kpx.brokerSays({ msg: 'the helper cannot be used; trying again' });
+      expect(reason).toContain(`the helper speaks version ${helper} of the protocol, the broker version ${broker}`);
+      expect(reason).toContain('systemctl restart kpx-broker');
+      const status = async () => (await machine.show(BROKER, 'StatusText')).StatusText;
+      await expect.poll(status).toContain(`the broker version ${broker}`);
+      await kpx.publish(jobOf('uma', `with ${helper}`), jobOf(late, 'first'));
+      await kpx.jobDone('uma', `with ${helper}`); // her executor needs no helper
+      await way.finish(file);
+      await kpx.inUse();
+      await kpx.jobDone(late, 'first', 60_000);
+    }
+    expect((await kpx.done('uma')).map((job) => job.pid)).toEqual([pid, pid, pid]);
     expect((await kpx.vhost.queueDepth('kpx.dead-letter'))?.messages).toBe(0);
   });
 });
