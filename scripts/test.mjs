@@ -95,10 +95,11 @@ async function runAll(summaryEnv) {
   return first || second || other;
 }
 
-process.exitCode = await withSummary(
-  async (env) => {
-    const code = await runAll(env);
-    return coverage && !(await coverage.coverageIsEnough()) ? code || 1 : code;
-  },
-  (runs) => args.length === 0 && repetitions === 1 && noteVersions(tree === undefined ? '/' : treeDirectory(tree), runs),
-);
+process.exitCode = await withSummary(async (env) => {
+  const code = await runAll(env);
+  return coverage && !(await coverage.coverageIsEnough()) ? code || 1 : code;
+});
+if (process.exitCode === 0 && args.length === 0 && repetitions === 1) {
+  noteVersions(tree === undefined ? '/' : treeDirectory(tree), 'all');
+  if (everything) for (const name of TREES_OF_EVERY_RUN) noteVersions(treeDirectory(name), 'what differs');
+}

@@ -6,10 +6,9 @@ import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 /**
  * The working directory has to be the checkout.
  * @param {(env: NodeJS.ProcessEnv) => Promise<number>} run vitest, with this environment; resolves with an exit code
- * @param {(runs: RunSummary[]) => void} [note] takes what the runs came to
  * @returns {Promise<number>} the same; 1 if it is 0 and nothing ran
  */
-export async function withSummary(run, note) {
+export async function withSummary(run) {
   // In the checkout, because little else is the same file in a private machine.
   const file = `dist/test-summaries-${process.pid}.jsonl`;
   mkdirSync('dist', { recursive: true });
@@ -20,7 +19,6 @@ export async function withSummary(run, note) {
   const runs = lines.map((line) => JSON.parse(line));
   // Last, where it is seen: the runs' own reports are thousands of lines further up.
   process.stdout.write(summaryText(runs));
-  note?.(runs);
   return code === 0 && runs.every(({ passed, failed, skipped }) => passed + failed + skipped === 0) ? 1 : code;
 }
 

@@ -27,10 +27,4 @@ describe('docs/versions.md', () => {
       `under a release of each line of Node, too: ${lines.slice(0, -1).join(', ')} and ${lines.at(-1)}.`,
     );
   });
-
-  it('has a row only of runs in which nothing failed, or says what did', () => {
-    for (const row of rows)
-      expect([row.Debian, row.failed === '0' || page.includes(`On Debian ${row.Debian}`)]).toEqual([row.Debian, true]);
-    expect(rows.length).toBeGreaterThan(1);
-  });
 });
