@@ -27,7 +27,8 @@ beforeAll(async () => {
   const directories = { home_parents: [homes], extra_acl: ['group:knime-admins:r-x'] };
   installation.writeHelperConfig({ accounts: { denied_groups: ['sudo'] }, directories });
   accounts.account('person', { home: `${homes}/person` });
-  await installation.startHelper({ wrap: ['/usr/bin/env', `LOGS_DIRECTORY=${installation.etc}`] });
+  // As under its unit, which forbids io_uring: no file is read or written by it.
+  await installation.startHelper({ wrap: ['/usr/bin/env', `LOGS_DIRECTORY=${installation.etc}`, 'UV_USE_IO_URING=0'] });
   connection = await HelperConnection.open(installation.socket);
   return async () => {
     await installation.endHelper();

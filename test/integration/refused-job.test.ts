@@ -37,7 +37,7 @@ async function through(jobs: typeof others): Promise<{ kpx: Kpx; ms: number }> {
   const kpx = new Kpx(vhost, {
     helper: { executor: { command: ['/usr/bin/sleep', 'infinity'] } },
     broker: {
-      amqp: { exchange: SINK, routing_key: 'job' },
+      amqp: { exchange: SINK, routing_key: 'job', delivery_limit: 'accept' },
       executors: { ready: 'delay', ready_delay: '1ms', watch: false },
       jobs: { held_per_user: OTHERS + 1 }, // none waits in a delay queue
     },
