@@ -154,6 +154,8 @@ it('of the user’s own kind, a failure has the job parked at once, and the list
   await eventually('it is parked', () => pair.flatMap(({ brokerLog }) => brokerLog.lines).some(({ msg }) => msg === 'job parked'));
   const [by] = pair.flatMap(({ brokerLog }) => brokerLog.lines).filter(({ msg }) => msg === 'job parked');
   expect(by).toMatchObject({ reason: 'ACCOUNT_DENIED' });
+  // A queue that was just made is left alone for a while.
+  await eventually('it is in the queue', async () => (await vhost.queueDepth('kpx.dead-letter'))?.messages === 1);
   const { stdout } = await runKpxctl(['dead-letters', 'list', '--direct', '--config', localConfig(pair[0] as Kpx, vhost)]);
   expect(stdout).toMatch(/^ID +PARKED +HOST +REASON/m);
   expect(stdout).toMatch(new RegExp(` ${by?.host} +ACCOUNT_DENIED +root `));
