@@ -114,7 +114,7 @@ it('says it to people, too, with a line of what to do below what is not well', a
   await mode('/etc/kpx/executor-msgq', '0644');
   const { stdout, exitCode } = await machine.run(['/usr/bin/kpxctl', 'doctor'], { timeoutMs: DOCTOR_TIMEOUT_MS, allowFailure: true });
   expect(exitCode).toBe(CONFIGURATION_WRONG);
-  expect(stdout).toMatch(/^fail +executor-msgq +\/etc\/kpx\/executor-msgq has mode 644, expected 600\n +-> .*install -m 0600/m);
+  expect(stdout).toMatch(/^fail +executor-msgq +\/etc\/kpx\/executor-msgq has mode 644, expected 600\n +-> .*chmod 0600/m);
   expect(stdout).toMatch(/^1 fail, \d+ warn, \d+ skipped, \d+ ok: mend what has failed/m);
 });
 
@@ -143,8 +143,8 @@ const FAILING: Row[] = [
     'kpx-privhelper --config /etc/kpx/privhelper.toml --check',
   ],
   ['privhelper.toml that others can write', () => mode('/etc/kpx/privhelper.toml', '0666'), 'privhelper.toml', 'chmod 0600'],
-  ['a password that others can read', () => mode('/etc/kpx/amqp-password', '0644'), 'amqp-password', 'install -m 0600'],
-  ['a missing password', () => removed('/etc/kpx/amqp-password'), 'amqp-password', 'install -m 0600'],
+  ['a password that others can read', () => mode('/etc/kpx/amqp-password', '0644'), 'amqp-password', 'chmod 0600'],
+  ['a missing password', () => removed('/etc/kpx/amqp-password'), 'amqp-password', 'kpxctl setup-rabbitmq'],
   ['a wrong password', () => written('/etc/kpx/amqp-password', 'wrong\n'), RABBITMQ, 'kpxctl setup-rabbitmq --admin NAME'],
   ['a missing executor-msgq', () => removed('/etc/kpx/executor-msgq'), 'executor-msgq', 'KNIME_EXECUTOR_MSGQ'],
   [

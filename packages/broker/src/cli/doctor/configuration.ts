@@ -96,7 +96,7 @@ async function secretIn(file: string, bytesMax: number, isRoot: boolean): Promis
 /** With `amqp.password_file` it is the broker's own; whether that can be read is seen where the broker's login is tried. */
 const passwordFile = ({ broker, isRoot }: Scene): Check => ({
   name: 'amqp-password',
-  mend: `kpxctl setup-rabbitmq writes it (install.md, "Secrets"): RabbitMQ's password of the broker, on one line in ${PASSWORD_FILE}, 0600. Then: systemctl restart kpx-broker.`,
+  mend: `kpxctl setup-rabbitmq writes it (install.md, "Secrets"): RabbitMQ's password of the broker, on one line in ${PASSWORD_FILE}. A file that is there: chown root:root and chmod 0600. Then: systemctl restart kpx-broker.`,
   look: async () => {
     const { password_file } = (await broker()).amqp;
     if (password_file !== '') return await ownPasswordFile(password_file);
@@ -117,7 +117,7 @@ async function ownPasswordFile(file: string): Promise<Verdict> {
 
 const msgqFile = ({ helper, broker, isRoot }: Scene): Check => ({
   name: 'executor-msgq',
-  mend: 'kpxctl setup-rabbitmq writes it (install.md, "Secrets"): the value of KNIME_EXECUTOR_MSGQ, amqp://USER:PASSWORD@HOST/VHOST on one line in executor.msgq_file, /etc/kpx/executor-msgq when it is not set, 0600.',
+  mend: 'kpxctl setup-rabbitmq writes it (install.md, "Secrets"): the value of KNIME_EXECUTOR_MSGQ, amqp://USER:PASSWORD@HOST/VHOST on one line in executor.msgq_file, /etc/kpx/executor-msgq when it is not set. A file that is there: chown root:root and chmod 0600.',
   look: async () => {
     const { msgq_file: file } = (await helper()).executor;
     const { username, password, pathname } = firstUrl(file, await secretIn(file, MSGQ_BYTES_MAX, isRoot));
