@@ -18,7 +18,7 @@ const ENVIRONMENT_FILES = '/run/kpx/executors';
 let kpx: BootedKpx;
 let unitsBefore: string[];
 /** What the tests of other files have left. */
-let environmentsBefore: string;
+let environmentsBefore: string[];
 
 /**
  * Of the system and of kpx: whatever is loaded and running, but for what comes and goes with a connection, what holds executors, and PackageKit and
@@ -32,7 +32,11 @@ async function runningUnits(): Promise<string[]> {
     .filter((unit) => !/^(kpx(-privhelper@.*|.*\.slice)|(packagekit|systemd-(timedated|hostnamed|localed))\.service)$/.test(unit));
 }
 
-const environments = async () => (await machine.run(['/usr/bin/find', ENVIRONMENT_FILES, '-type', 'f'], { allowFailure: true })).stdout;
+/** In order: of a file that is written anew find(1) tells in another place. */
+async function environments(): Promise<string[]> {
+  const { stdout } = await machine.run(['/usr/bin/find', ENVIRONMENT_FILES, '-type', 'f'], { allowFailure: true });
+  return stdout.split('\n').sort();
+}
 
 beforeAll(async () => {
   return await withKpx({}, async (running) => {
@@ -46,7 +50,7 @@ beforeAll(async () => {
 /** After each attack: the units that ran run, and no others; no environment of an executor is made; the next who asks is served. */
 afterEach(async () => {
   expect(await runningUnits()).toEqual(unitsBefore);
-  expect(await environments()).toBe(environmentsBefore);
+  expect(await environments()).toEqual(environmentsBefore);
   const { answers, end } = await says({ user: 'kpx-broker' }, { verb: 'listExecutors', body: { page: 1 } });
   expect([answers, end]).toEqual([[{ id: 2, kind: 'executorPage', body: { executors: [], more: false } }], 'all are answered']);
 });
