@@ -36,7 +36,7 @@ const installed = (vhost: Vhost, options: KpxOptions = {}) =>
     standIn: STAND_IN,
     msgq: cluster.urls(vhost, 'executor', { withPassword: true }).join(),
     ...options,
-    // RabbitMQ 4 has a limit for each quorum queue, which no job comes near to here.
+    // RabbitMQ 4 has a limit for each quorum queue: there these tests fail, see docs/versions.md.
     broker: { amqp: { urls: cluster.urls(vhost, 'broker'), delivery_limit: 'accept' }, log: { level: 'debug' }, ...options.broker },
   });
 
