@@ -23,7 +23,7 @@ const PROGRAMS = [
     interpreter: `-S node ${flags.HELPER_FLAGS_BY_NAME.join(' ')}`,
   },
   { entry: 'packages/broker/src/main.ts', program: 'packages/broker/dist/kpx-broker.cjs', interpreter: 'node' },
-  { entry: 'packages/broker/src/cli/main.ts', program: 'packages/broker/dist/kpxctl.cjs', interpreter: 'node' },
+  { entry: 'packages/kpxctl/src/main.ts', program: 'packages/kpxctl/dist/kpxctl.cjs', interpreter: 'node' },
 ];
 
 for (const { entry, program, interpreter } of PROGRAMS) {

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { lookAtSssd } from '../packages/broker/src/cli/name-service.js';
+import { lookAtSssd } from '../packages/kpxctl/src/name-service.js';
 import { openTree } from './fixtures/debian/open-tree.js';
 import { treesToTest } from './fixtures/debian/trees.mjs';
 import { eventually } from './fixtures/eventually.js';

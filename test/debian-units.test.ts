@@ -1,7 +1,7 @@
 import { copyFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { ignoredLines } from '../packages/broker/src/cli/doctor/units.js';
+import { ignoredLines } from '../packages/kpxctl/src/doctor/units.js';
 import { openTree } from './fixtures/debian/open-tree.js';
 import { treesToTest } from './fixtures/debian/trees.mjs';
 

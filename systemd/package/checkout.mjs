@@ -33,5 +33,5 @@ export function list(directory, wanted) {
 
 /** @param {string} program */
 export function readBundle(program) {
-  return readText(`packages/${program === 'kpx-privhelper' ? 'privhelper' : 'broker'}/dist/${program}.cjs`);
+  return readText(`packages/${program.replace('kpx-', '')}/dist/${program}.cjs`);
 }

@@ -13,7 +13,7 @@ import { rawAccounts } from './installed-helper.js';
 import { installKpx, jobsDone, publish, startKpx } from './installed-kpx.js';
 import { sharedRabbitmq } from './shared-rabbitmq.js';
 
-const PROGRAM = join(checkout(), 'packages/broker/dist/kpxctl.cjs');
+const PROGRAM = join(checkout(), 'packages/kpxctl/dist/kpxctl.cjs');
 const QUEUE = 'kpx.dead-letter';
 const TEN_MB = 10 * 1024 * 1024;
 

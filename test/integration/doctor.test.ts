@@ -46,7 +46,7 @@ it('without systemd, with executors as children of the helper, nothing fails, an
 it('gives root up where Node refuses to, as Debian 13’s does', async () => {
   const kpx = await startKpx();
   const refusing = ['--require', join(checkout(), 'test/fixtures/nodes/refuses-ids.cjs')];
-  const program = join(checkout(), 'packages/broker/dist/kpxctl.cjs');
+  const program = join(checkout(), 'packages/kpxctl/dist/kpxctl.cjs');
   const files = ['--config', kpx.brokerConfigFile, '--helper-config', kpx.configFile];
   const { stdout, stderr } = await promisify(execFile)(node(), [...refusing, program, 'doctor', '--json', ...files], { env: {}, cwd: '/' });
   expect(stderr).toBe('');

@@ -10,7 +10,7 @@ import { jobOf } from '../fixtures/jobs.js';
 import { checkout, idsOf, node } from '../fixtures/kpx.js';
 import { installKpx, jobsDone, publish } from './installed-kpx.js';
 
-const PROGRAM = join(checkout(), 'packages/broker/dist/kpxctl.cjs');
+const PROGRAM = join(checkout(), 'packages/kpxctl/dist/kpxctl.cjs');
 /** What a tmpfs gives to a small file. */
 const PAGE_BYTES = 4_096;
 

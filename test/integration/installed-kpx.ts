@@ -27,7 +27,7 @@ export const runBroker = (args: string[], ids: object = idsOf(BROKER_ACCOUNT)) =
 export const runKpxctl = (args: string[], ids: object = {}, input?: string) => runProgram('kpxctl', args, ids, input);
 
 async function runProgram(name: string, args: string[], ids: object, input?: string) {
-  const program = join(checkout(), `packages/broker/dist/${name}.cjs`);
+  const program = join(checkout(), `packages/${name.replace('kpx-', '')}/dist/${name}.cjs`);
   const run = promisify(execFile)(node(), [program, ...args], { ...ids, env: {}, cwd: '/' });
   if (input !== undefined) run.child.stdin?.end(input);
   return await run.then(

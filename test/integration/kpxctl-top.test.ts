@@ -8,7 +8,7 @@ import { Terminal } from '../fixtures/terminal.js';
 import { installKpx, publish, runKpxctl, startKpx } from './installed-kpx.js';
 
 const QUICK = { BOOT_MS: '50' };
-const PROGRAM = join(checkout(), 'packages/broker/dist/kpxctl.cjs');
+const PROGRAM = join(checkout(), 'packages/kpxctl/dist/kpxctl.cjs');
 
 const typed = (kpx: Kpx, ...args: string[]) => [node(), PROGRAM, ...args, '--config', kpx.brokerConfigFile].join(' ');
 const top = (kpx: Kpx, ...args: string[]) => typed(kpx, 'top', '--interval', '0.1', ...args);

@@ -10,7 +10,7 @@ import { jobsDone, publish, startKpx } from './installed-kpx.js';
 
 /** Runs the operator's program as root, under the Node of this installation. */
 async function kpxctl(kpx: Kpx, ...args: string[]) {
-  const program = join(checkout(), 'packages/broker/dist/kpxctl.cjs');
+  const program = join(checkout(), 'packages/kpxctl/dist/kpxctl.cjs');
   return await promisify(execFile)(kpx.node, [program, ...args, '--config', kpx.brokerConfigFile], { env: {}, cwd: '/' }).then(
     ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
     ({ code, stdout, stderr }) => ({ code, stdout, stderr }),

@@ -14,7 +14,7 @@ import { installKpx, runKpxctl } from './installed-kpx.js';
  * Here each program runs on a real terminal, and each command that the sources name tells which terminal it has.
  */
 
-const SOURCES = ['packages/privhelper/src', 'packages/broker/src'];
+const SOURCES = ['packages/privhelper/src', 'packages/broker/src', 'packages/kpxctl/src'];
 const NONE = '0';
 
 /** Every external command that stands in the sources and is installed here. */
@@ -122,7 +122,7 @@ it.each<[verb: string, args: string[], expected: string[]]>([
   const { terminal, run, names, withTerminal, asUser } = watched(kpx);
   const files = args[0] === 'logs' ? [] : ['--helper-config', kpx.configFile];
   const configs = args[0] === 'orphans' ? files : ['--config', kpx.brokerConfigFile, ...files];
-  terminal.type(`${[...run, ...bundle('packages/broker/dist/kpxctl.cjs', ...args, ...configs)].join(' ')}; echo "ended with $?"`);
+  terminal.type(`${[...run, ...bundle('packages/kpxctl/dist/kpxctl.cjs', ...args, ...configs)].join(' ')}; echo "ended with $?"`);
   await terminal.shows('the end', (screen) => /ended with \d/.test(screen));
   expect(names()).toEqual(expect.arrayContaining(expected));
   expect(asUser('alice')).toEqual([]);
@@ -135,7 +135,7 @@ it('Ctrl-C ends what kpxctl runs, too, although the terminal does not send it th
   const { terminal, run, instead } = watched(kpx);
   const pidFile = join(kpx.etc, 'pid');
   instead('du', `echo $$ >${pidFile}.new; mv ${pidFile}.new ${pidFile}; exec sleep infinity`);
-  terminal.type([...run, ...bundle('packages/broker/dist/kpxctl.cjs', 'orphans', '--size', '--helper-config', kpx.configFile)].join(' '));
+  terminal.type([...run, ...bundle('packages/kpxctl/dist/kpxctl.cjs', 'orphans', '--size', '--helper-config', kpx.configFile)].join(' '));
   await eventually('du runs', () => existsSync(pidFile));
   terminal.press('C-c');
   await eventually('it is gone', () => isGone(Number(readFileSync(pidFile, 'utf8'))));

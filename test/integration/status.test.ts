@@ -10,7 +10,7 @@ const status = (kpx: Kpx, ...args: string[]) => runKpxctl(['status', '--config',
 
 /** What `kpxctl status` writes on a terminal that has colours. */
 async function onTerminal(kpx: Kpx, env: Record<string, string>): Promise<string> {
-  const command = `${node()} ${join(checkout(), 'packages/broker/dist/kpxctl.cjs')} status --config ${kpx.brokerConfigFile}`;
+  const command = `${node()} ${join(checkout(), 'packages/kpxctl/dist/kpxctl.cjs')} status --config ${kpx.brokerConfigFile}`;
   const terminal = spawn('/usr/bin/script', ['--quiet', '--return', '--command', command, '/dev/null'], {
     env: { TERM: 'xterm-256color', SHELL: '/bin/sh', ...env },
     stdio: ['ignore', 'pipe', 'inherit'],

@@ -19,7 +19,7 @@ const SHOWN = '\\u001b[2K\\u009b31m\\u202etxet\\u2066\\u200b\\udb40\\udc41\\u115
 const STEERS = /(?![\n\t])[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/u;
 
 async function kpxctl(args: string[], wrap: string[] = []) {
-  const [command = '', ...rest] = [...wrap, node(), join(checkout(), 'packages/broker/dist/kpxctl.cjs'), ...args];
+  const [command = '', ...rest] = [...wrap, node(), join(checkout(), 'packages/kpxctl/dist/kpxctl.cjs'), ...args];
   return await promisify(execFile)(command, rest, { env: {}, cwd: '/' }).then(
     ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
     ({ code, stdout, stderr }) => ({ code, stdout, stderr }),

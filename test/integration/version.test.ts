@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { checkout, node } from '../fixtures/kpx.js';
 
-const PROGRAMS = ['privhelper/dist/kpx-privhelper.cjs', 'broker/dist/kpx-broker.cjs', 'broker/dist/kpxctl.cjs'];
+const PROGRAMS = ['privhelper/dist/kpx-privhelper.cjs', 'broker/dist/kpx-broker.cjs', 'kpxctl/dist/kpxctl.cjs'];
 const versionOf = (directory: string) => JSON.parse(readFileSync(join(checkout(), directory, 'package.json'), 'utf8')).version;
 
 it.each(PROGRAMS)('%s says which version of kpx it is, and nothing else', (program) => {
@@ -14,5 +14,6 @@ it.each(PROGRAMS)('%s says which version of kpx it is, and nothing else', (progr
 });
 
 it('all packages have that version', () => {
-  for (const name of ['protocol', 'privhelper', 'broker']) expect([name, versionOf(`packages/${name}`)]).toEqual([name, versionOf('.')]);
+  for (const name of ['protocol', 'privhelper', 'broker', 'kpxctl'])
+    expect([name, versionOf(`packages/${name}`)]).toEqual([name, versionOf('.')]);
 });

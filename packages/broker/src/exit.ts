@@ -11,3 +11,6 @@ export class CommandError extends Error {
     this.exitCode = exitCode;
   }
 }
+
+/** How the broker says in a status what ends a command. */
+export const STATUS_OF: Readonly<Record<number, number>> = { [EXIT.usage]: 400, [EXIT.noPermission]: 403, [EXIT.noInput]: 410 };

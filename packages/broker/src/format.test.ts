@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { bodyLines } from './dead-letters/body.js';
 import { indentJson, jsonLine, printable, table } from './format.js';
 
 describe('printable', () => {
@@ -41,20 +40,6 @@ describe('indentJson', () => {
       '{\n  "a": 1.0e5,\n  "a": 12345678901234567890,\n  "b": { }\n}',
     );
   });
-});
-
-describe('bodyLines', () => {
-  it('stays within bounds for the deepest JSON that fits', () => {
-    const half = 32 * 1024;
-    expect(bodyLines(Buffer.from('['.repeat(half) + ']'.repeat(half))).join('\n').length).toBeLessThan(4 * 1024 * 1024);
-  });
-
-  it('shows what is no text in base64', () => {
-    expect(bodyLines(Buffer.from([0xff, 0xfe]))).toEqual(['//4=', '(not UTF-8: in base64)']);
-    expect(bodyLines(Buffer.alloc(70_000, 0xff)).at(-1)).toBe('(cut: the first 65536 of 70000 bytes in base64; --json has all of it)');
-  });
-
-  it('keeps the lines of a text', () => expect(bodyLines(Buffer.from('one\ntwo\u0007'))).toEqual(['one', 'two\\u0007']));
 });
 
 describe('table', () => {

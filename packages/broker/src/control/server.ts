@@ -5,10 +5,9 @@ import type { Logger } from 'pino';
 import * as z from 'zod';
 import { runCommand } from '../command.js';
 import type { DeadLetterService } from '../dead-letters/serve.js';
-import { STATUS_OF } from '../dead-letters/through-broker.js';
 import type { Way } from '../dead-letters/work.js';
 import type { Explanation } from '../executors/explanation.js';
-import { CommandError } from '../exit.js';
+import { CommandError, STATUS_OF } from '../exit.js';
 import { closeHttpServer, HttpError, httpServer, json, type Route, type Routes } from '../http/server.js';
 import type { Status, UserDetail } from '../status.js';
 

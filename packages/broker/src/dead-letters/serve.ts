@@ -6,7 +6,6 @@ import { openQueue } from './access.js';
 import type { Letter } from './letter.js';
 import type { DeadLetterQueue } from './queue.js';
 import type { Selection } from './selection.js';
-import type { Settled, ShownInJson } from './through-broker.js';
 import { type Chosen, choose, chooseAgain, settle, show, type Way } from './work.js';
 
 /** Largest body that is handed out, in bytes: one answer has it as text. */
@@ -16,6 +15,21 @@ const BODY_BYTES_MAX = 8 * 1024 * 1024;
 export interface Seen {
   readonly count: number;
   readonly until: string;
+}
+
+/** Which letters were settled, and why the others had to stay. */
+export interface Settled {
+  readonly done: readonly Letter[];
+  readonly problem: string | null;
+}
+
+/** {@link Shown} in JSON. */
+export interface ShownInJson {
+  readonly letter: Letter;
+  readonly copies: number;
+  readonly all: boolean;
+  readonly properties: Readonly<Record<string, unknown>>;
+  readonly content_base64: string;
 }
 
 /** What the broker does for an operator who may not read RabbitMQ's password. Each rejects with a {@link CommandError}. */

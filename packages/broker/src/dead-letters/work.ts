@@ -33,29 +33,6 @@ export interface Shown {
   readonly content: Buffer;
 }
 
-/**
- * Dead letters at an operator's hand, whether this process has the queue or the running broker has it. Each rejects with a
- * {@link CommandError}, also where a letter is meant that is not there.
- */
-export interface DeadLetters {
-  /** Rejects when nothing more can be done. */
-  readonly lost: Promise<never>;
-  choose(selection: Selection): Promise<Chosen>;
-  show(id: string): Promise<Shown>;
-  /** Settles those that were chosen; `done` hears of each. Answers why the others had to stay, where that is known. */
-  settle(way: Way, selection: Selection, chosen: Chosen, done: (letter: Letter) => void): Promise<string | undefined>;
-  close(): Promise<void>;
-}
-
-/** By this process. */
-export const inHand = (queue: DeadLetterQueue): DeadLetters => ({
-  lost: queue.lost,
-  choose: (selection) => choose(queue, selection),
-  show: (id) => show(queue, id),
-  settle: (way, _selection, { letters }, done) => settle(queue, way, letters, done),
-  close: () => queue.close(),
-});
-
 export async function choose(queue: DeadLetterQueue, selection: Selection): Promise<Chosen> {
   const letters: Letter[] = [];
   const all = await queue.pass((letter) => {

@@ -1,0 +1,24 @@
+import type { Command } from 'commander';
+import { CONFIG_FILE } from './dead-letters/access.js';
+
+export const HELPER_CONFIG_FILE = '/etc/kpx/privhelper.toml';
+
+export interface BrokerOptions {
+  readonly config: string;
+  readonly json?: boolean;
+}
+
+/** The options of every command that asks the running broker. */
+export const asksBroker = (command: Command, json = 'for programs') => asksAt(command).option('--json', json);
+
+/** Of one that says whether a user may have an executor. */
+export const judgesAccount = (command: Command) =>
+  command.option(
+    '--helper-config <FILE>',
+    'configuration of kpx-privhelper, by which root sees who may have an executor',
+    HELPER_CONFIG_FILE,
+  );
+
+/** Of one that has nothing to say to programs. */
+export const asksAt = (command: Command) =>
+  command.option('--config <FILE>', "where the broker's control socket is configured", CONFIG_FILE);

@@ -1,0 +1,63 @@
+import { constants } from 'node:fs';
+import { access } from 'node:fs/promises';
+import { secretsOf } from '@kpx/broker/amqp/connect';
+import type { TlsFiles } from '@kpx/broker/amqp/tls-files';
+import { type Config, readConfig } from '@kpx/broker/config';
+import { type Note, openQueue, refusal } from '@kpx/broker/dead-letters/access';
+import type { DeadLetterQueue } from '@kpx/broker/dead-letters/queue';
+import { CommandError, EXIT } from '@kpx/broker/exit';
+import { ConfigError } from '@kpx/protocol';
+
+export const CONFIG_FILE = '/etc/kpx/broker.toml';
+/** What systemd makes the broker's credential of: commands have no credential. */
+export const PASSWORD_FILE = '/etc/kpx/amqp-password';
+
+export interface AccessOptions {
+  readonly configFile: string;
+  /** undefined: where the configuration says, or {@link PASSWORD_FILE}. */
+  readonly passwordFile: string | undefined;
+}
+
+/** What the dead letters are got by, and what root alone may be able to read. */
+export interface Access {
+  readonly config: Config;
+  readonly password: string;
+  /** undefined: no URL is one of TLS. */
+  readonly files?: TlsFiles | undefined;
+}
+
+/** Throws {@link CommandError} or ConfigError. */
+export async function readAccess({ configFile, passwordFile }: AccessOptions): Promise<Access> {
+  const file = await readConfig(configFile).catch((error: unknown) => {
+    if (!(error instanceof ConfigError && (error.cause as NodeJS.ErrnoException | undefined)?.code === 'EACCES')) throw error;
+    throw new CommandError(
+      EXIT.noPermission,
+      `${configFile} cannot be read: EACCES. Run this as root, or, while the broker runs, as a member of kpx-admin.`,
+    );
+  });
+  const password_file = passwordFile ?? (file.amqp.password_file || (process.env.CREDENTIALS_DIRECTORY ? '' : PASSWORD_FILE));
+  if (password_file !== '') await checkReadable(password_file);
+  const config = { ...file, amqp: { ...file.amqp, password_file } };
+  const { password, files } = secretsOf(config.amqp);
+  const byTls = config.amqp.urls.some((url) => url.startsWith('amqps:'));
+  const unreadable = (error: Error) => {
+    throw refusal([error.message], config.amqp);
+  };
+  return { config, password: await password().catch(unreadable), files: byTls ? await files().catch(unreadable) : undefined };
+}
+
+/** With what {@link readAccess} has read. Throws {@link CommandError}. */
+export async function openDeadLetters({ config, password, files }: Access, note: Note): Promise<DeadLetterQueue> {
+  const own = secretsOf(config.amqp);
+  return await openQueue(config, note, { password: async () => password, files: async () => files ?? (await own.files()) });
+}
+
+async function checkReadable(file: string): Promise<void> {
+  await access(file, constants.R_OK).catch(({ code }: NodeJS.ErrnoException) => {
+    const what = `RabbitMQ's password cannot be read from ${file}: ${code}.`;
+    throw new CommandError(
+      code === 'EACCES' ? EXIT.noPermission : EXIT.config,
+      `${what} Run this as root, or name another file with --password-file.`,
+    );
+  });
+}

@@ -1,0 +1,12 @@
+import { REASONS } from '@kpx/broker/reasons';
+import { ERRORS } from '@kpx/protocol';
+import { expect, it } from 'vitest';
+import { entryOf } from './catalogue.js';
+
+it.each([...Object.keys(REASONS), ...Object.keys(ERRORS)])('the catalogue says of %s what it means and what to do', (code) => {
+  const entry = entryOf(code);
+  expect(entry?.meaning).toMatch(/^\S.*\.$/);
+  expect(entry?.advice).toMatch(/^\S.*\.$/);
+  // What stands in for an advice that nobody has written.
+  expect(entry?.advice).not.toBe('See the detail, and docs/operate.md.');
+});

@@ -1,0 +1,47 @@
+import { askBroker, BrokerRefused, tellBroker } from '@kpx/broker/control/client';
+import type { Selection } from '@kpx/broker/dead-letters/selection';
+import type { Settled, ShownInJson } from '@kpx/broker/dead-letters/serve';
+import type { Chosen } from '@kpx/broker/dead-letters/work';
+import { CommandError, EXIT, STATUS_OF } from '@kpx/broker/exit';
+import type { DeadLetters } from './in-hand.js';
+
+/** The broker waits for another command for a minute, and then looks at 10,000 messages; in milliseconds. */
+const TIMEOUT = { timeoutMs: 150_000 };
+/** Below what the broker takes of a request's head, in characters. */
+const PATH_CHARS_MAX = 7_000;
+
+/** By the running broker, which has RabbitMQ's password. */
+export const throughBroker = (socket: string): DeadLetters => ({
+  lost: new Promise<never>(() => {}),
+  choose: async (selection) => (await said(askBroker(socket, pathOf('', selection), TIMEOUT))) as Chosen,
+  show: async (id) => {
+    const { content_base64, ...others } = (await said(askBroker(socket, `/dead-letter?id=${id}`, TIMEOUT))) as ShownInJson;
+    return { ...others, content: Buffer.from(content_base64, 'base64') };
+  },
+  settle: async (way, selection, { letters }, done) => {
+    const until = letters.reduce((latest, { parkedAt }) => (parkedAt > latest ? parkedAt : latest), '');
+    const path = pathOf(`/${way}`, selection, { count: `${letters.length}`, until });
+    const settled = (await said(tellBroker(socket, path, TIMEOUT))) as Settled;
+    for (const letter of settled.done) done(letter);
+    return settled.problem ?? undefined;
+  },
+  close: async () => {},
+});
+
+function pathOf(below: string, { ids, user, reason }: Selection, more: Record<string, string> = {}): string {
+  const query = new URLSearchParams({ ...(user !== undefined && { user }), ...(reason !== undefined && { reason }), ...more });
+  for (const id of ids) query.append('id', id);
+  const path = `/dead-letters${below}?${query}`;
+  if (path.length <= PATH_CHARS_MAX) return path;
+  throw new CommandError(EXIT.usage, 'These are more IDs than the broker takes at once: give fewer, or say --direct.');
+}
+
+/** What the broker refuses, as if it had been refused here. Where none answers is for the caller. */
+async function said(answer: Promise<unknown>): Promise<unknown> {
+  return await answer.catch((error: unknown) => {
+    if (!(error instanceof BrokerRefused)) throw error;
+    const [exitCode] = Object.entries(STATUS_OF).find(([, status]) => status === error.status) ?? [];
+    if (exitCode === undefined) throw error;
+    throw new CommandError(Number(exitCode) as CommandError['exitCode'], error.message);
+  });
+}

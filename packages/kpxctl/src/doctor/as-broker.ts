@@ -1,0 +1,122 @@
+import { readPassword } from '@kpx/broker/config';
+import { CommandError, EXIT } from '@kpx/broker/exit';
+import { MSGQ_BYTES_MAX } from '@kpx/privhelper/environment';
+import { readTrustedFile } from '@kpx/privhelper/system/trusted-file';
+import { z } from 'zod';
+import { PASSWORD_FILE } from '../dead-letters/access.js';
+import { type GoingOn, textOf } from '../leave-root.js';
+import { brokerAnswer } from './broker.js';
+import { ASK_AS_ROOT, examine, type Finding, once, Unseen } from './check.js';
+import { firstUrl } from './configuration.js';
+import { helperAnswers } from './helper.js';
+import { rabbitmqChecks, type Secrets } from './rabbitmq.js';
+import { type Asked, type BrokerConfig, type Scene, sceneOf } from './scene.js';
+
+/*
+ * What kpxctl doctor looks at as the broker's account: RabbitMQ and the helper. Where root asks, that is a process of its own, which is handed what it
+ * may not read, and hands back its findings.
+ */
+
+export async function examineAsBroker(scene: Scene, secrets: Secrets, brokerUid: number | undefined): Promise<Finding[]> {
+  const answered = brokerAnswer(scene);
+  const { checks, close } = await rabbitmqChecks(scene, secrets, answered);
+  try {
+    return await examine([...checks, helperAnswers(scene, answered, brokerUid)]);
+  } finally {
+    close();
+  }
+}
+
+/** One that cannot be read is the matter of whoever asks for it. */
+export function secretsIn({ broker, helper, passwordFile, isRoot }: Scene): Secrets {
+  const unseen = (error: Error) => {
+    throw error instanceof Unseen ? error : new Unseen(isRoot ? error.message : ASK_AS_ROOT);
+  };
+  const password = once(async () => {
+    const { amqp } = await broker();
+    const own = passwordFile ?? amqp.password_file;
+    // The broker's own file is read as the broker.
+    if (passwordFile === undefined && own !== '') return await readPassword(amqp);
+    return await readPassword({ ...amqp, password_file: own || PASSWORD_FILE }).catch(unseen);
+  });
+  const executorUrl = once(async () => {
+    const { msgq_file: file } = (await helper()).executor;
+    const msgq = await readTrustedFile(file, 'secret', MSGQ_BYTES_MAX).catch(unseen);
+    return firstUrl(file, msgq.trim());
+  });
+  return { password, executorUrl: () => executorUrl().catch(unseen) };
+}
+
+/** What came of reading something: it, or why there is none. */
+const read = z.union([
+  z.strictObject({ value: z.string() }),
+  z.strictObject({ unseen: z.string() }),
+  z.strictObject({ problem: z.string() }),
+]);
+type Read = z.infer<typeof read>;
+
+export interface HandedOver {
+  /** undefined: {@link Scene.broker} cannot be had. */
+  readonly config: BrokerConfig | undefined;
+  readonly brokerUid: number | undefined;
+  /** undefined: the broker's own file, which is read as the broker. */
+  readonly password: Read | undefined;
+  readonly executorUrl: Read;
+}
+
+export async function handOver(scene: Scene, { password, executorUrl }: Secrets, brokerUid: number | undefined): Promise<HandedOver> {
+  const config = await scene.broker().catch(() => undefined);
+  const isOwnFile = scene.passwordFile === undefined && config?.amqp.password_file !== '';
+  return {
+    config,
+    brokerUid,
+    password: isOwnFile ? undefined : await reading(password()),
+    executorUrl: await reading(executorUrl().then(({ href }) => href)),
+  };
+}
+
+const reading = async (wanted: Promise<string>): Promise<Read> =>
+  await wanted.then(
+    (value) => ({ value }),
+    (error: Error) => (error instanceof Unseen ? { unseen: error.message } : { problem: error.message }),
+  );
+
+function toldOf(what: Read): string {
+  if ('value' in what) return what.value;
+  throw 'unseen' in what ? new Unseen(what.unseen) : new Error(what.problem);
+}
+
+/** In the process that goes on as the broker's account. */
+export async function asBroker(asked: Asked, { config, brokerUid, password, executorUrl }: HandedOver): Promise<Finding[]> {
+  const own = sceneOf(asked);
+  const broker = async () => {
+    if (config === undefined) throw new Unseen(`${asked.brokerFile} cannot be used`);
+    return config;
+  };
+  const scene = { ...own, broker, isRoot: true };
+  const secrets: Secrets = {
+    password: password === undefined ? secretsIn(scene).password : async () => toldOf(password),
+    executorUrl: async () => new URL(toldOf(executorUrl)),
+  };
+  return await examineAsBroker(scene, secrets, brokerUid);
+}
+
+const seenBy = { name: z.string(), seen: z.string() };
+const findings = z.array(
+  z.discriminatedUnion('result', [
+    z.strictObject({ ...seenBy, result: z.enum(['ok', 'skipped']) }),
+    z.strictObject({ ...seenBy, result: z.enum(['warn', 'fail']), mend: z.string() }),
+  ]),
+);
+
+/** What the process without root hands back, which is not trusted to be more than text. */
+export async function findingsOf({ stdin, stdout, stderr, ended }: GoingOn): Promise<Finding[]> {
+  stdin.end();
+  const said = Promise.all([textOf(stdout), textOf(stderr)]);
+  said.catch(() => {}); // where it cannot be started, which is said next
+  const code = await ended;
+  const [found, problem] = await said;
+  if (code !== 0)
+    throw new CommandError(EXIT.unavailable, `What the network says could not be looked at (exit ${code}): ${problem.trim()}`);
+  return findings.parse(JSON.parse(found));
+}

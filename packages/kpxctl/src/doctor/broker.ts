@@ -1,0 +1,100 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { readControlSocket } from '@kpx/broker/config';
+import { askBroker, BrokerUnreachable } from '@kpx/broker/control/client';
+import { differences } from '@kpx/broker/control/difference';
+import { durationText } from '@kpx/broker/duration';
+import type { Status } from '@kpx/broker/status';
+import { type Check, fail, ok, Unseen, warn } from './check.js';
+import type { Scene } from './scene.js';
+
+/** What the running broker says of itself now. Throws {@link Unseen} when it does not answer, which is a check of its own. */
+export type Answered = () => Promise<Status>;
+
+/** How long a broker that has just been started may take for its connections, in milliseconds, and how often it is asked. */
+const SETTLING_MS = 5_000;
+const ASK_EVERY_MS = 250;
+
+export function brokerAnswer({ brokerFile }: Scene): Answered {
+  return async () => {
+    try {
+      return (await askBroker((await readControlSocket(brokerFile)).socket, '/status')) as Status;
+    } catch (error) {
+      throw new Unseen((error as Error).message);
+    }
+  };
+}
+
+/** The answer when the broker has that connection, or the one that it had not until the last. */
+export async function answerOnceConnected(answered: Answered, to: 'rabbitmq' | 'helper'): Promise<Status> {
+  const deadline = performance.now() + SETTLING_MS;
+  for (;;) {
+    const status = await answered();
+    if (status[to].connected || performance.now() > deadline) return status;
+    await delay(ASK_EVERY_MS);
+  }
+}
+
+export const brokerChecks = (scene: Scene, answered: Answered): Check[] => [
+  runs(scene, answered),
+  inForce(scene, answered),
+  line(answered),
+];
+
+/** Users in line are nothing to warn of while executors start; those who have waited for so long, in milliseconds, are. */
+const WAIT_MS_MAX = 60_000;
+
+const line = (answered: Answered): Check => ({
+  name: 'waiting users',
+  mend: 'See kpxctl list --state queued.',
+  look: async () => {
+    const { executors, max_executors, waiting, longest_wait } = (await answered()).capacity;
+    const seen = `${executors} of ${max_executors} executors, users who wait for room: ${waiting}`;
+    if (longest_wait < WAIT_MS_MAX) return ok(seen);
+    const mend = 'kpxctl explain USER says for what a user waits: raise that limit, or see when_full and idle_stop in docs/tune.md.';
+    return warn(`${seen}, the longest for ${durationText(longest_wait)}`, mend);
+  },
+});
+
+const runs = (scene: Scene, answered: Answered): Check => ({
+  name: 'broker',
+  mend: 'See systemctl status kpx-broker and journalctl -t kpx-broker.',
+  look: async () => {
+    try {
+      const { doing, draining } = await answered();
+      if (draining) return warn(doing, 'kpxctl resume, when executors shall be started here again.');
+      return ok(doing);
+    } catch (error) {
+      const why = (error as Error).message;
+      if (!scene.isRoot && why.startsWith('no permission')) throw new Unseen('ask as root, or as a member of kpx-admin');
+      return await whyNotRunning(scene, why);
+    }
+  },
+});
+
+async function whyNotRunning(scene: Scene, why: string) {
+  const unit = await scene.brokerUnit().catch(() => undefined);
+  if (unit === undefined) throw new Error(why);
+  const { ActiveState, SubState, UnitFileState, Result, ExecMainStatus } = unit;
+  if (ActiveState === 'inactive' && UnitFileState !== 'enabled')
+    return warn('it does not run, and is not enabled', 'When the rest is well: systemctl enable --now kpx-broker.service');
+  if (ActiveState === 'active' && why.startsWith('control.socket is ""'))
+    return warn('it runs, and cannot be asked', 'Set control.socket in broker.toml, and systemctl restart kpx-broker: kpxctl asks there.');
+  const ended = Result === 'success' ? '' : `, ${Result} ${ExecMainStatus}`;
+  const mend = 'See systemctl status kpx-broker and journalctl -t kpx-broker, mend what they name, then: systemctl restart kpx-broker.';
+  return fail(`${why} (systemd: ${ActiveState}, ${SubState}${ended})`, mend);
+}
+
+const inForce = ({ broker, brokerFile }: Scene, answered: Answered): Check => ({
+  name: 'broker.toml in force',
+  mend: 'kpxctl reload, and see what it says.',
+  look: async () => {
+    await answered();
+    const config = await broker();
+    const running = await askBroker(config.control.socket, '/configuration').catch((error: Error) => {
+      throw error instanceof BrokerUnreachable ? new Unseen('control.socket of the file is another than the running broker has') : error;
+    });
+    const changed = differences(running, JSON.parse(JSON.stringify(config)));
+    if (changed.length === 0) return ok(`the running broker has what ${brokerFile} says`);
+    return warn(`a reload would change ${changed.join(', ')}`, 'kpxctl reload');
+  },
+});

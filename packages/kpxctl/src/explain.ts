@@ -1,0 +1,76 @@
+import { askBroker } from '@kpx/broker/control/client';
+import type { Explanation } from '@kpx/broker/executors/explanation';
+import { jsonLine, printable } from '@kpx/broker/format';
+import { bold, say } from '@kpx/broker/terminal';
+import { type KnimeUser, knimeUserSchema } from '@kpx/protocol';
+import { type Command, InvalidArgumentError } from 'commander';
+import { seen } from './account.js';
+import { asksBroker, type BrokerOptions, judgesAccount } from './broker-options.js';
+import { controlSocket } from './control-socket.js';
+
+/** What each decision means for the job. */
+const DECISIONS: Record<Explanation['decision'], string> = {
+  forward: 'goes to the executor at once',
+  hold: 'is held until the executor is ready',
+  start: 'starts an executor',
+  fail: 'asks for an executor, in vain; after start_attempts it is parked in kpx.dead-letter',
+  wait: 'waits until there is room',
+  park: 'is parked in kpx.dead-letter',
+  'hand back': 'goes back to the queue, for another host',
+  stay: 'stays in RabbitMQ, until this broker is connected',
+};
+
+interface Options extends BrokerOptions {
+  readonly group?: readonly string[];
+  readonly helperConfig: string;
+}
+
+export function addExplain(program: Command): void {
+  const command = program
+    .command('explain')
+    .summary('what a job of a KNIME user would meet now, and why')
+    .description('Says what a job of this KNIME user would meet now, and why. Asks the running broker; changes nothing.')
+    .argument('<USER>', 'name of a KNIME user', knimeUser)
+    .option(
+      '--group <GROUP>',
+      'as if the user were in this OS group (repeatable); default: the groups of the account of that name',
+      collected,
+    );
+  asksBroker(judgesAccount(command)).action(explain);
+}
+
+export function knimeUser(text: string): KnimeUser {
+  const name = knimeUserSchema.safeParse(text);
+  if (!name.success) throw new InvalidArgumentError(`It is no name of a KNIME user: ${name.error.issues[0]?.message}`);
+  return name.data;
+}
+
+const collected = (text: string, before: string[] = []) => [...before, text];
+
+async function explain(user: KnimeUser, { group = [], config, helperConfig, json }: Options): Promise<void> {
+  const socket = await controlSocket(config);
+  const query = new URLSearchParams({ user });
+  for (const name of group) query.append('group', name);
+  const answer = (await askBroker(socket, `/explain?${query}`)) as Explanation;
+  const { account, explanation } = await seen(answer, user, helperConfig);
+  say(json ? `${jsonLine({ ...explanation, account })}\n` : explanationForPeople(explanation, account));
+}
+
+/** In words: what becomes of a job now, and why. */
+export const decisionOf = ({ decision, why }: Explanation) => `${DECISIONS[decision]}: ${why}`;
+
+export function explanationForPeople(explanation: Explanation, account?: string): string {
+  const { user, groups, rule, profile, state, executor, held } = explanation;
+  const rows = [
+    ['user', user],
+    ...(account === undefined ? [] : [['account', account]]),
+    ['groups', groups.length === 0 ? 'none, or not asked for by any rule' : groups.join(', ')],
+    ['rule', rule],
+    ['profile', profile],
+    ['state', state],
+    ['executor', executor],
+    ['jobs held', String(held)],
+    ['a job now', decisionOf(explanation)],
+  ];
+  return rows.map(([name = '', value = '']) => `${bold(name.padEnd(10))} ${printable(value)}\n`).join('');
+}

@@ -1,0 +1,194 @@
+import { once } from 'node:events';
+import { constants } from 'node:fs';
+import { access, readFile } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
+import { runCommand, startCommand } from '@kpx/broker/command';
+import { askBroker, BrokerRefused, BrokerUnreachable } from '@kpx/broker/control/client';
+import { CommandError, EXIT } from '@kpx/broker/exit';
+import type { UserDetail } from '@kpx/broker/status';
+import { complain, passOn, say } from '@kpx/broker/terminal';
+import { accountNameOf } from '@kpx/protocol';
+import { type Command, InvalidArgumentError } from 'commander';
+import { unitsOf } from './account.js';
+import { asksAt, type BrokerOptions, HELPER_CONFIG_FILE } from './broker-options.js';
+import { controlSocket } from './control-socket.js';
+import { knimeUser } from './explain.js';
+
+const JOURNALCTL = '/usr/bin/journalctl';
+const ID = '/usr/bin/id';
+const LOOK_UP_TIMEOUT_MS = 5_000;
+/** Without --lines and --since. */
+const LINES = 100;
+const LINES_MAX = 1_000_000;
+/** Where journald keeps its files, each in a directory that is named as the machine. Source: systemd-journald.service(8), FILES. */
+const JOURNALS = ['/var/log/journal', '/run/log/journal'];
+/** Longest text that is turned, in bytes: of more, the newest lines are shown. */
+const TURNED_BYTES_MAX = 64 * 1024 * 1024;
+/** What journalctl ends with where --grep finds nothing. */
+const NOT_FOUND = 1;
+const MACHINE_ID = '/etc/machine-id';
+
+interface Options extends BrokerOptions {
+  readonly follow?: boolean;
+  readonly lines?: number;
+  readonly since?: string;
+  readonly kpx?: boolean;
+  readonly helperConfig: string;
+}
+
+/** The account whose executor's log is meant. */
+type Account = NonNullable<UserDetail['account']>;
+
+export function addLogs(program: Command): void {
+  const command = program
+    .command('logs')
+    .summary("the log of a KNIME user's executor")
+    .description(
+      "What the executor of this KNIME user has written, by journalctl(1). Which account that is, the running broker says; where it cannot, it is the user's own name.",
+    )
+    .argument('<USER>', 'name of a KNIME user', knimeUser)
+    .option('--follow', 'go on with what is written from now on')
+    .option('--lines <N>', `the last ones; default: ${LINES}, or with --since all`, lines)
+    .option('--since <TIME>', 'those since then, as journalctl takes it: "10 min ago", "2026-11-23 12:00"')
+    .option('--kpx', "what kpx's broker and helper say of this user, instead")
+    .option('--helper-config <FILE>', 'configuration of kpx-privhelper, by which root sees the units of profiles', HELPER_CONFIG_FILE);
+  asksAt(command).action(logs);
+}
+
+function lines(text: string): number {
+  const count = Number(text);
+  if (/^\d+$/.test(text) && count >= 1 && count <= LINES_MAX) return count;
+  throw new InvalidArgumentError(`Expected 1 to ${LINES_MAX}.`);
+}
+
+async function logs(user: string, options: Options): Promise<void> {
+  const account = await accountOf(user, options.config);
+  await checkJournal();
+  if (options.kpx) return await kpxLogs(user, account, options);
+  const found = account ?? (await accountNamed(user));
+  ended(await journalctl([...wanted(options), ...byExecutor(found, await unitsOf(found.os_user, options.helperConfig))]));
+}
+
+/** journalctl that looks for a pattern, and for the last lines, begins with the newest: they are turned here. */
+async function kpxLogs(user: string, account: Account | undefined, options: Options): Promise<void> {
+  const isTurned = !options.follow && lastOf(options) !== undefined;
+  const args = [...wanted(options), ...(isTurned ? ['--reverse'] : []), ...aboutUser(user, account)];
+  const code = await journalctl(args, isTurned ? oldestFirst : passOn);
+  if (code === NOT_FOUND) throw new CommandError(EXIT.noInput, `journalctl has found nothing about "${user}".`);
+  ended(code);
+}
+
+function ended(code: number): void {
+  if (code !== 0) throw new CommandError(EXIT.unavailable, `journalctl has ended with exit code ${code}.`);
+}
+
+/** How many lines at most. */
+const lastOf = ({ lines, since }: Options) => lines ?? (since === undefined ? LINES : undefined);
+
+function wanted(options: Options): string[] {
+  const { follow, since } = options;
+  const last = lastOf(options);
+  return [
+    '--no-pager',
+    ...(follow ? ['--follow'] : []),
+    ...(last === undefined ? [] : [`--lines=${last}`]),
+    ...(since === undefined ? [] : [`--since=${since}`]),
+  ];
+}
+
+/**
+ * The unit gives each line the field (systemd/kpx-executor@.service); any process may write such a field, but not another's uid. Then what the
+ * unit's processes say before they are the user's, what PID 1 says of the unit, and how many lines of it journald has dropped. Fields that begin
+ * with "_" are journald's own, and so are messages of the transport "driver". Source: systemd.journal-fields(7).
+ */
+const byExecutor = ({ os_user, uid }: Account, units: readonly string[]) => [
+  ...[`KPX_OS_USER=${os_user}`, `_UID=${uid}`],
+  ...units.flatMap((unit) => [
+    ...['+', `_SYSTEMD_UNIT=${unit}`],
+    ...['+', `UNIT=${unit}`, '_PID=1'],
+    ...['+', `OBJECT_SYSTEMD_UNIT=${unit}`, '_TRANSPORT=driver'],
+  ]),
+];
+
+/** Lines of JSON, by their fields; of the units and of root alone, as any process may write what it likes. */
+function aboutUser(user: string, account: Account | undefined): string[] {
+  const names = [...new Set([user, account?.os_user ?? user.toLowerCase()])].map((name) =>
+    JSON.stringify(name).replace(/[\\^$.|?*+()[\]{}]/g, '\\$&'),
+  );
+  return [
+    '--output=cat',
+    '--case-sensitive=yes',
+    `--grep="(user|knime_user|os_user)":(${names.join('|')})`,
+    ...['_SYSTEMD_UNIT=kpx-broker.service', '+', 'SYSLOG_IDENTIFIER=kpx-privhelper', '_UID=0'],
+  ];
+}
+
+/** As the broker knows it. Undefined: it does not, or does not answer, which is said. */
+async function accountOf(user: string, config: string): Promise<Account | undefined> {
+  try {
+    const detail = (await askBroker(await controlSocket(config), `/user?${new URLSearchParams({ user })}`)) as UserDetail;
+    return detail.account ?? undefined;
+  } catch (error) {
+    if (!(error instanceof BrokerUnreachable || error instanceof BrokerRefused)) throw error;
+    complain(`The broker does not say which account it is (${error.message}): taking "${user.toLowerCase()}".\n`);
+    return undefined;
+  }
+}
+
+async function accountNamed(user: string): Promise<Account> {
+  const os_user = user.toLowerCase();
+  const asked = accountNameOf(os_user) && (await runCommand(ID, ['-u', '--', os_user], LOOK_UP_TIMEOUT_MS));
+  if (asked?.exitCode === 0) return { os_user, uid: Number(asked.stdout) };
+  const why = `No executor of "${user}" is known, and there is no account "${os_user}".`;
+  throw new CommandError(EXIT.noInput, `${why} What kpx itself says of this user: kpxctl logs --kpx ${user}`);
+}
+
+/** journalctl takes a journal that it may not read for an empty one, and says so among other things. */
+async function checkJournal(): Promise<void> {
+  const machine = (await readFile(MACHINE_ID, 'utf8').catch(() => '')).trim();
+  const codes = await Promise.all(
+    JOURNALS.map((directory) =>
+      access(`${directory}/${machine}/system.journal`, constants.R_OK).then(
+        () => 'readable',
+        ({ code }: NodeJS.ErrnoException) => code,
+      ),
+    ),
+  );
+  if (codes.includes('readable') || !codes.includes('EACCES')) return;
+  throw new CommandError(EXIT.noPermission, 'The journal may not be read: run this as root, or as a member of the group systemd-journal.');
+}
+
+/** Times in the zone of whoever asks; letters beyond ASCII as they are. */
+const environment = () => ({ LC_ALL: 'C.UTF-8', ...(process.env.TZ !== undefined && { TZ: process.env.TZ }) });
+
+/** Resolves with its exit code, 0 also where a signal has ended it. Ctrl-C reaches this process alone, which passes it on. */
+async function journalctl(args: readonly string[], show: (said: Readable, to: 'stdout') => Promise<void> = passOn): Promise<number> {
+  const child = startCommand(JOURNALCTL, args, environment());
+  const passed = Promise.all([show(child.stdout, 'stdout'), passOn(child.stderr, 'stderr')]);
+  passed.catch(() => {}); // where the command cannot be started, which is said below
+  const end = () => child.kill('SIGTERM');
+  process.on('SIGINT', end).on('SIGTERM', end).on('SIGHUP', end);
+  const [code, signal] = await once(child, 'exit').catch((error: NodeJS.ErrnoException) => {
+    throw new CommandError(EXIT.unavailable, `${JOURNALCTL} cannot be run (${error.code}): the logs are where this system keeps them.`);
+  });
+  await passed;
+  process.off('SIGINT', end).off('SIGTERM', end).off('SIGHUP', end);
+  return signal === null ? code : 0;
+}
+
+/** Shows lines that come newest first. */
+async function oldestFirst(newestFirst: Readable): Promise<void> {
+  let text = '';
+  for await (const chunk of newestFirst.setEncoding('utf8')) {
+    if (text.length < TURNED_BYTES_MAX) text += String(chunk);
+  }
+  if (text.length >= TURNED_BYTES_MAX) complain('There is more: these are the newest lines. Say --since for others.\n');
+  say(
+    text
+      .split('\n')
+      .slice(0, -1)
+      .reverse()
+      .map((line) => `${line}\n`)
+      .join(''),
+  );
+}

@@ -1,0 +1,35 @@
+import { BrokerRefused, BrokerUnreachable } from '@kpx/broker/control/client';
+import { CommandError, EXIT } from '@kpx/broker/exit';
+import { complain, say } from '@kpx/broker/terminal';
+import { ConfigError } from '@kpx/protocol';
+import { CommanderError } from 'commander';
+import { kpxctl } from './program.js';
+
+// Whoever reads may have read enough: `… | head`.
+process.stdout.on('error', ({ code }: NodeJS.ErrnoException) => code === 'EPIPE' && process.exit());
+
+kpxctl()
+  .parseAsync()
+  .catch((error: Error) => {
+    process.exitCode = exitCodeOf(error);
+    // commander has said its own already.
+    if (!(error instanceof CommanderError)) complain(`${error.message}\n`);
+  })
+  .then(end, (defect: Error) => {
+    process.exitCode = 1;
+    complain(`${defect.stack}\n`);
+    end();
+  });
+
+/** A Node that comes to its end by itself waits for its compiler's threads, which once in a while wait for it: github.com/nodejs/node/issues/54918. */
+function end(): void {
+  say('', () => process.exit());
+}
+
+function exitCodeOf(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT.usage;
+  if (error instanceof CommandError) return error.exitCode;
+  if (error instanceof ConfigError) return EXIT.config;
+  if (error instanceof BrokerUnreachable || error instanceof BrokerRefused) return EXIT.unavailable;
+  throw error;
+}

@@ -1,0 +1,65 @@
+import { tellBroker } from '@kpx/broker/control/client';
+import type { Reloaded } from '@kpx/broker/control/server';
+import type { Explanation } from '@kpx/broker/executors/explanation';
+import { jsonLine, printable } from '@kpx/broker/format';
+import { say, warning } from '@kpx/broker/terminal';
+import type { Command } from 'commander';
+import { asksBroker, type BrokerOptions } from './broker-options.js';
+import { controlSocket } from './control-socket.js';
+import { explanationForPeople, knimeUser } from './explain.js';
+
+interface Options extends BrokerOptions {
+  readonly kill?: boolean;
+}
+
+/** What changes something in the running broker. */
+export function addOperate(program: Command): void {
+  told(program, 'drain', 'start no executor any more, so that this host can be emptied').action((options: Options) =>
+    tell(
+      '/drain',
+      options,
+      (answer) =>
+        `No executor is started any more. Running ones get their jobs; those of others wait, or go to other hosts.\n${unlessForgotten(answer)}`,
+    ),
+  );
+  told(program, 'resume', 'start executors again, after drain').action((options: Options) =>
+    tell('/resume', options, (answer) => `Executors are started, as jobs come.\n${unlessForgotten(answer)}`),
+  );
+  told(program, 'reload', 'have the configuration read again').action((options: Options) =>
+    tell('/reload', options, (answer) => reloaded(answer as Reloaded)),
+  );
+  told(program, 'start', 'start the executor of a KNIME user, without a job')
+    .argument('<USER>', 'name of a KNIME user', knimeUser)
+    .action((user: string, options: Options) => tell(`/start?${about(user)}`, options, explained));
+  told(program, 'stop', 'end the executor of a KNIME user')
+    .argument('<USER>', 'name of a KNIME user', knimeUser)
+    .option('--kill', 'by force')
+    .action((user: string, options: Options) =>
+      tell(`/stop?${about(user)}&mode=${options.kill ? 'kill' : 'graceful'}`, options, explained),
+    );
+}
+
+const about = (user: string) => new URLSearchParams({ user });
+
+const explained = (answer: unknown) => explanationForPeople(answer as Explanation);
+
+/** Nothing, where a restart of the broker changes nothing. */
+function unlessForgotten(answer: unknown): string {
+  const { forgotten } = answer as { forgotten?: string };
+  return forgotten === undefined ? '' : `${warning(`A restart of the broker will not know of this: ${printable(forgotten)}`)}\n`;
+}
+
+function told(program: Command, name: string, summary: string): Command {
+  return asksBroker(program.command(name).summary(summary).description(`Tells the running broker: ${summary}.`));
+}
+
+async function tell(path: string, { config, json }: Options, forPeople: (answer: unknown) => string): Promise<void> {
+  const answer = await tellBroker(await controlSocket(config), path);
+  say(json ? `${jsonLine(answer)}\n` : forPeople(answer));
+}
+
+function reloaded({ changed, restart }: Reloaded): string {
+  const lines = changed.map((line) => `  ${printable(line)}\n`).join('');
+  const now = changed.length === 0 ? 'Nothing has changed.\n' : `In force (times in ms, memory in bytes):\n${lines}`;
+  return restart.length === 0 ? now : `${now}${warning(`With a restart only: ${restart.map((name) => `[${name}]`).join(', ')}`)}\n`;
+}

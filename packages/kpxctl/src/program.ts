@@ -1,0 +1,47 @@
+import { bold, complain, say } from '@kpx/broker/terminal';
+import { VERSION } from '@kpx/protocol';
+import { Command } from 'commander';
+import { addDeadLetters } from './dead-letters/command.js';
+import { addDoctor } from './doctor/command.js';
+import { addExplain } from './explain.js';
+import { addImportConfig } from './import-config/command.js';
+import { addList } from './list.js';
+import { addLogs } from './logs.js';
+import { addOperate } from './operate.js';
+import { addOrphans } from './orphans.js';
+import { addSetupRabbitmq } from './setup-rabbitmq/command.js';
+import { addShow } from './show.js';
+import { addStatus } from './status.js';
+import { addTop } from './top.js';
+
+/** The operator's program: every verb with its options, and what runs it. */
+export function kpxctl(): Command {
+  const program = new Command('kpxctl')
+    .description(
+      'For operators of kpx: asks and tells the running broker, looks after the jobs that could not be run, and moves from the script that kpx supersedes.',
+    )
+    .configureHelp({ styleTitle: bold })
+    .configureOutput({ writeOut: say, writeErr: complain })
+    .showHelpAfterError('Try --help.')
+    .version(`kpxctl ${VERSION}`, '--version', 'the version of kpx')
+    .helpOption('--help', 'this text')
+    .helpCommand(false)
+    .exitOverride()
+    .addHelpText('after', `\n${EXIT_CODES}`);
+  addStatus(program);
+  addList(program);
+  addShow(program);
+  addTop(program);
+  addLogs(program);
+  addExplain(program);
+  addOperate(program);
+  addDeadLetters(program);
+  addDoctor(program);
+  addOrphans(program);
+  addSetupRabbitmq(program);
+  addImportConfig(program);
+  return program;
+}
+
+const EXIT_CODES = `Exit codes: 0 done, 64 wrong usage, 65 wrong settings of the original, 66 no such file, account or dead letter, 69 no broker answers or it cannot tell,
+73 a directory cannot be made, 77 not permitted, 78 wrong configuration, or a check of the doctor has failed.`;

@@ -1,0 +1,82 @@
+import { durationText } from '@kpx/broker/duration';
+import { table } from '@kpx/broker/format';
+import type { ExecutorStatus, Status, UserStatus } from '@kpx/broker/status';
+import { bold, warning } from '@kpx/broker/terminal';
+
+/** What `list` and `top` show of a user, or of an executor of which no user is known; null: not known, or there is none. */
+export interface Row {
+  readonly user: string;
+  readonly os_user: string | null;
+  readonly uid: number | null;
+  readonly pid: number | null;
+  readonly state: string;
+  /** Of the state, in ISO 8601. */
+  readonly since: string | null;
+  readonly profile: string;
+  readonly rule: string;
+  readonly held: number;
+  /** Share of one processor. */
+  readonly cpu: number | null;
+  /** What a job of this user would meet now, and why. */
+  readonly why: string;
+}
+
+export const STATES = ['idle', 'queued', 'starting', 'booting', 'ready', 'lost', 'ending', 'backoff', 'broken', 'refused'] as const;
+export const ORDERS = ['user', 'state', 'since', 'held', 'cpu'] as const;
+export type Order = (typeof ORDERS)[number];
+
+/** Whoever is in one of them waits for something, or for somebody. */
+const TROUBLED: ReadonlySet<string> = new Set(['queued', 'lost', 'backoff', 'broken', 'refused']);
+
+export function rowsOf({ users, executors }: Status): Row[] {
+  const byAccount = new Map(executors.map((executor) => [executor.os_user, executor]));
+  const named = new Set(users.map(({ os_user }) => os_user));
+  const others = executors.filter(({ os_user }) => !named.has(os_user));
+  return [
+    ...users.map((user) => rowOf(user, user.os_user === null ? undefined : byAccount.get(user.os_user))),
+    ...others.map((executor) => ({ ...placeOf(executor), ...executor, held: 0, cpu: executor.cpu ?? null, why: '' })),
+  ];
+}
+
+function rowOf({ user, state, since, profile, rule, held, why }: UserStatus, executor: ExecutorStatus | undefined): Row {
+  return {
+    ...{ user, ...placeOf(executor), state: executor?.state === 'ending' ? 'ending' : state, since: since ?? executor?.since ?? null },
+    ...{ profile, rule, held, cpu: executor?.cpu ?? null, why },
+  };
+}
+
+const placeOf = (executor: ExecutorStatus | undefined) => ({
+  os_user: executor?.os_user ?? null,
+  uid: executor?.uid ?? null,
+  pid: executor?.pid ?? null,
+});
+
+/** Names by the alphabet; numbers, and how long something has been so, the largest first, and what is not known last. */
+export function sorted(rows: readonly Row[], order: Order): Row[] {
+  const byName = (one: Row, other: Row) => compare(one.user, other.user);
+  const by: Record<Order, (one: Row, other: Row) => number> = {
+    user: byName,
+    state: (one, other) => STATES.indexOf(one.state as never) - STATES.indexOf(other.state as never),
+    since: (one, other) => compare(one.since ?? '~', other.since ?? '~'),
+    held: (one, other) => other.held - one.held,
+    cpu: (one, other) => (other.cpu ?? -1) - (one.cpu ?? -1),
+  };
+  return rows.toSorted((one, other) => by[order](one, other) || byName(one, other));
+}
+
+const compare = (one: string, other: string) => (one < other ? -1 : Number(one > other));
+
+const HEADING = ['USER', 'ACCOUNT', 'UID', 'STATE', 'FOR', 'HELD', 'CPU', 'PROFILE', 'RULE', 'WHY'];
+
+/** Lines of at most `width` characters, a heading first; `now` in milliseconds since the epoch. */
+export function tableOf(rows: readonly Row[], width: number, now: number): string[] {
+  const cells = rows.map(({ user, os_user, uid, state, since, held, cpu, profile, rule, why }) => [
+    ...[user, os_user ?? '', `${uid ?? ''}`, state, since === null ? '' : forHowLong(since, now)],
+    ...[String(held), cpu === null ? '' : `${Math.round(cpu * 100)}%`, profile, rule === 'none' ? '' : rule, why],
+  ]);
+  const [heading = '', ...lines] = table(HEADING, cells, width);
+  return [bold(heading), ...lines.map((line, at) => (TROUBLED.has(rows[at]?.state ?? '') ? warning(line) : line))];
+}
+
+/** For how long it has lasted, such as `3m04s`. `since` in ISO 8601, `now` in milliseconds since the epoch. */
+export const forHowLong = (since: string, now: number): string => durationText(Math.max(0, now - Date.parse(since)));

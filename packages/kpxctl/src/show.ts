@@ -1,0 +1,83 @@
+import { askBroker } from '@kpx/broker/control/client';
+import { jsonLine, printable } from '@kpx/broker/format';
+import type { Change } from '@kpx/broker/histories';
+import type { UserDetail } from '@kpx/broker/status';
+import { bold, say, warning } from '@kpx/broker/terminal';
+import type { KnimeUser } from '@kpx/protocol';
+import type { Command } from 'commander';
+import { seen } from './account.js';
+import { asksBroker, type BrokerOptions, judgesAccount } from './broker-options.js';
+import { controlSocket } from './control-socket.js';
+import { decisionOf, knimeUser } from './explain.js';
+import { forHowLong } from './rows.js';
+import { unitOf } from './unit.js';
+
+interface Options extends BrokerOptions {
+  readonly helperConfig: string;
+}
+
+export function addShow(program: Command): void {
+  const command = program
+    .command('show')
+    .summary('all that the broker knows of a KNIME user')
+    .description('All that the running broker knows of this KNIME user: state, executor, limits, jobs, and what has happened of late.')
+    .argument('<USER>', 'name of a KNIME user', knimeUser);
+  asksBroker(judgesAccount(command)).action(show);
+}
+
+async function show(user: KnimeUser, { config, helperConfig, json }: Options): Promise<void> {
+  const path = `/user?${new URLSearchParams({ user })}`;
+  const answer = (await askBroker(await controlSocket(config), path)) as UserDetail;
+  const { account, explanation: detail } = await seen(answer, user, helperConfig);
+  const unit = detail.process === null ? undefined : await unitOf(detail.process.pid);
+  const lines = json ? [jsonLine({ ...detail, unit: unit ?? null })] : forPeople(detail, account, unit, Date.now());
+  say(lines.map((line) => `${line}\n`).join(''));
+}
+
+function forPeople(detail: UserDetail, seenAccount: string, unit: string | undefined, now: number): string[] {
+  const { user, groups, rule, profile, account, jobs, changes, failures, last_parked: parked } = detail;
+  const rows: [name: string, value: string][] = [
+    ['user', user],
+    ['account', account === null ? seenAccount : `${account.os_user}, uid ${account.uid}`],
+    ['groups', groups.length === 0 ? 'none, or not asked for by any rule' : groups.join(', ')],
+    ['rule', rule],
+    ['profile', profile],
+    ['state', detail.since === null ? detail.state : `${detail.state}, for ${forHowLong(detail.since, now)}`],
+    ['executor', processOf(detail, now)],
+    ...(unit === undefined ? [] : ([['unit', unit]] as [string, string][])),
+    ['limits', limitsOf(detail)],
+    ['jobs', `${jobs.held} held; ${jobs.forwarded} forwarded, ${jobs.deferred} deferred, ${jobs.parked} parked by this broker`],
+    ['a job now', decisionOf(detail)],
+  ];
+  return [
+    ...rows.map(([name, value]) => `${bold(name.padEnd(10))} ${printable(value)}`),
+    ...(parked === null ? [] : [`${bold('last parked')} ${warning(printable(`${parked.at} ${parked.reason}: ${parked.detail}`))}`]),
+    ...section('failed starts', failures),
+    ...section('changes of state', changes),
+  ];
+}
+
+function processOf({ process: executor }: UserDetail, now: number): string {
+  if (executor === null) return 'none';
+  const { pid, state, since, cpu } = executor;
+  const share = cpu === null ? '' : `, ${Math.round(cpu * 100)} % of a processor`;
+  return `pid ${pid}, ${state}, runs for ${forHowLong(since, now)}${share}`;
+}
+
+function limitsOf({ limits }: UserDetail): string {
+  const limited = (name: string, value: number | null, unit = '') => (value === null ? [] : [`${name} ${value}${unit}`]);
+  return [
+    ...limited('max_executors of the rule', limits.max_executors_of_rule),
+    ...limited('priority', limits.priority),
+    ...limited('held_per_user', limits.held),
+    ...limited('start_attempts', limits.start_attempts),
+    ...limited('idle_stop', limits.idle_stop, ' ms'),
+    ...limited('job_max_age', limits.job_max_age, ' ms'),
+  ].join(', ');
+}
+
+function section(title: string, changes: readonly Change[]): string[] {
+  if (changes.length === 0) return [];
+  const lines = changes.map(({ at, state, why }) => printable(`  ${at}  ${state.padEnd(8)}  ${why}`).trimEnd());
+  return ['', bold(title), ...lines];
+}
