@@ -3,11 +3,11 @@ import { privhelperConfigSchema as helperSchema } from '@kpx/protocol';
 import { parse } from 'smol-toml';
 import { describe, expect, it } from 'vitest';
 import * as z from 'zod';
+import { BROKER_TEXTS } from '../docs/reference/broker.js';
 import { outputs } from '../docs/reference/outputs.js';
 import { PRIVHELPER_TEXTS } from '../docs/reference/privhelper.js';
 import { tablesOf } from '../docs/reference/tables.js';
 import { configSchema as brokerSchema } from '../packages/broker/src/config.js';
-import { BROKER_TEXTS } from '../packages/broker/src/schema/texts.js';
 
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
 

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { privhelperConfigSchema as privhelperSchema } from '@kpx/protocol';
 import { configSchema as brokerSchema } from '../../packages/broker/src/config.js';
-import { jsonSchemaFor } from '../../packages/broker/src/schema/json-schema.js';
-import { BROKER_TEXTS, brokerJsonSchema } from '../../packages/broker/src/schema/texts.js';
+import { BROKER_TEXTS } from './broker.js';
+import { jsonSchemaFor } from './json-schema.js';
 import { markdownOf } from './markdown.js';
 import { withTables } from './mdoc.js';
 import { PRIVHELPER_TEXTS } from './privhelper.js';
@@ -10,7 +10,7 @@ import { tablesOf } from './tables.js';
 
 const ROOT = new URL('../../', import.meta.url);
 
-const HEAD = `<!-- Made by \`npm run reference\` from the schemas that the programs judge by: edit docs/reference/ and packages/broker/src/schema/ instead. -->
+const HEAD = `<!-- Made by \`npm run reference\` from the schemas that the programs judge by: edit docs/reference/ instead. -->
 # The configuration, key by key
 
 Two files in TOML, each with every key, its default and a comment as the package brings it: [broker.toml](../systemd/broker.toml) and
@@ -18,8 +18,7 @@ Two files in TOML, each with every key, its default and a comment as the package
 kpx-broker.toml(5) and kpx-privhelper.toml(5) say the same, with examples; [tune.md](tune.md) is by task.
 
 An editor that reads JSON Schema for TOML (Taplo, Even Better TOML) completes and checks both files while they are edited: their first line names
-the schema, in \`/usr/share/kpx\`. \`kpx-broker --print-schema\` prints that of broker.toml, for other places; kpx-privhelper, which runs as root, does
-nothing that it need not, so its schema is in that directory only. What only the programs can judge, \`--check\` does.
+the schema, in \`/usr/share/kpx\`. What only the programs can judge, \`--check\` does.
 `;
 
 const BROKER_ABOUT = `\`/etc/kpx/broker.toml\`, owner root, group \`kpx-broker\`, mode 0640: where RabbitMQ is, and when executors are started. Check:
@@ -37,7 +36,7 @@ export function outputs(): Record<string, string> {
   const page = (name: string) => readFileSync(new URL(`systemd/man/${name}`, ROOT), 'utf8');
   return {
     'docs/configuration.md': `${HEAD}\n${markdownOf('broker.toml', BROKER_ABOUT, broker)}\n${markdownOf('privhelper.toml', PRIVHELPER_ABOUT, privhelper)}`,
-    'systemd/broker.schema.json': brokerJsonSchema(),
+    'systemd/broker.schema.json': jsonSchemaFor('/etc/kpx/broker.toml of kpx', brokerSchema, BROKER_TEXTS),
     'systemd/privhelper.schema.json': jsonSchemaFor('/etc/kpx/privhelper.toml of kpx', privhelperSchema, PRIVHELPER_TEXTS),
     'systemd/man/kpx-broker.toml.5': withTables(page('kpx-broker.toml.5'), broker),
     'systemd/man/kpx-privhelper.toml.5': withTables(page('kpx-privhelper.toml.5'), privhelper),

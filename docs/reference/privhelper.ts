@@ -1,4 +1,4 @@
-import type { Texts } from '../../packages/broker/src/schema/json-schema.js';
+import type { Texts } from './json-schema.js';
 
 const CONNECTION = "with the helper's next connection: `systemctl restart kpx-broker`";
 const START = `${CONNECTION}, for executors that start from then on`;

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import type { Texts } from '../../packages/broker/src/schema/json-schema.js';
+import type { Texts } from './json-schema.js';
 
 export interface Key {
   readonly name: string;

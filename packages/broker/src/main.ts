@@ -12,21 +12,18 @@ import { EXIT } from './exit.js';
 import { printableLines } from './format.js';
 import { MonitorServer } from './http/monitor.js';
 import { KeptDrain } from './kept-drain.js';
-import { brokerJsonSchema } from './schema/texts.js';
 import { ServiceManager } from './service-manager.js';
 import { complain, say } from './terminal.js';
 
 const USAGE = `kpx-broker: consumes KNIME's job queue and asks kpx-privhelper for executors. Runs unprivileged.
 
 Usage: kpx-broker --config FILE [--check]
-       kpx-broker --print-schema
 
-  --config FILE   configuration
-  --check         judge the configuration; say what is wrong, which groups and profiles of rules do not exist, and what differs from the
-                  configuration of the running broker; exit
-  --print-schema  print the JSON Schema of the configuration, for editors; exit
-  --version       print the version of kpx; exit
-  --help          this text
+  --config FILE  configuration
+  --check        judge the configuration; say what is wrong, which groups and profiles of rules do not exist, and what differs from the
+                 configuration of the running broker; exit
+  --version      print the version of kpx; exit
+  --help         this text
 
 For operators there is kpxctl.
 SIGTERM and SIGINT: held jobs go back to the queue, jobs under way are confirmed, executors live on.
@@ -39,7 +36,6 @@ async function main(args: string[]): Promise<void> {
   const options = {
     config: { type: 'string' },
     check: { type: 'boolean', default: false },
-    'print-schema': { type: 'boolean', default: false },
     version: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   } as const;
@@ -50,10 +46,6 @@ async function main(args: string[]): Promise<void> {
   }
   if (values.version) {
     say(`kpx-broker ${VERSION}\n`);
-    return;
-  }
-  if (values['print-schema']) {
-    say(brokerJsonSchema());
     return;
   }
   if (values.config === undefined) return fail(EXIT.usage, '--config FILE is missing\nTry --help.');

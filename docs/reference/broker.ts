@@ -1,5 +1,4 @@
-import { configSchema } from '../config.js';
-import { jsonSchemaFor, type Texts } from './json-schema.js';
+import type { Texts } from './json-schema.js';
 
 const RELOAD = 'with `systemctl reload kpx-broker`';
 const RECONNECT = `${RELOAD}, which makes a new connection to RabbitMQ: held jobs go back to the queue`;
@@ -113,6 +112,3 @@ export const BROKER_TEXTS: Texts = {
   log: { text: 'The log, one JSON object a line.', effect: RELOAD },
   'log.level': 'From this level on; `"debug"` has each job. The body of a job is in none.',
 };
-
-/** The schema of broker.toml, for editors. */
-export const brokerJsonSchema = () => jsonSchemaFor('/etc/kpx/broker.toml of kpx', configSchema, BROKER_TEXTS);
