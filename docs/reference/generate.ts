@@ -1,4 +1,4 @@
-// `npm run reference`: writes docs/configuration.md, the schemas for editors, and the keys in the man pages. A test says when they are old.
+// `npm run reference`: writes docs/configuration.md, the schemas for editors, the keys in the man pages, and the completion of kpxctl. A test says when they are old.
 import { writeFileSync } from 'node:fs';
 import { outputs } from './outputs.js';
 

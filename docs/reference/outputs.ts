@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { privhelperConfigSchema as privhelperSchema } from '@kpx/protocol';
 import { configSchema as brokerSchema } from '../../packages/broker/src/config.js';
+import { kpxctl } from '../../packages/kpxctl/src/program.js';
 import { BROKER_TEXTS } from './broker.js';
+import { completions } from './completion.js';
 import { jsonSchemaFor } from './json-schema.js';
 import { markdownOf } from './markdown.js';
 import { withTables } from './mdoc.js';
@@ -29,7 +31,7 @@ const PRIVHELPER_ABOUT = `\`/etc/kpx/privhelper.toml\`, owner root, mode 0600; t
 an executor, and where users' directories are. Check: \`kpx-privhelper --config /etc/kpx/privhelper.toml --check\`. Everything in this file is
 trusted, so the broker has no way to change it.`;
 
-/** Every file that is made of the schemas, by its path in the checkout. */
+/** Every file that is made of the schemas and of kpxctl's verbs, by its path in the checkout. */
 export function outputs(): Record<string, string> {
   const broker = tablesOf(brokerSchema, BROKER_TEXTS);
   const privhelper = tablesOf(privhelperSchema, PRIVHELPER_TEXTS);
@@ -40,5 +42,6 @@ export function outputs(): Record<string, string> {
     'systemd/privhelper.schema.json': jsonSchemaFor('/etc/kpx/privhelper.toml of kpx', privhelperSchema, PRIVHELPER_TEXTS),
     'systemd/man/kpx-broker.toml.5': withTables(page('kpx-broker.toml.5'), broker),
     'systemd/man/kpx-privhelper.toml.5': withTables(page('kpx-privhelper.toml.5'), privhelper),
+    ...completions(kpxctl()),
   };
 }
