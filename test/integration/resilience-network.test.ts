@@ -14,6 +14,8 @@ const HEARTBEAT_S = 2;
 const SILENCE_NOTICED_MS = 3 * HEARTBEAT_S * 1000 + 2_000;
 /** STOP_TIMEOUT_MS and twice CLOSE_TIMEOUT_MS of the broker, and a little. */
 const STOP_MS_MAX = 10_000;
+/** Of the broker: how long it waits for an orderly close. */
+const CLOSE_TIMEOUT_MS = 2_000;
 /** CLOSE_TIMEOUT_MS of the broker, and a little. */
 const CLOSE_MS_MAX = 4_000;
 /** CONNECT_TIMEOUT_MS of the broker, and a little. */
@@ -106,6 +108,18 @@ describe('a network between the broker and RabbitMQ that', () => {
     await allDone(kpx, CUTS * JOBS_A_CUT);
     const { doneAgain } = await expectNothingLost(kpx, CUTS * JOBS_A_CUT);
     console.log(`${CUTS} cuts, ${CUTS * JOBS_A_CUT} jobs: 0 lost, ${doneAgain} done again`);
+  });
+
+  it('cuts connections: the broker connects again, and waits for no answer that cannot come', async () => {
+    const { kpx, proxy } = await throughProxy();
+    await kpx.start();
+    const from = kpx.brokerLog.lines.length;
+    const cutAt = performance.now();
+    proxy.cut();
+    await kpx.brokerLog.line({ msg: 'consuming' }, { from });
+    const backMs = performance.now() - cutAt;
+    console.log(`consuming again ${Math.round(backMs)} ms after both connections were cut`);
+    expect(backMs).toBeLessThan(CLOSE_TIMEOUT_MS);
   });
 
   it('refuses for a while: tried again until it does not', async () => {

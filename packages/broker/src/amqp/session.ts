@@ -312,12 +312,14 @@ async function close(connection: ChannelModel, channel?: Channel): Promise<void>
   const timeout = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);
   });
+  // The promise of amqplib's close() never settles when the socket ends before RabbitMQ has answered; this event comes.
+  const closed = new Promise<void>((resolve) => connection.once('close', () => resolve()));
   const inOrder = async () => {
     // The channel first: a connection's close overtakes acknowledgements that wait to be written.
     await channel?.close().catch(() => {});
     await connection.close().catch(() => {});
   };
-  await Promise.race([inOrder(), timeout]);
+  await Promise.race([inOrder(), closed, timeout]);
   clearTimeout(timer);
   destroy(connection, 'closed');
 }
