@@ -22,8 +22,8 @@ export const BROKER_TEXTS: Texts = {
     'If true, make queue, exchange and binding where they are missing. The queue is then a classic one, which has no delivery limit; a queue and an exchange that are there are taken as they are. KNIME Server makes them itself.',
   'amqp.delivery_limit':
     'What the broker does where RabbitMQ removes jobs that were given back too often, as RabbitMQ 4 does in each quorum queue. `"refuse"`: it stays connected, takes no jobs, says each minute which command ends that, and looks again every 10 s. `"accept"`: it takes jobs, and parks those that come near the limit; executors can lose others.',
-  'amqp.management_url':
-    'Where RabbitMQ\'s management API is, such as `"http://127.0.0.1:15672"`. By it the broker sees policies, and so whether `delivery_limit` matters. It logs in as the user of `urls`, who needs the tag `management`. When empty, a quorum queue of RabbitMQ 4 counts as one with a limit of 20. With `"https://…"` the files of `amqp.tls` hold.',
+  'amqp.management_urls':
+    'Where RabbitMQ\'s management API is, such as `["http://127.0.0.1:15672"]`; of a cluster that of each node, so that one of them may be away. By it the broker sees policies, and so whether `delivery_limit` matters. It logs in as the user of `urls`, who needs the tag `management`. When empty, a quorum queue of RabbitMQ 4 counts as one with a limit of 20. With `"https://…"` the files of `amqp.tls` hold.',
   'amqp.tls': { text: 'For URLs that start with `"amqps://"`.', effect: RECONNECT },
   'amqp.tls.ca_file':
     'A PEM file with the CAs to trust. Empty: those of the system, as update-ca-certificates or update-ca-trust makes them.',

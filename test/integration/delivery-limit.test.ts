@@ -8,6 +8,7 @@ import { declareKnimeTopology, KNIME_EXCHANGE, KNIME_QUEUE, KNIME_ROUTING_KEY } 
 import { Kpx, type KpxOptions } from '../fixtures/kpx.js';
 import { type RabbitmqServer, SOON_TOLD, startRabbitmq } from '../fixtures/rabbitmq.js';
 import type { Vhost } from '../fixtures/rabbitmq-access.js';
+import { TcpProxy } from '../fixtures/tcp-proxy.js';
 import { deadLetters, jobsDone, runKpxctl } from './installed-kpx.js';
 
 const QUORUM = { 'x-queue-type': 'quorum' };
@@ -41,7 +42,7 @@ describe.each(treesToTest())('RabbitMQ 4 of %s', (tree) => {
     return kpx;
   }
 
-  const managed = () => ({ management_url: `http://127.0.0.1:${rabbitmq.managementPort}` });
+  const managed = () => ({ management_urls: [`http://127.0.0.1:${rabbitmq.managementPort}`] });
 
   async function lifted(vhost: Vhost): Promise<void> {
     const definition = { 'delivery-limit': -1 };
@@ -58,7 +59,7 @@ describe.each(treesToTest())('RabbitMQ 4 of %s', (tree) => {
     await kpx.startBroker({ wait: false });
     const refusal = await kpx.brokerLog.line({ msg: REFUSED });
     expect(refusal.reason).toContain('is a quorum queue, and RabbitMQ 4.');
-    expect(refusal.reason).toContain('amqp.management_url is ""');
+    expect(refusal.reason).toContain('amqp.management_urls is []');
     expect(refusal.fix).toMatch(COMMAND);
     const status = await runKpxctl(['status', '--config', kpx.brokerConfigFile]);
     expect(status.stdout).toContain('connected to RabbitMQ, and takes nothing from it since');
@@ -120,6 +121,33 @@ describe.each(treesToTest())('RabbitMQ 4 of %s', (tree) => {
     const [letter] = await deadLetters(kpx, 1);
     expect(letter).toMatchObject({ json: { job: 'often' }, headers: { 'x-kpx-reason': 'DELIVERY_LIMIT' } });
     expect((await jobsDone(kpx, 'alice', 1)).map(({ job }) => job)).toEqual(['new']);
+  });
+
+  it('where a limit is assumed, a job that was given back more often shows that it is not there, and no job is parked', async () => {
+    const vhost = await takeVhost({ ...QUORUM, 'x-delivery-limit': -1 });
+    await publishJobs(vhost.url('publisher'), [jobOf('alice', 'often')]);
+    await givenBack(vhost, 25);
+    const kpx = install(vhost, { broker: { amqp: { delivery_limit: 'accept' } } });
+    await kpx.start();
+    expect((await jobsDone(kpx, 'alice', 1)).map(({ job }) => job)).toEqual(['often']);
+    const status = await runKpxctl(['status', '--config', kpx.brokerConfigFile]);
+    expect(status.stdout).not.toContain('set_policy');
+  });
+
+  it('a broker that has seen the limit lifted, and can ask no longer, takes jobs as before', { timeout: 120_000 }, async () => {
+    const vhost = await takeVhost(QUORUM);
+    await lifted(vhost);
+    const port = rabbitmq.managementPort;
+    const proxy = await TcpProxy.start({ host: rabbitmq.host, port }, { host: '127.0.0.9', port });
+    onTestFinished(() => proxy.close());
+    const nobody = 'http://127.0.0.1:1';
+    const kpx = install(vhost, { broker: { amqp: { management_urls: [nobody, `http://127.0.0.9:${port}`] } } });
+    await kpx.start();
+    proxy.refuse();
+    proxy.cut();
+    const from = kpx.brokerLog.lines.length;
+    await vhost.closeConnections('broker');
+    await kpx.brokerLog.line({ msg: 'consuming' }, { from });
   });
 
   it('declare makes a queue without a limit in a virtual host of quorum queues, and takes an exchange as it is', async () => {

@@ -99,8 +99,8 @@ describe.each([undefined, ...treesToTest()])('RabbitMQ of %s', (tree) => {
     });
     await eventually('it is back, or gone', async () => (await vhost.queueDepth(KNIME_QUEUE))?.messages === Number(isLifted));
     await rabbitmq.api('PUT', `users/${rabbitmq.users.broker.name}`, { password: rabbitmq.users.broker.password, tags: 'management' });
-    const management_url = `http://127.0.0.1:${rabbitmq.managementPort}`;
-    const kpx = install(vhost, { standIn: { BOOT_MS: '50' }, broker: { amqp: { management_url } } });
+    const management_urls = [`http://127.0.0.1:${rabbitmq.managementPort}`];
+    const kpx = install(vhost, { standIn: { BOOT_MS: '50' }, broker: { amqp: { management_urls } } });
     await kpx.startHelper();
     await kpx.startBroker({ wait: false });
     if (!isLifted) {

@@ -2,6 +2,7 @@ import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { treesToTest } from '../fixtures/debian/trees.mjs';
 import { eventually } from '../fixtures/eventually.js';
+import type { Section } from '../fixtures/helper-installation.js';
 import { jobOf, publishJobs } from '../fixtures/jobs.js';
 import { declareKnimeTopology } from '../fixtures/knime/topology.js';
 import { idsOf, Kpx } from '../fixtures/kpx.js';
@@ -21,10 +22,10 @@ describe.each([undefined, ...treesToTest()])('kpxctl setup-rabbitmq, RabbitMQ of
 
   const withoutUsers = () => Promise.all(USERS.map((user) => rabbitmq.api('DELETE', `users/${user}`).catch(() => {})));
   const users = async () => (await rabbitmq.api<{ name: string }[]>('GET', 'users')).map(({ name }) => name);
-  const managed = () => ({ management_url: `http://127.0.0.1:${rabbitmq.managementPort}` });
+  const managed = () => ({ management_urls: [`http://127.0.0.1:${rabbitmq.managementPort}`] });
 
   /** As a package leaves it: no password is anywhere. */
-  async function install(queue: Record<string, unknown> = {}, amqp: Record<string, string> = managed()): Promise<Kpx> {
+  async function install(queue: Record<string, unknown> = {}, amqp: Section = managed()): Promise<Kpx> {
     await rabbitmq.createUsers();
     const vhost = await rabbitmq.createVhost();
     onTestFinished(() => vhost.delete());
@@ -94,14 +95,14 @@ describe.each([undefined, ...treesToTest()])('kpxctl setup-rabbitmq, RabbitMQ of
   it('makes users anew with the passwords that the files have', async () => {
     const isQuorum = tree !== undefined;
     const kpx = await install(isQuorum ? { 'x-queue-type': 'quorum' } : {}, { delivery_limit: 'accept' });
-    const at = ['--management-url', managed().management_url];
+    const at = ['--management-url', managed().management_urls[0] ?? ''];
     await setUp(kpx, ['--apply', ...at]);
     const secrets = () => [passwordFile(kpx), kpx.msgqFile].map((file) => readFileSync(file, 'utf8'));
     const before = secrets();
     await withoutUsers();
     const { stdout } = await setUp(kpx, ['--apply', ...at]);
     expect(stdout).toMatch(/ok {5}\S+\/amqp-password.*done {3}user kpx-broker: is made: /s);
-    if (isQuorum) expect(stdout).toContain('The broker sees that by amqp.management_url alone: set it, and run this again');
+    if (isQuorum) expect(stdout).toContain('The broker sees that by amqp.management_urls alone: set it, and run this again');
     expect(secrets()).toEqual(before);
     await kpx.start();
     await doneFirst(kpx.vhost, kpx, 'again');

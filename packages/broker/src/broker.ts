@@ -28,7 +28,7 @@ import { handedBack, headersOf, type Marks, marksOf, NO_MARKS } from './hand-bac
 import { HelperClient, HelperUnavailable } from './helper-client.js';
 import { Histories } from './histories.js';
 import { JobQueueGate } from './job-queue-gate.js';
-import { decodeJob, nearDeliveryLimit, sentAt, tooLarge } from './jobs.js';
+import { decodeJob, sentAt, tooLarge } from './jobs.js';
 import { absence, Link } from './link.js';
 import { Metrics } from './metrics/metrics.js';
 import { reasonOf } from './name-service-down.js';
@@ -379,8 +379,8 @@ export class Broker {
     this.#session = undefined;
     this.#deliveries.clear();
     this.#emit({ kind: 'channel lost' });
-    await session.close();
     if (!this.#leaves(amqp)) this.#log.warn({ server, reason: why }, 'lost RabbitMQ');
+    await session.close();
     return passed;
   }
 
@@ -403,7 +403,7 @@ export class Broker {
 
   #delivery(message: WireMessage): void {
     const decoded = () => decodeJob(message.content, message.properties, this.#config.jobs.user_field);
-    const job = nearDeliveryLimit(this.#gate.jobQueue?.limit, message.properties) ?? decoded();
+    const job = this.#gate.endangers(message.properties) ?? decoded();
     if ('reason' in job) {
       this.#log.warn({ ...describe(message), ...job }, 'job parked');
       this.#relay?.park(message, job.reason, job.detail);

@@ -66,9 +66,11 @@ const amqpUrl = text.superRefine((value, context) => {
   }
 });
 
+/** Of one cluster of RabbitMQ. */
+const NODES_MAX = 16;
+
 /** The user is that of `amqp.urls`. */
 function isManagementUrl(value: string): boolean {
-  if (value === '') return true;
   const url = URL.canParse(value) ? new URL(value) : undefined;
   return url !== undefined && /^https?:$/.test(url.protocol) && url.username === '' && url.password === '';
 }
@@ -117,7 +119,7 @@ const http = z
 export const configSchema = z.strictObject({
   amqp: z
     .strictObject({
-      urls: z.array(amqpUrl).min(1).max(16),
+      urls: z.array(amqpUrl).min(1).max(NODES_MAX),
       password_file: text.default(''),
       queue: amqpName(QUEUE_BYTES_MAX).min(1).default('knime-jobs'),
       exchange: amqpName(NAME_BYTES_MAX).default('knime-server2executorknime-jobs'),
@@ -126,7 +128,10 @@ export const configSchema = z.strictObject({
       held_bytes_max: memory.prefault('256MiB').refine((bytes) => bytes > 0, 'expected an amount of memory such as "256MiB"'),
       declare: z.boolean().default(false),
       delivery_limit: z.enum(['refuse', 'accept']).default('refuse'),
-      management_url: text.refine(isManagementUrl, 'expected "http://HOST:PORT" or "https://…", without a user, or ""').default(''),
+      management_urls: z
+        .array(text.refine(isManagementUrl, 'expected "http://HOST:PORT" or "https://…", without a user'))
+        .max(NODES_MAX)
+        .default([]),
       tls,
     })
     .superRefine(judgeUsers),

@@ -1,9 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { withAdvice } from './amqp/advice.js';
-import { type JobQueue, lookAtJobQueue } from './amqp/job-queue.js';
+import { DELIVERIES_HEADER } from './amqp/headers.js';
+import { type JobQueue, lookAtJobQueue, refutes, withoutLimit } from './amqp/job-queue.js';
 import type { AmqpSession } from './amqp/session.js';
+import type { WireProperties } from './amqp/wire/properties.js';
 import type { Config } from './config.js';
+import { nearDeliveryLimit, type Undecodable } from './jobs.js';
 import type { Link } from './link.js';
 
 /** How often a queue that is refused is looked at again, how often that is logged, and how often one that is consumed is looked at, in milliseconds. */
@@ -19,12 +22,16 @@ export class JobQueueGate {
   readonly #link: Link;
   /** When a refusal was logged last, in milliseconds of the machine's clock, and which. */
   #said = { at: Number.NEGATIVE_INFINITY, danger: '' };
-  /** As it was seen last. */
-  jobQueue: JobQueue | undefined;
+  #seen: { readonly place: string; readonly jobQueue: JobQueue } | undefined;
 
   constructor(log: Logger, link: Link) {
     this.#log = log;
     this.#link = link;
+  }
+
+  /** As it was seen last. */
+  get jobQueue(): JobQueue | undefined {
+    return this.#seen?.jobQueue;
   }
 
   /**
@@ -51,7 +58,7 @@ export class JobQueueGate {
         this.#log.warn({ reason: danger, fix }, 'jobs can be lost in the job queue; amqp.delivery_limit = "accept" lets them be taken');
         return true;
       }
-      this.#refuse(danger, `${fix}${amqp.management_url === '' ? UNSEEN : ''}`, amqp.queue);
+      this.#refuse(danger, `${fix}${amqp.management_urls.length === 0 ? UNSEEN : ''}`, amqp.queue);
       await Promise.race([delay(LOOK_AGAIN_MS, undefined, { signal: over }).catch(() => {}), ended]);
     }
     return false;
@@ -59,7 +66,7 @@ export class JobQueueGate {
 
   /** Looks at a queue that is consumed, where policies can be seen. `closes` is told why jobs may not be taken any longer. Answers how to end that. */
   watch(closes: (why: string) => void, ...[session, url, amqp]: Where): () => void {
-    if (amqp.management_url === '' || amqp.delivery_limit === 'accept') return () => {};
+    if (amqp.management_urls.length === 0 || amqp.delivery_limit === 'accept') return () => {};
     const look = () =>
       this.#look(session, url, amqp).then(
         ({ danger }) => danger !== undefined && closes(danger),
@@ -69,9 +76,25 @@ export class JobQueueGate {
     return () => clearInterval(watching);
   }
 
+  /** Why this job is parked and not held: RabbitMQ would remove it soon. */
+  endangers(properties: WireProperties): Undecodable | undefined {
+    const deliveries = properties.header(DELIVERIES_HEADER);
+    const { jobQueue, place } = this.#seen ?? {};
+    if (jobQueue && place !== undefined && refutes(jobQueue, deliveries)) {
+      this.#log.info({ limit: jobQueue.limit, deliveries }, 'the job queue has another limit than was assumed: jobs are not parked for it');
+      this.#seen = { place, jobQueue: withoutLimit(jobQueue.version) };
+    }
+    return nearDeliveryLimit(this.jobQueue?.limit, deliveries);
+  }
+
   async #look(...[session, url, amqp]: Where): Promise<JobQueue> {
-    this.jobQueue = await lookAtJobQueue(session.source, url, amqp);
-    return this.jobQueue;
+    const place = `${new URL(url).pathname} ${amqp.queue}`;
+    const seen = await lookAtJobQueue(session.source, url, amqp);
+    // RabbitMQ may not tell its policies: for some seconds after a node was lost, or while all of the management API is away. Then what it told before holds.
+    const before = this.#seen?.place === place ? this.#seen.jobQueue : undefined;
+    const jobQueue = seen.assumed && before?.version === seen.version && !before.assumed ? before : seen;
+    this.#seen = { place, jobQueue };
+    return jobQueue;
   }
 
   #refuse(danger: string, fix: string, queue: string): void {
@@ -84,4 +107,4 @@ export class JobQueueGate {
 }
 
 const UNSEEN =
-  '; then let the broker see it with amqp.management_url, or set amqp.delivery_limit = "accept" (docs/rabbitmq.md, "Delivery limits")';
+  '; then let the broker see it with amqp.management_urls, or set amqp.delivery_limit = "accept" (docs/rabbitmq.md, "Delivery limits")';

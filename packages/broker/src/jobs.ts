@@ -1,5 +1,5 @@
 import { type KnimeUser, knimeUserSchema } from '@kpx/protocol';
-import { DEATH_HEADER, DELIVERIES_HEADER, HOPS_HEADER, REPLAYED_AT_HEADER, SEEN_AT_HEADER } from './amqp/headers.js';
+import { DEATH_HEADER, HOPS_HEADER, REPLAYED_AT_HEADER, SEEN_AT_HEADER } from './amqp/headers.js';
 import { isNearLimit } from './amqp/job-queue.js';
 import type { WireProperties } from './amqp/wire/properties.js';
 import type { Reason } from './reasons.js';
@@ -46,8 +46,7 @@ export const tooLarge = (bytes: number): Undecodable => ({
 });
 
 /** For a job that RabbitMQ would remove soon: see {@link isNearLimit}. */
-export function nearDeliveryLimit(limit: number | undefined, properties: WireProperties): Undecodable | undefined {
-  const deliveries = properties.header(DELIVERIES_HEADER);
+export function nearDeliveryLimit(limit: number | undefined, deliveries: unknown): Undecodable | undefined {
   if (!isNearLimit(limit, deliveries)) return undefined;
   return { reason: 'DELIVERY_LIMIT', detail: `it was given back ${deliveries} times, and RabbitMQ removes a job after ${limit} times` };
 }

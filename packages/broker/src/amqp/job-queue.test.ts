@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { isNearLimit, judged } from './job-queue.js';
+import { isNearLimit, judged, refutes } from './job-queue.js';
 import type { QueueFacts } from './management.js';
 
 const PLAIN: QueueFacts = { arguments: { 'x-queue-type': 'quorum' }, policy: undefined, operatorPolicy: undefined, definition: {} };
@@ -69,5 +69,17 @@ describe('a job near the limit', () => {
     [20, undefined, false],
   ])('of %s, given back %s times: %s', (limit, deliveries, near) => {
     expect(isNearLimit(limit, deliveries)).toBe(near);
+  });
+});
+
+describe('a job that was given back more often than the limit allows', () => {
+  it.each([
+    ['the default, which was assumed', undefined, 21, true],
+    ['the default, which was assumed', undefined, 20, false],
+    ['the default, which was assumed', undefined, undefined, false],
+    ['the default, as RabbitMQ says', {}, 21, false],
+    ['none, as RabbitMQ says', policy(-1), 21, false],
+  ] as const)('shows of a limit that is %s (%#) that it is not there', (_, facts, deliveries, shown) => {
+    expect(refutes(queueOf('4.0.5', facts), deliveries)).toBe(shown);
   });
 });

@@ -26,6 +26,8 @@ export interface JobQueue {
   readonly type: string;
   /** How often a job may be given back before RabbitMQ removes it; undefined: without end. */
   readonly limit: number | undefined;
+  /** RabbitMQ did not say the limit: it is the default of its version. */
+  readonly assumed?: true;
   /** Why jobs can be lost there, for people; undefined where {@link limit} is. */
   readonly danger: string | undefined;
   /** What an operator does about it. */
@@ -64,11 +66,10 @@ export async function lookAtJobQueue(
   const type = await typeOf(connection, amqp.queue);
   if (type !== 'quorum') return { version, type, limit: undefined, danger: undefined, fix: undefined };
   let facts: QueueFacts | undefined;
-  let unknown = 'amqp.management_url is "", and AMQP does not tell policies';
-  if (amqp.management_url !== '') {
+  let unknown = 'amqp.management_urls is [], and AMQP does not tell policies';
+  if (amqp.management_urls.length > 0) {
     try {
       facts = await queueFacts(url, amqp, password);
-      unknown = 'RabbitMQ does not say its policies yet';
     } catch (error) {
       unknown = (error as Error).message;
     }
@@ -108,15 +109,32 @@ export function judged(seen: Seen): JobQueue {
   const { version, queue, facts, unknown } = seen;
   const major = majorOf(version);
   const { limit, origin } = facts === undefined ? assumed(major, unknown) : known(major, facts);
-  if (limit === undefined) return { version, type: 'quorum', limit, danger: undefined, fix: undefined };
+  if (limit === undefined) return withoutLimit(version);
   const target = facts && deadLettersOf(facts);
   const end = target === undefined ? 'removes it without a word' : `moves it to ${target}`;
   const danger = `"${queue}" is a quorum queue, and RabbitMQ ${version} gives a job back ${limit} times at most, then ${end} (${origin})`;
   const other = fixWithoutPolicy(seen, major);
   if (other !== undefined) return { version, type: 'quorum', limit, danger, fix: other };
   const policy = liftingPolicy(seen);
-  return { version, type: 'quorum', limit, danger, fix: setting(policy, seen.vhost), policy };
+  return {
+    version,
+    type: 'quorum',
+    limit,
+    ...(facts === undefined && { assumed: true }),
+    danger,
+    fix: setting(policy, seen.vhost),
+    policy,
+  };
 }
+
+/** A quorum queue that keeps its jobs. */
+export const withoutLimit = (version: string): JobQueue => ({
+  version,
+  type: 'quorum',
+  limit: undefined,
+  danger: undefined,
+  fix: undefined,
+});
 
 const assumed = (major: number, unknown: string) =>
   major < MAJOR_WITH_DEFAULT
@@ -183,3 +201,7 @@ export function isNearLimit(limit: number | undefined, deliveries: unknown): del
   if (limit === undefined || typeof deliveries !== 'number') return false;
   return deliveries >= Math.max(1, limit - Math.min(MARGIN, Math.floor(limit / 4)));
 }
+
+/** Does this job show that the limit is not the one that was assumed? RabbitMQ would have removed it. */
+export const refutes = ({ limit, assumed }: JobQueue, deliveries: unknown): deliveries is number =>
+  assumed === true && limit !== undefined && typeof deliveries === 'number' && deliveries > limit;

@@ -38,25 +38,36 @@ export interface ManagementAnswer {
 }
 
 /**
- * Asks with the broker's own login, which needs RabbitMQ's tag "management" and a right on the queue. Undefined where RabbitMQ does not say the policies
- * yet: of a new queue it takes some seconds. Throws an Error without secrets that says what to do.
+ * Asks with the broker's own login, which needs RabbitMQ's tag "management" and a right on the queue. Asks all of `amqp.management_urls` at once and takes
+ * the first answer: nodes of a cluster say the same, and one of them may be away. Throws an Error without secrets that says what to do.
  */
-export async function queueFacts(url: string, amqp: Config['amqp'], password = readPassword): Promise<QueueFacts | undefined> {
+export async function queueFacts(url: string, amqp: Config['amqp'], password = readPassword): Promise<QueueFacts> {
+  const secret = await password(amqp);
+  try {
+    return await Promise.any(amqp.management_urls.map((at) => factsAt(at, url, amqp, secret)));
+  } catch (error) {
+    throw new Error((error as AggregateError).errors.map(({ message }: Error) => message).join('; '), { cause: error });
+  }
+}
+
+async function factsAt(at: string, url: string, amqp: Config['amqp'], password: string): Promise<QueueFacts> {
   const { username, pathname } = new URL(url);
   const user = decodeURIComponent(username);
   const vhost = decodeURIComponent(pathname.slice(1)) || '/';
-  const name = `amqp.management_url ${amqp.management_url}`;
-  const api = { name, url: amqp.management_url, user, password: await password(amqp), files: () => readTlsFiles(amqp.tls) };
+  const name = `the management API at ${at}`;
+  const api = { name, url: at, user, password, files: () => readTlsFiles(amqp.tls) };
   const { status, text } = await askManagement(api, 'GET', ['queues', vhost, amqp.queue]);
   if (status === 401 && text.includes('Not management user')) {
     throw new Error(`RabbitMQ does not let "${user}" use its management API: rabbitmqctl set_user_tags ${user} management`);
   }
   if (status === 401) throw new Error(`${name} refuses the login of "${user}"`);
   if (status !== 200) throw new Error(`${name} answers with ${status}: ${text.slice(0, SHOWN_CHARS_MAX)}`);
-  return factsIn(text, name);
+  const facts = factsIn(text, name);
+  if (facts === undefined) throw new Error(`${name} does not say the policies yet`);
+  return facts;
 }
 
-/** Of the answer about a queue. `name` as in {@link Management}. */
+/** Of the answer about a queue; undefined where it lacks the policies: of a new queue they take some seconds. `name` as in {@link Management}. */
 export function factsIn(text: string, name: string): QueueFacts | undefined {
   const queue = parsed(text);
   if (!isRecord(queue)) throw new Error(`${name} does not answer as RabbitMQ does`);

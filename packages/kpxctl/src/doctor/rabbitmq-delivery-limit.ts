@@ -12,7 +12,7 @@ export const deliveryLimit = (amqp: Amqp, first: () => Promise<ChannelModel>, pa
     const looked = lookAtJobQueue(connection, amqp.urls[0] ?? '', amqp, password).catch(saidByAnother);
     const { type, version, danger, fix = '' } = await looked;
     if (danger === undefined) return ok(`none: "${amqp.queue}" is a ${type} queue of RabbitMQ ${version}`);
-    const mend = `${fix.replace(/^./, (letter) => letter.toUpperCase())}. It takes amqp.management_url for the broker to see policies.`;
+    const mend = `${fix.replace(/^./, (letter) => letter.toUpperCase())}. It takes amqp.management_urls for the broker to see policies.`;
     if (amqp.delivery_limit === 'accept') return warn(`${danger}; delivery_limit = "accept"`, mend);
     return fail(`the broker takes no jobs: ${danger}`, mend);
   },

@@ -38,7 +38,10 @@ export function addSetupRabbitmq(program: Command): void {
     )
     .option('--admin <NAME>', "an administrator of RabbitMQ; the password's line is asked for, or read from standard input")
     .option('--admin-password-file <FILE>', 'a file with that password')
-    .option('--management-url <URL>', `when not given, amqp.management_url, or port ${MANAGEMENT_PORT} of the first host in amqp.urls`)
+    .option(
+      '--management-url <URL>',
+      `when not given, the first of amqp.management_urls, or port ${MANAGEMENT_PORT} of the first host in amqp.urls`,
+    )
     .option('--definitions <FILE>', 'ask nobody: write a file for rabbitmqctl import_definitions, with hashes of both passwords')
     .option('--apply', 'do it')
     .option('--new-passwords', 'give both users new passwords, also where they have some')
@@ -109,8 +112,8 @@ async function accessTo({ managementUrl, adminPasswordFile }: Options, user: str
   return { api: { name: `RabbitMQ's management API at ${url.href}`, url: url.href, user, password }, files };
 }
 
-function urlOf(given: string | undefined, { management_url, urls }: Config['amqp']): URL {
-  const text = given ?? (management_url || `http://${new URL(urls[0] ?? '').hostname}:${MANAGEMENT_PORT}`);
+function urlOf(given: string | undefined, { management_urls, urls }: Config['amqp']): URL {
+  const text = given ?? management_urls[0] ?? `http://${new URL(urls[0] ?? '').hostname}:${MANAGEMENT_PORT}`;
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || !/^https?:$/.test(url.protocol) || url.username !== '' || url.password !== '') {
     throw new CommandError(EXIT.usage, `--management-url ${printable(text)}: expected "http://HOST:PORT" or "https://…", without a user`);

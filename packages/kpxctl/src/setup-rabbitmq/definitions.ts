@@ -9,8 +9,8 @@ export const leastPermissions = ({ of }: Login, amqp: Config['amqp']) =>
   of === 'broker' ? brokerPermissions(amqp) : executorPermissions(amqp);
 
 /** The broker looks at its queue's policies, where the configuration says by which URL. */
-export const tagsFor = ({ of }: Login, { management_url }: Config['amqp']) =>
-  of === 'broker' && management_url !== '' ? ['management'] : [];
+export const tagsFor = ({ of }: Login, { management_urls }: Config['amqp']) =>
+  of === 'broker' && management_urls.length > 0 ? ['management'] : [];
 
 /** What `rabbitmqctl import_definitions` takes: both users with hashes of their passwords, and the least permissions. Tried with 3.10.8, 4.0.5 and 4.3.6. */
 export const definitionsOf = (logins: readonly Login[], amqp: Config['amqp']) => ({

@@ -120,7 +120,8 @@ async function userSteps(server: Server, login: Login, amqp: Config['amqp'], ane
     content === undefined
       ? [ok(file, `has the password of "${user}"`)]
       : [{ name: file, state: 'to do', text: `gets a new password of "${user}"` }];
-  const tagged = wanted.includes('management') && !tags.includes('management') ? ' with the tag "management", for amqp.management_url' : '';
+  const tagged =
+    wanted.includes('management') && !tags.includes('management') ? ' with the tag "management", for amqp.management_urls' : '';
   if (existing === undefined) {
     return [...writing, { name, state: 'to do', text: `is made${tagged}: ${PURPOSE[of]}`, apply: put(hashed) }];
   }
@@ -160,7 +161,7 @@ async function permissionStep(server: Server, login: Login, amqp: Config['amqp']
 }
 
 /** Where RabbitMQ would remove jobs that were given back too often. */
-async function policyStep(server: Server, version: string, { queue, management_url }: Config['amqp'], vhost: string): Promise<Step> {
+async function policyStep(server: Server, version: string, { queue, management_urls }: Config['amqp'], vhost: string): Promise<Step> {
   const name = `queue ${queue}`;
   const find = () => server.find(['queues', vhost, queue]);
   let found = await find();
@@ -174,8 +175,8 @@ async function policyStep(server: Server, version: string, { queue, management_u
   const facts = factsIn(JSON.stringify(found), server.api.name);
   const unknown = 'RabbitMQ does not say its policies yet';
   const { danger, fix, policy }: JobQueue = judged({ version, vhost, queue, facts, unknown });
-  const isUnseen = management_url === '' && isAtLeast(version, 4, 0);
-  const blind = isUnseen ? '. The broker sees that by amqp.management_url alone: set it, and run this again' : '';
+  const isUnseen = management_urls.length === 0 && isAtLeast(version, 4, 0);
+  const blind = isUnseen ? '. The broker sees that by amqp.management_urls alone: set it, and run this again' : '';
   if (danger === undefined) return ok(name, `is a quorum queue without a delivery limit${blind}`);
   if (policy === undefined) return fails(name, `${danger}; ${fix}`);
   const text = `gets the policy ${POLICY}, ${JSON.stringify(policy.definition)}: ${danger}${blind}`;
