@@ -1,3 +1,9 @@
+import type { KnimeUser, OsUser } from '@kpx/protocol';
+import { type Books, usersOf } from './books.js';
+import type { EndCause } from './events.js';
+import type { Executor } from './roster.js';
+import { begin } from './starting.js';
+
 /** How long an executor that was asked to end may take before it is ended by force, in milliseconds: longer than its unit's TimeoutStopSec=. */
 export const ENDING_MAX_MS = 90_000;
 /** Wait before the helper is asked again, in milliseconds: after it could not end an executor, and, twice as long each time, while force shows no effect. */
@@ -34,4 +40,26 @@ export class Ending {
     this.#askAt = Number.POSITIVE_INFINITY;
     return this.#forced > 0 ? 'kill' : 'stop';
   }
+}
+
+/** Its users wait for the next one. */
+export function end(books: Books, executor: Executor, cause: EndCause, why: string, force = false): void {
+  executor.end = executor.named ? new Ending(books.now, force) : undefined;
+  for (const user of usersOf(books, executor)) if (user.state === 'ready' || user.state === 'lost') begin(books, user, why);
+  if (executor.named) books.effects.push({ kind: force ? 'kill' : 'stop', user: executor.user, why, cause });
+}
+
+export function stopAsked(books: Books, name: KnimeUser, force: boolean): void {
+  const executor = books.executors.of(name);
+  if (!executor) return;
+  const why = 'an operator ends it';
+  if (!executor.ending) end(books, executor, 'asked', why);
+  if (!force) return;
+  executor.end?.force(books.now);
+  books.effects.push({ kind: 'kill', user: name, why });
+}
+
+export function accountLost(books: Books, osUser: OsUser, why: string): void {
+  const executor = [...books.executors.values()].find((one) => one.osUser === osUser);
+  if (executor && !executor.ending && books.policy.accountLost === 'end') end(books, executor, 'account_lost', why);
 }

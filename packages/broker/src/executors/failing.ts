@@ -2,13 +2,46 @@ import { ERRORS, type ErrorCode } from '@kpx/protocol';
 import { backoffMs } from '../policy/backoff.js';
 import type { Policy } from '../policy/policy.js';
 import type { Reason } from '../reasons.js';
+import { type Books, enter } from './books.js';
+import { handBack, parkHeld, shorten } from './holding.js';
 import type { User } from './user.js';
 
 /** How long a refusal by the helper is believed before it is asked again, in milliseconds. */
 export const REFUSAL_MS = 30_000;
 
+/** A start for this user has failed. */
+export function fail(books: Books, user: User, detail: string, code: ErrorCode = 'LAUNCH_FAILED', reason: Reason = 'START_FAILED'): void {
+  const { health, policy, now, random } = books;
+  const sick = health.failed(user.name, code, detail, now);
+  const { state, forMs, jobs, ...why } = countFailure(user, { code, reason, detail, sick }, policy, now, random);
+  rest(books, user, state, forMs, why.code, why.detail);
+  if (jobs === 'handed back') handBack(books, user, user.held.takeAll(), detail, true);
+  else if (jobs === 'parked') parkHeld(books, user, why.code, why.detail);
+  if (sick) for (const waiting of books.line) shorten(books, waiting);
+}
+
+/** The helper will not start an executor for this user. */
+export function refuse(books: Books, user: User, code: ErrorCode, detail: string): void {
+  rest(books, user, 'refused', REFUSAL_MS, code, detail);
+  parkHeld(books, user, code, detail);
+}
+
+function rest(
+  books: Books,
+  user: User,
+  state: 'backoff' | 'broken' | 'refused',
+  forMs: number,
+  code: Reason | ErrorCode,
+  detail: string,
+): void {
+  user.until = books.now + forMs;
+  user.code = code;
+  user.detail = detail;
+  enter(books, user, state, `${detail}; for ${forMs} ms`);
+}
+
 /** A start that has failed. */
-export interface Failure {
+interface Failure {
   readonly code: ErrorCode;
   /** What jobs are parked for when the user is to blame, and has used up all attempts. */
   readonly reason: Reason;
@@ -18,7 +51,7 @@ export interface Failure {
 }
 
 /** What follows from it for the user, and for the jobs that are held. */
-export interface Consequence {
+interface Consequence {
   readonly state: 'backoff' | 'broken';
   readonly forMs: number;
   readonly code: Reason | ErrorCode;
@@ -30,13 +63,7 @@ export interface Consequence {
  * Counts one more failed start. The host's fault: its jobs go to other hosts. The user's: wait longer, or give up for a while, which bounds how often
  * somebody with an outdated keytab is started, on a sick host as well.
  */
-export function countFailure(
-  user: User,
-  { code, reason, detail, sick }: Failure,
-  policy: Policy,
-  now: number,
-  random: number,
-): Consequence {
+function countFailure(user: User, { code, reason, detail, sick }: Failure, policy: Policy, now: number, random: number): Consequence {
   const { startAttempts, startWindowMs, backoffInitialMs, backoffMaxMs } = policy;
   const waitMs = (failures: number) => backoffMs(failures - 1, backoffInitialMs, backoffMaxMs, random);
   const isOfHost = ERRORS[code].fault === 'host';

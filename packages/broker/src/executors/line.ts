@@ -1,4 +1,5 @@
-import { hasRoom, type Load, mayStart, nextInLine, type Policy } from '../policy/policy.js';
+import { hasRoom, mayStart, nextInLine, profileOf, type Verdict } from '../policy/policy.js';
+import { type Books, enter, forgetIfNothing, loadOf } from './books.js';
 import type { User } from './user.js';
 
 /** Jobs held for a user for whom there is no room: one keeps the place in line. */
@@ -8,21 +9,49 @@ export const HELD_IN_LINE_MAX_MS = 30_000;
 /** How long a user keeps the place in line without a held job, in milliseconds: its jobs come back from the delay queue within this time. */
 export const PLACE_MS = 30_000;
 
+/** Starts executors for users in line, as many as may start now. */
+export function startQueued(books: Books): void {
+  while (books.line.size > 0) {
+    const user = nextToStart(books);
+    if (!user) return;
+    const { executors } = loadOf(books);
+    books.line.delete(user);
+    books.asked.add(user);
+    books.health.starts(user.name, books.now);
+    const rule = user.rule ? `, ${user.rule.label}` : '';
+    const why = `${executors + 1} of ${books.policy.maxExecutors} executors with this one${rule}`;
+    enter(books, user, 'starting', why);
+    books.effects.push({ kind: 'start', user: user.name, profile: profileOf(user.rule), why });
+  }
+}
+
 /** Who of the line starts now; undefined: nobody may, or there is no room for any of them. */
-export function nextToStart(policy: Policy, load: Load, line: Iterable<User>): User | undefined {
+function nextToStart(books: Books): User | undefined {
+  const { policy, health, line, now } = books;
+  const load = loadOf(books);
   // A rule leaves less room, never more: with none at all nobody in line has to be looked at.
   if (!mayStart(policy, load).ok || !hasRoom(policy, load, undefined).ok) return undefined;
-  return nextInLine([...line].filter(({ rule }) => hasRoom(policy, load, rule).ok));
+  return nextInLine([...line].filter(({ name, rule }) => health.admits(name, now) && hasRoom(policy, load, rule).ok));
 }
 
 /** How long who has waited longest has been in line, in milliseconds; 0: nobody is. */
-export const longestWaitMs = (line: Iterable<User>, now: number): number =>
-  Math.max(0, ...[...line].map(({ stateSince }) => now - stateSince));
+export const longestWaitMs = ({ line, now }: Books): number => Math.max(0, ...[...line].map(({ stateSince }) => now - stateSince));
+
+export function roomFor(books: Books, user: User): Verdict {
+  const why = books.health.refuses(user.name, books.now);
+  return why === undefined ? hasRoom(books.policy, loadOf(books), user.rule) : { ok: false, why, limit: 'host_sick' };
+}
 
 /** Why a user who waits for an executor does not get one yet. */
-export function whyWaiting(policy: Policy, load: Load, { rule }: User): string {
-  const room = hasRoom(policy, load, rule);
+export function whyWaiting(books: Books, user: User): string {
+  const room = roomFor(books, user);
   if (!room.ok) return room.why;
-  const turn = mayStart(policy, load);
+  const turn = mayStart(books.policy, loadOf(books));
   return turn.ok ? 'as many jobs are held as may' : turn.why;
+}
+
+export function leaveLine(books: Books, user: User, why: string): void {
+  books.line.delete(user);
+  enter(books, user, 'idle', why);
+  forgetIfNothing(books, user);
 }

@@ -1,15 +1,56 @@
 import type { Policy } from '../policy/policy.js';
+import { type Books, enter, usersOf } from './books.js';
+import { end } from './ending.js';
+import { WITH_EXECUTOR } from './events.js';
 import { STABLE_MS } from './executor-link.js';
+import { fail } from './failing.js';
+import { forwardHeld } from './holding.js';
 import type { Executor } from './roster.js';
 
+/** Goes by what is known of the connection of an executor to RabbitMQ. */
+export function judgeService(books: Books, executor: Executor): void {
+  if (executor.ending) return;
+  const service = serviceOf(executor, books.policy, books.consuming, books.now);
+  if (service?.is === 'ready') serves(books, executor);
+  else if (service?.is === 'lost') isLost(books, executor);
+  else if (service) endWithoutRabbitmq(books, executor, service.why);
+}
+
+/** The executor takes jobs. */
+export function serves(books: Books, executor: Executor): void {
+  books.executors.markReady(executor, books.now);
+  for (const user of usersOf(books, executor)) {
+    if (user.state !== 'booting' && user.state !== 'lost') continue;
+    user.hostFailures = 0;
+    books.health.worked(executor.since);
+    enter(books, user, 'ready', `uid ${executor.uid}, pid ${executor.pid}`);
+    forwardHeld(books, user);
+  }
+}
+
+/** It may come back by itself: jobs wait until lost_after. */
+function isLost(books: Books, executor: Executor): void {
+  executor.ready = false;
+  for (const user of usersOf(books, executor))
+    if (user.state === 'ready') enter(books, user, 'lost', 'it has no connection to RabbitMQ any more');
+}
+
+/** An executor that lives, and that RabbitMQ does not serve, is a failed start. */
+function endWithoutRabbitmq(books: Books, executor: Executor, why: string): void {
+  const users = [...usersOf(books, executor)].filter(({ state }) => WITH_EXECUTOR.has(state));
+  executor.failed = true;
+  for (const user of users) fail(books, user, why, 'LAUNCH_FAILED', 'EXECUTOR_WITHOUT_RABBITMQ');
+  end(books, executor, 'without_rabbitmq', why, !executor.booted);
+}
+
 /** What is to become of an executor: it takes jobs, takes none for the moment, or is of no use and has to end. */
-export type Service = { readonly is: 'ready' } | { readonly is: 'lost' } | { readonly is: 'useless'; readonly why: string };
+type Service = { readonly is: 'ready' } | { readonly is: 'lost' } | { readonly is: 'useless'; readonly why: string };
 
 /**
  * By what is known of its connection to RabbitMQ; undefined: it stays what it is. `consuming`: the broker has RabbitMQ. Without that RabbitMQ may be
  * away for everybody, and nothing is said of one executor.
  */
-export function serviceOf(executor: Executor, policy: Policy, consuming: boolean, now: number): Service | undefined {
+function serviceOf(executor: Executor, policy: Policy, consuming: boolean, now: number): Service | undefined {
   const { readyForMs, readyDelayMs, lostAfterMs, startTimeoutMs } = policy;
   const { ready, booted, since, deadline, link } = executor;
   const watched = lostAfterMs !== undefined;

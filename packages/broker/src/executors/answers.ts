@@ -1,0 +1,112 @@
+import { ERRORS, type ExecutorInfo, ExecutorState, type KnimeUser } from '@kpx/protocol';
+import { idleForTooLong, NO_ROOM_DELAY_MS } from '../policy/policy.js';
+import { userOf } from './admission.js';
+import { type Books, enter, forgetIfNothing, loadOf, usersOf } from './books.js';
+import { end } from './ending.js';
+import { type Event, WITH_EXECUTOR } from './events.js';
+import { evictions } from './eviction.js';
+import { fail, refuse } from './failing.js';
+import { release } from './holding.js';
+import { type Executor, sample } from './roster.js';
+import { failureOf, serves } from './service.js';
+import { begin, settle } from './starting.js';
+import type { User } from './user.js';
+
+/* What follows from what the helper answers. */
+
+/** The helper has started an executor, or found it running. */
+export function started(books: Books, name: KnimeUser, info: ExecutorInfo): void {
+  const executor = adopt(books, info);
+  books.executors.leads(name, info.osUser);
+  startedFor(executor, books.users.get(name));
+  leaveStarting(books, name, (user) => enter(books, user, 'booting', `executor of "${info.osUser}", uid ${info.uid}, pid ${info.mainPid}`));
+  if (executor.ready && !executor.ending) serves(books, executor);
+}
+
+/** Users who wait for an executor of this account, or had the one before, wait for this one from now on. */
+function adopt(books: Books, info: ExecutorInfo): Executor {
+  const { users, executors, line, policy, now } = books;
+  const { executor, isNew } = executors.adopt(info, policy, now);
+  if (!isNew) return executor;
+  for (const waiting of users.values()) {
+    if (executors.accountOf(waiting.name) !== info.osUser) continue;
+    if (line.delete(waiting) || waiting.state === 'ready' || waiting.state === 'lost')
+      enter(books, waiting, 'booting', `executor of "${info.osUser}"`);
+  }
+  return executor;
+}
+
+/** What is known of the user is better than what the helper knows of the account. */
+function startedFor(executor: Executor, user: User | undefined): void {
+  if (!user) return;
+  executor.user = user.name;
+  executor.groups = user.groups;
+  executor.rule = user.rule;
+}
+
+export function notStarted(books: Books, { user: name, code, detail }: Extract<Event, { kind: 'not started' }>): void {
+  leaveStarting(books, name, (user) => {
+    if (code === 'LIMIT_REACHED') {
+      enter(books, user, 'idle', detail);
+      const why = `the helper has no room: ${detail}`;
+      release(books, user.held.takeAll(), (ticket) => ({ kind: 'defer', ticket, user: name, delayMs: NO_ROOM_DELAY_MS, why }));
+      forgetIfNothing(books, user);
+    } else if (ERRORS[code].retry === 'never' && ERRORS[code].fault === 'user') refuse(books, user, code, detail);
+    else fail(books, user, `${code}: ${detail}`, code);
+  });
+}
+
+export function noHelper(books: Books, name: KnimeUser, detail: string): void {
+  books.health.waitForHelper();
+  leaveStarting(books, name, (user) => fail(books, user, detail, 'HOST_FAILED'));
+}
+
+function leaveStarting({ users, asked }: Books, name: KnimeUser, next: (user: User) => void): void {
+  const user = users.get(name);
+  if (user?.state !== 'starting') return;
+  asked.delete(user);
+  next(user);
+}
+
+/** A user who has an executor, or waits for one, has been judged before. */
+export function groupsUnknown(books: Books, { user: name, ticket, detail }: Extract<Event, { kind: 'groups unknown' }>): void {
+  const user = userOf(books, name, undefined);
+  if (user.state === 'idle') fail(books, user, `ACCOUNT_LOOKUP_FAILED: ${detail}`, 'ACCOUNT_LOOKUP_FAILED');
+  books.effects.push({ kind: 'hand back', ticket, user: name, why: detail, failed: true });
+}
+
+/** Compares the books with all executors that the helper runs. */
+export function listed(books: Books, infos: readonly ExecutorInfo[], askedAt: number): void {
+  const { executors, health, policy, now } = books;
+  health.helperAnswers();
+  const alive = new Map(infos.filter(({ state }) => state !== ExecutorState.exited).map((info) => [info.osUser, info]));
+  const ended = new Map(infos.map(({ osUser, lastExit }) => [osUser, lastExit]));
+  // New ones first: they take the room that those who lost theirs would otherwise ask for.
+  for (const info of alive.values()) if (!executors.has(info.osUser)) adopt(books, info);
+  for (const executor of [...executors.values()]) {
+    if (executor.since >= askedAt || alive.get(executor.osUser)?.mainPid === executor.pid) continue;
+    gone(books, executor, ended.get(executor.osUser) ?? '');
+  }
+  for (const info of alive.values()) sample(adopt(books, info), info.cpuMs, policy.idleCpuShare, now);
+  // Now, while what has been seen of their work is fresh.
+  for (const executor of executors.values()) {
+    const why = idleForTooLong(policy, executor);
+    if (why !== undefined) end(books, executor, 'idle', why);
+  }
+  const line = health.sickness ? [] : books.line; // a sick host would start nobody in its place
+  for (const { executor, why } of evictions(policy, loadOf(books), line, [...executors.values()])) end(books, executor, 'evicted', why);
+}
+
+/** `lastExit` is empty when nobody knows how it ended: systemd keeps only failures in mind. */
+function gone(books: Books, executor: Executor, lastExit: string): void {
+  books.executors.remove(executor);
+  const failure = failureOf(executor, lastExit, books.consuming, books.now);
+  const ended = `the executor ended: ${lastExit || 'no failure is known'}`;
+  for (const user of usersOf(books, executor)) {
+    if (!WITH_EXECUTOR.has(user.state)) continue;
+    if (executor.failed) begin(books, user, ended);
+    else if (failure) fail(books, user, failure);
+    else settle(books, user, ended);
+  }
+  books.executors.forgetNames(executor.osUser);
+}

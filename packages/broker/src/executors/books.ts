@@ -1,0 +1,57 @@
+import type { KnimeUser } from '@kpx/protocol';
+import type { Limit, Load, Policy } from '../policy/policy.js';
+import type { Effect, State } from './events.js';
+import { HostHealth } from './health.js';
+import { type Executor, Roster } from './roster.js';
+import type { User } from './user.js';
+
+/** All that the machine knows. The functions beside this file change it, each for its subject. Times in milliseconds of the machine's clock. */
+export class Books {
+  readonly users = new Map<KnimeUser, User>();
+  readonly executors = new Roster();
+  /** Users in state `queued`, in the order in which they came. */
+  readonly line = new Set<User>();
+  /** Users for whose executors the helper has been asked. */
+  readonly asked = new Set<User>();
+  readonly health = new HostHealth();
+  availableMemory: number | undefined;
+  draining = false;
+  /** Jobs are consumed: an executor without RabbitMQ is alone in that. */
+  consuming = false;
+  /** Jobs of all users. */
+  held = 0;
+  /** When the next offer to a busy executor is due, at the earliest. */
+  nextOfferAt = Number.POSITIVE_INFINITY;
+
+  /** Of the event at hand: what it leads to, when it came, and its throw of the dice. */
+  effects: Effect[] = [];
+  now = 0;
+  random = 0;
+
+  constructor(public policy: Policy) {}
+}
+
+/** What the policy's limits count. */
+export const loadOf = ({ executors, asked, availableMemory, draining }: Books): Load => ({
+  ...executors.load(asked),
+  availableMemory,
+  draining,
+});
+
+/** The users whose jobs go to this executor. */
+export function* usersOf({ users, executors }: Books, executor: Executor): Iterable<User> {
+  for (const user of [...users.values()]) if (executors.accountOf(user.name) === executor.osUser) yield user;
+}
+
+/** The user is in another state from now on. */
+export function enter(books: Books, user: User, state: State, detail: string, limit?: Limit): void {
+  if (user.state === state) return;
+  user.state = state;
+  user.stateSince = books.now;
+  books.effects.push({ kind: 'state', user: user.name, state, detail, ...(limit && { limit }) });
+}
+
+/** Keeps the books as small as what is going on: an idle user without a past is no entry. */
+export function forgetIfNothing(books: Books, user: User): void {
+  if (user.state === 'idle' && user.held.size === 0 && user.failures === 0) books.users.delete(user.name);
+}

@@ -1,0 +1,97 @@
+import type { ErrorCode } from '@kpx/protocol';
+import { leaveDelayMs, NO_ROOM_DELAY_MS } from '../policy/policy.js';
+import type { Reason } from '../reasons.js';
+import type { Books } from './books.js';
+import type { Effect, Ticket } from './events.js';
+import { HELD_IN_LINE, HELD_IN_LINE_MAX_MS, PLACE_MS, roomFor, whyWaiting } from './line.js';
+import { failsHere, type User } from './user.js';
+
+/** Longest time that a job is held, in milliseconds: far below RabbitMQ's consumer timeout of 30 minutes. Then it waits in a delay queue. */
+export const HOLD_MAX_MS = 300_000;
+
+export function forward(books: Books, user: User, ticket: Ticket): void {
+  gives(books, user, 1);
+  books.effects.push({ kind: 'forward', ticket, user: user.name });
+}
+
+export function forwardHeld(books: Books, user: User, count = user.held.size): void {
+  gives(books, user, Math.min(count, user.held.size));
+  release(books, user.held.takeFirst(count), (ticket) => ({ kind: 'forward', ticket, user: user.name }));
+}
+
+function gives({ executors, now }: Books, user: User, jobs: number): void {
+  const executor = executors.of(user.name);
+  if (!executor) return;
+  executor.quietSince = now;
+  executor.given.gave(jobs, now);
+}
+
+/** The executor did not take a job. */
+export function cameBack({ executors, now }: Books, user: User): void {
+  user.offering.cameBack();
+  executors.of(user.name)?.given.cameBack(now);
+}
+
+export function hold(books: Books, user: User, ticket: Ticket, hops: number, crowded: boolean): void {
+  const most = heldAtMost(books, user);
+  if (user.state === 'queued') user.until = books.now + PLACE_MS;
+  books.held += 1;
+  if (user.held.size >= most || books.held > books.policy.heldInAll || crowded) {
+    letGo(books, user, [ticket], hops);
+    return;
+  }
+  user.held.add(ticket, books.now);
+  if (user.state === 'ready' && user.held.size === 1) books.nextOfferAt = Math.min(books.nextOfferAt, user.offering.dueAt(books.now));
+}
+
+/** How many jobs may be held for this user. Nobody else gets what a host holds that starts nothing. */
+function heldAtMost(books: Books, user: User): number {
+  if (failsHere(user)) return 0;
+  if (user.state !== 'queued' || roomFor(books, user).ok) return books.policy.heldPerUser;
+  return books.draining || books.health.sickness ? 0 : HELD_IN_LINE;
+}
+
+/** Gives away what is held beyond that. */
+export function shorten(books: Books, user: User): void {
+  const beyond = user.held.takeBeyond(heldAtMost(books, user));
+  if (beyond.length > 0) letGo(books, user, beyond, 0);
+}
+
+/** To other hosts, or until there is room. */
+function letGo(books: Books, user: User, tickets: readonly Ticket[], hops: number): void {
+  const inLine = user.state === 'queued';
+  const why = failsHere(user) ? user.detail : inLine ? whyWaiting(books, user) : 'as many jobs are held as may';
+  const delayMs = user.state === 'ready' ? user.offering.delayMs : leaveDelayMs(books.draining, hops);
+  if (failsHere(user) || (inLine && books.health.sickness && !books.draining)) handBack(books, user, tickets, why, false);
+  else release(books, tickets, (ticket) => ({ kind: 'defer', ticket, user: user.name, delayMs, why }));
+}
+
+export function handBack(books: Books, user: User, tickets: readonly Ticket[], why: string, failed: boolean): void {
+  release(books, tickets, (ticket) => ({ kind: 'hand back', ticket, user: user.name, why, failed }));
+}
+
+export function parkHeld(books: Books, user: User, reason: Reason | ErrorCode, detail: string): void {
+  release(books, user.held.takeAll(), (ticket) => ({ kind: 'park', ticket, user: user.name, reason, detail }));
+}
+
+/** Emits one effect for each released job. */
+export function release(books: Books, tickets: readonly Ticket[], effect: (ticket: Ticket) => Effect): void {
+  books.held -= tickets.length;
+  for (const ticket of tickets) books.effects.push(effect(ticket));
+}
+
+/** Offers some of the held jobs to a busy executor, where it is time. */
+export function offer(books: Books, user: User, random: number): void {
+  const { jobs, nextAt } = user.offering.take(user.held.size, books.now, random);
+  books.nextOfferAt = Math.min(books.nextOfferAt, nextAt);
+  if (jobs > 0) forwardHeld(books, user, jobs);
+}
+
+export function releaseOld(books: Books, user: User): void {
+  const inLine = user.state === 'queued';
+  const old = user.held.takeHeldSince(books.now - (inLine ? HELD_IN_LINE_MAX_MS : HOLD_MAX_MS));
+  if (old.length === 0) return;
+  const why = inLine ? whyWaiting(books, user) : `held for ${HOLD_MAX_MS} ms`;
+  if (inLine) user.until = books.now + PLACE_MS;
+  release(books, old, (ticket) => ({ kind: 'defer', ticket, user: user.name, delayMs: NO_ROOM_DELAY_MS, why }));
+}
