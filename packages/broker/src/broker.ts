@@ -22,6 +22,7 @@ import type { Effect, Event, Ticket } from './executors/events.js';
 import { type Explanation, meanwhile } from './executors/explanation.js';
 import { Machine } from './executors/machine.js';
 import { availableMemory } from './executors/memory.js';
+import { STATES } from './executors/states.js';
 import { ExecutorWatch } from './executors/watch.js';
 import { Groups } from './groups.js';
 import { handedBack, headersOf, type Marks, marksOf, NO_MARKS } from './hand-back.js';
@@ -515,8 +516,7 @@ export class Broker {
   }
 
   #logState({ user, state, detail }: Extract<Effect, { kind: 'state' }>): void {
-    const level = { idle: 'info', queued: 'debug', starting: 'debug', booting: 'info', ready: 'info', lost: 'info' } as const;
-    this.#log[level[state as keyof typeof level] ?? 'warn']({ user, state, ...(detail === '' ? {} : { reason: detail }) }, 'executor');
+    this.#log[STATES[state].log]({ user, state, ...(detail === '' ? {} : { reason: detail }) }, 'executor');
   }
 
   async #start(user: KnimeUser, profile: ProfileName): Promise<void> {

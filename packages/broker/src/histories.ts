@@ -1,5 +1,6 @@
 import type { KnimeUser, OsUser } from '@kpx/protocol';
-import type { Effect, Event, State } from './executors/events.js';
+import type { Effect, Event } from './executors/events.js';
+import { RESTING, type State } from './executors/states.js';
 
 /** Users of whom something is remembered, as many as there can be executors; who was last heard of longest ago goes first. */
 const USERS_MAX = 5_000;
@@ -35,8 +36,6 @@ export interface History {
   readonly failures: Change[];
   lastParked: { readonly at: string; readonly reason: string; readonly detail: string } | undefined;
 }
-
-const FAILED: ReadonlySet<State> = new Set(['backoff', 'broken', 'refused']);
 
 /**
  * What has become of each user of late, for an operator who asks. The machine does not know of it: it sees the machine's events and effects go
@@ -78,7 +77,7 @@ export class Histories {
     } else {
       const change = { at: new Date().toISOString(), state: effect.state, why: cut(effect.detail) };
       keep(history.changes, change, CHANGES_MAX);
-      if (FAILED.has(effect.state)) keep(history.failures, change, FAILURES_MAX);
+      if (RESTING.has(effect.state)) keep(history.failures, change, FAILURES_MAX);
     }
   }
 

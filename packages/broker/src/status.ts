@@ -5,7 +5,8 @@ import { policyOf } from './config.js';
 import type { Decision } from './decisions.js';
 import { type Explanation, type Links, meanwhile } from './executors/explanation.js';
 import type { Machine } from './executors/machine.js';
-import { type Executor, type ExecutorState, stateOf } from './executors/roster.js';
+import { type Executor, stateOf } from './executors/roster.js';
+import { countedBy, EXECUTOR_STATES, type ExecutorState } from './executors/states.js';
 import type { Change, Histories, History, JobCounts } from './histories.js';
 import type { LinkStatus } from './link.js';
 import type { Standing } from './metrics/metrics.js';
@@ -103,7 +104,6 @@ export const executorsOf = (machine: Machine): readonly ExecutorStatus[] => [...
 /** For metrics. */
 export function standingOf(machine: Machine, config: Config, { rabbitmq, helper, jobQueue }: Links): Standing {
   const running = [...machine.running()];
-  const count = (state: ExecutorState) => running.filter((executor) => stateOf(executor) === state).length;
   const notBooted = running.filter(({ booted }) => !booted).length;
   const { starting, held, longestWaitMs } = machine.counts;
   return {
@@ -117,11 +117,11 @@ export function standingOf(machine: Machine, config: Config, { rabbitmq, helper,
     maxExecutors: config.policy.max_executors,
     longestWaitMs,
     executors: {
+      ...countedBy(
+        EXECUTOR_STATES,
+        running.map((executor) => ({ state: stateOf(executor) })),
+      ),
       starting: starting - notBooted,
-      booting: count('booting'),
-      ready: count('ready'),
-      lost: count('lost'),
-      ending: count('ending'),
     },
     users: machine.users(),
   };

@@ -1,10 +1,11 @@
 import { askStatus } from '@kpx/broker/control/client';
+import { ANY_STATES } from '@kpx/broker/executors/states';
 import { jsonLine } from '@kpx/broker/format';
 import { say } from '@kpx/broker/terminal';
 import { type Command, Option } from 'commander';
 import { asksBroker, type BrokerOptions } from './broker-options.js';
 import { controlSocket } from './control-socket.js';
-import { ORDERS, type Order, rowsOf, STATES, sorted, tableOf } from './rows.js';
+import { ORDERS, type Order, rowsOf, sorted, tableOf } from './rows.js';
 
 interface Options extends BrokerOptions {
   readonly sort: Order;
@@ -20,7 +21,7 @@ export function addList(program: Command): void {
     .summary('a line for each user and executor')
     .description('A line for each user who has jobs here, an executor or a past, and for each other executor. Asks the running broker.')
     .addOption(sortOption())
-    .addOption(new Option('--state <STATE>', 'those in this state alone').choices(STATES));
+    .addOption(new Option('--state <STATE>', 'those in this state alone').choices(ANY_STATES));
   asksBroker(command, 'for programs: a JSON object a line').action(list);
 }
 

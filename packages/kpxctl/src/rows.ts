@@ -1,4 +1,5 @@
 import { durationText } from '@kpx/broker/duration';
+import { ANY_STATES, type AnyState, TROUBLED } from '@kpx/broker/executors/states';
 import { table } from '@kpx/broker/format';
 import type { ExecutorStatus, Status, UserStatus } from '@kpx/broker/status';
 import { bold, warning } from '@kpx/broker/terminal';
@@ -9,7 +10,7 @@ export interface Row {
   readonly os_user: string | null;
   readonly uid: number | null;
   readonly pid: number | null;
-  readonly state: string;
+  readonly state: AnyState;
   /** Of the state, in ISO 8601. */
   readonly since: string | null;
   readonly profile: string;
@@ -21,12 +22,8 @@ export interface Row {
   readonly why: string;
 }
 
-export const STATES = ['idle', 'queued', 'starting', 'booting', 'ready', 'lost', 'ending', 'backoff', 'broken', 'refused'] as const;
 export const ORDERS = ['user', 'state', 'since', 'held', 'cpu'] as const;
 export type Order = (typeof ORDERS)[number];
-
-/** Whoever is in one of them waits for something, or for somebody. */
-const TROUBLED: ReadonlySet<string> = new Set(['queued', 'lost', 'backoff', 'broken', 'refused']);
 
 export function rowsOf({ users, executors }: Status): Row[] {
   const byAccount = new Map(executors.map((executor) => [executor.os_user, executor]));
@@ -56,7 +53,7 @@ export function sorted(rows: readonly Row[], order: Order): Row[] {
   const byName = (one: Row, other: Row) => compare(one.user, other.user);
   const by: Record<Order, (one: Row, other: Row) => number> = {
     user: byName,
-    state: (one, other) => STATES.indexOf(one.state as never) - STATES.indexOf(other.state as never),
+    state: (one, other) => ANY_STATES.indexOf(one.state) - ANY_STATES.indexOf(other.state),
     since: (one, other) => compare(one.since ?? '~', other.since ?? '~'),
     held: (one, other) => other.held - one.held,
     cpu: (one, other) => (other.cpu ?? -1) - (one.cpu ?? -1),

@@ -3,13 +3,14 @@ import { idleForTooLong, NO_ROOM_DELAY_MS } from '../policy/policy.js';
 import { userOf } from './admission.js';
 import { type Books, enter, forgetIfNothing, loadOf, usersOf } from './books.js';
 import { end } from './ending.js';
-import { type Event, WITH_EXECUTOR } from './events.js';
+import type { Event } from './events.js';
 import { evictions } from './eviction.js';
 import { fail, refuse } from './failing.js';
 import { release } from './holding.js';
 import { type Executor, sample } from './roster.js';
 import { failureOf, serves } from './service.js';
 import { begin, settle } from './starting.js';
+import { WITH_EXECUTOR } from './states.js';
 import type { User } from './user.js';
 
 /* What follows from what the helper answers. */

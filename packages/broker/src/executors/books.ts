@@ -1,8 +1,9 @@
 import type { KnimeUser } from '@kpx/protocol';
 import type { Limit, Load, Policy } from '../policy/policy.js';
-import type { Effect, State } from './events.js';
+import type { Effect } from './events.js';
 import { HostHealth } from './health.js';
 import { type Executor, Roster } from './roster.js';
+import type { State } from './states.js';
 import type { User } from './user.js';
 
 /** All that the machine knows. The functions beside this file change it, each for its subject. Times in milliseconds of the machine's clock. */

@@ -2,6 +2,9 @@ import type { ErrorCode, ExecutorInfo, KnimeUser, OsUser, ProfileName } from '@k
 import type { Marks } from '../hand-back.js';
 import type { DelayMs, Limit, Policy } from '../policy/policy.js';
 import type { Reason } from '../reasons.js';
+import type { State } from './states.js';
+
+export type { State };
 
 /* What goes into the machine and what comes out of it. */
 
@@ -87,13 +90,6 @@ export type Effect =
   | { readonly kind: 'kill'; readonly user: KnimeUser; readonly why: string; readonly cause?: EndCause }
   /** For the log and metrics: a user's state has changed. `limit`: what there was no room for, where that is why. */
   | { readonly kind: 'state'; readonly user: KnimeUser; readonly state: State; readonly detail: string; readonly limit?: Limit };
-
-export type State = 'idle' | 'queued' | 'starting' | 'booting' | 'ready' | 'lost' | 'backoff' | 'broken' | 'refused';
-
-/** In these a user waits for an executor that lives, or has it. */
-export const WITH_EXECUTOR: ReadonlySet<State> = new Set(['booting', 'ready', 'lost']);
-/** In these a user waits until the next start may be tried. */
-export const RESTING: ReadonlySet<State> = new Set(['backoff', 'broken', 'refused']);
 
 /** Why the broker ends an executor; for metrics. */
 export const END_CAUSES = ['asked', 'idle', 'evicted', 'without_rabbitmq', 'account_lost'] as const;

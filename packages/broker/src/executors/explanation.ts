@@ -2,8 +2,8 @@ import type { KnimeUser } from '@kpx/protocol';
 import type { JobQueue } from '../amqp/job-queue.js';
 import { absence, type LinkStatus } from '../link.js';
 import { admits, hasRoom, type Load, mayStart, type Policy, profileOf, ruleOf } from '../policy/policy.js';
-import type { State } from './events.js';
 import { type Executor, stateOf } from './roster.js';
+import { STATES, type State } from './states.js';
 import { failsHere, type User } from './user.js';
 
 /** What `explain` says: what a job of a user would meet now. */
@@ -56,10 +56,10 @@ export function explanationOf(name: KnimeUser, groups: readonly string[], { poli
     const decision = user && failsHere(user) ? 'hand back' : 'hold';
     return decide(decision, `${user?.detail}; next attempt in ${Math.max(0, Math.ceil((user?.until ?? 0) - now))} ms`);
   }
-  if (executor && (!executor.ready || executor.ending)) return decide('hold', WAITS[stateOf(executor)]);
+  if (executor && (!executor.ready || executor.ending)) return decide('hold', STATES[stateOf(executor)].meaning);
   if (executor && held > 0) return decide('hold', `the executor is busy, ${held} jobs wait for it already`);
-  if (executor) return decide('forward', 'the executor is ready');
-  if (state === 'starting') return decide('hold', 'the executor is being started');
+  if (executor) return decide('forward', STATES.ready.meaning);
+  if (state === 'starting') return decide('hold', STATES.starting.meaning);
   if (sick !== undefined) return decide('hand back', sick);
   const room = hasRoom(policy, load, rule);
   if (!room.ok) return decide('wait', room.why);
@@ -74,14 +74,6 @@ export function meanwhile(explanation: Explanation, { rabbitmq, helper }: Links)
     return { ...explanation, decision: 'hold', why: absence('kpx-privhelper', helper) };
   return explanation;
 }
-
-/** What of an executor keeps jobs waiting. */
-const WAITS = {
-  ending: 'the executor is ending',
-  booting: 'the executor is starting',
-  lost: 'the executor has lost its connection to RabbitMQ; it is ended if that does not come back within lost_after',
-  ready: 'the executor is ready',
-} as const;
 
 /** The state of a user of whom nothing is known but the executor. */
 function stateWith(executor: Readonly<Executor>): State {

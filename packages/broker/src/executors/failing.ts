@@ -4,6 +4,7 @@ import type { Policy } from '../policy/policy.js';
 import type { Reason } from '../reasons.js';
 import { type Books, enter } from './books.js';
 import { handBack, parkHeld, shorten } from './holding.js';
+import type { RestingState } from './states.js';
 import type { User } from './user.js';
 
 /** How long a refusal by the helper is believed before it is asked again, in milliseconds. */
@@ -26,14 +27,7 @@ export function refuse(books: Books, user: User, code: ErrorCode, detail: string
   parkHeld(books, user, code, detail);
 }
 
-function rest(
-  books: Books,
-  user: User,
-  state: 'backoff' | 'broken' | 'refused',
-  forMs: number,
-  code: Reason | ErrorCode,
-  detail: string,
-): void {
+function rest(books: Books, user: User, state: RestingState, forMs: number, code: Reason | ErrorCode, detail: string): void {
   user.until = books.now + forMs;
   user.code = code;
   user.detail = detail;

@@ -4,7 +4,7 @@ import { setGroups, setPolicy, ungrouped, userOf } from './admission.js';
 import { groupsUnknown, listed, noHelper, notStarted, started } from './answers.js';
 import { Books, forgetIfNothing, loadOf } from './books.js';
 import { accountLost, stopAsked } from './ending.js';
-import { denial, type Effect, type Event, type State } from './events.js';
+import { denial, type Effect, type Event } from './events.js';
 import { type Explanation, explanationOf } from './explanation.js';
 import type { HostHealth } from './health.js';
 import { cameBack, forward, hold, shorten } from './holding.js';
@@ -12,6 +12,7 @@ import { longestWaitMs, startQueued } from './line.js';
 import type { Executor } from './roster.js';
 import { connectionsWanted, judgeService } from './service.js';
 import { startAnew, startAsked, wake } from './starting.js';
+import type { State } from './states.js';
 import { tick } from './time.js';
 import { failsHere, honoursReplay } from './user.js';
 

@@ -4,6 +4,7 @@ import type { Rule } from '../policy/rules.js';
 import type { Ending } from './ending.js';
 import { ExecutorLink } from './executor-link.js';
 import { GivenJobs } from './given.js';
+import type { ExecutorState } from './states.js';
 import type { User } from './user.js';
 
 /** A running executor, as far as is known. Times in milliseconds of the machine's clock. */
@@ -40,9 +41,6 @@ export interface Executor extends Idleness {
   /** Processor time that it took between the last two lists, as a share of one processor; undefined: not known. */
   cpuShare: number | undefined;
 }
-
-export const EXECUTOR_STATES = ['booting', 'ready', 'lost', 'ending'] as const;
-export type ExecutorState = (typeof EXECUTOR_STATES)[number];
 
 export const stateOf = ({ ending, ready, booted }: Readonly<Executor>): ExecutorState =>
   ending ? 'ending' : ready ? 'ready' : booted ? 'lost' : 'booting';

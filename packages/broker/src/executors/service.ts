@@ -1,11 +1,11 @@
 import type { Policy } from '../policy/policy.js';
 import { type Books, enter, usersOf } from './books.js';
 import { end } from './ending.js';
-import { WITH_EXECUTOR } from './events.js';
 import { STABLE_MS } from './executor-link.js';
 import { fail } from './failing.js';
 import { forwardHeld } from './holding.js';
 import type { Executor } from './roster.js';
+import { WITH_EXECUTOR } from './states.js';
 
 /** Goes by what is known of the connection of an executor to RabbitMQ. */
 export function judgeService(books: Books, executor: Executor): void {

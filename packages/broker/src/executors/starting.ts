@@ -1,9 +1,9 @@
 import type { KnimeUser } from '@kpx/protocol';
 import { userOf } from './admission.js';
 import { type Books, enter, forgetIfNothing } from './books.js';
-import { RESTING } from './events.js';
 import { forwardHeld, shorten } from './holding.js';
 import { PLACE_MS, roomFor } from './line.js';
+import { RESTING } from './states.js';
 import { forgive, type User } from './user.js';
 
 /** What the first job of an idle user leads to: its executor is known already, or one is wanted. */

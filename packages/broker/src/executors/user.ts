@@ -2,9 +2,9 @@ import type { ErrorCode, KnimeUser } from '@kpx/protocol';
 import type { Verdict } from '../policy/policy.js';
 import type { Rule } from '../policy/rules.js';
 import type { Reason } from '../reasons.js';
-import type { State } from './events.js';
 import { HeldJobs } from './held.js';
 import { Offering } from './offering.js';
+import type { State } from './states.js';
 
 /** Somebody who has jobs here, or a past. */
 export interface User {

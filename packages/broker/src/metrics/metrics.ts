@@ -2,8 +2,8 @@ import { ERRORS, type KnimeUser, PROTOCOL_VERSION, type Verb } from '@kpx/protoc
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import manifest from '../../package.json' with { type: 'json' };
 import type { Outcome } from '../amqp/relay.js';
-import { type Effect, END_CAUSES, type Event, type State } from '../executors/events.js';
-import { EXECUTOR_STATES as RUNNING_STATES } from '../executors/roster.js';
+import { type Effect, END_CAUSES, type Event } from '../executors/events.js';
+import { countedBy, EXECUTOR_STATES, type ExecutorState, STATES, type State, USER_STATES } from '../executors/states.js';
 import { LIMITS, type Limit } from '../policy/policy.js';
 import { REASONS } from '../reasons.js';
 
@@ -18,18 +18,6 @@ const USER_SERIES_MAX = 1_000;
 const OUTCOMES = ['forwarded', 'deferred', 'parked', 'returned'] as const satisfies readonly Outcome[];
 const START_RESULTS = ['ready', 'failed', 'refused', 'no_room', 'no_helper', 'ended'] as const;
 type StartResult = (typeof START_RESULTS)[number];
-const USER_STATES = [
-  'idle',
-  'queued',
-  'starting',
-  'booting',
-  'ready',
-  'lost',
-  'backoff',
-  'broken',
-  'refused',
-] as const satisfies readonly State[];
-const EXECUTOR_STATES = ['starting', ...RUNNING_STATES] as const;
 const POLICY_REASONS = ['denied', 'job_max_age', ...LIMITS] as const;
 const VERBS = ['hello', 'prepareUser', 'spawnExecutor', 'stopExecutor', 'listExecutors'] as const satisfies readonly Verb[];
 /** What a job can be parked for: each is there from the beginning, as the rate of a series that has only just come up is not known. */
@@ -48,7 +36,7 @@ export interface Standing {
   readonly maxExecutors: number;
   /** Of a user who waits for room, in milliseconds. */
   readonly longestWaitMs: number;
-  readonly executors: Readonly<Record<(typeof EXECUTOR_STATES)[number], number>>;
+  readonly executors: Readonly<Record<ExecutorState, number>>;
   readonly users: readonly { readonly user: KnimeUser; readonly state: State; readonly held: number }[];
 }
 
@@ -126,9 +114,10 @@ export class Metrics {
 
   #stateOf(user: KnimeUser, state: State, event: Event, now: number): void {
     const asked = this.#starting.get(user);
-    if (asked === undefined || state === 'starting' || state === 'booting') return;
+    const result = asked === undefined ? undefined : resultOf(state, event);
+    if (asked === undefined || result === undefined) return;
     this.#starting.delete(user);
-    this.#starts.inc({ result: resultOf(state, event) });
+    this.#starts.inc({ result });
     if (state === 'ready') this.#startTime.observe((now - asked) / 1_000);
   }
 
@@ -166,9 +155,8 @@ export class Metrics {
     this.#executorsMax.set(maxExecutors);
     this.#longestWait.set(longestWaitMs / 1_000);
     for (const state of EXECUTOR_STATES) this.#executors.set({ state }, executors[state]);
-    const byState = new Map<State, number>();
-    for (const { state } of users) byState.set(state, (byState.get(state) ?? 0) + 1);
-    for (const state of USER_STATES) this.#users.set({ state }, byState.get(state) ?? 0);
+    const byState = countedBy(USER_STATES, users);
+    for (const state of USER_STATES) this.#users.set({ state }, byState[state]);
     this.#userHeld.reset();
     const named = userLabels ? users.toSorted((a, b) => b.held - a.held).slice(0, USER_SERIES_MAX) : [];
     for (const { user, state, held } of named) this.#userHeld.set({ user, state }, held);
@@ -196,11 +184,10 @@ export class Metrics {
   }
 }
 
-/** What became of a start: the state that its user is in after `event`. */
-function resultOf(state: State, event: Event): StartResult {
-  if (state === 'ready') return 'ready';
+/** What became of a start: the state that its user is in after `event`; undefined: nothing yet. */
+function resultOf(state: State, event: Event): StartResult | undefined {
+  const { start } = STATES[state];
+  if (start === undefined || start === 'ready') return start;
   if (event.kind === 'no helper') return 'no_helper';
-  if (event.kind === 'not started' && event.code === 'LIMIT_REACHED') return 'no_room';
-  if (state === 'refused') return 'refused';
-  return state === 'backoff' || state === 'broken' ? 'failed' : 'ended';
+  return event.kind === 'not started' && event.code === 'LIMIT_REACHED' ? 'no_room' : start;
 }

@@ -22,20 +22,6 @@ const WAIT_MS_WORTH_SAYING = 10_000;
 const WIDTH = 600;
 const HEIGHT = 100;
 
-const STATES = /** @type {const} */ ({
-  ready: 'the executor is ready',
-  lost: 'the executor has lost RabbitMQ, jobs wait',
-  booting: 'the executor boots',
-  starting: 'the helper is asked to start it',
-  queued: 'in line, for want of room',
-  backoff: 'a start failed, and is tried again',
-  broken: 'starts failed, jobs are parked',
-  refused: 'the helper refuses, jobs are parked',
-  idle: 'nothing to do',
-});
-/** From the bottom to the top of the chart. */
-const EXECUTORS = ['ready', 'lost', 'booting', 'starting', 'ending'];
-
 /** @type {Sample[]} The oldest first. */
 let history = [];
 /** @type {Partial<import('./snapshot.js').Snapshot>} As the broker has said last. */
@@ -122,19 +108,19 @@ function bar(name, value, most) {
  * @param {Now} now
  * @param {number} executors
  */
-function showStarts({ draining, sick, maxExecutors, longestWaitMs, users }, executors) {
+function showStarts({ draining, sick, maxExecutors, longestWaitMs, waiting }, executors) {
   if (draining) return tell('starts', 'bad', 'none is started: the host is drained');
   if (sick) return tell('starts', 'bad', 'none is started: those of several users in a row failed');
   if (longestWaitMs < WAIT_MS_WORTH_SAYING) return tell('starts', 'good', 'started as jobs come');
   const seconds = Math.floor(longestWaitMs / 1_000);
   const long = seconds < 60 ? `${seconds}s` : `${Math.floor(seconds / 60)}m${String(seconds % 60).padStart(2, '0')}s`;
   const full = executors >= maxExecutors ? `full, ${executors} of ${maxExecutors}; ` : '';
-  tell('starts', 'bad', `${full}users who wait for room: ${users.queued ?? 0}, the longest for ${long}`);
+  tell('starts', 'bad', `${full}users who wait for room: ${waiting}, the longest for ${long}`);
 }
 
 /** @param {Now} now */
 function showNow(now) {
-  const { executors, jobs, users } = now;
+  const { executors, jobs } = now;
   write('host', now.host);
   write(
     'broker',
@@ -142,19 +128,16 @@ function showNow(now) {
   );
   tell('rabbitmq', now.rabbitmq ? 'good' : 'bad', now.absent.rabbitmq ?? `consuming ${now.queue}`);
   tell('helper', now.helper ? 'good' : 'bad', now.absent.helper ?? 'connected');
-  const running = executors.booting + executors.ready + executors.lost + executors.ending;
-  showStarts(now, running + executors.starting);
-  bar('executors', running + executors.starting, now.maxExecutors);
+  const running = Object.values(executors).reduce((sum, count) => sum + count);
+  showStarts(now, running);
+  bar('executors', running, now.maxExecutors);
   bar('starting', executors.starting + executors.booting, now.maxStarting);
   bar('held', now.held, now.heldMax);
   for (const [outcome, count] of Object.entries(jobs)) write(outcome, count);
   for (const [state, count] of Object.entries(executors)) write(state, count);
   write('held', now.held);
-  write('line', users.queued ?? 0);
-  const states = Object.entries(STATES).flatMap(([state, meaning]) => {
-    const count = users[/** @type {keyof typeof STATES} */ (state)] ?? 0;
-    return count === 0 ? [] : [[state, meaning, count]];
-  });
+  write('line', now.waiting);
+  const states = now.users.map(({ state, meaning, users }) => [state, meaning, users]);
   fill('users', states, 'Nobody has jobs here, an executor, or failed starts.');
   const letters = now.parked.map(({ reason, advice, jobs }) => [reason, advice, jobs]);
   fill('letters', letters, 'No job has been parked since the broker was started.');
@@ -267,7 +250,8 @@ function draw(name, series, stacked, total) {
 }
 
 function drawBoth() {
-  const executors = draw('executors', EXECUTORS, true, (counts) => EXECUTORS.reduce((sum, state) => sum + (counts[state] ?? 0), 0));
+  const states = Object.keys(said.now?.executors ?? {}).reverse(); // the oldest ones at the bottom
+  const executors = draw('executors', states, true, (counts) => states.reduce((sum, state) => sum + (counts[state] ?? 0), 0));
   draw('queue', ['held', 'line'], false, (counts) => Math.max(counts.held ?? 0, counts.line ?? 0));
   const last = history.findLast(({ counts }) => counts)?.counts;
   if (!last) return;
@@ -293,8 +277,8 @@ function heard(name, data) {
   delete document.body.dataset.old;
   said = { ...said, [name]: JSON.parse(data) };
   if (name === 'now' && said.now) {
-    const { executors, held, users } = said.now;
-    remember({ ...executors, held, line: users.queued ?? 0 });
+    const { executors, held, waiting } = said.now;
+    remember({ ...executors, held, line: waiting });
     document.title = `kpx ${said.now.host}`;
   }
   live();

@@ -55,7 +55,8 @@ describe('what the status page is told', () => {
       maxExecutors: 300,
       held: 80,
       heldMax: 1_000,
-      users: { queued: 80 },
+      waiting: 80,
+      users: [{ state: 'queued', meaning: 'in line, for want of room', users: 80 }],
       jobs: { forwarded: 1, deferred: 0, parked: 4, returned: 0 },
     });
     expect(now.parked.map(({ reason, jobs }) => [reason, jobs])).toEqual([

@@ -4,9 +4,9 @@ import manifest from '../../package.json' with { type: 'json' };
 import type { Outcome } from '../amqp/relay.js';
 import type { Config } from '../config.js';
 import type { Decision } from '../decisions.js';
-import type { State } from '../executors/events.js';
 import { type Explanation, meanwhile } from '../executors/explanation.js';
 import type { Machine } from '../executors/machine.js';
+import { countedBy, STATES, type State, USER_STATES } from '../executors/states.js';
 import { absence } from '../link.js';
 import type { Metrics, Standing } from '../metrics/metrics.js';
 import { REASONS } from '../reasons.js';
@@ -33,12 +33,14 @@ export interface Now {
   readonly executors: Standing['executors'];
   readonly maxExecutors: number;
   readonly maxStarting: number;
+  /** Users in line. */
+  readonly waiting: number;
   /** For how long a user has waited for room, in milliseconds; 0: nobody waits. */
   readonly longestWaitMs: number;
   readonly held: number;
   readonly heldMax: number;
-  /** Users by state; those of whom there is nothing to say are not among them. */
-  readonly users: Readonly<Partial<Record<State, number>>>;
+  /** How many users are in each state in which somebody is. */
+  readonly users: readonly { readonly state: State; readonly meaning: string; readonly users: number }[];
   /** Jobs that have left the broker since it was started. */
   readonly jobs: Readonly<Record<Outcome, number>>;
   /** The parked ones of these, the most frequent reason first. */
@@ -90,8 +92,7 @@ export function snapshotOf({ decisions, ...sources }: Sources): Snapshot {
 
 function nowOf({ machine, config, links, metrics }: Omit<Sources, 'decisions'>): Now {
   const { users, ...standing } = standingOf(machine, config, links);
-  const byState: Partial<Record<State, number>> = {};
-  for (const { state } of users) byState[state] = (byState[state] ?? 0) + 1;
+  const byState = countedBy(USER_STATES, users);
   const { jobs, parked } = metrics.sinceStart;
   return {
     host: hostname(),
@@ -104,7 +105,12 @@ function nowOf({ machine, config, links, metrics }: Omit<Sources, 'decisions'>):
       helper: links.helper.connected ? null : absence('kpx-privhelper', links.helper),
     },
     maxStarting: config.policy.max_starting,
-    users: byState,
+    waiting: machine.counts.waiting,
+    users: USER_STATES.filter((state) => byState[state] > 0).map((state) => ({
+      state,
+      meaning: STATES[state].meaning,
+      users: byState[state],
+    })),
     jobs,
     parked: [...parked].sort(([, a], [, b]) => b - a).map(([reason, jobs]) => ({ reason, advice: ADVICE.get(reason) ?? '', jobs })),
   };

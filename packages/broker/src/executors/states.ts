@@ -1,0 +1,59 @@
+/*
+ * The states of users and executors, a row each, in the order in which people see them. Everything that lists states derives its list from this
+ * table: the machine, metrics, status, kpxctl, the page, and what is remembered of a user. test/states.test.ts says so, of the documents as well.
+ */
+
+/** What the rest of the program asks of a state. */
+interface Row {
+  /** A user or an executor can be in it; an executor that is `starting` has no process yet. */
+  readonly of: 'user' | 'executor' | 'both';
+  /** `serves`: the user waits for an executor that lives, or has it. `rests`: the user waits until the next start may be tried. */
+  readonly phase: 'none' | 'line' | 'starts' | 'serves' | 'ends' | 'rests';
+  /** Somebody may have to look at it. */
+  readonly troubled: boolean;
+  readonly log: 'debug' | 'info' | 'warn';
+  /** What has become of a start when its user comes here; undefined: nothing yet. */
+  readonly start: 'ready' | 'failed' | 'refused' | 'ended' | undefined;
+  /** For people: why a job waits, or leaves. */
+  readonly meaning: string;
+}
+
+const LOST = 'the executor has lost its connection to RabbitMQ; it is ended if that does not come back within lost_after';
+
+export const STATES = {
+  idle: { of: 'user', phase: 'none', troubled: false, log: 'info', start: 'ended', meaning: 'nothing to do' },
+  queued: { of: 'user', phase: 'line', troubled: true, log: 'debug', start: 'ended', meaning: 'in line, for want of room' },
+  starting: { of: 'both', phase: 'starts', troubled: false, log: 'debug', start: undefined, meaning: 'the executor is being started' },
+  booting: { of: 'both', phase: 'serves', troubled: false, log: 'info', start: undefined, meaning: 'the executor is starting' },
+  ready: { of: 'both', phase: 'serves', troubled: false, log: 'info', start: 'ready', meaning: 'the executor is ready' },
+  lost: { of: 'both', phase: 'serves', troubled: true, log: 'info', start: 'ended', meaning: LOST },
+  ending: { of: 'executor', phase: 'ends', troubled: false, log: 'info', start: undefined, meaning: 'the executor is ending' },
+  backoff: { of: 'user', phase: 'rests', troubled: true, log: 'warn', start: 'failed', meaning: 'a start failed, and is tried again' },
+  broken: { of: 'user', phase: 'rests', troubled: true, log: 'warn', start: 'failed', meaning: 'starts failed, jobs are parked' },
+  refused: { of: 'user', phase: 'rests', troubled: true, log: 'warn', start: 'refused', meaning: 'the helper refuses, jobs are parked' },
+} as const satisfies Readonly<Record<string, Row>>;
+
+type Table = typeof STATES;
+export type AnyState = keyof Table;
+type StateWith<R extends Partial<Row>> = { [S in AnyState]: Table[S] extends R ? S : never }[AnyState];
+
+/** Of a user. */
+export type State = StateWith<{ of: 'user' | 'both' }>;
+export type ExecutorState = StateWith<{ of: 'executor' | 'both' }>;
+export type RestingState = StateWith<{ phase: 'rests' }>;
+
+export const ANY_STATES = Object.keys(STATES) as AnyState[];
+const statesWith = (is: (row: Row) => boolean) => ANY_STATES.filter((state) => is(STATES[state]));
+export const USER_STATES = statesWith(({ of }) => of !== 'executor') as State[];
+export const EXECUTOR_STATES = statesWith(({ of }) => of !== 'user') as ExecutorState[];
+export const WITH_EXECUTOR: ReadonlySet<AnyState> = new Set(statesWith(({ phase }) => phase === 'serves'));
+export const RESTING: ReadonlySet<AnyState> = new Set(statesWith(({ phase }) => phase === 'rests'));
+/** Somebody may have to look at these. */
+export const TROUBLED: ReadonlySet<string> = new Set(statesWith(({ troubled }) => troubled));
+
+/** How many are in each of `states`, those with none included. */
+export function countedBy<S extends AnyState>(states: readonly S[], all: Iterable<{ readonly state: S }>): Record<S, number> {
+  const counts = Object.fromEntries(states.map((state) => [state, 0])) as Record<S, number>;
+  for (const { state } of all) counts[state] += 1;
+  return counts;
+}
