@@ -9,11 +9,11 @@ import {
   type Own,
   PARKED_AT_HEADER,
   REASON_HEADER,
-  REFERENCE_HEADER,
   replaced,
   SEEN_AT_HEADER,
   travelling,
 } from './headers.js';
+import { type Compose, ConfirmedPublisher, type Prepared, type Publisher } from './publisher.js';
 import type { Standing, Suspects } from './suspects.js';
 import { DEAD_LETTER_QUEUE, delayQueue } from './topology.js';
 import type { WireMessage } from './wire/amqplib.js';
@@ -22,23 +22,10 @@ import type { Address } from './wire/frames.js';
 import type { WireProperties } from './wire/properties.js';
 import { CannotTravel } from './wire/table.js';
 
-/*
- * The one way a delivery leaves kpx: published elsewhere, confirmed by RabbitMQ, then acknowledged. Nothing is acknowledged before it is
- * elsewhere, so a crash at any point loses nothing. A crash after RabbitMQ has got the copy, and before it has got the acknowledgement, leaves
- * the job in both places: the one window in which a job can be done twice.
- */
-
 /** Where deliveries come from. */
 export interface Source {
   ack(message: WireMessage): void;
   putBack(message: WireMessage): void;
-}
-
-/** Where their copies go: a {@link WirePublisher}. */
-export interface Publisher {
-  readonly propertiesBytesMax: number;
-  publish(to: Address, properties: Buffer, content: Buffer, confirmed: (error: unknown) => void): void;
-  onReturn(listener: (properties: WireProperties) => void): void;
 }
 
 /** How long a delivery that RabbitMQ took nowhere is kept before it is put back, in milliseconds. */
@@ -75,11 +62,10 @@ const withoutExpiration: Destination['compose'] = (properties, own, bytesMax) =>
 
 export class Relay {
   readonly #source: Source;
-  readonly #publisher: Publisher;
+  readonly #publisher: ConfirmedPublisher;
   readonly #config: Config;
   readonly #host: string;
   readonly #observer: RelayObserver;
-  readonly #returned = new Set<number>();
   readonly #waiting = new Set<NodeJS.Timeout>();
   readonly #suspects: Suspects;
   /** What is sent when nothing else is under way, or no suspect is. */
@@ -87,19 +73,17 @@ export class Relay {
   /** One is under way with which nothing else is sent. */
   #alone = false;
   #open = true;
-  #lastReference = 0;
   /** Published and not confirmed, by reference. */
   readonly #inFlight = new Map<number, WireMessage>();
   #whenSettled: (() => void) | undefined;
 
   constructor(source: Source, publisher: Publisher, config: Config, host: string, suspects: Suspects, observer: RelayObserver) {
     this.#source = source;
-    this.#publisher = publisher;
+    this.#publisher = new ConfirmedPublisher(publisher);
     this.#config = config;
     this.#host = host;
     this.#suspects = suspects;
     this.#observer = observer;
-    publisher.onReturn((properties) => this.#returned.add(Number(properties.header(REFERENCE_HEADER))));
   }
 
   /** To the executors: same body and properties, with the header that lets an executor take it. */
@@ -132,19 +116,21 @@ export class Relay {
 
   /** What {@link park} would give a message for its properties: for one that is passed on while it comes in. */
   parkedAs(properties: WireProperties, { reason, detail }: Undecodable): Buffer {
-    const own = { ...this.#parkedHeaders(reason, detail), [REFERENCE_HEADER]: ++this.#lastReference };
-    const { propertiesBytesMax } = this.#publisher;
-    try {
-      return travelling(properties, own, false, propertiesBytesMax);
-    } catch (error) {
-      if (error instanceof CannotTravel) return replaced(properties, own, propertiesBytesMax);
-      throw error;
-    }
+    const compose: Compose = (reference, bytesMax) => {
+      const own = { ...this.#parkedHeaders(reason, detail), ...reference };
+      try {
+        return travelling(properties, own, false, bytesMax);
+      } catch (error) {
+        if (error instanceof CannotTravel) return replaced(properties, own, bytesMax);
+        throw error;
+      }
+    };
+    return this.#publisher.prepare(compose).properties;
   }
 
   /** A message that was published to the dead letters while it came in: acknowledged when RabbitMQ has it. */
   parked(message: WireMessage, passedOn: PassedOn, reason: Reason): void {
-    const reference = ++this.#lastReference;
+    const reference = this.#publisher.nextReference();
     this.#inFlight.set(reference, message);
     const settle = (why: string | undefined) => {
       if (why !== undefined) this.#putBack(message, `${why} in ${DEAD_LETTER_QUEUE}`);
@@ -255,10 +241,9 @@ export class Relay {
   #send(message: WireMessage, destination: Destination): void {
     if (!this.#open) return;
     const { left, own, compose, unusable, fallback } = destination;
-    const reference = ++this.#lastReference;
-    let properties: Buffer;
+    let prepared: Prepared;
     try {
-      properties = compose(message.properties, { ...own, [REFERENCE_HEADER]: reference }, this.#publisher.propertiesBytesMax);
+      prepared = this.#publisher.prepare((reference, bytesMax) => compose(message.properties, { ...own, ...reference }, bytesMax));
     } catch (error) {
       // What is wrong with one message must not end the session, nor the broker.
       if (!(error instanceof CannotTravel)) this.#observer.problem(message, String((error as Error).stack));
@@ -266,22 +251,17 @@ export class Relay {
       unusable((error as Error).message);
       return;
     }
+    const { reference } = prepared;
     this.#inFlight.set(reference, message);
-    const confirmed = (error: unknown) => {
-      // amqplib ends open confirms with an error when the channel dies, just before it says so: then there is nothing to do here.
-      if (error) setImmediate(() => this.#confirmed(reference, () => fallback('RabbitMQ refused a place')));
-      else if (this.#returned.delete(reference)) this.#confirmed(reference, () => fallback('RabbitMQ found no queue'));
-      else {
-        this.#suspects.clear(message);
-        this.#confirmed(reference, () => this.#settle(() => this.#source.ack(message), left));
-      }
+    const answered = (why: string | undefined) => {
+      if (why === undefined) this.#suspects.clear(message);
+      this.#confirmed(reference, () => (why === undefined ? this.#settle(() => this.#source.ack(message), left) : fallback(why)));
     };
-    this.#settle(() => this.#publisher.publish(destination, properties, message.content, confirmed));
+    this.#settle(() => this.#publisher.send(prepared, destination, message.content, answered));
   }
 
   #confirmed(reference: number, next: () => void): void {
     if (!this.#open) return;
-    this.#returned.delete(reference);
     this.#inFlight.delete(reference);
     if (this.#inFlight.size === 0) this.#alone = false;
     next();

@@ -1,7 +1,7 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { answerInTime, CONFIRM_TIMEOUT_MS } from '../amqp/deadline.js';
-import { type Own, REFERENCE_HEADER, REPLAYED_AT_HEADER, replayed, same } from '../amqp/headers.js';
+import { REPLAYED_AT_HEADER, replayed, same } from '../amqp/headers.js';
 import { isAtLeast, versionOf } from '../amqp/job-queue.js';
+import { type Compose, ConfirmedPublisher, type Prepared } from '../amqp/publisher.js';
 import type { AmqpSession } from '../amqp/session.js';
 import { DEAD_LETTER_QUEUE } from '../amqp/topology.js';
 import type { WireMessage } from '../amqp/wire/amqplib.js';
@@ -42,8 +42,6 @@ const inTime = async <T>(answer: Promise<T>, asked: string, timeoutMs?: number):
 export type Visit = 'stays' | 'gone' | 'stop';
 export type Visitor = (letter: Letter, message: WireMessage) => Visit | Promise<Visit>;
 
-type Compose = (own: Own, bytesMax: number) => Buffer;
-
 /**
  * kpx.dead-letter in the hands of one operator. Messages are got without acknowledgement, so others do not see them meanwhile, and they are
  * back in the queue as soon as the channel is gone, whatever becomes of this process. A quorum queue does not keep the order of what is
@@ -54,9 +52,8 @@ export class DeadLetterQueue {
   readonly lost: Promise<never>;
   readonly #session: AmqpSession;
   readonly #config: Config;
-  readonly #returned = new Set<number>();
+  readonly #publisher: ConfirmedPublisher;
   readonly #openedAt = new Date().toISOString();
-  #lastReference = 0;
 
   /** `blocked` resolves with RabbitMQ's reason when it takes no messages. */
   constructor(session: AmqpSession, config: Config, blocked: Promise<string>) {
@@ -68,7 +65,7 @@ export class DeadLetterQueue {
       throw new CommandError(EXIT.unavailable, `${why}. What was not reported as done is still in ${DEAD_LETTER_QUEUE}: try again.`);
     });
     this.lost.catch(() => {}); // also when nobody waits for it
-    session.publisher.onReturn((properties) => this.#returned.add(Number(properties.header(REFERENCE_HEADER))));
+    this.#publisher = new ConfirmedPublisher(session.publisher);
   }
 
   /** Where RabbitMQ may hide letters, for the operator: why, and what to do. A policy cannot be seen over AMQP. */
@@ -135,26 +132,19 @@ export class DeadLetterQueue {
   }
 
   async #move(message: WireMessage, to: Address, compose: Compose): Promise<string | undefined> {
-    const { publisher } = this.#session;
-    const reference = ++this.#lastReference;
-    let properties: Buffer;
+    let prepared: Prepared;
     try {
-      properties = compose({ [REFERENCE_HEADER]: reference }, publisher.propertiesBytesMax);
+      prepared = this.#publisher.prepare(compose);
     } catch (error) {
       if (error instanceof CannotTravel) return `Its properties cannot travel (${error.message}), and it stays`;
       throw error;
     }
-    const confirmed = new Promise<unknown>((resolve) => {
-      publisher.publish(to, properties, message.content, resolve);
+    const answer = new Promise<string | undefined>((resolve) => {
+      this.#publisher.send(prepared, to, message.content, resolve);
     });
-    const refused = await inTime(confirmed, 'basic.publish', CONFIRM_TIMEOUT_MS);
-    if (refused) {
-      // amqplib ends open confirms with an error when the channel dies, just before it says so.
-      await Promise.race([this.lost, nextTurn()]);
-      return 'RabbitMQ refused a place';
-    }
-    if (this.#returned.delete(reference)) return 'RabbitMQ found no queue';
-    this.#session.ack(message);
-    return undefined;
+    const why = await inTime(answer, 'basic.publish', CONFIRM_TIMEOUT_MS);
+    if (why === undefined) this.#session.ack(message);
+    else await Promise.race([this.lost, Promise.resolve()]); // the channel may have ended: then that is the reason
+    return why;
   }
 }
