@@ -48,6 +48,9 @@ const STOP_TIMEOUT_MS = 5_000;
 /** How often the host's memory is looked at, in milliseconds, where the policy asks for it. */
 const MEMORY_POLL_MS = 1_000;
 
+const DEFECT =
+  'a defect of kpx: the state of its users contradicts itself. All jobs go back to the queue, and the broker ends for another one to start; please report this line';
+
 interface Delivery {
   readonly message: WireMessage;
   readonly hops: number;
@@ -77,6 +80,9 @@ export class Broker {
   readonly #rabbitmq = new Link();
   readonly #gate: JobQueueGate;
   #onHelper = () => {};
+  #onDefect = () => {};
+  /** The machine has failed: nothing that it holds to be so may decide anything any more. */
+  #defective = false;
   #session: AmqpSession | undefined;
   #hadSession = false;
   #relay: Relay | undefined;
@@ -242,6 +248,11 @@ export class Broker {
   /** Calls `listener` whenever there is a new connection to the helper: from the first one on this host can start executors. */
   onHelper(listener: () => void): void {
     this.#onHelper = listener;
+  }
+
+  /** Calls `listener` once, when the machine has failed: the broker has to {@link stop}, which puts every job back that it has. */
+  onDefect(listener: () => void): void {
+    this.#onDefect = listener;
   }
 
   /** Runs until {@link stop}. Errors of RabbitMQ and of the helper are logged and tried again; they never end it. */
@@ -448,13 +459,28 @@ export class Broker {
 
   #emit(event: Event): void {
     const now = performance.now();
-    const effects = this.#machine.step(event, now, Math.random()).map((effect) => this.#marked(effect));
+    const effects = this.#stepped(event, now).map((effect) => this.#marked(effect));
     this.#sayHealth();
     this.metrics.observe(event, effects, now);
     this.#decisions.note(effects);
     this.#histories.observe(event, effects);
     for (const effect of effects) this.#apply(effect);
-    this.#tick.set(now + this.#machine.tickInMs);
+    if (!this.#defective) this.#tick.set(now + this.#machine.tickInMs);
+  }
+
+  /** What the machine makes of it; nothing at all once it has failed. */
+  #stepped(event: Event, now: number): Effect[] {
+    if (this.#defective) return [];
+    try {
+      return this.#machine.step(event, now, Math.random());
+    } catch (error) {
+      this.#defective = true;
+      const { message, stack } = error as Error;
+      const facts = { event: event.kind, ...('user' in event && { user: event.user }), ...this.#machine.counts };
+      this.#log.fatal({ reason: message, ...facts, stack }, DEFECT);
+      this.#onDefect();
+      return [];
+    }
   }
 
   #marked(effect: Effect): Effect {

@@ -1,5 +1,14 @@
 /** sysexits.h */
-export const EXIT = { usage: 64, dataError: 65, noInput: 66, unavailable: 69, cannotCreate: 73, noPermission: 77, config: 78 } as const;
+export const EXIT = {
+  usage: 64,
+  dataError: 65,
+  noInput: 66,
+  unavailable: 69,
+  defect: 70,
+  cannotCreate: 73,
+  noPermission: 77,
+  config: 78,
+} as const;
 
 /** What ends a command: `message` says what, why and what to do, in a line or two for the person who typed it. */
 export class CommandError extends Error {

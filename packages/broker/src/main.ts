@@ -29,7 +29,7 @@ For operators there is kpxctl.
 SIGTERM and SIGINT: held jobs go back to the queue, jobs under way are confirmed, executors live on.
 SIGHUP: the configuration is read again; one that is wrong is refused, and the old one stays in force.
 SIGUSR2: no executor is started any more, so that this host can be emptied; a second one ends that, a restart does not.
-Exit codes: 0 done, 64 wrong usage, 74 log not writable, 77 started as root, 78 wrong configuration.
+Exit codes: 0 done, 64 wrong usage, 70 defect of kpx, 74 log not writable, 77 started as root, 78 wrong configuration.
 `;
 
 async function main(args: string[]): Promise<void> {
@@ -87,6 +87,7 @@ async function serve(file: string, config: Config): Promise<void> {
     monitor.close();
     broker.stop().catch((error: Error) => log.error({ reason: error.message }, 'the broker could not end in order'));
   };
+  broker.onDefect(() => endWith(EXIT.defect, end));
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, end);
   process.on('SIGHUP', () => {
     reloadInTurn().catch((error: Error) => {
@@ -101,16 +102,21 @@ async function serve(file: string, config: Config): Promise<void> {
   manager.close();
 }
 
-/** How long the broker may take to end when its log is lost, in milliseconds; then it ends at once. */
-const LOST_LOG_END_MS = 10_000;
+/** How long the broker may take to end because of a failure of its own, in milliseconds; then it ends at once. */
+const FORCED_END_MS = 10_000;
 
 /** A broker without a log ends, as after SIGTERM: the service manager starts one whose log is read. `end` is called once. */
 function lost({ code, message }: NodeJS.ErrnoException, end: () => void): void {
   if (process.exitCode === EXIT_LOG) return;
-  process.exitCode = EXIT_LOG;
   process.stderr.once('error', () => {}); // which leads to the same place, often
   complain(`the log cannot be written: ${code ?? message}; the broker ends\n`);
-  setTimeout(() => process.exit(), LOST_LOG_END_MS).unref();
+  endWith(EXIT_LOG, end);
+}
+
+/** Ends as after SIGTERM, and in time, with this exit code; `end` begins that. */
+function endWith(exitCode: number, end: () => void): void {
+  process.exitCode = exitCode;
+  setTimeout(() => process.exit(), FORCED_END_MS).unref();
   end();
 }
 

@@ -21,6 +21,8 @@ export class Books {
   consuming = false;
   /** Jobs of all users. */
   held = 0;
+  /** When they were last looked at as a whole. */
+  assertedAt = Number.NEGATIVE_INFINITY;
   /** When the next offer to a busy executor is due, at the earliest. */
   nextOfferAt = Number.POSITIVE_INFINITY;
 

@@ -2,6 +2,7 @@ import type { KnimeUser } from '@kpx/protocol';
 import { HOPS_FREE, idleGrainMs, type Policy, tooOld } from '../policy/policy.js';
 import { setGroups, setPolicy, ungrouped, userOf } from './admission.js';
 import { groupsUnknown, listed, noHelper, notStarted, started } from './answers.js';
+import { assertSound } from './assertions.js';
 import { Books, forgetIfNothing, loadOf } from './books.js';
 import { accountLost, stopAsked } from './ending.js';
 import { denial, type Effect, type Event } from './events.js';
@@ -44,13 +45,16 @@ export class Machine {
     this.#books = new Books(policy);
   }
 
+  /** Throws {@link BrokenBooks}: none of the effects may be carried out, and no further event be told. */
   step(event: Event, now: number, random: number): Effect[] {
     const books = this.#books;
+    const heldBefore = books.held;
     books.effects = [];
     books.now = now;
     books.random = random;
     handle(books, event);
     startQueued(books);
+    assertSound(books, event, heldBefore);
     return books.effects;
   }
 
