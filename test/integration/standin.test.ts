@@ -16,12 +16,6 @@ function startAlice(vhost: Vhost, options: Partial<StandInOptions> = {}): StandI
   return executor;
 }
 
-const connected = (executor: StandIn) =>
-  vi.waitFor(() => {
-    if (executor.started?.connectedAt === undefined) throw new Error(`not connected: ${executor.stderr}`);
-    return executor.started;
-  }, WAIT);
-
 const jobsOf = (executor: StandIn) => executor.jobsDone.map(({ job }) => job).sort();
 
 describe('the stand-in executor', () => {
@@ -72,91 +66,6 @@ describe('the stand-in executor', () => {
       expect(unmarked?.properties).toMatchObject({ messageId: 'not marked', correlationId: 'c', replyTo: 'r', priority: 3, type: 't' });
     },
   );
-
-  it('takes the jobs of every user that shares the account', async () => {
-    const vhost = await takeKnimeVhost();
-    const jobs = ['ann', 'ann2', 'bob'].map((user) => ({ ...jobOf(user, user), headers: FORWARDED }));
-    await publishJobs(vhost.url('publisher'), jobs);
-    const executor = startAlice(vhost, { reservation: "(user = 'ann' OR user = 'ann2')" });
-    await vi.waitFor(() => expect(jobsOf(executor)).toEqual(['ann', 'ann2']), WAIT);
-  });
-
-  it('works on as many jobs at once as its prefetch', async () => {
-    const vhost = await takeKnimeVhost();
-    const executor = startAlice(vhost, { tuning: { PREFETCH: 3, JOB_MS: 500 } });
-    await connected(executor);
-    await publishJobs(
-      vhost.url('publisher'),
-      ['1', '2', '3', '4'].map((job) => ({ ...jobOf('alice', job), headers: FORWARDED })),
-    );
-    await vi.waitFor(() => expect(executor.jobsDone).toHaveLength(3), WAIT);
-    await vi.waitFor(() => expect(executor.jobsDone).toHaveLength(4), WAIT);
-    const times = executor.jobsDone.map(({ at }) => at);
-    expect(Math.max(...times.slice(0, 3)) - Math.min(...times.slice(0, 3))).toBeLessThan(400);
-  });
-
-  it('says what it is before it has booted, and connects only after', async () => {
-    const vhost = await takeKnimeVhost();
-    const executor = startAlice(vhost, { tuning: { BOOT_MS: 700 } });
-    await vi.waitFor(() => expect(executor.started).toBeDefined(), WAIT);
-    expect(executor.started?.connectedAt).toBeUndefined();
-    expect(await vhost.connections('executor')).toEqual([]);
-    const started = await connected(executor);
-    expect(started.connectedAt).toBeGreaterThanOrEqual(started.execdAt + 700);
-    expect(started).toMatchObject({ pid: executor.process.pid, ppid: process.pid, cwd: executor.workspace, umask: expect.any(String) });
-    expect(started.uid).toBe(statSync(executor.workspace).uid);
-    expect(started.env.KNIME_EXECUTOR_RESERVATION).toBe("(user = 'alice')");
-    expect(started.capabilities.CapEff).toMatch(/^0{16}$/);
-  });
-
-  it('finishes a short job on SIGTERM and gives a long one back', async () => {
-    const vhost = await takeKnimeVhost();
-    for (const [jobMs, done, left] of [
-      [600, 1, 0],
-      [60_000, 0, 1],
-    ] as const) {
-      const executor = startAlice(vhost, { tuning: { JOB_MS: jobMs } });
-      await connected(executor);
-      await publishJobs(vhost.url('publisher'), [{ ...jobOf('alice'), headers: FORWARDED }]);
-      await vi.waitFor(async () => expect((await vhost.queueDepth(KNIME_QUEUE))?.messages).toBe(0), WAIT);
-      executor.process.kill('SIGTERM');
-      expect(await executor.exitCode).toBe(143);
-      expect(executor.jobsDone).toHaveLength(done);
-      expect(await drainQueue(vhost.url('admin'), KNIME_QUEUE)).toHaveLength(left);
-    }
-  });
-
-  it('ends by itself when idle, not while it works', async () => {
-    const vhost = await takeKnimeVhost();
-    await publishJobs(vhost.url('publisher'), [{ ...jobOf('alice'), headers: FORWARDED }, jobOf('bob')]);
-    const executor = startAlice(vhost, { tuning: { IDLE_MS: 1_000, JOB_MS: 1_500 } });
-    expect(await executor.exitCode).toBe(0);
-    expect(executor.jobsDone).toHaveLength(1);
-    expect(executor.stderr).toContain('idle for 1000 ms');
-  });
-
-  it('connects again when its connection is closed', async () => {
-    const vhost = await takeKnimeVhost();
-    const executor = startAlice(vhost);
-    await connected(executor);
-    expect(await vhost.closeConnections('executor')).toBe(1);
-    await publishJobs(vhost.url('publisher'), [{ ...jobOf('alice', 'after'), headers: FORWARDED }]);
-    await vi.waitFor(() => expect(jobsOf(executor)).toEqual(['after']), WAIT);
-  });
-
-  it('tries the hosts of its list in turn', async () => {
-    const vhost = await takeKnimeVhost();
-    const { port, pathname, username, password } = new URL(vhost.url('executor'));
-    const executor = startAlice(vhost, { msgq: `amqp://${username}:${password}@127.0.0.1:1${pathname},amqp://localhost:${port}` });
-    await connected(executor);
-  });
-
-  it('ends with 69 when RabbitMQ is gone for good', async () => {
-    const vhost = await takeKnimeVhost();
-    const executor = startAlice(vhost, { msgq: 'amqp://a:b@127.0.0.1:1/v', tuning: { RETRY_MS: 300 } });
-    expect(await executor.exitCode).toBe(69);
-    expect(executor.stderr).toContain('127.0.0.1:1');
-  });
 
   it.each([
     ['a HOME that is no directory', { HOME: '/home/nowhere' }, 10],

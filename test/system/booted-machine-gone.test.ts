@@ -76,11 +76,9 @@ describe('the booted machine is gone', () => {
   });
 
   const endings = [
-    { what: 'success', ending: 'process.exit(0)', code: 0 },
     { what: 'failure', ending: 'process.exit(7)', code: 7 },
     { what: 'a crash', ending: "process.kill(process.pid, 'SIGKILL')", code: 137 },
     { what: 'Ctrl-C', ending: STAY, signal: 'SIGINT', code: 130 },
-    { what: 'SIGTERM', ending: STAY, signal: 'SIGTERM', code: 143 },
     { what: 'SIGTERM, though a service in it does not end', ending: STAY, signal: 'SIGTERM', code: 143, killSignal: 'CONT' },
     { what: 'kill -9 of the outer process', ending: STAY, signal: 'SIGKILL', code: null },
   ] as const;
