@@ -23,7 +23,7 @@ complete -c kpxctl -n '__kpxctl_is' -a reload -d 'have the configuration read ag
 complete -c kpxctl -n '__kpxctl_is' -a start -d 'start the executor of a KNIME user, without a job'
 complete -c kpxctl -n '__kpxctl_is' -a stop -d 'end the executor of a KNIME user'
 complete -c kpxctl -n '__kpxctl_is' -a dead-letters -d 'the jobs that could not be run'
-complete -c kpxctl -n '__kpxctl_is' -a doctor -d 'looks at the whole set-up, and says what to mend'
+complete -c kpxctl -n '__kpxctl_is' -a doctor -d 'looks at the whole set-up, and says what to fix'
 complete -c kpxctl -n '__kpxctl_is' -a orphans -d 'directories of accounts that are gone'
 complete -c kpxctl -n '__kpxctl_is' -a setup-rabbitmq -d 'make the RabbitMQ users of kpx and the executors'
 complete -c kpxctl -n '__kpxctl_is' -a import-config -d 'make kpx\'s configuration of that of the script which it supersedes'

@@ -102,7 +102,7 @@ const INFLICT: Record<FaultKind, Inflict> = {
   'executor: installation broken': async (on, { what, forMs }) => {
     on.break(what);
     await sleep(forMs);
-    on.mend(what);
+    on.fix(what);
   },
   'helper: kill -9': async (on, { forMs }) => {
     await on.kpx.endHelper('SIGKILL');

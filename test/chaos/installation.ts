@@ -68,7 +68,7 @@ export class Installation {
     });
     const helperWay = new HelperWay(`${dirname(kpx.socket)}/way.sock`, kpx.socket);
     const installation = new Installation(rabbitmq, kpx, ways, helperWay, links);
-    for (const user of USERS) installation.mend(user);
+    for (const user of USERS) installation.fix(user);
     installation.configure({});
     await installation.setQueuePolicy(BASE_POLICY, '^(knime-jobs|kpx\\.delay\\..*)$', {});
     await kpx.startHelper();
@@ -114,7 +114,7 @@ export class Installation {
     rmSync(join(this.#links, `${account}.mjs`));
   }
 
-  mend(account: string): void {
+  fix(account: string): void {
     symlinkSync(join(checkout(), 'test/fixtures/knime/executor.mjs'), join(this.#links, `${account}.mjs`));
   }
 

@@ -40,7 +40,7 @@ it('kpxctl doctor warns of one that expires soon', async () => {
   expect(found).toMatchObject({
     result: 'warn',
     seen: expect.stringContaining('expires soon'),
-    mend: expect.stringContaining(DAY_VALID.certificate),
+    fix: expect.stringContaining(DAY_VALID.certificate),
   });
 });
 
@@ -53,5 +53,5 @@ it('kpxctl doctor fails one that has expired', async () => {
 
 it('kpxctl doctor fails a key that is another account’s, and says whose it has to be', async () => {
   const found = await clientCertificate(await withCertificate(DAY_VALID, 'alice'));
-  expect(found).toMatchObject({ result: 'fail', mend: expect.stringMatching(/^chown kpx-broker .*client\.key && chmod 0400 /) });
+  expect(found).toMatchObject({ result: 'fail', fix: expect.stringMatching(/^chown kpx-broker .*client\.key && chmod 0400 /) });
 });

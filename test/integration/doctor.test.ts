@@ -20,7 +20,7 @@ interface Finding {
   readonly name: string;
   readonly result: string;
   readonly seen: string;
-  readonly mend?: string;
+  readonly fix?: string;
 }
 
 async function doctor(kpx: Kpx, ...args: string[]) {
@@ -136,7 +136,7 @@ it('names the sockets below /run that a group of the user can write, and no othe
   const of = async (user: string) => (await doctor(kpx, '--user', user)).checks.find(({ name }) => name === 'user sockets');
 
   const seen = await of('bob');
-  expect(seen).toMatchObject({ result: 'warn', mend: expect.stringContaining('denied_groups') });
+  expect(seen).toMatchObject({ result: 'warn', fix: expect.stringContaining('denied_groups') });
   for (const path of [open, byAcl, `${dirname(docker)}/docker.sock`]) expect(seen?.seen).toContain(path);
   for (const path of [closed, everybodys, behind]) expect(seen?.seen).not.toContain(path);
   rmSync(`${dirname(docker)}/docker.sock`);
@@ -154,7 +154,7 @@ it.each([
     {
       result: 'warn',
       seen: '20 of 20 executors, users who wait for room: 22, the longest for 2m25s',
-      mend: expect.stringContaining('when_full'),
+      fix: expect.stringContaining('when_full'),
     },
   ],
 ])('where %s, says so', async (_, waiting, longest_wait, expected) => {
@@ -199,13 +199,13 @@ describe('with TLS', () => {
     ['of another CA', () => installed(other.file), 'of a CA that is not trusted'],
     ['for another name', () => installed(ca.file, 'localhost'), 'is for other names than "localhost"'],
     ['of a CA whose file only root may read', () => installed(rootsOwn(ca.file)), 'cannot be read: EACCES'],
-  ])('a certificate %s fails, and the mend names amqp.tls.ca_file', async (_what, install, seen) => {
+  ])('a certificate %s fails, and the fix names amqp.tls.ca_file', async (_what, install, seen) => {
     const { checks, code } = await doctor(await install());
     expect(code).toBe(78);
     expect(atTls(checks)).toMatchObject({
       result: 'fail',
       seen: expect.stringContaining(seen),
-      mend: expect.stringContaining('amqp.tls.ca_file'),
+      fix: expect.stringContaining('amqp.tls.ca_file'),
     });
   });
 

@@ -68,7 +68,7 @@ describe('a rule with a group and a profile that do not exist', () => {
       name: 'rules',
       result: 'warn',
       seen: `${GROUP}; ${PROFILE}`,
-      mend: expect.stringContaining('[[policy.rule]]'),
+      fix: expect.stringContaining('[[policy.rule]]'),
     });
   });
 });
@@ -98,6 +98,6 @@ it('kpxctl doctor names the groups of privhelper.toml that do not exist', async 
     name: 'account lists',
     result: 'warn',
     seen: 'accounts.denied_groups names "studnets", accounts.allowed_groups names "all-staf", which this host does not know',
-    mend: expect.stringContaining('[accounts]'),
+    fix: expect.stringContaining('[accounts]'),
   });
 });

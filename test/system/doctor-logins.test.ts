@@ -36,7 +36,7 @@ it('warns of a manager of the user that systemd keeps without a login', async ()
   const file = `/var/lib/systemd/linger/${USER}`;
   onTestFinished(() => machine.remove(file));
   await machine.writeFile(file, '');
-  expect(await logins()).toMatchObject({ result: 'warn', mend: `loginctl disable-linger ${USER}` });
+  expect(await logins()).toMatchObject({ result: 'warn', fix: `loginctl disable-linger ${USER}` });
 });
 
 it('warns of a manager of the user that runs', async () => {
@@ -56,5 +56,5 @@ it('warns of an sshd that may let the user in', async () => {
   await machine.writeFile(unit, '[Service]\nExecStart=/usr/bin/sleep infinity\n');
   await machine.systemctl('daemon-reload');
   await machine.systemctl('start', 'sshd.service');
-  expect(await logins()).toMatchObject({ result: 'warn', mend: expect.stringContaining('DenyUsers') });
+  expect(await logins()).toMatchObject({ result: 'warn', fix: expect.stringContaining('DenyUsers') });
 });

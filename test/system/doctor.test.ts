@@ -5,7 +5,7 @@ import { LEAST_PERMISSIONS } from '../fixtures/rabbitmq-access.js';
 import { withKpx } from './kpx-of-file.js';
 import { bootedMachine, bootedRabbitmq, dropIn } from './shared-machine.js';
 
-/* kpxctl doctor on a set-up that is well, and then broken in one way after another. Each test mends what it has broken. */
+/* kpxctl doctor on a set-up that is well, and then broken in one way after another. Each test fixes what it has broken. */
 
 const machine = bootedMachine();
 
@@ -20,7 +20,7 @@ interface Finding {
   readonly name: string;
   readonly result: 'ok' | 'warn' | 'fail' | 'skipped';
   readonly seen: string;
-  readonly mend?: string;
+  readonly fix?: string;
 }
 
 let kpx: BootedKpx;
@@ -46,7 +46,7 @@ async function doctor(args: string[] = [], user?: string) {
 
 const run = (...argv: string[]) => machine.run(argv, { timeoutMs: RABBITMQCTL_TIMEOUT_MS });
 
-// What breaks something, and mends it when the test is finished.
+// What breaks something, and fixes it when the test is finished.
 
 async function configured(options: Parameters<BootedKpx['configure']>[0] = {}): Promise<void> {
   onTestFinished(() => kpx.configure());
@@ -115,7 +115,7 @@ it('says it to people, too, with a line of what to do below what is not well', a
   const { stdout, exitCode } = await machine.run(['/usr/bin/kpxctl', 'doctor'], { timeoutMs: DOCTOR_TIMEOUT_MS, allowFailure: true });
   expect(exitCode).toBe(CONFIGURATION_WRONG);
   expect(stdout).toMatch(/^fail +executor-msgq +\/etc\/kpx\/executor-msgq has mode 644, expected 600\n +-> .*chmod 0600/m);
-  expect(stdout).toMatch(/^1 fail, \d+ warn, \d+ skipped, \d+ ok: mend what has failed/m);
+  expect(stdout).toMatch(/^1 fail, \d+ warn, \d+ skipped, \d+ ok: fix what has failed/m);
 });
 
 it('as somebody else than root, what needs root is skipped, and nothing fails', async () => {
@@ -125,7 +125,7 @@ it('as somebody else than root, what needs root is skipped, and nothing fails', 
     expect(checks.find((check) => check.name === name)).toMatchObject({ result: 'skipped', seen: expect.stringMatching(/root/) });
 });
 
-type Row = [how: string, breakIt: () => Promise<unknown>, check: string, mend: string, args?: string[]];
+type Row = [how: string, breakIt: () => Promise<unknown>, check: string, fix: string, args?: string[]];
 
 const FAILING: Row[] = [
   [
@@ -323,10 +323,10 @@ async function hangingSssd() {
 }
 
 describe('of a set-up with one fault that is no way to work, that check fails and no other:', () => {
-  it.each(FAILING)('%s', async (_how, breakIt, check, mend, args = []) => {
+  it.each(FAILING)('%s', async (_how, breakIt, check, fix, args = []) => {
     await breakIt();
     const { failed } = await doctor(args);
-    expect(failed).toEqual([expect.objectContaining({ name: check, mend: expect.stringContaining(mend) })]);
+    expect(failed).toEqual([expect.objectContaining({ name: check, fix: expect.stringContaining(fix) })]);
   });
 });
 
@@ -456,11 +456,11 @@ async function copiedUnit() {
 }
 
 describe('of a set-up that works and has a fault, nothing fails and that check warns:', () => {
-  it.each(WARNING)('%s', async (_how, breakIt, check, mend) => {
+  it.each(WARNING)('%s', async (_how, breakIt, check, fix) => {
     await breakIt();
     const { failed, checks } = await doctor();
     expect(failed).toEqual([]);
-    expect(checks.find(({ name }) => name === check)).toMatchObject({ result: 'warn', mend: expect.stringContaining(mend) });
+    expect(checks.find(({ name }) => name === check)).toMatchObject({ result: 'warn', fix: expect.stringContaining(fix) });
   });
 });
 

@@ -218,7 +218,7 @@ describe('a file system', () => {
 });
 
 describe('/run/kpx', () => {
-  it('removed: the broker says what is missing, and two commands mend it; nothing is lost', async () => {
+  it('removed: the broker says what is missing, and two commands fix it; nothing is lost', async () => {
     const kpx = await startKpx({ broker: { policy: { backoff_initial: '500ms', backoff_max: '1s', start_attempts: 100 } } });
     await machine.remove('/run/kpx');
     await kpx.publish(jobOf('emil', 'e1'));

@@ -54,7 +54,7 @@ it('doctor says what was made below the mount point before, and leaves the mount
   expect(await hidden()).toMatchObject({
     result: 'warn',
     seen: expect.stringContaining(`${made} in /srv/kpx/workspaces below the mount on /srv/kpx: `),
-    mend: expect.stringContaining('RequiresMountsFor='),
+    fix: expect.stringContaining('RequiresMountsFor='),
   });
   expect(await mounts()).toBe(before);
 });

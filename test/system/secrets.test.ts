@@ -189,7 +189,7 @@ describe('the passwords are where they have to be', () => {
   });
 
   it("in the environment of executors: RabbitMQ's address for executors, and in that of no other process anything", async () => {
-    const executors = [pids.executor, await mainPidOf(unitOf(UNUSABLE))]; // whose file has been mended since
+    const executors = [pids.executor, await mainPidOf(unitOf(UNUSABLE))]; // whose file has been fixed since
     expect(await processesWith('environ', secrets)).toEqual(executors.sort((a, b) => a - b));
     expect(
       await processesWith(

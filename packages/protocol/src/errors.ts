@@ -41,7 +41,7 @@ export const ERRORS = {
   PROFILE_UNKNOWN: {
     retry: 'never',
     fault: 'user',
-    advice: 'Add the profile to [executor.profiles] in privhelper.toml or mend the rule that names it.',
+    advice: 'Add the profile to [executor.profiles] in privhelper.toml or fix the rule that names it.',
   },
   LAUNCH_FAILED: { retry: 'later', fault: 'user', advice: 'See the executor log of this user and the audit log of kpx-privhelper.' },
   LIMIT_REACHED: { retry: 'later', fault: 'host', advice: 'Wait, stop idle executors, or raise max_executors in privhelper.toml.' },

@@ -8,13 +8,13 @@ export interface Entry {
   readonly advice: string;
 }
 
-const NOT_FOR_REPLAY = 'A replay ends here again: mend what sends such jobs, then drop it.';
+const NOT_FOR_REPLAY = 'A replay ends here again: fix what sends such jobs, then drop it.';
 
 const ADVICE: Partial<Record<string, string>> = {
   BODY_TOO_LARGE: 'A replay ends here again: have the job sent with less in it (1 MiB at most), then drop it.',
   HEADERS_UNUSABLE: 'A replay sends the body alone, without the properties that it came with: see what they say, then replay or drop it.',
   BODY_NOT_JSON: NOT_FOR_REPLAY,
-  USER_MISSING: 'See jobs.user_field in broker.toml. If that is right: mend what sends such jobs, then drop it.',
+  USER_MISSING: 'See jobs.user_field in broker.toml. If that is right: fix what sends such jobs, then drop it.',
   USER_NOT_A_STRING: NOT_FOR_REPLAY,
   USER_NAME_INVALID: NOT_FOR_REPLAY,
   USER_DENIED: 'See policy.deny in broker.toml: allow the user, restart kpx-broker and replay, or drop it.',

@@ -5,7 +5,7 @@ import { lookUpAccount } from '@kpx/privhelper/system/name-service';
 import { KpxError, type OsUser } from '@kpx/protocol';
 import { lookAtNameService } from '../name-service.js';
 import { identityOf } from './access.js';
-import { type Check, ok, Unseen, warn } from './check.js';
+import { type Check, ok, Skipped, warn } from './check.js';
 import { chain } from './file-system.js';
 import { whyNotExecutable } from './may-execute.js';
 import { BROKER_ACCOUNT, type Scene } from './scene.js';
@@ -20,7 +20,7 @@ export const accountChecks = (scene: Scene): Check[] => [
 
 const brokerAccount = ({ brokerAccount }: Scene): Check => ({
   name: 'broker account',
-  mend: 'systemd-sysusers kpx.conf',
+  fix: 'systemd-sysusers kpx.conf',
   look: async () => {
     const { uid, shell } = await brokerAccount().catch((error: Error) => {
       throw new Error(error.message);
@@ -34,7 +34,7 @@ const brokerAccount = ({ brokerAccount }: Scene): Check => ({
 
 const nameService = (): Check => ({
   name: 'name service',
-  mend: 'See systemctl status sssd, journalctl -u sssd, and getent passwd NAME for somebody who must be known.',
+  fix: 'See systemctl status sssd, journalctl -u sssd, and getent passwd NAME for somebody who must be known.',
   look: async (signal) => {
     const { sources, wrong, unsure } = await lookAtNameService(signal);
     if (!(await lookUpAccount('root', signal))) throw new Error('even root is unknown');
@@ -46,18 +46,18 @@ const nameService = (): Check => ({
 /** Throws an Error with the helper's words. */
 export async function judged({ account }: Scene): Promise<Account> {
   const found = await account();
-  if (found === undefined) throw new Unseen('nobody was asked about');
+  if (found === undefined) throw new Skipped('nobody was asked about');
   return found;
 }
 
 /** For checks after the one that says so. */
 export const orUnseen = (error: unknown) => {
-  throw error instanceof KpxError ? new Unseen('there is no account that may have an executor') : error;
+  throw error instanceof KpxError ? new Skipped('there is no account that may have an executor') : error;
 };
 
 const account = (scene: Scene): Check => ({
   name: 'user account',
-  mend: 'getent passwd NAME and id NAME must answer here, with a uid from min_uid on; [accounts] in privhelper.toml says who is denied, and [accounts.map] is for KNIME names that are not the account\'s (install.md, "Accounts").',
+  fix: 'getent passwd NAME and id NAME must answer here, with a uid from min_uid on; [accounts] in privhelper.toml says who is denied, and [accounts.map] is for KNIME names that are not the account\'s (install.md, "Accounts").',
   look: async () => {
     const { osUser, uid, knimeUsers } = await judged(scene);
     return ok(`"${osUser}", uid ${uid}, may have an executor, for the KNIME users ${knimeUsers.join(', ')}`);
@@ -66,7 +66,7 @@ const account = (scene: Scene): Check => ({
 
 const home = (scene: Scene): Check => ({
   name: 'user home',
-  mend: "It must be below one of directories.home_parents, and the account's own; a missing one is made when create_home is on, in a directory that is there and that only root can change.",
+  fix: "It must be below one of directories.home_parents, and the account's own; a missing one is made when create_home is on, in a directory that is there and that only root can change.",
   look: async (signal) => {
     const account = await judged(scene).catch(orUnseen);
     const { directories } = await scene.helper();
@@ -78,7 +78,7 @@ const home = (scene: Scene): Check => ({
 
 const existing = (scene: Scene): Check => ({
   name: 'user directories',
-  mend: "Something else is where the user's directory should be, of an account that is gone perhaps: look at it (kpxctl orphans), and move or remove it.",
+  fix: "Something else is where the user's directory should be, of an account that is gone perhaps: look at it (kpxctl orphans), and move or remove it.",
   look: async (signal) => {
     const { osUser, uid } = await judged(scene).catch(orUnseen);
     const { workspace_parent, temp_parent } = (await scene.helper()).directories;
@@ -93,7 +93,7 @@ const existing = (scene: Scene): Check => ({
 
 const mayRun = (scene: Scene): Check => ({
   name: 'user may run the executor',
-  mend: 'The program and all directories above it must be readable and executable for the account: runuser -u NAME -- PROGRAM -version.',
+  fix: 'The program and all directories above it must be readable and executable for the account: runuser -u NAME -- PROGRAM -version.',
   look: async (signal) => {
     const account = await judged(scene).catch(orUnseen);
     const { osUser, uid } = account;
@@ -116,8 +116,8 @@ async function programFor({ helper }: Scene, osUser: OsUser, signal: AbortSignal
   const { executor } = await helper();
   if (executor.launcher === 'direct') return executor.command[0] ?? '';
   const program = programOf(await showUnit(`${executor.unit}${osUser}.service`, signal));
-  if (program === undefined) throw new Unseen('the unit names no program');
+  if (program === undefined) throw new Skipped('the unit names no program');
   const found = (await chain(program, signal)).at(-1)?.found;
-  if (found === undefined) throw new Unseen(`${program} does not exist`);
+  if (found === undefined) throw new Skipped(`${program} does not exist`);
   return program;
 }

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { PASSWORD_FILE } from '../dead-letters/access.js';
 import { type GoingOn, textOf } from '../leave-root.js';
 import { brokerAnswer } from './broker.js';
-import { ASK_AS_ROOT, examine, type Finding, once, Unseen } from './check.js';
+import { ASK_AS_ROOT, examine, type Finding, once, Skipped } from './check.js';
 import { firstUrl } from './configuration.js';
 import { helperAnswers } from './helper.js';
 import { rabbitmqChecks, type Secrets } from './rabbitmq.js';
@@ -30,7 +30,7 @@ export async function examineAsBroker(scene: Scene, secrets: Secrets, brokerUid:
 /** One that cannot be read is the matter of whoever asks for it. */
 export function secretsIn({ broker, helper, passwordFile, isRoot }: Scene): Secrets {
   const unseen = (error: Error) => {
-    throw error instanceof Unseen ? error : new Unseen(isRoot ? error.message : ASK_AS_ROOT);
+    throw error instanceof Skipped ? error : new Skipped(isRoot ? error.message : ASK_AS_ROOT);
   };
   const password = once(async () => {
     const { amqp } = await broker();
@@ -78,19 +78,19 @@ export async function handOver(scene: Scene, { password, executorUrl }: Secrets,
 const reading = async (wanted: Promise<string>): Promise<Read> =>
   await wanted.then(
     (value) => ({ value }),
-    (error: Error) => (error instanceof Unseen ? { unseen: error.message } : { problem: error.message }),
+    (error: Error) => (error instanceof Skipped ? { unseen: error.message } : { problem: error.message }),
   );
 
 function toldOf(what: Read): string {
   if ('value' in what) return what.value;
-  throw 'unseen' in what ? new Unseen(what.unseen) : new Error(what.problem);
+  throw 'unseen' in what ? new Skipped(what.unseen) : new Error(what.problem);
 }
 
 /** In the process that goes on as the broker's account. */
 export async function asBroker(asked: Asked, { config, brokerUid, password, executorUrl }: HandedOver): Promise<Finding[]> {
   const own = sceneOf(asked);
   const broker = async () => {
-    if (config === undefined) throw new Unseen(`${asked.brokerFile} cannot be used`);
+    if (config === undefined) throw new Skipped(`${asked.brokerFile} cannot be used`);
     return config;
   };
   const scene = { ...own, broker, isRoot: true };
@@ -105,7 +105,7 @@ const seenBy = { name: z.string(), seen: z.string() };
 const findings = z.array(
   z.discriminatedUnion('result', [
     z.strictObject({ ...seenBy, result: z.enum(['ok', 'skipped']) }),
-    z.strictObject({ ...seenBy, result: z.enum(['warn', 'fail']), mend: z.string() }),
+    z.strictObject({ ...seenBy, result: z.enum(['warn', 'fail']), fix: z.string() }),
   ]),
 );
 

@@ -4,10 +4,10 @@ import { askBroker, BrokerUnreachable } from '@kpx/broker/control/client';
 import { differences } from '@kpx/broker/control/difference';
 import { durationText } from '@kpx/broker/duration';
 import type { Status } from '@kpx/broker/status';
-import { type Check, fail, ok, Unseen, warn } from './check.js';
+import { type Check, fail, ok, Skipped, warn } from './check.js';
 import type { Scene } from './scene.js';
 
-/** What the running broker says of itself now. Throws {@link Unseen} when it does not answer, which is a check of its own. */
+/** What the running broker says of itself now. Throws {@link Skipped} when it does not answer, which is a check of its own. */
 export type Answered = () => Promise<Status>;
 
 /** How long a broker that has just been started may take for its connections, in milliseconds, and how often it is asked. */
@@ -19,7 +19,7 @@ export function brokerAnswer({ brokerFile }: Scene): Answered {
     try {
       return (await askBroker((await readControlSocket(brokerFile)).socket, '/status')) as Status;
     } catch (error) {
-      throw new Unseen((error as Error).message);
+      throw new Skipped((error as Error).message);
     }
   };
 }
@@ -45,19 +45,19 @@ const WAIT_MS_MAX = 60_000;
 
 const line = (answered: Answered): Check => ({
   name: 'waiting users',
-  mend: 'See kpxctl list --state queued.',
+  fix: 'See kpxctl list --state queued.',
   look: async () => {
     const { executors, max_executors, waiting, longest_wait } = (await answered()).capacity;
     const seen = `${executors} of ${max_executors} executors, users who wait for room: ${waiting}`;
     if (longest_wait < WAIT_MS_MAX) return ok(seen);
-    const mend = 'kpxctl explain USER says for what a user waits: raise that limit, or see when_full and idle_stop in docs/tune.md.';
-    return warn(`${seen}, the longest for ${durationText(longest_wait)}`, mend);
+    const fix = 'kpxctl explain USER says for what a user waits: raise that limit, or see when_full and idle_stop in docs/tune.md.';
+    return warn(`${seen}, the longest for ${durationText(longest_wait)}`, fix);
   },
 });
 
 const runs = (scene: Scene, answered: Answered): Check => ({
   name: 'broker',
-  mend: 'See systemctl status kpx-broker and journalctl -t kpx-broker.',
+  fix: 'See systemctl status kpx-broker and journalctl -t kpx-broker.',
   look: async () => {
     try {
       const { doing, draining } = await answered();
@@ -65,7 +65,7 @@ const runs = (scene: Scene, answered: Answered): Check => ({
       return ok(doing);
     } catch (error) {
       const why = (error as Error).message;
-      if (!scene.isRoot && why.startsWith('no permission')) throw new Unseen('ask as root, or as a member of kpx-admin');
+      if (!scene.isRoot && why.startsWith('no permission')) throw new Skipped('ask as root, or as a member of kpx-admin');
       return await whyNotRunning(scene, why);
     }
   },
@@ -80,18 +80,18 @@ async function whyNotRunning(scene: Scene, why: string) {
   if (ActiveState === 'active' && why.startsWith('control.socket is ""'))
     return warn('it runs, and cannot be asked', 'Set control.socket in broker.toml, and systemctl restart kpx-broker: kpxctl asks there.');
   const ended = Result === 'success' ? '' : `, ${Result} ${ExecMainStatus}`;
-  const mend = 'See systemctl status kpx-broker and journalctl -t kpx-broker, mend what they name, then: systemctl restart kpx-broker.';
-  return fail(`${why} (systemd: ${ActiveState}, ${SubState}${ended})`, mend);
+  const fix = 'See systemctl status kpx-broker and journalctl -t kpx-broker, fix what they name, then: systemctl restart kpx-broker.';
+  return fail(`${why} (systemd: ${ActiveState}, ${SubState}${ended})`, fix);
 }
 
 const inForce = ({ broker, brokerFile }: Scene, answered: Answered): Check => ({
   name: 'broker.toml in force',
-  mend: 'kpxctl reload, and see what it says.',
+  fix: 'kpxctl reload, and see what it says.',
   look: async () => {
     await answered();
     const config = await broker();
     const running = await askBroker(config.control.socket, '/configuration').catch((error: Error) => {
-      throw error instanceof BrokerUnreachable ? new Unseen('control.socket of the file is another than the running broker has') : error;
+      throw error instanceof BrokerUnreachable ? new Skipped('control.socket of the file is another than the running broker has') : error;
     });
     const changed = differences(running, JSON.parse(JSON.stringify(config)));
     if (changed.length === 0) return ok(`the running broker has what ${brokerFile} says`);

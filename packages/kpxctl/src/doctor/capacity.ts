@@ -12,16 +12,16 @@ const LOAD_TIMEOUT_ADVISED_MS = 120_000;
 export const capacityChecks = ({ broker, helper }: Scene): Check[] => [
   {
     name: 'memory',
-    mend: 'Mend broker.toml.',
+    fix: 'Fix broker.toml.',
     look: async () => memory((await broker()).policy, totalmem()),
   },
-  { name: 'licence', mend: 'Mend broker.toml.', look: async () => licence((await broker()).policy) },
+  { name: 'licence', fix: 'Fix broker.toml.', look: async () => licence((await broker()).policy) },
   {
     name: 'executor limits',
-    mend: 'Mend broker.toml and privhelper.toml.',
+    fix: 'Fix broker.toml and privhelper.toml.',
     look: async () => limits((await broker()).policy.max_executors, (await helper()).executor.max_executors),
   },
-  { name: 'waiting times', mend: 'Mend broker.toml.', look: async () => waitingTimes(await broker()) },
+  { name: 'waiting times', fix: 'Fix broker.toml.', look: async () => waitingTimes(await broker()) },
   clock(),
 ];
 
@@ -48,8 +48,8 @@ export function licence({ max_executors, core_tokens, tokens_per_executor }: Bro
 
 export function limits(ofBroker: number, ofHelper: number): Verdict {
   const seen = `${ofBroker} in broker.toml, ${ofHelper} in privhelper.toml`;
-  const mend = `The helper refuses what is beyond its own limit, as a failed start: set executor.max_executors of privhelper.toml to ${ofBroker} or more, or lower policy.max_executors.`;
-  return ofHelper < ofBroker ? warn(seen, mend) : ok(seen);
+  const fix = `The helper refuses what is beyond its own limit, as a failed start: set executor.max_executors of privhelper.toml to ${ofBroker} or more, or lower policy.max_executors.`;
+  return ofHelper < ofBroker ? warn(seen, fix) : ok(seen);
 }
 
 export function waitingTimes({ executors: { start_timeout }, policy: { job_max_age } }: BrokerConfig): Verdict {
@@ -71,7 +71,7 @@ export function waitingTimes({ executors: { start_timeout }, policy: { job_max_a
 
 const clock = (): Check => ({
   name: 'clock',
-  mend: 'Try timedatectl by hand.',
+  fix: 'Try timedatectl by hand.',
   look: async (signal) => {
     const { exitCode, stdout, stderr } = await runCommand(
       '/usr/bin/timedatectl',

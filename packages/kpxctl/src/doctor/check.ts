@@ -4,27 +4,27 @@ export const CHECK_TIMEOUT_MS = 30_000;
 /** What a check says: what was seen, and what to do about it where something is to be done. */
 export type Verdict =
   | { readonly result: 'ok' | 'skipped'; readonly seen: string }
-  | { readonly result: 'warn' | 'fail'; readonly seen: string; readonly mend: string };
+  | { readonly result: 'warn' | 'fail'; readonly seen: string; readonly fix: string };
 
 /** One thing that is looked at, apart from all others. */
 export interface Check {
   /** Always the same for the same thing: programs go by it. */
   readonly name: string;
   /** What to do when {@link look} throws an Error, or hangs. */
-  readonly mend: string;
-  /** Throws {@link Unseen}, or any other Error for what is wrong. `signal` aborts when nobody waits any more. */
+  readonly fix: string;
+  /** Throws {@link Skipped}, or any other Error for what is wrong. `signal` aborts when nobody waits any more. */
   look(signal: AbortSignal): Promise<Verdict>;
 }
 
 export type Finding = { readonly name: string } & Verdict;
 
 export const ok = (seen: string): Verdict => ({ result: 'ok', seen });
-export const warn = (seen: string, mend: string): Verdict => ({ result: 'warn', seen, mend });
-export const fail = (seen: string, mend: string): Verdict => ({ result: 'fail', seen, mend });
+export const warn = (seen: string, fix: string): Verdict => ({ result: 'warn', seen, fix });
+export const fail = (seen: string, fix: string): Verdict => ({ result: 'fail', seen, fix });
 
 /** It cannot be looked at, and why that is no fault of its own. */
-export class Unseen extends Error {
-  override name = 'Unseen';
+export class Skipped extends Error {
+  override name = 'Skipped';
 }
 
 export const ASK_AS_ROOT = 'ask as root';
@@ -34,12 +34,12 @@ export async function examine(checks: readonly Check[]): Promise<Finding[]> {
   return await Promise.all(checks.map(async (check) => ({ name: check.name, ...(await bounded(check)) })));
 }
 
-async function bounded({ look, mend }: Check): Promise<Verdict> {
+async function bounded({ look, fix }: Check): Promise<Verdict> {
   const hung = new AbortController();
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<Verdict>((resolve) => {
     timer = setTimeout(() => {
-      resolve(fail(`no answer within ${CHECK_TIMEOUT_MS / 1_000} s`, mend));
+      resolve(fail(`no answer within ${CHECK_TIMEOUT_MS / 1_000} s`, fix));
       hung.abort();
     }, CHECK_TIMEOUT_MS);
   });
@@ -47,7 +47,7 @@ async function bounded({ look, mend }: Check): Promise<Verdict> {
     return await Promise.race([look(hung.signal), late]);
   } catch (error) {
     const { message } = error as Error;
-    return error instanceof Unseen ? { result: 'skipped', seen: message } : fail(message, mend);
+    return error instanceof Skipped ? { result: 'skipped', seen: message } : fail(message, fix);
   } finally {
     clearTimeout(timer);
   }

@@ -37,7 +37,7 @@ interface Options {
 export function addDoctor(program: Command): void {
   program
     .command('doctor')
-    .summary('looks at the whole set-up, and says what to mend')
+    .summary('looks at the whole set-up, and says what to fix')
     .description(
       'Looks at the whole set-up: configuration, units, accounts, directories, RabbitMQ, helper and broker. Says of each check whether it is ' +
         'well, what was seen, and what to do. Changes nothing. As root it sees everything.',
@@ -95,7 +95,7 @@ function forPeople(findings: readonly Finding[]): string {
   const indent = ' '.repeat(RESULT_CHARS + width + 4);
   const lines = findings.flatMap((finding) => {
     const head = `${RESULTS[finding.result](finding.result.padEnd(RESULT_CHARS))}  ${bold(finding.name.padEnd(width))}  ${shown(finding.seen)}`;
-    return 'mend' in finding ? [head, `${indent}-> ${shown(finding.mend)}`] : [head];
+    return 'fix' in finding ? [head, `${indent}-> ${shown(finding.fix)}`] : [head];
   });
   return [...lines, '', summary(findings)].join('\n');
 }
@@ -106,5 +106,5 @@ const shown = (text: string) => text.split('\n').map(printable).join('; ');
 function summary(findings: readonly Finding[]): string {
   const count = (result: Finding['result']) => findings.filter((finding) => finding.result === result).length;
   const counts = (['fail', 'warn', 'skipped', 'ok'] as const).map((result) => `${count(result)} ${result}`).join(', ');
-  return count('fail') === 0 ? `${counts}: nothing has failed.` : `${counts}: mend what has failed, from the first to the last.`;
+  return count('fail') === 0 ? `${counts}: nothing has failed.` : `${counts}: fix what has failed, from the first to the last.`;
 }

@@ -7,7 +7,7 @@ import { MSGQ_BYTES_MAX } from '@kpx/privhelper/environment';
 import { readTrustedFile } from '@kpx/privhelper/system/trusted-file';
 import { CONFIG_BYTES_MAX } from '@kpx/protocol';
 import { PASSWORD_FILE } from '../dead-letters/access.js';
-import { ASK_AS_ROOT, type Check, fail, ok, Unseen, type Verdict, warn } from './check.js';
+import { ASK_AS_ROOT, type Check, fail, ok, Skipped, type Verdict, warn } from './check.js';
 import { BROKER_ACCOUNT, type Scene } from './scene.js';
 
 /** Longest password that is believed to be one, in bytes. */
@@ -29,7 +29,7 @@ export const configurationChecks = (scene: Scene): Check[] => [
 
 const brokerFile = ({ brokerFile: file, brokerAccount }: Scene): Check => ({
   name: 'broker.toml',
-  mend: `Mend ${file}: kpx-broker --config ${file} --check has every problem; "man kpx-broker.toml" has every key.`,
+  fix: `Fix ${file}: kpx-broker --config ${file} --check has every problem; "man kpx-broker.toml" has every key.`,
   look: async () => {
     await mustBeReadable(file);
     await readBrokerConfig(file);
@@ -50,7 +50,7 @@ const brokerFile = ({ brokerFile: file, brokerAccount }: Scene): Check => ({
 /** That the key is the broker's alone is seen where the broker's login is tried, as the broker. */
 const clientCertificate = ({ broker, brokerAccount, isRoot }: Scene): Check => ({
   name: 'client certificate',
-  mend: 'Correct amqp.tls.cert_file and key_file, as the message says (rabbitmq.md, "Client certificates").',
+  fix: 'Correct amqp.tls.cert_file and key_file, as the message says (rabbitmq.md, "Client certificates").',
   look: async () => {
     const { cert_file, key_file } = (await broker()).amqp.tls;
     if (cert_file === '') return ok('none is configured');
@@ -58,8 +58,8 @@ const clientCertificate = ({ broker, brokerAccount, isRoot }: Scene): Check => (
     const leftMs = Date.parse(certificate.validTo) - Date.now();
     const renew = `Put a new certificate into ${cert_file}: the broker reads it for its next connection.`;
     if (leftMs <= 0) return fail(`${cert_file} has expired (${certificate.validTo})`, renew);
-    if (!isRoot) throw new Unseen(ASK_AS_ROOT);
-    if (key_file.startsWith('/run/credentials/')) throw new Unseen(`${key_file} is there only while the broker runs`);
+    if (!isRoot) throw new Skipped(ASK_AS_ROOT);
+    if (key_file.startsWith('/run/credentials/')) throw new Skipped(`${key_file} is there only while the broker runs`);
     const { uid } = await stat(key_file);
     const own = (await brokerAccount()).uid;
     if (uid !== own) return fail(`${key_file} is not the broker's own`, `chown ${BROKER_ACCOUNT} ${key_file} && chmod 0400 ${key_file}`);
@@ -70,15 +70,15 @@ const clientCertificate = ({ broker, brokerAccount, isRoot }: Scene): Check => (
 
 async function mustBeReadable(file: string): Promise<void> {
   await access(file, constants.R_OK).catch(({ code }: NodeJS.ErrnoException) => {
-    if (code === 'EACCES') throw new Unseen(ASK_AS_ROOT);
+    if (code === 'EACCES') throw new Skipped(ASK_AS_ROOT);
   });
 }
 
 const helperFile = ({ helperFile: file, isRoot }: Scene): Check => ({
   name: 'privhelper.toml',
-  mend: `Mend ${file}: kpx-privhelper --config ${file} --check has every problem. It must be root's and writable by nobody else (chown root:root, chmod 0600), and so must the directories above.`,
+  fix: `Fix ${file}: kpx-privhelper --config ${file} --check has every problem. It must be root's and writable by nobody else (chown root:root, chmod 0600), and so must the directories above.`,
   look: async () => {
-    if (!isRoot) throw new Unseen(ASK_AS_ROOT);
+    if (!isRoot) throw new Skipped(ASK_AS_ROOT);
     await readHelperConfig(file);
     return ok(`${file} is valid, and root's alone to write`);
   },
@@ -86,7 +86,7 @@ const helperFile = ({ helperFile: file, isRoot }: Scene): Check => ({
 
 /** A line that is a secret of root's. */
 async function secretIn(file: string, bytesMax: number, isRoot: boolean): Promise<string> {
-  if (!isRoot) throw new Unseen(ASK_AS_ROOT);
+  if (!isRoot) throw new Skipped(ASK_AS_ROOT);
   const secret = (await readTrustedFile(file, 'secret', bytesMax)).replace(/\r?\n$/, '');
   if (secret === '') throw new Error(`${file} is empty`);
   if (/[\r\n]/.test(secret)) throw new Error(`${file} has more than one line`);
@@ -96,7 +96,7 @@ async function secretIn(file: string, bytesMax: number, isRoot: boolean): Promis
 /** With `amqp.password_file` it is the broker's own; whether that can be read is seen where the broker's login is tried. */
 const passwordFile = ({ broker, isRoot }: Scene): Check => ({
   name: 'amqp-password',
-  mend: `kpxctl setup-rabbitmq writes it (install.md, "Secrets"): RabbitMQ's password of the broker, on one line in ${PASSWORD_FILE}. A file that is there: chown root:root and chmod 0600. Then: systemctl restart kpx-broker.`,
+  fix: `kpxctl setup-rabbitmq writes it (install.md, "Secrets"): RabbitMQ's password of the broker, on one line in ${PASSWORD_FILE}. A file that is there: chown root:root and chmod 0600. Then: systemctl restart kpx-broker.`,
   look: async () => {
     const { password_file } = (await broker()).amqp;
     if (password_file !== '') return await ownPasswordFile(password_file);
@@ -117,7 +117,7 @@ async function ownPasswordFile(file: string): Promise<Verdict> {
 
 const msgqFile = ({ helper, broker, isRoot }: Scene): Check => ({
   name: 'executor-msgq',
-  mend: 'kpxctl setup-rabbitmq writes it (install.md, "Secrets"): the value of KNIME_EXECUTOR_MSGQ, amqp://USER:PASSWORD@HOST/VHOST on one line in executor.msgq_file, /etc/kpx/executor-msgq when it is not set. A file that is there: chown root:root and chmod 0600.',
+  fix: 'kpxctl setup-rabbitmq writes it (install.md, "Secrets"): the value of KNIME_EXECUTOR_MSGQ, amqp://USER:PASSWORD@HOST/VHOST on one line in executor.msgq_file, /etc/kpx/executor-msgq when it is not set. A file that is there: chown root:root and chmod 0600.',
   look: async () => {
     const { msgq_file: file } = (await helper()).executor;
     const { username, password, pathname } = firstUrl(file, await secretIn(file, MSGQ_BYTES_MAX, isRoot));

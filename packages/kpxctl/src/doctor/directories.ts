@@ -3,7 +3,7 @@ import { mkdtemp, open, rmdir } from 'node:fs/promises';
 import { replaceAcl } from '@kpx/privhelper/system/acl';
 import { runCommand } from '@kpx/privhelper/system/command';
 import { judgeSkeleton } from '@kpx/privhelper/system/directory';
-import { ASK_AS_ROOT, type Check, fail, ok, Unseen, type Verdict, warn } from './check.js';
+import { ASK_AS_ROOT, type Check, fail, ok, Skipped, type Verdict, warn } from './check.js';
 import { chain, spaceAt, trustIn } from './file-system.js';
 import { hidden } from './hidden.js';
 import type { HelperConfig, Scene } from './scene.js';
@@ -57,7 +57,7 @@ async function judgeParent(path: string, signal: AbortSignal): Promise<void> {
 
 const parents = ({ helper }: Scene, name: string, pathsOf: (directories: Directories) => readonly string[]): Check => ({
   name,
-  mend: "Make it root's, and writable by nobody else, all the way up: install -d -m 0755 DIRECTORY, or chown root:root and chmod go-w. What it hangs on may be a file server that does not answer.",
+  fix: "Make it root's, and writable by nobody else, all the way up: install -d -m 0755 DIRECTORY, or chown root:root and chmod go-w. What it hangs on may be a file server that does not answer.",
   look: async (signal) => {
     const paths = pathsOf((await helper()).directories);
     await Promise.all(paths.map((path) => judgeParent(path, signal)));
@@ -68,7 +68,7 @@ const parents = ({ helper }: Scene, name: string, pathsOf: (directories: Directo
 /** What users cannot have a copy of keeps everybody without a home out. */
 const skeletonOfHomes = ({ helper }: Scene): Check => ({
   name: 'skeleton',
-  mend: "It must be root's, writable by nobody else, and all in it readable for everybody: chmod -R o+rX DIRECTORY, or take out what is not for users.",
+  fix: "It must be root's, writable by nobody else, and all in it readable for everybody: chmod -R o+rX DIRECTORY, or take out what is not for users.",
   look: async (signal) => {
     const { create_home, skeleton } = (await helper()).directories;
     if (!create_home) return ok('not used');
@@ -81,7 +81,7 @@ const skeletonOfHomes = ({ helper }: Scene): Check => ({
 /** `/usr/bin/find PARENT… -maxdepth 1 -name .kpx-new-?????? -mmin +1`: a request ends sooner. */
 const unfinished = ({ helper }: Scene): Check => ({
   name: 'unfinished directories',
-  mend: 'Try find by hand, in the parents of workspaces, temp directories and homes.',
+  fix: 'Try find by hand, in the parents of workspaces, temp directories and homes.',
   look: async (signal) => {
     const { workspace_parent, temp_parent, home_parents } = (await helper()).directories;
     const named = ['-maxdepth', '1', '-name', '.kpx-new-??????', '-mmin', '+1'];
@@ -96,15 +96,15 @@ const unfinished = ({ helper }: Scene): Check => ({
 /** Tried, in a directory that is gone afterwards: nothing else says for sure. */
 const acls = ({ helper, isRoot }: Scene, name: string, pathOf: (directories: Directories) => string): Check => ({
   name,
-  mend: 'Users\' directories need a local file system with POSIX ACLs that can be written: ext4, XFS, Btrfs or tmpfs, mounted without "noacl" and "ro".',
+  fix: 'Users\' directories need a local file system with POSIX ACLs that can be written: ext4, XFS, Btrfs or tmpfs, mounted without "noacl" and "ro".',
   look: async (signal) => {
-    if (!isRoot) throw new Unseen(ASK_AS_ROOT);
+    if (!isRoot) throw new Skipped(ASK_AS_ROOT);
     const parent = pathOf((await helper()).directories);
     await judgeParent(parent, signal).catch(() => {
-      throw new Unseen(`${parent} cannot be used`);
+      throw new Skipped(`${parent} cannot be used`);
     });
     const scratch = await mkdtemp(`${parent}/${SCRATCH}`).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOSPC') throw new Unseen(`${parent} is full`);
+      if (error.code === 'ENOSPC') throw new Skipped(`${parent} is full`);
       throw error;
     });
     try {
@@ -119,12 +119,12 @@ const acls = ({ helper, isRoot }: Scene, name: string, pathOf: (directories: Dir
 
 const space = ({ helper }: Scene, name: string, pathsOf: (directories: Directories) => readonly string[]): Check => ({
   name,
-  mend: 'See why its file system does not answer: findmnt, df.',
+  fix: 'See why its file system does not answer: findmnt, df.',
   look: async (signal) => {
     const verdicts: Verdict[] = [];
     for (const path of pathsOf((await helper()).directories)) {
       const missing = (await chain(path, signal)).some(({ found }) => found === undefined);
-      if (missing) throw new Unseen(`${path} does not exist`);
+      if (missing) throw new Skipped(`${path} does not exist`);
       verdicts.push(await judgeSpace(path, signal));
     }
     return (
@@ -147,12 +147,12 @@ async function judgeSpace(path: string, signal: AbortSignal): Promise<Verdict> {
 /** To the helper everything is read-only but what its unit says; its own --check runs outside of the unit and cannot see that. */
 const helperMayWrite = ({ helper, underSystemd }: Scene): Check => ({
   name: 'helper may write',
-  mend: ELSEWHERE,
+  fix: ELSEWHERE,
   look: async (signal) => {
     await underSystemd();
     const { workspace_parent, temp_parent, home_parents, create_home } = (await helper()).directories;
     const { LoadState, ReadWritePaths } = await showUnit('kpx-privhelper@0-0-0.service', signal);
-    if (LoadState !== 'loaded') throw new Unseen('the unit cannot be loaded');
+    if (LoadState !== 'loaded') throw new Skipped('the unit cannot be loaded');
     const writable = ReadWritePaths.split(' ').map((path) => path.replace(/^[-+]+/, ''));
     const isWritable = (path: string) => writable.some((above) => above === '/' || path === above || path.startsWith(`${above}/`));
     const closed = [workspace_parent, temp_parent, ...(create_home ? home_parents : [])].filter((path) => !isWritable(path));
@@ -164,7 +164,7 @@ const helperMayWrite = ({ helper, underSystemd }: Scene): Check => ({
 /** tmpfiles.d: is there a line that ages what is in users' temp directories, and a timer that goes by it? */
 const ageing = ({ helper }: Scene): Check => ({
   name: 'temp ageing',
-  mend: 'Try systemd-tmpfiles --cat-config by hand.',
+  fix: 'Try systemd-tmpfiles --cat-config by hand.',
   look: async (signal) => {
     const { temp_parent } = (await helper()).directories;
     const { stdout } = await runCommand('/usr/bin/systemd-tmpfiles', ['--cat-config', 'kpx.conf', 'kpx-temp.conf'], signal);

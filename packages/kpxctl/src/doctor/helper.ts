@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { HelperClient } from '@kpx/broker/helper-client';
 import { pino } from 'pino';
 import { type Answered, answerOnceConnected } from './broker.js';
-import { ASK_AS_ROOT, type Check, ok, Unseen, type Verdict, warn } from './check.js';
+import { ASK_AS_ROOT, type Check, ok, Skipped, type Verdict, warn } from './check.js';
 import { chain } from './file-system.js';
 import { BROKER_ACCOUNT, type Scene } from './scene.js';
 import { mainPidsOf, showUnit } from './systemd.js';
@@ -21,11 +21,11 @@ export const helperChecks = (scene: Scene): Check[] => [socketListens(scene), so
 
 const socketListens = ({ brokerUnit, underSystemd }: Scene): Check => ({
   name: 'helper socket',
-  mend: `systemctl restart ${SOCKET_UNIT} kpx-broker`,
+  fix: `systemctl restart ${SOCKET_UNIT} kpx-broker`,
   look: async (signal) => {
     await underSystemd();
     const { LoadState, ActiveState, SubState, Result } = await showUnit(SOCKET_UNIT, signal);
-    if (LoadState !== 'loaded') throw new Unseen('the unit cannot be loaded');
+    if (LoadState !== 'loaded') throw new Skipped('the unit cannot be loaded');
     if (ActiveState === 'active') return ok(`systemd listens (${SubState})`);
     if (ActiveState === 'inactive' && (await brokerUnit()).UnitFileState !== 'enabled')
       return warn('nobody listens', 'It comes with the broker: systemctl enable --now kpx-broker.service');
@@ -36,12 +36,12 @@ const socketListens = ({ brokerUnit, underSystemd }: Scene): Check => ({
 /** Owner root; the broker's group may connect, and nobody else. */
 const socketFile = ({ broker, brokerAccount }: Scene): Check => ({
   name: 'helper socket file',
-  mend: RESTART,
+  fix: RESTART,
   look: async (signal) => {
     const { socket } = (await broker()).helper;
     const account = await brokerAccount();
     const found = (await chain(socket, signal)).at(-1)?.found;
-    if (found === undefined) throw new Unseen(`there is no ${socket}: nobody listens`);
+    if (found === undefined) throw new Skipped(`there is no ${socket}: nobody listens`);
     if (found.type !== 'socket') throw new Error(`${socket} is a ${found.type}`);
     if (found.uid !== 0 || found.gid !== account.gid)
       throw new Error(`${socket} belongs to ${found.uid}:${found.gid}, expected root:${BROKER_ACCOUNT}`);
@@ -53,12 +53,12 @@ const socketFile = ({ broker, brokerAccount }: Scene): Check => ({
 /** Where systemd may not make a namespace, in a container for example, it goes on without, and says so in the journal only. */
 const namespaces = ({ isRoot, underSystemd }: Scene): Check => ({
   name: 'helper namespaces',
-  mend: 'See ls -l /proc/PID/ns of the helper and of PID 1.',
+  fix: 'See ls -l /proc/PID/ns of the helper and of PID 1.',
   look: async (signal) => {
     await underSystemd();
-    if (!isRoot) throw new Unseen(ASK_AS_ROOT);
+    if (!isRoot) throw new Skipped(ASK_AS_ROOT);
     const [pid] = await mainPidsOf('kpx-privhelper@*.service', signal);
-    if (pid === undefined) throw new Unseen('no helper runs');
+    if (pid === undefined) throw new Skipped('no helper runs');
     const shared = await namespacesShared(pid);
     if (shared.length === 0) return ok(`the helper has its own: ${Object.values(NAMESPACES).join(', ')}`);
     return warn(
@@ -72,7 +72,7 @@ const namespaces = ({ isRoot, underSystemd }: Scene): Check => ({
 async function namespacesShared(pid: number): Promise<string[]> {
   const of = async (process: number, name: string) =>
     await readlink(`/proc/${process}/ns/${name}`).catch(({ code }: NodeJS.ErrnoException) => {
-      throw new Unseen(code === 'ENOENT' ? 'the helper has ended meanwhile' : `/proc/${process}/ns/${name} cannot be read: ${code}`);
+      throw new Skipped(code === 'ENOENT' ? 'the helper has ended meanwhile' : `/proc/${process}/ns/${name} cannot be read: ${code}`);
     });
   const shared: string[] = [];
   for (const [name, what] of Object.entries(NAMESPACES)) if ((await of(pid, name)) === (await of(1, name))) shared.push(what);
@@ -85,7 +85,7 @@ async function namespacesShared(pid: number): Promise<string[]> {
  */
 export const helperAnswers = ({ broker, brokerUnit }: Scene, answered: Answered, brokerUid: number | undefined): Check => ({
   name: 'helper',
-  mend: `See journalctl -t kpx-privhelper _UID=0 and journalctl -u 'kpx-privhelper@*', mend what they name, then: systemctl restart kpx-broker.`,
+  fix: `See journalctl -t kpx-privhelper _UID=0 and journalctl -u 'kpx-privhelper@*', fix what they name, then: systemctl restart kpx-broker.`,
   look: async (signal) => {
     const status = await answerOnceConnected(answered, 'helper').catch(() => undefined);
     if (status) {
@@ -93,9 +93,9 @@ export const helperAnswers = ({ broker, brokerUnit }: Scene, answered: Answered,
       throw new Error('the running broker has no connection to a helper');
     }
     const { ActiveState } = await brokerUnit();
-    if (ActiveState === 'active') throw new Unseen('the broker, which has the one connection, does not answer');
-    if ((await showUnit(SOCKET_UNIT, signal)).ActiveState !== 'active') throw new Unseen('nobody listens');
-    if (brokerUid === undefined || process.getuid?.() !== brokerUid) throw new Unseen(ASK_AS_ROOT);
+    if (ActiveState === 'active') throw new Skipped('the broker, which has the one connection, does not answer');
+    if ((await showUnit(SOCKET_UNIT, signal)).ActiveState !== 'active') throw new Skipped('nobody listens');
+    if (brokerUid === undefined || process.getuid?.() !== brokerUid) throw new Skipped(ASK_AS_ROOT);
     return await sayHello((await broker()).helper.socket);
   },
 });

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, relative } from 'node:path';
 import { runCommand } from '@kpx/privhelper/system/command';
-import { ASK_AS_ROOT, type Check, ok, Unseen, warn } from './check.js';
+import { ASK_AS_ROOT, type Check, ok, Skipped, warn } from './check.js';
 import type { Scene } from './scene.js';
 
 /** Where a file system is shown without what is mounted on it: in the /tmp of the one process that looks. */
@@ -30,7 +30,7 @@ export const mountPointOf = (directory: string, mountPoints: readonly string[]):
 /** What was made in users' parents before their disk was mounted: nobody sees it since, and it takes room. */
 export const hidden = ({ helper, isRoot, underSystemd }: Scene): Check => ({
   name: 'hidden directories',
-  mend: 'See by hand, with the file system unmounted, what its mount point holds.',
+  fix: 'See by hand, with the file system unmounted, what its mount point holds.',
   look: async (signal) => {
     await underSystemd();
     const { workspace_parent, temp_parent, home_parents } = (await helper()).directories;
@@ -41,7 +41,7 @@ export const hidden = ({ helper, isRoot, underSystemd }: Scene): Check => ({
       return mountPoint === undefined ? [] : [{ parent, mountPoint }];
     });
     if (mounted.length === 0) return ok('no parent is on a file system that is mounted');
-    if (!isRoot) throw new Unseen(ASK_AS_ROOT);
+    if (!isRoot) throw new Skipped(ASK_AS_ROOT);
     const seen: string[] = [];
     for (const { parent, mountPoint } of mounted) {
       const names = await namesBelow(parent, mountPoint, signal);
@@ -61,7 +61,7 @@ export const hidden = ({ helper, isRoot, underSystemd }: Scene): Check => ({
  * what is mounted on it (systemd.exec(5), "norbind"). The machine's own mounts stay as they are.
  */
 async function namesBelow(parent: string, mountPoint: string, signal: AbortSignal): Promise<string[]> {
-  if (!PLAIN.test(parent)) throw new Unseen(`${parent} has characters that systemd takes for something else`);
+  if (!PLAIN.test(parent)) throw new Skipped(`${parent} has characters that systemd takes for something else`);
   const properties = [
     'PrivateTmp=yes',
     `BindReadOnlyPaths=${dirname(mountPoint)}:${BELOW}:norbind`,

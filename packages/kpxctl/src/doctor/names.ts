@@ -2,7 +2,7 @@ import { policyOf } from '@kpx/broker/config';
 import { missingGroups } from '@kpx/broker/missing-groups';
 import { groupsOf, namesThatDoNotExist } from '@kpx/broker/policy/rule-names';
 import { profileNamesOf } from '@kpx/protocol';
-import { type Check, ok, Unseen, warn } from './check.js';
+import { type Check, ok, Skipped, warn } from './check.js';
 import type { Scene } from './scene.js';
 
 /** What the two configurations name, and what may not exist: nothing else tells of a typing error there. */
@@ -11,14 +11,14 @@ export const nameChecks = (scene: Scene): Check[] => [rules(scene), accountLists
 /** That the name service does not answer is said by the check of it. */
 const missingOf = (groups: readonly string[]) =>
   missingGroups(groups).catch((error: Error) => {
-    throw new Unseen(error.message);
+    throw new Skipped(error.message);
   });
 
 const GETENT = 'Look at getent group NAME, and at systemctl status sssd.';
 
 const rules = ({ broker, helper }: Scene): Check => ({
   name: 'rules',
-  mend: GETENT,
+  fix: GETENT,
   look: async () => {
     const { rules } = policyOf(await broker());
     // Not readable for everybody; groups are judged all the same.
@@ -36,7 +36,7 @@ const rules = ({ broker, helper }: Scene): Check => ({
 /** A group that is misspelt in denied_groups keeps nobody out. */
 const accountLists = ({ helper }: Scene): Check => ({
   name: 'account lists',
-  mend: GETENT,
+  fix: GETENT,
   look: async () => {
     const { accounts, directories } = await helper();
     const lists: [key: string, groups: readonly string[]][] = [

@@ -3,7 +3,7 @@ import { BlockList, isIPv6 } from 'node:net';
 import { HOLD_MAX_MS } from '@kpx/broker/executors/machine';
 import { isLoopback } from '@kpx/broker/http/address';
 import { runCommand } from '@kpx/privhelper/system/command';
-import { ASK_AS_ROOT, type Check, ok, Unseen, warn } from './check.js';
+import { ASK_AS_ROOT, type Check, ok, Skipped, warn } from './check.js';
 import type { Scene } from './scene.js';
 
 const RABBITMQCTL = '/usr/sbin/rabbitmqctl';
@@ -26,10 +26,10 @@ async function addressesOf(host: string, signal: AbortSignal): Promise<string[]>
 
 const mayReach = (scene: Scene): Check => ({
   name: 'broker may reach RabbitMQ',
-  mend: 'systemctl edit kpx-broker.service with an IPAddressAllow= line of the address in [Service] (install.md, "When something is elsewhere"), then systemctl restart kpx-broker.',
+  fix: 'systemctl edit kpx-broker.service with an IPAddressAllow= line of the address in [Service] (install.md, "When something is elsewhere"), then systemctl restart kpx-broker.',
   look: async (signal) => {
     const { LoadState, IPAddressAllow, IPAddressDeny } = await scene.brokerUnit();
-    if (LoadState !== 'loaded') throw new Unseen('the unit cannot be loaded');
+    if (LoadState !== 'loaded') throw new Skipped('the unit cannot be loaded');
     if (IPAddressDeny === '') return ok('its unit denies no address');
     const allowed = new BlockList();
     for (const [, network = '', prefix = ''] of IPAddressAllow.matchAll(/([\da-f.:]+)\/(\d+)/gi))
@@ -49,27 +49,27 @@ const familyOf = (address: string) => (isIPv6(address) ? 'ipv6' : 'ipv4');
 /** `/usr/sbin/rabbitmqctl --quiet eval …`: RabbitMQ tells it nobody but its own administrator. */
 const consumerTimeout = (scene: Scene): Check => ({
   name: 'consumer timeout',
-  mend: `See rabbitmqctl status. It ${ELSEWHERE}.`,
+  fix: `See rabbitmqctl status. It ${ELSEWHERE}.`,
   look: async () => {
     const isHere = (await hostsOf(scene)).some((host) => host === 'localhost' || isLoopback({ host, port: 0 }));
     const isInstalled = await access(RABBITMQCTL, constants.X_OK).then(
       () => true,
       () => false,
     );
-    if (!isHere || !isInstalled) throw new Unseen(ELSEWHERE);
-    if (!scene.isRoot) throw new Unseen(ASK_AS_ROOT);
+    if (!isHere || !isInstalled) throw new Skipped(ELSEWHERE);
+    if (!scene.isRoot) throw new Skipped(ASK_AS_ROOT);
     const question = 'application:get_env(rabbit, consumer_timeout).';
     const inTime = AbortSignal.timeout(RABBITMQCTL_TIMEOUT_MS);
     const { exitCode, stdout } = await runCommand(RABBITMQCTL, ['--quiet', 'eval', question], inTime).catch(() => ({
       exitCode: -1,
       stdout: '',
     }));
-    if (exitCode !== 0) throw new Unseen('rabbitmqctl cannot ask RabbitMQ');
+    if (exitCode !== 0) throw new Skipped('rabbitmqctl cannot ask RabbitMQ');
     const [, digits] = /^\{ok,\s*(\d+)\}/.exec(stdout.trim()) ?? [];
     if (digits === undefined) return ok('none');
     const seconds = Number(digits) / 1_000;
     if (Number(digits) > HOLD_MAX_MS) return ok(`${seconds} s; a job is held for ${HOLD_MAX_MS / 1_000} s at most`);
-    const mend = `Set consumer_timeout in rabbitmq.conf to more than ${HOLD_MAX_MS}: RabbitMQ closes the broker's channel otherwise, and every held job comes anew.`;
-    return warn(`${seconds} s, and a job may be held for ${HOLD_MAX_MS / 1_000} s`, mend);
+    const fix = `Set consumer_timeout in rabbitmq.conf to more than ${HOLD_MAX_MS}: RabbitMQ closes the broker's channel otherwise, and every held job comes anew.`;
+    return warn(`${seconds} s, and a job may be held for ${HOLD_MAX_MS / 1_000} s`, fix);
   },
 });

@@ -19,7 +19,7 @@ const RIGHTS = 'The check "permissions" has the command. Whether the name is rig
 
 const queue = ({ queue: name, declare }: Amqp, first: () => Promise<ChannelModel>): Check => ({
   name: 'job queue',
-  mend: KNIMES,
+  fix: KNIMES,
   look: async () => {
     let counts = '';
     const code = await refusal(await first(), async (channel) => {
@@ -35,7 +35,7 @@ const queue = ({ queue: name, declare }: Amqp, first: () => Promise<ChannelModel
 
 const exchange = ({ exchange: name, declare }: Amqp, first: () => Promise<ChannelModel>): Check => ({
   name: 'job exchange',
-  mend: KNIMES,
+  fix: KNIMES,
   look: async () => {
     if (name === '') return ok('none: jobs are published to the queue itself');
     const code = await refusal(await first(), (channel) => channel.checkExchange(name));
@@ -49,7 +49,7 @@ const exchange = ({ exchange: name, declare }: Amqp, first: () => Promise<Channe
 /** Those that are there are declared again as they are: for those, that changes nothing. */
 const ownQueuesAsDeclared = ({ queue: name }: Amqp, first: () => Promise<ChannelModel>): Check => ({
   name: "kpx's queues",
-  mend: 'Somebody else has made it otherwise. When it is empty (rabbitmqctl -p VHOST list_queues), delete it, and the broker makes it anew: rabbitmqctl -p VHOST delete_queue NAME, then systemctl restart kpx-broker.',
+  fix: 'Somebody else has made it otherwise. When it is empty (rabbitmqctl -p VHOST list_queues), delete it, and the broker makes it anew: rabbitmqctl -p VHOST delete_queue NAME, then systemctl restart kpx-broker.',
   look: async () => {
     const connection = await first();
     const missing: string[] = [];

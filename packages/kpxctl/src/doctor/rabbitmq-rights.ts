@@ -27,7 +27,7 @@ function requestsOf({ queue, exchange, declare }: Amqp): [right: string, ask: Qu
 /** On an alarm RabbitMQ reads nothing more of a connection that publishes. So it is one of its own. */
 const permissions = (amqp: Amqp, another: () => Promise<ChannelModel>): Check => ({
   name: 'permissions',
-  mend: 'See whether RabbitMQ answers others: rabbitmqctl status.',
+  fix: 'See whether RabbitMQ answers others: rabbitmqctl status.',
   look: async () => {
     const connection = await another();
     let alarm: string | undefined;
@@ -60,7 +60,7 @@ function permissionsMend(amqp: Amqp): string {
 /** RabbitMQ tells of an alarm who publishes. */
 const alarms = (amqp: Amqp, another: () => Promise<ChannelModel>): Check => ({
   name: 'RabbitMQ alarms',
-  mend: 'See rabbitmqctl status on the RabbitMQ machine.',
+  fix: 'See rabbitmqctl status on the RabbitMQ machine.',
   look: async () => {
     const connection = await another();
     const blocked = new Promise<Verdict>((resolve) => {

@@ -3,7 +3,7 @@ import { adviceOn } from '@kpx/broker/amqp/advice';
 import { connect, destroy, secretsOf } from '@kpx/broker/amqp/connect';
 import type { ChannelModel } from 'amqplib';
 import { type Answered, answerOnceConnected } from './broker.js';
-import { type Check, fail, ok, once, Unseen, warn } from './check.js';
+import { type Check, fail, ok, once, Skipped, warn } from './check.js';
 import { ACCESS_REFUSED, consume, refusal } from './rabbitmq-answers.js';
 import { deliveryLimit } from './rabbitmq-delivery-limit.js';
 import { queueChecks } from './rabbitmq-queues.js';
@@ -11,7 +11,7 @@ import { rightsChecks } from './rabbitmq-rights.js';
 import type { Amqp, Scene } from './scene.js';
 
 export interface Secrets {
-  /** Throws {@link Unseen} where it cannot be read. */
+  /** Throws {@link Skipped} where it cannot be read. */
   readonly password: () => Promise<string>;
   /** The first URL of `executor.msgq_file`. */
   readonly executorUrl: () => Promise<URL>;
@@ -55,21 +55,21 @@ async function firstOf(connections: readonly (() => Promise<ChannelModel>)[]): P
     const model = await connection().catch(() => undefined);
     if (model) return model;
   }
-  throw new Unseen('there is no connection to RabbitMQ');
+  throw new Skipped('there is no connection to RabbitMQ');
 }
 
 const reach = (url: string, amqp: Amqp, connection: () => Promise<ChannelModel>): Check => {
   const { host, protocol, hostname: name } = new URL(url);
   return {
     name: `RabbitMQ at ${host}`,
-    mend: 'See that RabbitMQ runs, and that amqp.urls is right.',
+    fix: 'See that RabbitMQ runs, and that amqp.urls is right.',
     look: async () => {
       try {
         await connection();
       } catch (error) {
-        if (error instanceof Unseen) throw error;
+        if (error instanceof Skipped) throw error;
         const { message } = error as Error;
-        return fail(message, mendOf(message, url, amqp));
+        return fail(message, fixOf(message, url, amqp));
       }
       if (protocol === 'amqp:' && !/^(localhost|127\.|\[::1\])/.test(name))
         return warn(
@@ -82,10 +82,10 @@ const reach = (url: string, amqp: Amqp, connection: () => Promise<ChannelModel>)
 };
 
 /** By what Node, TLS and RabbitMQ say. */
-function mendOf(message: string, url: string, { password_file }: Amqp): string {
+function fixOf(message: string, url: string, { password_file }: Amqp): string {
   const { username, hostname: name } = new URL(url);
   const user = decodeURIComponent(username);
-  const mends: [RegExp, string][] = [
+  const fixes: [RegExp, string][] = [
     [
       /ACCESS.REFUSED/,
       `kpxctl setup-rabbitmq --admin NAME says whether RabbitMQ has the user "${user}" and the password in ${password_file || '/etc/kpx/amqp-password'}, and what to do; then systemctl restart kpx-broker.`,
@@ -96,18 +96,18 @@ function mendOf(message: string, url: string, { password_file }: Amqp): string {
     ],
     [
       /certificate|CERT_|ca_file/,
-      'Mend amqp.tls.ca_file, the host in amqp.urls, or the certificate, as the message says. The file has to be readable by kpx-broker.',
+      'Fix amqp.tls.ca_file, the host in amqp.urls, or the certificate, as the message says. The file has to be readable by kpx-broker.',
     ],
     [
       /wrong version number|EPROTO|ssl|SSL|TLS/,
       "What listens there does not speak TLS: amqps:// is for RabbitMQ's TLS port, 5671 by default, amqp:// for 5672.",
     ],
-    [/ENOTFOUND|EAI_AGAIN/, `The name ${name} cannot be resolved: mend it in amqp.urls, or the DNS.`],
+    [/ENOTFOUND|EAI_AGAIN/, `The name ${name} cannot be resolved: fix it in amqp.urls, or the DNS.`],
     [/password/, 'Write the password into the file, readable by kpx-broker.'],
   ];
-  const [, mend] = mends.find(([pattern]) => pattern.test(message)) ?? [];
+  const [, fix] = fixes.find(([pattern]) => pattern.test(message)) ?? [];
   return (
-    mend ??
+    fix ??
     adviceOn(message, url)?.replace(/^./, (letter) => letter.toUpperCase()) ??
     `See that RabbitMQ runs and listens there, that host and port in amqp.urls are right, and that no firewall is between: nc -vz ${name} PORT.`
   );
@@ -116,7 +116,7 @@ function mendOf(message: string, url: string, { password_file }: Amqp): string {
 /** The executors' own user, at the same addresses: with a wrong password an executor starts, and never gets a job. */
 const executorsLogin = (amqp: Amqp, { executorUrl }: Secrets, opened: Set<ChannelModel>): Check => ({
   name: "executors' login",
-  mend: 'Mend executor.msgq_file (/etc/kpx/executor-msgq).',
+  fix: 'Fix executor.msgq_file (/etc/kpx/executor-msgq).',
   look: async () => {
     const url = await executorUrl();
     const password = decodeURIComponent(url.password);
@@ -134,11 +134,11 @@ const executorsLogin = (amqp: Amqp, { executorUrl }: Secrets, opened: Set<Channe
       if (/ACCESS.REFUSED/.test(message))
         return fail(
           `the login of the RabbitMQ user "${url.username}" was refused`,
-          'Executors start, and get no jobs: mend user and password in executor.msgq_file (/etc/kpx/executor-msgq), percent-encoded where they mean something in a URL.',
+          'Executors start, and get no jobs: fix user and password in executor.msgq_file (/etc/kpx/executor-msgq), percent-encoded where they mean something in a URL.',
         );
       const advice = adviceOn(message, url.href);
       if (advice !== undefined) return fail(message, `Executors start, and get no jobs: fix executor.msgq_file, or ${advice}.`);
-      throw new Unseen(`there is no connection to ${url.host}: ${message}`);
+      throw new Skipped(`there is no connection to ${url.host}: ${message}`);
     }
     return ok(`"${url.username}" is let in, and may read the queue`);
   },
@@ -147,7 +147,7 @@ const executorsLogin = (amqp: Amqp, { executorUrl }: Secrets, opened: Set<Channe
 /** What this program can reach, the broker may not: its unit limits addresses, and it may have been started with an older password. */
 const brokersOwn = (answered: Answered, first: () => Promise<ChannelModel>): Check => ({
   name: "broker's connection",
-  mend: 'See what the broker says of RabbitMQ: journalctl -t kpx-broker -o cat -n 20. After a new password: systemctl restart kpx-broker. "connect EPERM": IPAddressAllow= in a drop-in of kpx-broker.service.',
+  fix: 'See what the broker says of RabbitMQ: journalctl -t kpx-broker -o cat -n 20. After a new password: systemctl restart kpx-broker. "connect EPERM": IPAddressAllow= in a drop-in of kpx-broker.service.',
   look: async () => {
     const { rabbitmq, doing } = await answerOnceConnected(answered, 'rabbitmq');
     if (rabbitmq.connected) return ok('there is one');

@@ -3,7 +3,7 @@ import { type Account, judgeAccount } from '@kpx/privhelper/accounts';
 import { type Config as HelperConfig, readConfig as readHelperConfig } from '@kpx/privhelper/config';
 import { lookUpAccount, type PasswdEntry } from '@kpx/privhelper/system/name-service';
 import type { KnimeUser } from '@kpx/protocol';
-import { ASK_AS_ROOT, once, Unseen } from './check.js';
+import { ASK_AS_ROOT, once, Skipped } from './check.js';
 import { showUnit, type Unit } from './systemd.js';
 
 export type { BrokerConfig, HelperConfig };
@@ -13,7 +13,7 @@ export type Amqp = BrokerConfig['amqp'];
 export const BROKER_ACCOUNT = 'kpx-broker';
 export const BROKER_UNIT = 'kpx-broker.service';
 
-/** What all checks look at. Each getter throws {@link Unseen} where it cannot be had; why is said by the check of that thing itself. */
+/** What all checks look at. Each getter throws {@link Skipped} where it cannot be had; why is said by the check of that thing itself. */
 export interface Scene {
   readonly brokerFile: string;
   readonly helperFile: string;
@@ -24,7 +24,7 @@ export interface Scene {
   readonly isRoot: boolean;
   broker(): Promise<BrokerConfig>;
   helper(): Promise<HelperConfig>;
-  /** Throws {@link Unseen} where executors are no units of systemd, and so neither is the helper's way. */
+  /** Throws {@link Skipped} where executors are no units of systemd, and so neither is the helper's way. */
   underSystemd(): Promise<void>;
   brokerUnit(): Promise<Unit>;
   brokerAccount(): Promise<PasswdEntry>;
@@ -40,7 +40,7 @@ const SHARED_TIMEOUT_MS = 15_000;
 export function sceneOf(asked: Asked): Scene {
   const isRoot = process.getuid?.() === 0;
   const unseen = (what: string) => () => {
-    throw new Unseen(what);
+    throw new Skipped(what);
   };
   const signal = AbortSignal.timeout(SHARED_TIMEOUT_MS);
   const helper = once(() => readHelperConfig(asked.helperFile).catch(unseen(isRoot ? `${asked.helperFile} cannot be used` : ASK_AS_ROOT)));
@@ -51,7 +51,7 @@ export function sceneOf(asked: Asked): Scene {
     broker: once(() => readBrokerConfig(asked.brokerFile).catch(unseen(`${asked.brokerFile} cannot be used`))),
     underSystemd: once(async () => {
       const { launcher } = (await helper().catch(() => undefined))?.executor ?? {};
-      if (launcher === 'direct') throw new Unseen('executors are no units here (launcher "direct")');
+      if (launcher === 'direct') throw new Skipped('executors are no units here (launcher "direct")');
     }),
     brokerUnit: once(() => showUnit(BROKER_UNIT, signal).catch(unseen('systemd does not answer'))),
     brokerAccount: once(async () => {

@@ -2,7 +2,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { runCommand } from '@kpx/privhelper/system/command';
 import { templatesOf } from '@kpx/protocol';
-import { ASK_AS_ROOT, type Check, fail, ok, Unseen, type Verdict, warn } from './check.js';
+import { ASK_AS_ROOT, type Check, fail, ok, Skipped, type Verdict, warn } from './check.js';
 import { chain, trustIn } from './file-system.js';
 import { BROKER_UNIT, type Scene } from './scene.js';
 import { programOf, showUnit, type Unit } from './systemd.js';
@@ -30,7 +30,7 @@ async function executorUnits({ account, helper }: Scene): Promise<string[]> {
 
 const unitsLoad = (scene: Scene): Check => ({
   name: 'units',
-  mend: 'Look at what systemctl status and systemd-analyze verify say of the unit, and at its drop-ins: systemctl cat UNIT. An ExecStart= in a drop-in needs an empty "ExecStart=" line before it. After an edit: systemctl daemon-reload.',
+  fix: 'Look at what systemctl status and systemd-analyze verify say of the unit, and at its drop-ins: systemctl cat UNIT. An ExecStart= in a drop-in needs an empty "ExecStart=" line before it. After an edit: systemctl daemon-reload.',
   look: async (signal) => {
     await scene.underSystemd();
     const own = [BROKER_UNIT, 'kpx-privhelper.socket', 'kpx-privhelper@0-0-0.service', 'kpx-executors.slice'];
@@ -52,7 +52,7 @@ export function ignoredLines(said: string): string[] {
 /** A key that systemd does not know is left out by it, and said in its log only. */
 const unitsAsMeant = (scene: Scene): Check => ({
   name: 'unit settings',
-  mend: 'Try systemd-analyze verify by hand.',
+  fix: 'Try systemd-analyze verify by hand.',
   look: async (signal) => {
     await scene.underSystemd();
     const units = [BROKER_UNIT, ...(await executorUnits(scene))];
@@ -70,7 +70,7 @@ const unitsAsMeant = (scene: Scene): Check => ({
 /** A copy of the executors' unit has none of its drop-ins: what was said for all users does not hold for those of the profile. */
 const profileDropIns = ({ helper, underSystemd }: Scene): Check => ({
   name: 'profile drop-ins',
-  mend: 'Look at systemctl cat of the units in [executor.profiles].',
+  fix: 'Look at systemctl cat of the units in [executor.profiles].',
   look: async (signal) => {
     await underSystemd();
     const { executor } = await helper();
@@ -94,7 +94,7 @@ const profileDropIns = ({ helper, underSystemd }: Scene): Check => ({
 
 const executorProgram = (scene: Scene): Check => ({
   name: 'executor program',
-  mend: 'Name the KNIME Executor of this machine in /etc/systemd/system/kpx-executor@.service.d/10-all.conf: an empty ExecStart=, then ExecStart= with the whole command, and WorkingDirectory= (install.md, "When something is elsewhere").',
+  fix: 'Name the KNIME Executor of this machine in /etc/systemd/system/kpx-executor@.service.d/10-all.conf: an empty ExecStart=, then ExecStart= with the whole command, and WorkingDirectory= (install.md, "When something is elsewhere").',
   look: async (signal) => {
     const { executor } = await scene.helper();
     if (executor.launcher === 'direct') return await judgeProgram(executor.command[0] ?? '', executor.working_directory, signal);
@@ -110,7 +110,7 @@ const executorProgram = (scene: Scene): Check => ({
 });
 
 async function judgeUnit(name: string, unit: Unit, signal: AbortSignal): Promise<Verdict> {
-  if (unit.LoadState !== 'loaded') throw new Unseen('the unit cannot be loaded');
+  if (unit.LoadState !== 'loaded') throw new Skipped('the unit cannot be loaded');
   const program = programOf(unit);
   if (program === undefined) throw new Error(`${name} has no ExecStart=`);
   if (!unit.EnvironmentFiles.includes(`${ENVIRONMENTS}/`))
@@ -152,10 +152,10 @@ async function judgeProgram(program: string, directory: string, signal: AbortSig
 
 const environments = ({ isRoot, underSystemd }: Scene): Check => ({
   name: 'environment files',
-  mend: `chown -R root:root ${ENVIRONMENTS} && chmod 0700 ${ENVIRONMENTS} && chmod 0600 ${ENVIRONMENTS}/*; then change the executors' password (operate.md): others could read it.`,
+  fix: `chown -R root:root ${ENVIRONMENTS} && chmod 0700 ${ENVIRONMENTS} && chmod 0600 ${ENVIRONMENTS}/*; then change the executors' password (operate.md): others could read it.`,
   look: async () => {
     await underSystemd();
-    if (!isRoot) throw new Unseen(ASK_AS_ROOT);
+    if (!isRoot) throw new Skipped(ASK_AS_ROOT);
     const directory = await stat(ENVIRONMENTS).catch((error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT') return undefined;
       throw error;

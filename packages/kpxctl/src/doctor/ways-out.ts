@@ -3,7 +3,7 @@ import type { Account } from '@kpx/privhelper/accounts';
 import { runCommand } from '@kpx/privhelper/system/command';
 import { aclsOf, type Identity, identityOf, type Judged, may } from './access.js';
 import { judged, orUnseen } from './accounts.js';
-import { ASK_AS_ROOT, type Check, ok, Unseen, type Verdict, warn } from './check.js';
+import { ASK_AS_ROOT, type Check, ok, Skipped, type Verdict, warn } from './check.js';
 import { stepsTo } from './file-system.js';
 import type { Scene } from './scene.js';
 import { refusedBySshd } from './sshd.js';
@@ -28,10 +28,10 @@ export const wayOutChecks = (scene: Scene): Check[] => (scene.user === undefined
 
 const sockets = (scene: Scene): Check => ({
   name: 'user sockets',
-  mend: 'See: find /run -type s.',
+  fix: 'See: find /run -type s.',
   look: async (signal) => {
     const account = await judged(scene).catch(orUnseen);
-    if (!scene.isRoot) throw new Unseen(ASK_AS_ROOT);
+    if (!scene.isRoot) throw new Skipped(ASK_AS_ROOT);
     const all = await socketsBelowRun(await hiddenPaths(scene, account, signal), signal);
     const who = await identityOf(account.osUser, account.uid, signal);
     const usable = await usableBy(who, all, signal);
@@ -49,7 +49,7 @@ async function hiddenPaths({ helper }: Scene, { osUser }: Account, signal: Abort
   const { executor } = await helper();
   if (executor.launcher === 'direct') return [];
   const unit = await showUnit(`${executor.unit}${osUser}.service`, signal);
-  if (unit.LoadState !== 'loaded') throw new Unseen('the unit cannot be loaded');
+  if (unit.LoadState !== 'loaded') throw new Skipped('the unit cannot be loaded');
   const paths = `${unit.InaccessiblePaths} ${unit.TemporaryFileSystem}`
     .split(' ')
     .map((path) => path.replace(/^[-+]+/, '').replace(/:.*$/, ''));
@@ -61,7 +61,7 @@ async function socketsBelowRun(hidden: readonly string[], signal: AbortSignal): 
   const prune = hidden.flatMap((path) => ['-path', path, '-prune', '-o']);
   const args = ['/run', '-maxdepth', `${DEPTH_MAX}`, ...prune, '-type', 's', '-print0'];
   const { exitCode, stdout } = await runCommand('/usr/bin/find', args, signal);
-  if (exitCode === ENDED_BY_A_SIGNAL) throw new Unseen('the list of sockets is too long');
+  if (exitCode === ENDED_BY_A_SIGNAL) throw new Skipped('the list of sockets is too long');
   // One name that is not UTF-8, or has an end of line, is nobody's to give away here.
   return stdout.split('\0').filter((path) => path !== '' && !/[\n\ufffd]/.test(path));
 }
@@ -87,11 +87,11 @@ const openedBy = ({ status: { uid, gid, mode } }: Judged, isEverybodys: boolean)
 
 const logins = (scene: Scene): Check => ({
   name: 'user logins',
-  mend: 'See loginctl user-status NAME, and sshd -T as root.',
+  fix: 'See loginctl user-status NAME, and sshd -T as root.',
   look: async (signal) => {
     const account = await judged(scene).catch(orUnseen);
     await scene.underSystemd();
-    if (!scene.isRoot) throw new Unseen(ASK_AS_ROOT);
+    if (!scene.isRoot) throw new Skipped(ASK_AS_ROOT);
     return (await lingering(account, signal)) ?? (await sshLogin(account, signal));
   },
 });
