@@ -46,6 +46,41 @@ describe('packages keep apart', () => {
   });
 });
 
+/** The nodes that can be reached from each other in both directions, if there are any. */
+function cycleIn(edges: readonly { readonly from: string; readonly to: string }[]): string[] {
+  const reachedFrom = (start: string) => {
+    const reached = new Set<string>();
+    for (let added = [start]; added.length > 0; ) {
+      added = edges.filter(({ from, to }) => added.includes(from) && !reached.has(to)).map(({ to }) => to);
+      for (const node of added) reached.add(node);
+    }
+    return reached;
+  };
+  return [...new Set(edges.map(({ from }) => from))].filter((node) => reachedFrom(node).has(node)).sort();
+}
+
+describe('folders of a package do not import each other in a circle', () => {
+  /** What puts a program together is above all folders. */
+  const WIRING = ['packages/kpxctl/src/main.ts', 'packages/kpxctl/src/program.ts'];
+  const folderOf = (file: string) => (WIRING.includes(file) ? 'the wiring' : dirname(file));
+
+  it.each(['protocol', 'kpxctl'])('%s', (name) => {
+    const imports = code
+      .filter((file) => file.startsWith(`packages/${name}/src/`))
+      .flatMap((file) => importsOf(file).map((from) => ({ file, to: join(dirname(file), from).replace(/\.js$/, '.ts') })))
+      .filter(({ to }) => files.includes(to));
+    expect(imports.length).toBeGreaterThan(5);
+    const crossing = imports
+      .map(({ file, to }) => ({ file, import: to, from: folderOf(file), to: folderOf(to) }))
+      .filter(({ from, to }) => from !== to);
+    const circle = cycleIn(crossing);
+    const within = crossing.filter(({ from, to }) => circle.includes(from) && circle.includes(to));
+    expect(
+      within.map((each) => `${each.file}: imports ${each.import}, which is in a circle of folders: move what both need below them`),
+    ).toEqual([]);
+  });
+});
+
 /** Lines that are neither blank nor only comment. */
 function codeLines(file: string): number {
   const withoutComments = read(file).replace(/^\s*\/\*[\s\S]*?\*\/\s*$/gm, '');
@@ -100,6 +135,37 @@ it('kpxctl knows of the helper by what it judges and looks things up, and no mor
     '@kpx/privhelper/environment',
     ...['acl', 'command', 'directory', 'name-service', 'trusted-file'].map((name) => `@kpx/privhelper/system/${name}`),
   ]);
+});
+
+/**
+ * Words that have to be read twice, and what to write instead: the one list. In backticks they are quoted, which is not use. Where a sentence is
+ * broken into lines, its words stand apart by the beginning of a comment.
+ */
+const DROPPED_WORDS = {
+  'of late': 'recently, or the time',
+  'mend(?:s|ed|ing)?': 'fix',
+  elsewise: 'fallback, or otherwise',
+  'whose it is': 'name the user, the account or the owner',
+  'what is what': 'name both things',
+  '(?:is|are|be) said so': 'name who says it',
+  'see there': 'say here what is there',
+} as const;
+
+it('has no word that was dropped, in comments, documents and messages', () => {
+  const texts = tracked.filter((file) => /\.([mc]?[jt]s|html|md|toml|sh|proto|service|socket|5|8|bash|fish)$/.test(file));
+  expect(texts.length).toBeGreaterThan(400);
+  const found = texts
+    .filter((file) => file !== 'test/tidy.test.ts')
+    .flatMap((file) => {
+      const text = read(file);
+      return Object.entries(DROPPED_WORDS).flatMap(([words, instead]) => {
+        const pattern = new RegExp(`(?<![\\w\`])${words.replaceAll(' ', '\\s+(?:(?:\\*|//|#)\\s+)?')}(?![\\w\`])`, 'gi');
+        return [...text.matchAll(pattern)].map(
+          ({ index, 0: said }) => `${file}:${text.slice(0, index).split('\n').length}: "${said}", write: ${instead}`,
+        );
+      });
+    });
+  expect(found).toEqual([]);
 });
 
 describe('code that must not be there', () => {

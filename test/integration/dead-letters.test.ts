@@ -177,7 +177,7 @@ describe('kpxctl dead-letters show', () => {
     const [{ id } = { id: '' }] = await listed(kpx);
     const { code, stdout } = await run(kpx, 'show', id.slice(0, 5));
     expect(code).toBe(0);
-    for (const text of ['The policy denies this user an executor.', 'policy.deny in broker.toml', /theirs +kept/, /correlationId +c/])
+    for (const text of ['The policy denies this user an executor.', 'then kpxctl reload', /theirs +kept/, /correlationId +c/])
       expect(stdout).toMatch(text);
     expect(stdout).toMatch(/x-kpx-expiration +60000/);
     expect(stdout).toContain('{\n  "user": "mallory",\n  "number": 12345678901234567890,\n  "list": [\n    1,\n    {}\n  ]\n}\n');

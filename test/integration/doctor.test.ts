@@ -192,7 +192,7 @@ describe('with TLS', () => {
   const atTls = (checks: readonly Finding[]) => checks.find(({ name }) => name.startsWith('RabbitMQ at '));
 
   it('and its CA, RabbitMQ lets the broker in', async () => {
-    expect(atTls((await doctor(await installed(ca.file))).checks)).toMatchObject({ result: 'ok', seen: 'it lets the broker in, with TLS' });
+    expect(atTls((await doctor(await installed(ca.file))).checks)).toMatchObject({ result: 'ok', seen: 'login works, with TLS' });
   });
 
   it.each([

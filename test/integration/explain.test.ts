@@ -149,12 +149,15 @@ describe('kpxctl explain', () => {
     const told = async () => await runKpxctl(['explain', 'alice', '--config', kpx.brokerConfigFile]);
     expect(await told()).toMatchObject({
       code: 69,
-      stderr: `there is no socket at ${kpx.controlSocket}: the broker does not run, or control.socket is another\n`,
+      stderr: `no broker answers: there is no socket at ${kpx.controlSocket} (see systemctl status kpx-broker)\n`,
     });
     await kpx.startHelper();
     await kpx.startBroker();
     await kpx.endBroker('SIGKILL');
-    expect(await told()).toMatchObject({ code: 69, stderr: `nobody answers at ${kpx.controlSocket}: the broker does not run\n` });
+    expect(await told()).toMatchObject({
+      code: 69,
+      stderr: `no broker answers: nothing listens at ${kpx.controlSocket} (see systemctl status kpx-broker)\n`,
+    });
     // The next one replaces the socket that was left.
     await kpx.startBroker();
     expect(await told()).toMatchObject({ code: 0 });

@@ -243,7 +243,7 @@ describe('an executor that is a unit', () => {
     expect(await connection.spawn('alice')).toMatchObject({ kind: 'executorSpawned' });
   });
 
-  it('is stopped also when PID 1 does not know yet whose it is', async () => {
+  it('is stopped also when PID 1 does not know its user yet', async () => {
     const { systemctl, connection } = await start();
     systemctl.shows([unit('kpx-executor@alice', { ActiveState: 'activating', UID: '[not set]' })]);
     expect(await connection.stop('alice')).toMatchObject({ kind: 'executorStopped', body: { osUser: 'alice', uid: 0 } });

@@ -126,7 +126,11 @@ describe.each([[['list']], [['show', 'alice']]])('kpxctl %s', (command) => {
     const kpx = await installKpx();
     writeFileSync(`${kpx.etc}/public.toml`, `[control]\nsocket = "${kpx.controlSocket}"\n`, { mode: 0o644 });
     const asked = (ids: object = {}) => runKpxctl([...command, '--config', `${kpx.etc}/public.toml`], ids);
-    expect(await asked()).toEqual({ code: 69, stdout: '', stderr: expect.stringMatching(/^there is no socket at .*\n$/) });
+    expect(await asked()).toEqual({
+      code: 69,
+      stdout: '',
+      stderr: expect.stringMatching(/^no broker answers: there is no socket at .*\n$/),
+    });
     await answerAt(kpx.controlSocket, { '/status': { doing: 'consuming', executors: [], users: [] } });
     chmodSync(kpx.controlSocket, 0o600);
     expect(await asked()).toEqual({

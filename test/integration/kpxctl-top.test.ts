@@ -81,7 +81,7 @@ describe('kpxctl top', () => {
     const terminal = await drawn(kpx, new Terminal());
     await kpx.endBroker();
     await terminal.shows('why there is no answer', (screen) =>
-      /^no newer answer since \d\d:\d\d:\d\d: there is no socket at /m.test(screen),
+      /^no newer answer since \d\d:\d\d:\d\d: no broker answers: there is no socket at /m.test(screen),
     );
     expect(terminal.screen()).toContain('executors 0 of 40');
     await kpx.startBroker();

@@ -191,7 +191,7 @@ describe('the status page is for everybody:', () => {
   it('the keyboard leads everywhere, in order, and is seen to', async () => {
     const { page } = await watched({ broker: { http: NAMED } });
     await page.locator('#decisions-title').waitFor();
-    const lists = ['Users by state', 'Dead letters by reason', 'Users whose jobs wait', 'Who has an executor', 'Decided of late'];
+    const lists = ['Users by state', 'Dead letters by reason', 'Users whose jobs wait', 'Who has an executor', 'Recent decisions'];
     const expected = ['To the contents', 'Pause', ...lists].map((name) => ({ name, seen: true }));
     expect(await tabStops(page, expected.length + 1)).toEqual(expected);
     await page.keyboard.press('Tab');

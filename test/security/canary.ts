@@ -11,7 +11,7 @@ const MACHINE = ['/', '/etc', '/etc/shadow', '/etc/skel', '/home', '/root', '/sr
 
 /**
  * What lies outside of everything that is configured, one file for each thing that root could be made to do to it. Of each it is known what is
- * in it, whose it is, its mode, its ACL and, by the change time, that nobody has touched its attributes, not even to put them back.
+ * in it, its owner, its mode, its ACL and, by the change time, that nobody has touched its attributes, not even to put them back.
  */
 export class Canary {
   /** Root's directory, 0755: what root would make, chown or open to others if it followed a link to here. */

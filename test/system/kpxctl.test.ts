@@ -179,7 +179,7 @@ describe('kpxctl logs', () => {
     await kpx.inUse();
     expect([exitCode, stderr]).toEqual([
       0,
-      expect.stringMatching(/^The broker does not say .*the broker does not run.*: taking "log\.ger"\.\n$/),
+      expect.stringMatching(/^The broker does not say .*no broker answers.*: taking "log\.ger"\.\n$/),
     ]);
     expect(stdout).toContain(SAID);
   });

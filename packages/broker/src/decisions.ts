@@ -11,7 +11,7 @@ export interface Decision {
   readonly what: string;
 }
 
-/** What was decided of late, for an operator who asks. Jobs that were sent on or deferred are not among it: they would drown the rest. */
+/** The latest decisions, for an operator who asks. Jobs that were sent on or deferred are not among them: they would drown the rest. */
 export class Decisions {
   readonly #last: Decision[] = [];
 

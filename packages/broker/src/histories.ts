@@ -38,8 +38,8 @@ export interface History {
 }
 
 /**
- * What has become of each user of late, for an operator who asks. The machine does not know of it: it sees the machine's events and effects go
- * by, and keeps nobody in the machine's books.
+ * The recent history of each user, for an operator who asks. The machine does not know of it: this sees the machine's events and effects go by,
+ * and keeps nobody in the machine's books.
  */
 export class Histories {
   /** Who was heard of last is last. */

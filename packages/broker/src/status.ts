@@ -41,7 +41,7 @@ export interface Status {
   readonly users: readonly UserStatus[];
   /** Jobs that have left the broker since it started; those that are `returned` found no place, and are in the queue again. */
   readonly jobs: Readonly<Record<Outcome, number>>;
-  /** Of late, the oldest first. */
+  /** The latest ones, the oldest first. */
   readonly decisions: readonly Decision[];
 }
 
@@ -57,7 +57,7 @@ export interface ExecutorStatus {
   readonly since: string;
   readonly profile: string;
   readonly rule: string;
-  /** Share of one processor that it took of late; null: not known. */
+  /** Share of one processor that it takes at present; null: not known. */
   readonly cpu: number | null;
 }
 

@@ -1,6 +1,8 @@
 import type { Command } from 'commander';
-import { CONFIG_FILE } from './dead-letters/access.js';
 
+export const CONFIG_FILE = '/etc/kpx/broker.toml';
+/** What systemd makes the broker's credential of: commands have no credential. */
+export const PASSWORD_FILE = '/etc/kpx/amqp-password';
 export const HELPER_CONFIG_FILE = '/etc/kpx/privhelper.toml';
 
 export interface BrokerOptions {

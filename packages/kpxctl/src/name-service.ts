@@ -4,8 +4,7 @@ import { runCommand } from '@kpx/privhelper/system/command';
 import { KpxError } from '@kpx/protocol';
 
 /*
- * To getent, an account of a directory that nobody can ask is one that does not exist. Who concludes anything from "not found" looks here
- * whether those who could know were there to be asked.
+ * getent says "not found" of every account of a directory that it cannot reach. Look here before a "not found" counts as proof.
  */
 
 const NSSWITCH = '/etc/nsswitch.conf';

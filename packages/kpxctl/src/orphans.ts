@@ -108,7 +108,7 @@ const DOT = 0x2e;
 
 const unknown = (why: string): Verdict => ({ state: 'unknown', why });
 
-/** In the order of the directories. What was not found counts only if those who could know were there before and after. */
+/** In the order of the directories. "Not found" counts only if the name service could be asked before and after. */
 async function judgeAll(directories: readonly Found[]): Promise<Verdict[]> {
   const before = await whatIsWrong();
   const verdicts: Verdict[] = [];

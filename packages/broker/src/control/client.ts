@@ -90,8 +90,8 @@ async function send(socketPath: string, method: string, path: string, asking: As
 }
 
 function explain(path: string, error: NodeJS.ErrnoException): string {
-  if (error.code === 'ENOENT') return `there is no socket at ${path}: the broker does not run, or control.socket is another`;
+  if (error.code === 'ENOENT') return `no broker answers: there is no socket at ${path} (see systemctl status kpx-broker)`;
   if (error.code === 'EACCES') return `no permission to use ${path}: ask as root, or as a member of kpx-admin`;
-  if (error.code === 'ECONNREFUSED') return `nobody answers at ${path}: the broker does not run`;
+  if (error.code === 'ECONNREFUSED') return `no broker answers: nothing listens at ${path} (see systemctl status kpx-broker)`;
   return `${path}: ${error.message}`;
 }

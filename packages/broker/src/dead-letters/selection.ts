@@ -1,7 +1,7 @@
 import { CommandError, EXIT } from '../exit.js';
 import type { Letter } from './letter.js';
 
-/** Which dead letters are meant: those of the ids, or those of which everything else that is given holds; nothing given: all. */
+/** Selects dead letters by ids, or by all other filters together. No filter selects everything. */
 export interface Selection {
   /** Beginnings of keys, in lower case. */
   readonly ids: readonly string[];

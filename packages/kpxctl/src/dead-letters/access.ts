@@ -7,10 +7,7 @@ import { type Note, openQueue, refusal } from '@kpx/broker/dead-letters/access';
 import type { DeadLetterQueue } from '@kpx/broker/dead-letters/queue';
 import { CommandError, EXIT } from '@kpx/broker/exit';
 import { ConfigError } from '@kpx/protocol';
-
-export const CONFIG_FILE = '/etc/kpx/broker.toml';
-/** What systemd makes the broker's credential of: commands have no credential. */
-export const PASSWORD_FILE = '/etc/kpx/amqp-password';
+import { PASSWORD_FILE } from '../broker-options.js';
 
 export interface AccessOptions {
   readonly configFile: string;

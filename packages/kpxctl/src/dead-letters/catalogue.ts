@@ -17,7 +17,7 @@ const ADVICE: Partial<Record<string, string>> = {
   USER_MISSING: 'See jobs.user_field in broker.toml. If that is right: fix what sends such jobs, then drop it.',
   USER_NOT_A_STRING: NOT_FOR_REPLAY,
   USER_NAME_INVALID: NOT_FOR_REPLAY,
-  USER_DENIED: 'See policy.deny in broker.toml: allow the user, restart kpx-broker and replay, or drop it.',
+  USER_DENIED: 'The detail names policy.deny or a rule: allow the user in broker.toml, then kpxctl reload and replay, or drop it.',
   JOB_TOO_OLD: 'KNIME Server has given it up: have the user start it again, then drop it.',
   HOSTS_FAILED: 'The detail names the hosts: run kpxctl doctor on each, fix what it finds, then replay.',
   EXECUTOR_WITHOUT_RABBITMQ:
@@ -26,6 +26,7 @@ const ADVICE: Partial<Record<string, string>> = {
   START_FAILED: 'The detail has the last failure: fix its cause, then replay: the user is tried at once.',
 } satisfies Partial<Record<Reason, string>>;
 
+/** NOT_RUNNING is the answer to a stop, and no reason of a job. */
 const MEANINGS = {
   VERSION_MISMATCH: 'kpx-broker and kpx-privhelper are not of one release.',
   ACCOUNT_UNKNOWN: 'There is no account of this name.',
@@ -37,11 +38,10 @@ const MEANINGS = {
   PROFILE_UNKNOWN: 'The helper knows no profile of this name.',
   LAUNCH_FAILED: 'The executor could not be launched.',
   LIMIT_REACHED: 'The helper runs as many executors as it may.',
-  NOT_RUNNING: 'There is no executor of this user to be stopped.',
   DEADLINE_EXCEEDED: 'A step of the start took too long.',
   INTERNAL: 'A defect of kpx.',
   HOST_FAILED: 'The host can start no executor: systemd, the executor’s program or msgq_file is not as it must be.',
-} as const satisfies Record<ErrorCode, string>;
+} as const satisfies Record<Exclude<ErrorCode, 'NOT_RUNNING'>, string>;
 
 /** Codes in x-kpx-reason that the broker decides on itself. */
 export const BROKER_REASONS: readonly Entry[] = Object.entries(REASONS).map(([code, meaning]) => ({
@@ -51,9 +51,9 @@ export const BROKER_REASONS: readonly Entry[] = Object.entries(REASONS).map(([co
 }));
 
 const helperEntries = (retry: 'later' | 'never') =>
-  Object.entries(ERRORS).flatMap(([code, error]) =>
-    error.retry === retry ? [{ code, meaning: MEANINGS[code as ErrorCode], advice: error.advice }] : [],
-  );
+  (Object.keys(MEANINGS) as (keyof typeof MEANINGS)[])
+    .filter((code) => ERRORS[code].retry === retry)
+    .map((code) => ({ code, meaning: MEANINGS[code], advice: ERRORS[code].advice }));
 
 /** The helper's refusals: they are in x-kpx-reason themselves. */
 export const REFUSALS: readonly Entry[] = helperEntries('never');

@@ -4,9 +4,10 @@ import { askBroker, BrokerUnreachable } from '@kpx/broker/control/client';
 import { CommandError, EXIT } from '@kpx/broker/exit';
 import { complain, passOn, screenIs } from '@kpx/broker/terminal';
 import { type Command, InvalidArgumentError } from 'commander';
+import { CONFIG_FILE, PASSWORD_FILE } from '../broker-options.js';
 import { controlSocket } from '../control-socket.js';
 import { goesOn, goOnAs, isRoot, takenOver } from '../leave-root.js';
-import { type Access, CONFIG_FILE, openDeadLetters, PASSWORD_FILE, readAccess } from './access.js';
+import { type Access, openDeadLetters, readAccess } from './access.js';
 import { drop, list, reasons, replay, show } from './commands.js';
 import { type DeadLetters, inHand } from './in-hand.js';
 import { throughBroker } from './through-broker.js';
@@ -82,7 +83,7 @@ function idOf(text: string): string {
 
 const filtersOf = ({ user, reason }: Options) => ({ user, reason });
 
-/** So that nobody replays or drops more than they have meant to, which letters are meant is said in one way. */
+/** One way of selecting at a time: nobody replays or drops more than they meant to. */
 function checkOneWay(verb: string, ids: readonly string[], { all = false, user, reason }: Options): void {
   const ways = [all, user !== undefined || reason !== undefined, ids.length > 0].filter(Boolean).length;
   if (ways !== 1) throw new CommandError(EXIT.usage, `${verb} takes either --all, or --user and --reason, or IDs`);

@@ -3,7 +3,7 @@ import { CommandError, EXIT } from '@kpx/broker/exit';
 import { MSGQ_BYTES_MAX } from '@kpx/privhelper/environment';
 import { readTrustedFile } from '@kpx/privhelper/system/trusted-file';
 import { z } from 'zod';
-import { PASSWORD_FILE } from '../dead-letters/access.js';
+import { PASSWORD_FILE } from '../broker-options.js';
 import { type GoingOn, textOf } from '../leave-root.js';
 import { brokerAnswer } from './broker.js';
 import { ASK_AS_ROOT, examine, type Finding, once, Skipped } from './check.js';

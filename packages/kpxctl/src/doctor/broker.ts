@@ -24,7 +24,7 @@ export function brokerAnswer({ brokerFile }: Scene): Answered {
   };
 }
 
-/** The answer when the broker has that connection, or the one that it had not until the last. */
+/** Asks until the broker has that connection, at most {@link SETTLING_MS}. Answers the last status. */
 export async function answerOnceConnected(answered: Answered, to: 'rabbitmq' | 'helper'): Promise<Status> {
   const deadline = performance.now() + SETTLING_MS;
   for (;;) {

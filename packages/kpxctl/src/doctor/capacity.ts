@@ -83,9 +83,9 @@ const clock = (): Check => ({
         `timedatectl does not tell: ${stderr}`,
         'Make sure that something keeps the clock, and that KNIME Server has the same time.',
       );
-    if (stdout.trim() === 'yes') return ok('kept by NTP');
+    if (stdout.trim() === 'yes') return ok('synchronised by NTP');
     return warn(
-      'the kernel knows of nobody who keeps it',
+      'the clock is not synchronised (no NTP)',
       'Install chrony or systemd-timesyncd, unless the machine below keeps the clock: job_max_age, Kerberos and logs of several machines go by it.',
     );
   },

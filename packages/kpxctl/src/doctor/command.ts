@@ -4,8 +4,7 @@ import { bold, failure, say, success, warning } from '@kpx/broker/terminal';
 import { lookUpGroups } from '@kpx/privhelper/system/name-service';
 import type { KnimeUser } from '@kpx/protocol';
 import type { Command } from 'commander';
-import { HELPER_CONFIG_FILE } from '../broker-options.js';
-import { CONFIG_FILE, PASSWORD_FILE } from '../dead-letters/access.js';
+import { CONFIG_FILE, HELPER_CONFIG_FILE, PASSWORD_FILE } from '../broker-options.js';
 import { knimeUser } from '../explain.js';
 import { endCommandsWithThis } from '../interrupt.js';
 import { goOnAs, takenOver } from '../leave-root.js';
@@ -37,7 +36,7 @@ interface Options {
 export function addDoctor(program: Command): void {
   program
     .command('doctor')
-    .summary('looks at the whole set-up, and says what to fix')
+    .summary('check the whole set-up, and say what to fix')
     .description(
       'Looks at the whole set-up: configuration, units, accounts, directories, RabbitMQ, helper and broker. Says of each check whether it is ' +
         'well, what was seen, and what to do. Changes nothing. As root it sees everything.',

@@ -6,7 +6,7 @@ import { readConfig as readHelperConfig } from '@kpx/privhelper/config';
 import { MSGQ_BYTES_MAX } from '@kpx/privhelper/environment';
 import { readTrustedFile } from '@kpx/privhelper/system/trusted-file';
 import { CONFIG_BYTES_MAX } from '@kpx/protocol';
-import { PASSWORD_FILE } from '../dead-letters/access.js';
+import { PASSWORD_FILE } from '../broker-options.js';
 import { ASK_AS_ROOT, type Check, fail, ok, Skipped, type Verdict, warn } from './check.js';
 import { BROKER_ACCOUNT, type Scene } from './scene.js';
 
@@ -43,7 +43,7 @@ const brokerFile = ({ brokerFile: file, brokerAccount }: Scene): Check => ({
     } catch (error) {
       return fail((error as Error).message, `${owner}; the directories above must be root's, too.`);
     }
-    return ok(`${file} is valid, and root's alone to write`);
+    return ok(`${file} is valid, and only root may write it`);
   },
 });
 
@@ -80,7 +80,7 @@ const helperFile = ({ helperFile: file, isRoot }: Scene): Check => ({
   look: async () => {
     if (!isRoot) throw new Skipped(ASK_AS_ROOT);
     await readHelperConfig(file);
-    return ok(`${file} is valid, and root's alone to write`);
+    return ok(`${file} is valid, and only root may write it`);
   },
 });
 
@@ -101,7 +101,7 @@ const passwordFile = ({ broker, isRoot }: Scene): Check => ({
     const { password_file } = (await broker()).amqp;
     if (password_file !== '') return await ownPasswordFile(password_file);
     await secretIn(PASSWORD_FILE, PASSWORD_BYTES_MAX, isRoot);
-    return ok(`${PASSWORD_FILE} has one line, and is root's alone to read`);
+    return ok(`${PASSWORD_FILE} has one line, and only root may read it`);
   },
 });
 
@@ -136,7 +136,7 @@ const msgqFile = ({ helper, broker, isRoot }: Scene): Check => ({
         `${file} has another virtual host than amqp.urls of the broker`,
         'Executors and broker have to use the same queue: name the same virtual host in both.',
       );
-    return ok(`${file} has an address with the user "${decodeURIComponent(username)}", and is root's alone to read`);
+    return ok(`${file} has an address with the user "${decodeURIComponent(username)}", and only root may read it`);
   },
 });
 

@@ -61,7 +61,7 @@ const parents = ({ helper }: Scene, name: string, pathsOf: (directories: Directo
   look: async (signal) => {
     const paths = pathsOf((await helper()).directories);
     await Promise.all(paths.map((path) => judgeParent(path, signal)));
-    return ok(paths.length === 0 ? 'not used' : `${paths.join(', ')}: root's alone to change`);
+    return ok(paths.length === 0 ? 'not used' : `${paths.join(', ')}: only root may change them`);
   },
 });
 
@@ -74,7 +74,7 @@ const skeletonOfHomes = ({ helper }: Scene): Check => ({
     if (!create_home) return ok('not used');
     await judgeParent(skeleton, signal);
     await judgeSkeleton(skeleton, signal);
-    return ok(`${skeleton}: root's alone to change, and everybody's to read`);
+    return ok(`${skeleton}: only root may change it, and everybody may read it`);
   },
 });
 

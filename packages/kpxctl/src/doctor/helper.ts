@@ -28,7 +28,7 @@ const socketListens = ({ brokerUnit, underSystemd }: Scene): Check => ({
     if (LoadState !== 'loaded') throw new Skipped('the unit cannot be loaded');
     if (ActiveState === 'active') return ok(`systemd listens (${SubState})`);
     if (ActiveState === 'inactive' && (await brokerUnit()).UnitFileState !== 'enabled')
-      return warn('nobody listens', 'It comes with the broker: systemctl enable --now kpx-broker.service');
+      return warn(`${SOCKET_UNIT} is not active`, 'It comes with the broker: systemctl enable --now kpx-broker.service');
     throw new Error(`${SOCKET_UNIT} is ${ActiveState} (${Result})`);
   },
 });
@@ -41,7 +41,7 @@ const socketFile = ({ broker, brokerAccount }: Scene): Check => ({
     const { socket } = (await broker()).helper;
     const account = await brokerAccount();
     const found = (await chain(socket, signal)).at(-1)?.found;
-    if (found === undefined) throw new Skipped(`there is no ${socket}: nobody listens`);
+    if (found === undefined) throw new Skipped(`there is no ${socket}: ${SOCKET_UNIT} has not made it`);
     if (found.type !== 'socket') throw new Error(`${socket} is a ${found.type}`);
     if (found.uid !== 0 || found.gid !== account.gid)
       throw new Error(`${socket} belongs to ${found.uid}:${found.gid}, expected root:${BROKER_ACCOUNT}`);
@@ -94,7 +94,7 @@ export const helperAnswers = ({ broker, brokerUnit }: Scene, answered: Answered,
     }
     const { ActiveState } = await brokerUnit();
     if (ActiveState === 'active') throw new Skipped('the broker, which has the one connection, does not answer');
-    if ((await showUnit(SOCKET_UNIT, signal)).ActiveState !== 'active') throw new Skipped('nobody listens');
+    if ((await showUnit(SOCKET_UNIT, signal)).ActiveState !== 'active') throw new Skipped(`${SOCKET_UNIT} is not active`);
     if (brokerUid === undefined || process.getuid?.() !== brokerUid) throw new Skipped(ASK_AS_ROOT);
     return await sayHello((await broker()).helper.socket);
   },

@@ -73,10 +73,10 @@ const reach = (url: string, amqp: Amqp, connection: () => Promise<ChannelModel>)
       }
       if (protocol === 'amqp:' && !/^(localhost|127\.|\[::1\])/.test(name))
         return warn(
-          'it lets the broker in, without TLS: the password and every job can be read on the way',
+          'login works, without TLS: the password and every job can be read on the way',
           'Use amqps:// in amqp.urls and executor-msgq.',
         );
-      return ok(`it lets the broker in${protocol === 'amqps:' ? ', with TLS' : ''}`);
+      return ok(`login works${protocol === 'amqps:' ? ', with TLS' : ''}`);
     },
   };
 };

@@ -147,7 +147,7 @@ async function judgeProgram(program: string, directory: string, signal: AbortSig
         `Make it root's and writable by nobody else: chown root:root, chmod go-w.`,
       );
   }
-  return ok(`${program} can be executed, and is root's alone to change`);
+  return ok(`${program} can be executed, and only root may change it`);
 }
 
 const environments = ({ isRoot, underSystemd }: Scene): Check => ({
@@ -167,6 +167,6 @@ const environments = ({ isRoot, underSystemd }: Scene): Check => ({
       const { uid, mode } = await stat(path);
       if (uid !== 0 || (mode & 0o077) !== 0) throw new Error(`${path} can be read by others than root`);
     }
-    return ok(`${ENVIRONMENTS} is root's alone to read, with ${names.length} files`);
+    return ok(`${ENVIRONMENTS} has ${names.length} files, which only root may read`);
   },
 });

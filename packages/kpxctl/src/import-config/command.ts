@@ -20,7 +20,7 @@ interface Options {
 export function addImportConfig(program: Command): void {
   program
     .command('import-config')
-    .summary("make kpx's configuration of that of the script which it supersedes")
+    .summary('make a configuration from the settings of the script that kpx replaces')
     .description(
       'Reads the settings of the script that kpx supersedes, and makes a directory with broker.toml, privhelper.toml, the two secrets and a ' +
         'drop-in for kpx-executor@.service. Says what became of each setting, and what is left to do. Everything is judged as kpx will judge ' +

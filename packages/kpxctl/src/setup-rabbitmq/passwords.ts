@@ -4,7 +4,7 @@ import { lstat, open, rename, rm } from 'node:fs/promises';
 import type { Config } from '@kpx/broker/config';
 import { CommandError, EXIT } from '@kpx/broker/exit';
 import { readConfig as readHelperConfig } from '@kpx/privhelper/config';
-import { PASSWORD_FILE } from '../dead-letters/access.js';
+import { PASSWORD_FILE } from '../broker-options.js';
 import { firstUrl } from '../doctor/configuration.js';
 
 /** Of the executors, where no file names another one. */

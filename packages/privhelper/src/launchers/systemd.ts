@@ -71,8 +71,8 @@ export class SystemdLauncher implements Launcher {
     const executors = new Map<OsUser, ExecutorInfo>();
     for (const unit of await this.#units(signal)) {
       const osUser = this.#osUserOf(unit.Id);
-      // What has failed under one profile is of no interest while another one runs; what runs, not before PID 1 knows whose it is, nor if it is
-      // root's: both would be an executor of uid 0, for which the broker would end the connection.
+      // What has failed under one profile is of no interest while another one runs; what runs, not before PID 1 knows its user, nor if that is
+      // root: both would be an executor of uid 0, for which the broker would end the connection.
       if (osUser && (isAlive(unit) ? uidOf(unit) : !executors.has(osUser))) executors.set(osUser, this.#describe(unit, osUser));
     }
     return [...executors.values()].sort((a, b) => (a.osUser < b.osUser ? -1 : 1));
