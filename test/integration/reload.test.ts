@@ -181,8 +181,8 @@ describe('kpx-broker --check', () => {
     kpx.configureBroker({ policy: { max_executors: 2, idle_stop: '30m' }, amqp: { prefetch: 8 } });
     expect(await check()).toBe(
       `${kpx.brokerConfigFile}: everything is as it must be.\n` +
-        'The running broker has another configuration; with this one would change (times in ms, memory in bytes):\n' +
-        '  amqp.prefetch: 256 -> 8\n  policy.max_executors: 1 -> 2\n  policy.idle_stop: not set -> 1800000\n',
+        'The running broker has another configuration; with this one would change:\n' +
+        '  amqp.prefetch: 256 -> 8\n  policy.max_executors: 1 -> 2\n  policy.idle_stop: not set -> "30m"\n',
     );
     expect((await runBroker(['--config', kpx.brokerConfigFile, '--check'])).stdout).toBe(await check());
     await kpx.endBroker();

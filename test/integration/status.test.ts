@@ -41,7 +41,7 @@ describe('kpxctl status', () => {
     });
     const { stdout } = await status(kpx);
     expect(stdout).toContain('starts  none: the host is being drained\n');
-    expect(stdout).toContain('file    a reload would change (times in ms, memory in bytes):\n  policy.max_executors: 40 -> 7\n');
+    expect(stdout).toContain('file    a reload would change:\n  policy.max_executors: 40 -> 7\n');
   });
 
   it('says that a reload would refuse the file, and why', async () => {

@@ -43,8 +43,5 @@ function comparedWith(config: Config, other: unknown): string[] {
   if (other === undefined) return [];
   const changed = differences(other, asJson(config));
   if (changed.length === 0) return ['The running broker has the same configuration.'];
-  return [
-    'The running broker has another configuration; with this one would change (times in ms, memory in bytes):',
-    ...changed.map((line) => `  ${line}`),
-  ];
+  return ['The running broker has another configuration; with this one would change:', ...changed.map((line) => `  ${line}`)];
 }

@@ -15,7 +15,7 @@ const NAME_BYTES_MAX = 255;
 /** The same of the job queue, whose name is in those of kpx's delay queues. */
 const QUEUE_BYTES_MAX = 230;
 
-const UNITS_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const;
+export const UNITS_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const;
 
 /** "250ms", "15s", "2m", "1h" as milliseconds. */
 const duration = z
@@ -26,7 +26,7 @@ const duration = z
 /** A duration, or empty for none. */
 const optionalDuration = z.union([z.literal('').transform(() => undefined), duration]).prefault('');
 
-const UNITS_BYTES = { KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3, TiB: 1024 ** 4 } as const;
+export const UNITS_BYTES = { KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3, TiB: 1024 ** 4 } as const;
 
 /** "512MiB", "4GiB" as bytes, or empty for 0. */
 const memory = z

@@ -87,3 +87,9 @@ export function indentJson(json: string): string {
     })
     .join('');
 }
+
+/** A number in the largest unit of which it is a whole number; `units` from the smallest on. */
+export function inWhole(value: number, units: Readonly<Record<string, number>>): string {
+  const [unit = '', size = 1] = Object.entries(units).findLast(([, size]) => value % size === 0) ?? [];
+  return `${value / size}${unit}`;
+}

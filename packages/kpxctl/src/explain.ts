@@ -59,11 +59,11 @@ async function explain(user: KnimeUser, { group = [], config, helperConfig, json
 /** In words: what becomes of a job now, and why. */
 export const decisionOf = ({ decision, why }: Explanation) => `${DECISIONS[decision]}: ${why}`;
 
-export function explanationForPeople(explanation: Explanation, account?: string): string {
+function explanationForPeople(explanation: Explanation, account: string): string {
   const { user, groups, rule, profile, state, executor, held } = explanation;
   const rows = [
     ['user', user],
-    ...(account === undefined ? [] : [['account', account]]),
+    ['account', account],
     ['groups', groups.length === 0 ? 'none, or not asked for by any rule' : groups.join(', ')],
     ['rule', rule],
     ['profile', profile],

@@ -6,7 +6,7 @@ import { say, warning } from '@kpx/broker/terminal';
 import type { Command } from 'commander';
 import { asksBroker, type BrokerOptions } from './broker-options.js';
 import { controlSocket } from './control-socket.js';
-import { explanationForPeople, knimeUser } from './explain.js';
+import { knimeUser } from './explain.js';
 
 interface Options extends BrokerOptions {
   readonly kill?: boolean;
@@ -30,18 +30,28 @@ export function addOperate(program: Command): void {
   );
   told(program, 'start', 'start the executor of a KNIME user, without a job')
     .argument('<USER>', 'name of a KNIME user', knimeUser)
-    .action((user: string, options: Options) => tell(`/start?${about(user)}`, options, explained));
+    .action((user: string, options: Options) => tell(`/start?${about(user)}`, options, outcome()));
   told(program, 'stop', 'end the executor of a KNIME user')
     .argument('<USER>', 'name of a KNIME user', knimeUser)
     .option('--kill', 'by force')
     .action((user: string, options: Options) =>
-      tell(`/stop?${about(user)}&mode=${options.kill ? 'kill' : 'graceful'}`, options, explained),
+      tell(
+        `/stop?${about(user)}&mode=${options.kill ? 'kill' : 'graceful'}`,
+        options,
+        outcome(". The user's next job starts another one."),
+      ),
     );
 }
 
 const about = (user: string) => new URLSearchParams({ user });
 
-const explained = (answer: unknown) => explanationForPeople(answer as Explanation);
+/** What the executor does now, and what comes next. */
+const outcome =
+  (next = '') =>
+  (answer: unknown) => {
+    const { user, decision, why } = answer as Explanation;
+    return `${printable(`${user}: ${decision === 'wait' ? 'in line: ' : ''}${why}`)}${next}\n`;
+  };
 
 /** Nothing, where a restart of the broker changes nothing. */
 function unlessForgotten(answer: unknown): string {
@@ -60,6 +70,6 @@ async function tell(path: string, { config, json }: Options, forPeople: (answer:
 
 function reloaded({ changed, restart }: Reloaded): string {
   const lines = changed.map((line) => `  ${printable(line)}\n`).join('');
-  const now = changed.length === 0 ? 'Nothing has changed.\n' : `In force (times in ms, memory in bytes):\n${lines}`;
+  const now = changed.length === 0 ? 'Nothing has changed.\n' : `In force:\n${lines}`;
   return restart.length === 0 ? now : `${now}${warning(`With a restart only: ${restart.map((name) => `[${name}]`).join(', ')}`)}\n`;
 }

@@ -1,5 +1,6 @@
+import { UNITS_MS } from '@kpx/broker/config';
 import { askBroker } from '@kpx/broker/control/client';
-import { jsonLine, printable } from '@kpx/broker/format';
+import { inWhole, jsonLine, printable } from '@kpx/broker/format';
 import type { Change } from '@kpx/broker/histories';
 import type { UserDetail } from '@kpx/broker/status';
 import { bold, say, warning } from '@kpx/broker/terminal';
@@ -65,14 +66,14 @@ function processOf({ process: executor }: UserDetail, now: number): string {
 }
 
 function limitsOf({ limits }: UserDetail): string {
-  const limited = (name: string, value: number | null, unit = '') => (value === null ? [] : [`${name} ${value}${unit}`]);
+  const limited = (name: string, value: number | string | null) => (value === null ? [] : [`${name} ${value}`]);
   return [
     ...limited('max_executors of the rule', limits.max_executors_of_rule),
     ...limited('priority', limits.priority),
     ...limited('held_per_user', limits.held),
     ...limited('start_attempts', limits.start_attempts),
-    ...limited('idle_stop', limits.idle_stop, ' ms'),
-    ...limited('job_max_age', limits.job_max_age, ' ms'),
+    ...limited('idle_stop', limits.idle_stop && inWhole(limits.idle_stop, UNITS_MS)),
+    ...limited('job_max_age', limits.job_max_age && inWhole(limits.job_max_age, UNITS_MS)),
   ].join(', ');
 }
 

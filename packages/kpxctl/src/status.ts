@@ -59,5 +59,5 @@ function aboutFile(file: string, compared: Compared): string {
   if ('unread' in compared) return compared.unread;
   if ('wrong' in compared) return warning(`a reload would refuse it:\n  ${compared.wrong.replaceAll('\n', '\n  ')}`);
   if (compared.changed.length === 0) return `${file} is in force`;
-  return warning(`a reload would change (times in ms, memory in bytes):\n  ${compared.changed.map(printable).join('\n  ')}`);
+  return warning(`a reload would change:\n  ${compared.changed.map(printable).join('\n  ')}`);
 }

@@ -28,7 +28,7 @@ const IDS_MAX = 1_000;
 
 /** What came of reading the configuration again. */
 export interface Reloaded {
-  /** As "policy.max_executors: 40 -> 60". */
+  /** As {@link differences} tells. */
   readonly changed: readonly string[];
   /** Sections that take effect with a restart. */
   readonly restart: readonly string[];
