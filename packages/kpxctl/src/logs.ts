@@ -5,7 +5,7 @@ import type { Readable } from 'node:stream';
 import { runCommand, startCommand } from '@kpx/broker/command';
 import { askBroker, BrokerRefused, BrokerUnreachable } from '@kpx/broker/control/client';
 import { CommandError, EXIT } from '@kpx/broker/exit';
-import type { UserDetail } from '@kpx/broker/status';
+import type { UserDetail } from '@kpx/broker/record/status';
 import { complain, passOn, say } from '@kpx/broker/terminal';
 import { accountNameOf } from '@kpx/protocol';
 import { type Command, InvalidArgumentError } from 'commander';

@@ -1,7 +1,7 @@
 import { durationText } from '@kpx/broker/duration';
 import { ANY_STATES, type AnyState, TROUBLED } from '@kpx/broker/executors/states';
 import { table } from '@kpx/broker/format';
-import type { ExecutorStatus, Status, UserStatus } from '@kpx/broker/status';
+import type { ExecutorStatus, Status, UserStatus } from '@kpx/broker/record/status';
 import { bold, warning } from '@kpx/broker/terminal';
 
 /** What `list` and `top` show of a user, or of an executor of which no user is known; null: not known, or there is none. */

@@ -1,8 +1,8 @@
 import { UNITS_MS } from '@kpx/broker/config';
 import { askBroker } from '@kpx/broker/control/client';
 import { inWhole, jsonLine, printable } from '@kpx/broker/format';
-import type { Change } from '@kpx/broker/histories';
-import type { UserDetail } from '@kpx/broker/status';
+import type { Change } from '@kpx/broker/record/histories';
+import type { UserDetail } from '@kpx/broker/record/status';
 import { bold, say, warning } from '@kpx/broker/terminal';
 import type { KnimeUser } from '@kpx/protocol';
 import type { Command } from 'commander';

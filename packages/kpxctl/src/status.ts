@@ -2,7 +2,7 @@ import { readConfig } from '@kpx/broker/config';
 import { askBroker } from '@kpx/broker/control/client';
 import { differences } from '@kpx/broker/control/difference';
 import { jsonLine, printable } from '@kpx/broker/format';
-import type { Status } from '@kpx/broker/status';
+import type { Status } from '@kpx/broker/record/status';
 import { bold, say, warning } from '@kpx/broker/terminal';
 import { ConfigError } from '@kpx/protocol';
 import type { Command } from 'commander';

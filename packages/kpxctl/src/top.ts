@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { askStatus, BrokerRefused, BrokerUnreachable } from '@kpx/broker/control/client';
 import { CommandError, EXIT } from '@kpx/broker/exit';
 import { cut, printable } from '@kpx/broker/format';
-import type { Status } from '@kpx/broker/status';
+import type { Status } from '@kpx/broker/record/status';
 import { bold, warning } from '@kpx/broker/terminal';
 import { type Command, InvalidArgumentError } from 'commander';
 import { asksAt, type BrokerOptions } from './broker-options.js';

@@ -1,6 +1,6 @@
 import { request } from 'node:http';
 import { printableLines } from '../format.js';
-import type { Status } from '../status.js';
+import type { Status } from '../record/status.js';
 
 const ANSWER_TIMEOUT_MS = 10_000;
 const ANSWER_BYTES_MAX = 16 * 1024 * 1024;

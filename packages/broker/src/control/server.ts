@@ -9,7 +9,7 @@ import type { Way } from '../dead-letters/work.js';
 import type { Explanation } from '../executors/explanation.js';
 import { CommandError, STATUS_OF } from '../exit.js';
 import { closeHttpServer, HttpError, httpServer, json, type Route, type Routes } from '../http/server.js';
-import type { Status, UserDetail } from '../status.js';
+import type { Status, UserDetail } from '../record/status.js';
 
 /** Each is one question of an operator; a look at 10,000 dead letters, and waiting for another one's look, takes longest. */
 const BOUNDS = { connectionsMax: 16, connectionMsMax: 160_000 };

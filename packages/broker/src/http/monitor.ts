@@ -1,9 +1,9 @@
 import type { Server } from 'node:http';
 import type { Logger } from 'pino';
-import type { Metrics } from '../metrics/metrics.js';
 import { PAGE } from '../page/page.js';
 import type { Snapshot } from '../page/snapshot.js';
-import type { Status } from '../status.js';
+import type { Metrics } from '../record/metrics.js';
+import type { Status } from '../record/status.js';
 import { addressOf, isLoopback, isOwnHost } from './address.js';
 import { closeHttpServer, httpServer, json, type Routes } from './server.js';
 import { EventStreams, STREAMS_MAX } from './streams.js';

@@ -2,8 +2,8 @@ import { ExecutorState, knimeUserSchema, osUserSchema } from '@kpx/protocol';
 import { describe, expect, it } from 'vitest';
 import { configSchema, policyOf } from '../config.js';
 import { Machine } from '../executors/machine.js';
-import { Metrics } from '../metrics/metrics.js';
-import { standingOf } from '../status.js';
+import { Metrics } from '../record/metrics.js';
+import { standingOf } from '../record/status.js';
 import { snapshotOf } from './snapshot.js';
 
 const here = { connected: true, since: '2026-11-28T03:12:47Z', reason: null, next_try: null };

@@ -3,14 +3,14 @@ import { ERRORS } from '@kpx/protocol';
 import manifest from '../../package.json' with { type: 'json' };
 import type { Outcome } from '../amqp/relay.js';
 import type { Config } from '../config.js';
-import type { Decision } from '../decisions.js';
 import { type Explanation, meanwhile } from '../executors/explanation.js';
 import type { Machine } from '../executors/machine.js';
 import { countedBy, STATES, type State, USER_STATES } from '../executors/states.js';
 import { absence } from '../link.js';
-import type { Metrics, Standing } from '../metrics/metrics.js';
 import { REASONS } from '../reasons.js';
-import { executorsOf, type Links, type Status, standingOf } from '../status.js';
+import type { Decision } from '../record/decisions.js';
+import type { Metrics, Standing } from '../record/metrics.js';
+import { executorsOf, type Links, type Status, standingOf } from '../record/status.js';
 
 /** Rows of each table; what is beyond is counted. */
 const EXECUTOR_ROWS_MAX = 200;

@@ -3,7 +3,7 @@ import { readControlSocket } from '@kpx/broker/config';
 import { askBroker, BrokerUnreachable } from '@kpx/broker/control/client';
 import { differences } from '@kpx/broker/control/difference';
 import { durationText } from '@kpx/broker/duration';
-import type { Status } from '@kpx/broker/status';
+import type { Status } from '@kpx/broker/record/status';
 import { type Check, fail, ok, Skipped, warn } from './check.js';
 import type { Scene } from './scene.js';
 

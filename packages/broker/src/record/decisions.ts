@@ -1,4 +1,4 @@
-import type { Effect } from './executors/events.js';
+import type { Effect } from '../executors/events.js';
 
 /** Decisions that are remembered; the oldest go. */
 const DECISIONS_MAX = 200;

@@ -1,6 +1,6 @@
 import { type KnimeUser, knimeUserSchema } from '@kpx/protocol';
 import { describe, expect, it } from 'vitest';
-import type { Effect, State } from './executors/events.js';
+import type { Effect, State } from '../executors/events.js';
 import { Histories } from './histories.js';
 
 const user = (name: string): KnimeUser => knimeUserSchema.parse(name);

@@ -1,16 +1,16 @@
-import type { JobQueue } from './amqp/job-queue.js';
-import type { Outcome } from './amqp/relay.js';
-import type { Config } from './config.js';
-import { policyOf } from './config.js';
+import type { JobQueue } from '../amqp/job-queue.js';
+import type { Outcome } from '../amqp/relay.js';
+import type { Config } from '../config.js';
+import { policyOf } from '../config.js';
+import { type Explanation, type Links, meanwhile } from '../executors/explanation.js';
+import type { Machine } from '../executors/machine.js';
+import { type Executor, stateOf } from '../executors/roster.js';
+import { countedBy, EXECUTOR_STATES, type ExecutorState } from '../executors/states.js';
+import type { LinkStatus } from '../link.js';
+import { idleStopMsOf, profileOf, ruleOf } from '../policy/policy.js';
 import type { Decision } from './decisions.js';
-import { type Explanation, type Links, meanwhile } from './executors/explanation.js';
-import type { Machine } from './executors/machine.js';
-import { type Executor, stateOf } from './executors/roster.js';
-import { countedBy, EXECUTOR_STATES, type ExecutorState } from './executors/states.js';
 import type { Change, Histories, History, JobCounts } from './histories.js';
-import type { LinkStatus } from './link.js';
-import type { Standing } from './metrics/metrics.js';
-import { idleStopMsOf, profileOf, ruleOf } from './policy/policy.js';
+import type { Standing } from './metrics.js';
 
 /** What the running broker says of itself. */
 export interface Status {

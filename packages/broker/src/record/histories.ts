@@ -1,6 +1,6 @@
 import type { KnimeUser, OsUser } from '@kpx/protocol';
-import type { Effect, Event } from './executors/events.js';
-import { RESTING, type State } from './executors/states.js';
+import type { Effect, Event } from '../executors/events.js';
+import { RESTING, type State } from '../executors/states.js';
 
 /** Users of whom something is remembered, as many as there can be executors; who was last heard of longest ago goes first. */
 const USERS_MAX = 5_000;
