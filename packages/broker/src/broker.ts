@@ -7,18 +7,17 @@ import { Alarm } from './alarm.js';
 import { withAdvice } from './amqp/advice.js';
 import { ConfirmWatch } from './amqp/confirm-watch.js';
 import { whyConsumerEnded } from './amqp/consumer-ended.js';
-import { type Outcome, Relay } from './amqp/relay.js';
+import { Relay } from './amqp/relay.js';
 import { AmqpSession } from './amqp/session.js';
 import { SlowStart } from './amqp/slow-start.js';
 import { Suspects } from './amqp/suspects.js';
 import type { WireMessage } from './amqp/wire/amqplib.js';
 import type { WireProperties } from './amqp/wire/properties.js';
 import { type Config, policyOf } from './config.js';
-import { durationText } from './duration.js';
 import { rabbitmqPorts } from './executors/connections.js';
 import { END_RETRY_MS } from './executors/ending.js';
 import type { Effect, Event, Ticket } from './executors/events.js';
-import { type Explanation, meanwhile } from './executors/explanation.js';
+import type { Explanation } from './executors/explanation.js';
 import { Machine } from './executors/machine.js';
 import { availableMemory } from './executors/memory.js';
 import { STATES } from './executors/states.js';
@@ -28,15 +27,13 @@ import { handedBack, headersOf, type Marks, marksOf, NO_MARKS } from './hand-bac
 import { HelperClient, HelperUnavailable } from './helper-client.js';
 import { JobQueueGate } from './job-queue-gate.js';
 import { decodeJob, sentAt, tooLarge } from './jobs.js';
-import { absence, Link } from './link.js';
+import { Link } from './link.js';
 import { reasonOf } from './name-service-down.js';
-import { type Snapshot, snapshotOf } from './page/snapshot.js';
 import { backoffMs } from './policy/backoff.js';
 import { rulesAskForGroups } from './policy/rules.js';
-import { Decisions } from './record/decisions.js';
-import { Histories } from './record/histories.js';
-import { Metrics } from './record/metrics.js';
-import { type Links, type Status, standingOf, statusOf, type UserDetail, userDetailOf } from './record/status.js';
+import { ReadModel } from './record/read-model.js';
+import { type Links, meanwhile } from './record/standing.js';
+import type { UserDetail } from './record/status.js';
 import { RuleNames } from './rule-names.js';
 import { SaidOnce } from './said-once.js';
 
@@ -64,10 +61,8 @@ export class Broker {
   #config: Config;
   readonly #log: Logger;
   readonly #machine: Machine;
-  readonly metrics = new Metrics(() => standingOf(this.#machine, this.#config, this.#links));
-  readonly #decisions = new Decisions();
-  readonly #histories = new Histories();
-  readonly #jobs: Record<Outcome, number> = { forwarded: 0, deferred: 0, parked: 0, returned: 0 };
+  /** What it says of itself. */
+  readonly record: ReadModel;
   readonly #helper: HelperClient;
   readonly ruleNames: RuleNames;
   readonly #watch: ExecutorWatch;
@@ -101,16 +96,18 @@ export class Broker {
     this.#config = config;
     this.#log = log;
     this.#gate = new JobQueueGate(log, this.#rabbitmq);
-    this.ruleNames = new RuleNames(log, policyOf(config).rules);
-    this.#machine = new Machine(policyOf(config));
-    this.#asksForGroups = rulesAskForGroups(policyOf(config).rules);
+    const policy = policyOf(config);
+    this.ruleNames = new RuleNames(log, policy.rules);
+    this.#machine = new Machine(policy);
+    this.record = new ReadModel(this.#machine, () => ({ config: this.#config, links: this.#links }));
+    this.#asksForGroups = rulesAskForGroups(policy.rules);
     this.#helper = new HelperClient(config.helper.socket, log, {
       connected: (profiles) => {
         this.ruleNames.profiles(profiles);
         this.#onHelper();
         this.#watch.list().catch(this.#failed('the executors cannot be listed'));
       },
-      answered: (verb, ms) => this.metrics.answered(verb, ms),
+      answered: (verb, ms) => this.record.metrics.answered(verb, ms),
     });
     this.#ports = rabbitmqPorts(config.amqp.urls);
     this.#watch = new ExecutorWatch(this.#machine, this.#helper, () => this.#ports, {
@@ -125,35 +122,6 @@ export class Broker {
 
   get #links(): Links {
     return { rabbitmq: this.#rabbitmq.status, helper: this.#helper.link, jobQueue: this.#gate.jobQueue };
-  }
-
-  status(): Status {
-    const past = { histories: this.#histories, decisions: this.#decisions.last, jobs: { ...this.#jobs } };
-    return statusOf(this.#machine, this.#config, this.#links, this.doing(), past);
-  }
-
-  /** For the status page. */
-  snapshot(): Snapshot {
-    const { metrics } = this;
-    return snapshotOf({
-      machine: this.#machine,
-      config: this.#config,
-      links: this.#links,
-      metrics,
-      decisions: this.#decisions.last,
-    });
-  }
-
-  /** One line for people: what is going on. */
-  doing(): string {
-    const { executors, starting, held, waiting, longestWaitMs } = this.#machine.counts;
-    const links = this.#links;
-    const queue = links.rabbitmq.connected ? `consuming "${this.#config.amqp.queue}"` : absence('RabbitMQ', links.rabbitmq);
-    const helper = links.helper.connected ? '' : `, ${absence('kpx-privhelper', links.helper)}`;
-    const draining = this.#machine.draining ? ', draining' : '';
-    const sick = this.#machine.health.sickness ? ', starts no executor because those of several users in a row failed' : '';
-    const line = waiting === 0 ? '' : `; users who wait for room: ${waiting}, the longest for ${durationText(longestWaitMs)}`;
-    return `${queue}${helper}${draining}${sick}; executors: ${executors}, of which starting: ${starting}; jobs held: ${held}${line}`;
   }
 
   /** The configuration in force. */
@@ -242,7 +210,7 @@ export class Broker {
 
   /** All that is known of one user. */
   async user(user: KnimeUser): Promise<UserDetail> {
-    return userDetailOf(await this.explain(user, undefined), this.#machine, this.#config, this.#histories);
+    return this.record.user(await this.explain(user, undefined));
   }
 
   /** Calls `listener` whenever there is a new connection to the helper: from the first one on this host can start executors. */
@@ -346,15 +314,14 @@ export class Broker {
       return true;
     }
     this.#session = session;
-    if (this.#hadSession) this.metrics.reconnected();
+    if (this.#hadSession) this.record.metrics.reconnected();
     this.#hadSession = true;
     let passed = false;
     const relay = new Relay(session, session.publisher, this.#config, hostname(), this.#suspects, {
       unusable: (message, reason, detail) => this.#log.warn({ ...describe(message), reason, detail }, 'job parked'),
       problem: (message, why) => this.#log.error({ ...describe(message), reason: why }, 'a job found no place'),
       left: (outcome, reason) => {
-        this.#jobs[outcome] += 1;
-        this.metrics.left(outcome, reason);
+        this.record.outcomes.left(outcome, reason);
         passed ||= outcome !== 'returned';
         slowStart.look(relay.underWayCount);
       },
@@ -461,9 +428,7 @@ export class Broker {
     const now = performance.now();
     const effects = this.#stepped(event, now).map((effect) => this.#marked(effect));
     this.#sayHealth();
-    this.metrics.observe(event, effects, now);
-    this.#decisions.note(effects);
-    this.#histories.observe(event, effects);
+    this.record.observe(event, effects, now);
     for (const effect of effects) this.#apply(effect);
     if (!this.#defective) this.#tick.set(now + this.#machine.tickInMs);
   }
@@ -527,7 +492,7 @@ export class Broker {
     this.#deliveries.delete(effect.ticket);
     if (!delivery || !this.#relay) return; // the channel is gone, and the delivery with it
     const { message, hops, since } = delivery;
-    this.metrics.held(performance.now() - since);
+    this.record.metrics.held(performance.now() - since);
     const facts = () => ({ ...describe(message), user: effect.user, hops });
     if (effect.kind === 'forward') {
       if (this.#log.isLevelEnabled('debug')) this.#log.debug(facts(), 'job forwarded');

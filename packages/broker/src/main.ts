@@ -96,7 +96,7 @@ async function serve(file: string, config: Config): Promise<void> {
     });
   });
   process.on('SIGUSR2', () => drain(!broker.draining));
-  manager.lives(() => broker.doing());
+  manager.lives(() => broker.record.doing());
   broker.onHelper(() => manager.ready());
   await broker.run();
   manager.close();
@@ -151,7 +151,7 @@ async function openControl(
   if (socket === '') return undefined;
   const operations: Operations = {
     explain: (user, groups) => broker.explain(user, groups),
-    status: () => broker.status(),
+    status: () => broker.record.status(),
     user: (user) => broker.user(user),
     configuration: () => broker.config,
     profiles: () => broker.ruleNames.known,

@@ -1,7 +1,6 @@
 import type { KnimeUser } from '@kpx/protocol';
-import type { JobQueue } from '../amqp/job-queue.js';
-import { absence, type LinkStatus } from '../link.js';
-import { admits, hasRoom, type Load, mayStart, type Policy, profileOf, ruleOf } from '../policy/policy.js';
+import { hasRoom, type Load, mayStart, type Policy, profileOf, type Verdict } from '../policy/policy.js';
+import type { Rule } from '../policy/rules.js';
 import { type Executor, stateOf } from './roster.js';
 import { STATES, type State } from './states.js';
 import { failsHere, type User } from './user.js';
@@ -20,18 +19,13 @@ export interface Explanation {
   readonly why: string;
 }
 
-/** What the broker needs to do anything. */
-export interface Links {
-  readonly rabbitmq: LinkStatus;
-  readonly helper: LinkStatus;
-  /** As it was seen last; undefined: not yet. */
-  readonly jobQueue?: JobQueue | undefined;
-}
-
 /** What is known when somebody asks. */
 interface Scene {
   readonly policy: Policy;
   readonly load: Load;
+  /** What the policy says of the user. */
+  readonly rule: Rule | undefined;
+  readonly admitted: Verdict;
   /** Undefined where there is nothing to remember of the user. */
   readonly user: Readonly<User> | undefined;
   readonly executor: Readonly<Executor> | undefined;
@@ -42,37 +36,35 @@ interface Scene {
 }
 
 /** What a job of this user would meet now, and why. */
-export function explanationOf(name: KnimeUser, groups: readonly string[], { policy, load, user, executor, sick, now }: Scene): Explanation {
-  const rule = ruleOf(policy, name, groups);
+export function explanationOf(name: KnimeUser, groups: readonly string[], scene: Scene): Explanation {
+  const { rule, user, executor } = scene;
   const held = user?.held.size ?? 0;
   const state = user?.state ?? (executor ? stateWith(executor) : 'idle');
-  const facts = { user: name, groups, rule: rule?.label ?? 'none', profile: profileOf(rule), executor: described(executor), held, state };
-  const decide = (decision: Explanation['decision'], why: string) => ({ ...facts, decision, why });
-  const admitted = admits(policy, name, rule);
-  if (!admitted.ok) return decide('park', `USER_DENIED: ${admitted.why}`);
-  if (state === 'broken' || state === 'refused')
-    return decide(user && failsHere(user) ? 'hand back' : 'park', `${user?.code}: ${user?.detail}`);
-  if (state === 'backoff') {
-    const decision = user && failsHere(user) ? 'hand back' : 'hold';
-    return decide(decision, `${user?.detail}; next attempt in ${Math.max(0, Math.ceil((user?.until ?? 0) - now))} ms`);
-  }
-  if (executor && (!executor.ready || executor.ending)) return decide('hold', STATES[stateOf(executor)].meaning);
-  if (executor && held > 0) return decide('hold', `the executor is busy, ${held} jobs wait for it already`);
-  if (executor) return decide('forward', STATES.ready.meaning);
-  if (state === 'starting') return decide('hold', STATES.starting.meaning);
-  if (sick !== undefined) return decide('hand back', sick);
-  const room = hasRoom(policy, load, rule);
-  if (!room.ok) return decide('wait', room.why);
-  const turn = mayStart(policy, load);
-  return turn.ok ? decide('start', `${load.executors} of ${policy.maxExecutors} executors run`) : decide('wait', turn.why);
+  const [decision, why] = decisionOf(scene, state, held);
+  const judged = rule?.label ?? 'none';
+  return { user: name, groups, rule: judged, profile: profileOf(rule), executor: described(executor), held, state, decision, why };
 }
 
-/** The same where what it takes is not connected: without RabbitMQ no job comes, without the helper none starts an executor. */
-export function meanwhile(explanation: Explanation, { rabbitmq, helper }: Links): Explanation {
-  if (!rabbitmq.connected) return { ...explanation, decision: 'stay', why: absence('RabbitMQ', rabbitmq) };
-  if (explanation.decision === 'start' && !helper.connected)
-    return { ...explanation, decision: 'hold', why: absence('kpx-privhelper', helper) };
-  return explanation;
+function decisionOf(
+  { policy, load, rule, admitted, user, executor, sick, now }: Scene,
+  state: State,
+  held: number,
+): readonly [Explanation['decision'], string] {
+  if (!admitted.ok) return ['park', `USER_DENIED: ${admitted.why}`];
+  if (state === 'broken' || state === 'refused') return [user && failsHere(user) ? 'hand back' : 'park', `${user?.code}: ${user?.detail}`];
+  if (state === 'backoff') {
+    const nextMs = Math.max(0, Math.ceil((user?.until ?? 0) - now));
+    return [user && failsHere(user) ? 'hand back' : 'hold', `${user?.detail}; next attempt in ${nextMs} ms`];
+  }
+  if (executor && (!executor.ready || executor.ending)) return ['hold', STATES[stateOf(executor)].meaning];
+  if (executor && held > 0) return ['hold', `the executor is busy, ${held} jobs wait for it already`];
+  if (executor) return ['forward', STATES.ready.meaning];
+  if (state === 'starting') return ['hold', STATES.starting.meaning];
+  if (sick !== undefined) return ['hand back', sick];
+  const room = hasRoom(policy, load, rule);
+  if (!room.ok) return ['wait', room.why];
+  const turn = mayStart(policy, load);
+  return turn.ok ? ['start', `${load.executors} of ${policy.maxExecutors} executors run`] : ['wait', turn.why];
 }
 
 /** The state of a user of whom nothing is known but the executor. */

@@ -1,5 +1,5 @@
 import type { KnimeUser } from '@kpx/protocol';
-import { HOPS_FREE, idleGrainMs, type Policy, tooOld } from '../policy/policy.js';
+import { admits, HOPS_FREE, idleGrainMs, type Load, type Policy, ruleOf, tooOld } from '../policy/policy.js';
 import { setGroups, setPolicy, ungrouped, userOf } from './admission.js';
 import { groupsUnknown, listed, noHelper, notStarted, started } from './answers.js';
 import { assertSound } from './assertions.js';
@@ -15,7 +15,7 @@ import { connectionsWanted, judgeService } from './service.js';
 import { startAnew, startAsked, wake } from './starting.js';
 import type { State } from './states.js';
 import { tick } from './time.js';
-import { failsHere, honoursReplay } from './user.js';
+import { failsHere, honoursReplay, type User } from './user.js';
 
 export { HOLD_MAX_MS } from './holding.js';
 
@@ -56,6 +56,11 @@ export class Machine {
     startQueued(books);
     assertSound(books, event, heldBefore);
     return books.effects;
+  }
+
+  /** In force. */
+  get policy(): Policy {
+    return this.#books.policy;
   }
 
   get health(): HostHealth {
@@ -113,18 +118,32 @@ export class Machine {
     return [...this.#books.users.values()].map(({ name, state, held }) => ({ user: name, state, held: held.size }));
   }
 
-  /** What a job of each of them would meet now. */
+  /** What a job of each of these users, who are known, would meet now. */
   explanations(names: Iterable<KnimeUser> = this.#books.users.keys()): Explanation[] {
-    return [...names].map((name) => this.explain(name, this.#books.users.get(name)?.groups ?? []));
+    const load = loadOf(this.#books);
+    return [...names].flatMap((name) => {
+      const user = this.#books.users.get(name);
+      return user ? [explained(this.#books, user.name, user.groups ?? [], user, load)] : [];
+    });
   }
 
   /** What a job of this user would meet now. Changes nothing. */
   explain(name: KnimeUser, groups: readonly string[]): Explanation {
-    const { users, executors, health, policy, now } = this.#books;
-    const [user, executor] = [users.get(name), executors.of(name)];
-    const sick = health.refuses(name, now);
-    return explanationOf(name, groups, { policy, load: loadOf(this.#books), user, executor, sick, now });
+    const { policy } = this.#books;
+    const rule = ruleOf(policy, name, groups);
+    return explained(this.#books, name, groups, { rule, admitted: admits(policy, name, rule) }, loadOf(this.#books));
   }
+}
+
+function explained(
+  { users, executors, health, policy, now }: Books,
+  name: KnimeUser,
+  groups: readonly string[],
+  { rule, admitted }: Pick<User, 'rule' | 'admitted'>,
+  load: Load,
+): Explanation {
+  const [user, executor, sick] = [users.get(name), executors.of(name), health.refuses(name, now)];
+  return explanationOf(name, groups, { policy, load, rule, admitted, user, executor, sick, now });
 }
 
 type Kind = Event['kind'];

@@ -19,8 +19,8 @@ export interface Executor extends Idleness {
   groups: readonly string[] | undefined;
   rule: Rule | undefined;
   readonly since: number;
-  /** When its process started, in milliseconds since the epoch, as the helper says. */
-  readonly startedAt: number;
+  /** When its process started, in ISO 8601, as the helper says. */
+  readonly startedAt: string;
   /** It takes jobs: it has booted, and has a connection to RabbitMQ. */
   ready: boolean;
   /** It has been ready once. */
@@ -44,6 +44,9 @@ export interface Executor extends Idleness {
 
 export const stateOf = ({ ending, ready, booted }: Readonly<Executor>): ExecutorState =>
   ending ? 'ending' : ready ? 'ready' : booted ? 'lost' : 'booting';
+
+/** The last moment that a Date can name, in milliseconds since the epoch; the wire takes later ones. */
+const DATE_MS_MAX = 8_640_000_000_000_000;
 
 /** The executors that run on this host, one an account, and whose jobs go to which of them. */
 export class Roster {
@@ -108,7 +111,7 @@ export class Roster {
       groups: undefined,
       rule: ruleOf(policy, user, []),
       since: now,
-      startedAt: sinceMs,
+      startedAt: new Date(Math.min(sinceMs, DATE_MS_MAX)).toISOString(),
       ready: false,
       booted: false,
       readySince: 0,

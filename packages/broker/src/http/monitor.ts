@@ -1,8 +1,8 @@
 import type { Server } from 'node:http';
 import type { Logger } from 'pino';
 import { PAGE } from '../page/page.js';
-import type { Snapshot } from '../page/snapshot.js';
-import type { Metrics } from '../record/metrics.js';
+import { snapshotOf } from '../page/snapshot.js';
+import type { ReadModel } from '../record/read-model.js';
 import type { Status } from '../record/status.js';
 import { addressOf, isLoopback, isOwnHost } from './address.js';
 import { closeHttpServer, httpServer, json, type Routes } from './server.js';
@@ -13,10 +13,8 @@ const BOUNDS = { connectionsMax: STREAMS_MAX + 16, connectionMsMax: 5_000 };
 
 /** What is asked of the broker, anew with each request. */
 export interface Watched {
-  readonly metrics: Metrics;
+  readonly record: ReadModel;
   readonly config: { readonly http: { readonly user_labels: boolean } };
-  status(): Status;
-  snapshot(): Snapshot;
 }
 
 /**
@@ -30,16 +28,17 @@ export class MonitorServer {
   #server: Server | undefined;
 
   constructor(broker: Watched, log: Logger) {
+    const { record } = broker;
     const names = () => broker.config.http.user_labels;
-    this.#streams = new EventStreams(() => ({ ...broker.snapshot() }), log);
+    this.#streams = new EventStreams(() => ({ ...snapshotOf(record.sources) }), log);
     this.#routes = {
       ...PAGE,
       '/events': { method: 'GET', stream: (response) => this.#streams.open(response) },
       '/metrics': {
         method: 'GET',
-        answer: async () => ({ type: broker.metrics.contentType, text: await broker.metrics.text(names()) }),
+        answer: async () => ({ type: record.metrics.contentType, text: await record.metrics.text(names()) }),
       },
-      '/status': { method: 'GET', answer: () => json(names() ? broker.status() : withoutNames(broker.status())) },
+      '/status': { method: 'GET', answer: () => json(names() ? record.status() : withoutNames(record.status())) },
     };
     this.#log = log;
   }

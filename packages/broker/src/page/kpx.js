@@ -104,23 +104,21 @@ function bar(name, value, most) {
   write(`${name}-count`, `${value.toLocaleString('en')} of ${most.toLocaleString('en')}`);
 }
 
-/**
- * @param {Now} now
- * @param {number} executors
- */
-function showStarts({ draining, sick, maxExecutors, longestWaitMs, waiting }, executors) {
+/** @param {Now} now */
+function showStarts({ draining, sick, capacity }) {
+  const { executors, max_executors, waiting, longest_wait } = capacity;
   if (draining) return tell('starts', 'bad', 'none is started: the host is drained');
   if (sick) return tell('starts', 'bad', 'none is started: those of several users in a row failed');
-  if (longestWaitMs < WAIT_MS_WORTH_SAYING) return tell('starts', 'good', 'started as jobs come');
-  const seconds = Math.floor(longestWaitMs / 1_000);
+  if (longest_wait < WAIT_MS_WORTH_SAYING) return tell('starts', 'good', 'started as jobs come');
+  const seconds = Math.floor(longest_wait / 1_000);
   const long = seconds < 60 ? `${seconds}s` : `${Math.floor(seconds / 60)}m${String(seconds % 60).padStart(2, '0')}s`;
-  const full = executors >= maxExecutors ? `full, ${executors} of ${maxExecutors}; ` : '';
+  const full = executors >= max_executors ? `full, ${executors} of ${max_executors}; ` : '';
   tell('starts', 'bad', `${full}users who wait for room: ${waiting}, the longest for ${long}`);
 }
 
 /** @param {Now} now */
 function showNow(now) {
-  const { executors, jobs } = now;
+  const { capacity, executors, jobs } = now;
   write('host', now.host);
   write(
     'broker',
@@ -128,15 +126,14 @@ function showNow(now) {
   );
   tell('rabbitmq', now.rabbitmq ? 'good' : 'bad', now.absent.rabbitmq ?? `consuming ${now.queue}`);
   tell('helper', now.helper ? 'good' : 'bad', now.absent.helper ?? 'connected');
-  const running = Object.values(executors).reduce((sum, count) => sum + count);
-  showStarts(now, running);
-  bar('executors', running, now.maxExecutors);
-  bar('starting', executors.starting + executors.booting, now.maxStarting);
-  bar('held', now.held, now.heldMax);
+  showStarts(now);
+  bar('executors', capacity.executors, capacity.max_executors);
+  bar('starting', capacity.starting, capacity.max_starting);
+  bar('held', capacity.held, capacity.held_max);
   for (const [outcome, count] of Object.entries(jobs)) write(outcome, count);
   for (const [state, count] of Object.entries(executors)) write(state, count);
-  write('held', now.held);
-  write('line', now.waiting);
+  write('held', capacity.held);
+  write('line', capacity.waiting);
   const states = now.users.map(({ state, meaning, users }) => [state, meaning, users]);
   fill('users', states, 'Nobody has jobs here, an executor, or failed starts.');
   const letters = now.parked.map(({ reason, advice, jobs }) => [reason, advice, jobs]);
@@ -277,8 +274,8 @@ function heard(name, data) {
   delete document.body.dataset.old;
   said = { ...said, [name]: JSON.parse(data) };
   if (name === 'now' && said.now) {
-    const { executors, held, waiting } = said.now;
-    remember({ ...executors, held, line: waiting });
+    const { capacity, executors } = said.now;
+    remember({ ...executors, held: capacity.held, line: capacity.waiting });
     document.title = `kpx ${said.now.host}`;
   }
   live();

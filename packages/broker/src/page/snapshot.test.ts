@@ -2,8 +2,8 @@ import { ExecutorState, knimeUserSchema, osUserSchema } from '@kpx/protocol';
 import { describe, expect, it } from 'vitest';
 import { configSchema, policyOf } from '../config.js';
 import { Machine } from '../executors/machine.js';
-import { Metrics } from '../record/metrics.js';
-import { standingOf } from '../record/status.js';
+import { Histories } from '../record/histories.js';
+import { Outcomes } from '../record/outcomes.js';
 import { snapshotOf } from './snapshot.js';
 
 const here = { connected: true, since: '2026-11-28T03:12:47Z', reason: null, next_try: null };
@@ -33,15 +33,15 @@ function snapshot({ user_labels }: { user_labels: boolean }) {
   for (let ticket = 0; ticket < 80; ticket++) {
     machine.step({ kind: 'job', ticket, user: name('waiting', ticket), hops: 0, waited: false, groups: undefined, ageMs: 0 }, 2, 0.5);
   }
-  const metrics = new Metrics(() => standingOf(machine, config, links));
-  for (const reason of ['USER_DENIED', 'BODY_NOT_JSON', 'USER_DENIED', 'HOME_UNUSABLE']) metrics.left('parked', reason);
-  metrics.left('forwarded');
+  const outcomes = new Outcomes();
+  for (const reason of ['USER_DENIED', 'BODY_NOT_JSON', 'USER_DENIED', 'HOME_UNUSABLE']) outcomes.left('parked', reason);
+  outcomes.left('forwarded');
   const decisions = Array.from({ length: 200 }, (_, index) => ({
     at: new Date(index).toISOString(),
     user: 'alice',
     what: `decision ${index}`,
   }));
-  return snapshotOf({ machine, config, links, metrics, decisions });
+  return snapshotOf({ machine, config, links, histories: new Histories(), decisions, outcomes });
 }
 
 describe('what the status page is told', () => {
@@ -52,10 +52,7 @@ describe('what the status page is told', () => {
       helper: false,
       draining: false,
       executors: { starting: 0, booting: 300, ready: 0, lost: 0, ending: 0 },
-      maxExecutors: 300,
-      held: 80,
-      heldMax: 1_000,
-      waiting: 80,
+      capacity: { executors: 300, max_executors: 300, held: 80, held_max: 1_000, waiting: 80 },
       users: [{ state: 'queued', meaning: 'in line, for want of room', users: 80 }],
       jobs: { forwarded: 1, deferred: 0, parked: 4, returned: 0 },
     });

@@ -2,15 +2,14 @@ import { hostname } from 'node:os';
 import { ERRORS } from '@kpx/protocol';
 import manifest from '../../package.json' with { type: 'json' };
 import type { Outcome } from '../amqp/relay.js';
-import type { Config } from '../config.js';
-import { type Explanation, meanwhile } from '../executors/explanation.js';
+import type { Explanation } from '../executors/explanation.js';
 import type { Machine } from '../executors/machine.js';
-import { countedBy, STATES, type State, USER_STATES } from '../executors/states.js';
+import { STATES, type State, USER_STATES } from '../executors/states.js';
 import { absence } from '../link.js';
 import { REASONS } from '../reasons.js';
 import type { Decision } from '../record/decisions.js';
-import type { Metrics, Standing } from '../record/metrics.js';
-import { executorsOf, type Links, type Status, standingOf } from '../record/status.js';
+import { type Links, meanwhile, type Standing, standingOf, type Tally, tallyOf } from '../record/standing.js';
+import { executorsOf, type Sources, type Status } from '../record/status.js';
 
 /** Rows of each table; what is beyond is counted. */
 const EXECUTOR_ROWS_MAX = 200;
@@ -30,15 +29,8 @@ export interface Now {
   readonly absent: { readonly rabbitmq: string | null; readonly helper: string | null };
   readonly draining: boolean;
   readonly sick: boolean;
-  readonly executors: Standing['executors'];
-  readonly maxExecutors: number;
-  readonly maxStarting: number;
-  /** Users in line. */
-  readonly waiting: number;
-  /** For how long a user has waited for room, in milliseconds; 0: nobody waits. */
-  readonly longestWaitMs: number;
-  readonly held: number;
-  readonly heldMax: number;
+  readonly capacity: Standing['capacity'];
+  readonly executors: Tally['executors'];
   /** How many users are in each state in which somebody is. */
   readonly users: readonly { readonly state: State; readonly meaning: string; readonly users: number }[];
   /** Jobs that have left the broker since it was started. */
@@ -72,45 +64,36 @@ const ADVICE = new Map<string, string>([
 
 const STARTED_AT = new Date(performance.timeOrigin).toISOString();
 
-interface Sources {
-  readonly machine: Machine;
-  readonly config: Config;
-  readonly links: Links;
-  readonly metrics: Metrics;
-  readonly decisions: readonly Decision[];
-}
-
 /** Everything that the status page shows. Its size is bounded, whatever there is. */
-export function snapshotOf({ decisions, ...sources }: Sources): Snapshot {
-  const names = sources.config.http.user_labels;
+export function snapshotOf(sources: Sources): Snapshot {
+  const { config, machine, links, decisions } = sources;
+  const names = config.http.user_labels;
   return {
     now: nowOf(sources),
-    people: names ? peopleOf(sources.machine, sources.links) : null,
+    people: names ? peopleOf(machine, links) : null,
     decisions: names ? decisions.slice(-DECISION_ROWS_MAX).reverse() : null,
   };
 }
 
-function nowOf({ machine, config, links, metrics }: Omit<Sources, 'decisions'>): Now {
-  const { users, ...standing } = standingOf(machine, config, links);
-  const byState = countedBy(USER_STATES, users);
-  const { jobs, parked } = metrics.sinceStart;
+function nowOf({ machine, config, links, outcomes: { jobs, parked } }: Sources): Now {
+  const { rabbitmq, helper, draining, sick, capacity } = standingOf(machine, links);
+  const { executors, users } = tallyOf(machine);
   return {
     host: hostname(),
     version: manifest.version,
     since: STARTED_AT,
     queue: config.amqp.queue,
-    ...standing,
+    rabbitmq: rabbitmq.connected,
+    helper: helper.connected,
     absent: {
-      rabbitmq: links.rabbitmq.connected ? null : absence('RabbitMQ', links.rabbitmq),
-      helper: links.helper.connected ? null : absence('kpx-privhelper', links.helper),
+      rabbitmq: rabbitmq.connected ? null : absence('RabbitMQ', rabbitmq),
+      helper: helper.connected ? null : absence('kpx-privhelper', helper),
     },
-    maxStarting: config.policy.max_starting,
-    waiting: machine.counts.waiting,
-    users: USER_STATES.filter((state) => byState[state] > 0).map((state) => ({
-      state,
-      meaning: STATES[state].meaning,
-      users: byState[state],
-    })),
+    draining,
+    sick: sick !== null,
+    capacity,
+    executors,
+    users: USER_STATES.filter((state) => users[state] > 0).map((state) => ({ state, meaning: STATES[state].meaning, users: users[state] })),
     jobs,
     parked: [...parked].sort(([, a], [, b]) => b - a).map(([reason, jobs]) => ({ reason, advice: ADVICE.get(reason) ?? '', jobs })),
   };

@@ -1,11 +1,12 @@
 import { ERRORS, type KnimeUser, PROTOCOL_VERSION, type Verb } from '@kpx/protocol';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import manifest from '../../package.json' with { type: 'json' };
-import type { Outcome } from '../amqp/relay.js';
 import { type Effect, END_CAUSES, type Event } from '../executors/events.js';
-import { countedBy, EXECUTOR_STATES, type ExecutorState, STATES, type State, USER_STATES } from '../executors/states.js';
+import { STATES, type State } from '../executors/states.js';
 import { LIMITS, type Limit } from '../policy/policy.js';
 import { REASONS } from '../reasons.js';
+import type { Outcomes } from './outcomes.js';
+import type { Standing, Tally } from './standing.js';
 
 /** Upper bounds, in seconds: an executor starts in 10 to 20 s, and a job is held for 5 minutes at most. */
 const START_BUCKETS_SECONDS = [0.1, 0.5, 1, 2, 5, 10, 15, 20, 30, 60, 120, 300];
@@ -15,7 +16,6 @@ const HELPER_BUCKETS_SECONDS = [0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1
 /** Users with a series of their own, where that is asked for: those with the most jobs held. */
 const USER_SERIES_MAX = 1_000;
 
-const OUTCOMES = ['forwarded', 'deferred', 'parked', 'returned'] as const satisfies readonly Outcome[];
 const START_RESULTS = ['ready', 'failed', 'refused', 'no_room', 'no_helper', 'ended'] as const;
 type StartResult = (typeof START_RESULTS)[number];
 const POLICY_REASONS = ['denied', 'job_max_age', ...LIMITS] as const;
@@ -24,19 +24,9 @@ const VERBS = ['hello', 'prepareUser', 'spawnExecutor', 'stopExecutor', 'listExe
 const PARK_REASONS = [...Object.keys(REASONS), ...Object.entries(ERRORS).flatMap(([code, { retry }]) => (retry === 'never' ? [code] : []))];
 
 /** What is true at the moment of a scrape. */
-export interface Standing {
-  readonly rabbitmq: boolean;
-  readonly helper: boolean;
-  /** RabbitMQ removes jobs that were given back too often. */
-  readonly losesJobs: boolean;
-  readonly draining: boolean;
-  readonly sick: boolean;
-  readonly held: number;
-  readonly heldMax: number;
-  readonly maxExecutors: number;
-  /** Of a user who waits for room, in milliseconds. */
-  readonly longestWaitMs: number;
-  readonly executors: Readonly<Record<ExecutorState, number>>;
+interface Look {
+  readonly standing: Standing;
+  readonly tally: Tally;
   readonly users: readonly { readonly user: KnimeUser; readonly state: State; readonly held: number }[];
 }
 
@@ -46,15 +36,13 @@ export interface Standing {
  */
 export class Metrics {
   readonly #registry = new Registry();
-  readonly #look: () => Standing;
+  readonly #outcomes: Outcomes;
+  readonly #look: () => Look;
   /** When the helper was asked to start whose executor, in milliseconds; as long as it is not known what came of it. */
   readonly #starting = new Map<KnimeUser, number>();
 
-  /** The same as in the counters of jobs, which can be asked by Prometheus only. */
-  readonly sinceStart = { jobs: { forwarded: 0, deferred: 0, parked: 0, returned: 0 }, parked: new Map<string, number>() };
-
-  readonly #jobs = this.#counter('kpx_jobs_total', 'Jobs that have left kpx, by where they went.', 'outcome', OUTCOMES);
-  readonly #parked = this.#counter('kpx_jobs_parked_total', 'Jobs that were moved to the dead-letter queue.', 'reason', PARK_REASONS);
+  readonly #jobs = this.#counter('kpx_jobs_total', 'Jobs that have left kpx, by where they went.', 'outcome');
+  readonly #parked = this.#counter('kpx_jobs_parked_total', 'Jobs that were moved to the dead-letter queue.', 'reason');
   readonly #refusals = this.#counter(
     'kpx_policy_refusals_total',
     'Jobs that the policy refused (denied, job_max_age), and users who had to wait for room (by the limit that was met).',
@@ -88,7 +76,8 @@ export class Metrics {
   readonly #longestWait = this.#gauge('kpx_longest_wait_seconds', 'For how long a user has waited for room, at most; 0: nobody waits.');
   readonly #userHeld = this.#gauge('kpx_user_jobs_held', 'Jobs held for a user; only with http.user_labels.', ['user', 'state']);
 
-  constructor(look: () => Standing) {
+  constructor(outcomes: Outcomes, look: () => Look) {
+    this.#outcomes = outcomes;
     this.#look = look;
     collectDefaultMetrics({ register: this.#registry });
     this.#build.set({ version: manifest.version, protocol: PROTOCOL_VERSION, node: process.version }, 1);
@@ -125,15 +114,6 @@ export class Metrics {
     this.#holdTime.observe(ms / 1_000);
   }
 
-  left(outcome: Outcome, reason = ''): void {
-    const { jobs, parked } = this.sinceStart;
-    this.#jobs.inc({ outcome });
-    jobs[outcome] += 1;
-    if (outcome !== 'parked') return;
-    this.#parked.inc({ reason });
-    parked.set(reason, (parked.get(reason) ?? 0) + 1);
-  }
-
   answered(verb: Verb, ms: number): void {
     this.#helperTime.observe({ verb }, ms / 1_000);
   }
@@ -144,19 +124,21 @@ export class Metrics {
 
   /** Prometheus' text format; names of users are in it only if they are asked for. */
   async text(userLabels: boolean): Promise<string> {
-    const { rabbitmq, helper, losesJobs, draining, sick, held, heldMax, maxExecutors, longestWaitMs, executors, users } = this.#look();
-    this.#rabbitmq.set(Number(rabbitmq));
-    this.#helper.set(Number(helper));
-    this.#losesJobs.set(Number(losesJobs));
+    const { standing, tally, users } = this.#look();
+    const { rabbitmq, helper, job_queue, draining, sick, capacity } = standing;
+    this.#rabbitmq.set(Number(rabbitmq.connected));
+    this.#helper.set(Number(helper.connected));
+    this.#losesJobs.set(Number(job_queue?.danger !== undefined));
     this.#draining.set(Number(draining));
-    this.#sick.set(Number(sick));
-    this.#held.set(held);
-    this.#heldMax.set(heldMax);
-    this.#executorsMax.set(maxExecutors);
-    this.#longestWait.set(longestWaitMs / 1_000);
-    for (const state of EXECUTOR_STATES) this.#executors.set({ state }, executors[state]);
-    const byState = countedBy(USER_STATES, users);
-    for (const state of USER_STATES) this.#users.set({ state }, byState[state]);
+    this.#sick.set(Number(sick !== null));
+    this.#held.set(capacity.held);
+    this.#heldMax.set(capacity.held_max);
+    this.#executorsMax.set(capacity.max_executors);
+    this.#longestWait.set(capacity.longest_wait / 1_000);
+    for (const [state, count] of Object.entries(tally.executors)) this.#executors.set({ state }, count);
+    for (const [state, count] of Object.entries(tally.users)) this.#users.set({ state }, count);
+    counted(this.#jobs, 'outcome', Object.entries(this.#outcomes.jobs));
+    counted(this.#parked, 'reason', [...PARK_REASONS.map((reason) => [reason, 0] as const), ...this.#outcomes.parked]);
     this.#userHeld.reset();
     const named = userLabels ? users.toSorted((a, b) => b.held - a.held).slice(0, USER_SERIES_MAX) : [];
     for (const { user, state, held } of named) this.#userHeld.set({ user, state }, held);
@@ -182,6 +164,12 @@ export class Metrics {
     for (const verb of verbs) histogram.zero({ verb });
     return histogram;
   }
+}
+
+/** Has a counter say what was counted elsewhere. */
+function counted(counter: Counter, label: string, counts: readonly (readonly [string, number])[]): void {
+  counter.reset();
+  for (const [value, count] of counts) counter.inc({ [label]: value }, count);
 }
 
 /** What became of a start: the state that its user is in after `event`; undefined: nothing yet. */

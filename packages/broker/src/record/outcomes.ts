@@ -1,0 +1,13 @@
+import type { Outcome } from '../amqp/relay.js';
+
+/** Counts the jobs that have left the broker since it started: for status, metrics and the page. */
+export class Outcomes {
+  readonly jobs: Record<Outcome, number> = { forwarded: 0, deferred: 0, parked: 0, returned: 0 };
+  /** The parked ones of these, by reason. */
+  readonly parked = new Map<string, number>();
+
+  left(outcome: Outcome, reason = ''): void {
+    this.jobs[outcome] += 1;
+    if (outcome === 'parked') this.parked.set(reason, (this.parked.get(reason) ?? 0) + 1);
+  }
+}

@@ -1,0 +1,56 @@
+import type { Config } from '../config.js';
+import type { Effect, Event } from '../executors/events.js';
+import type { Explanation } from '../executors/explanation.js';
+import type { Machine } from '../executors/machine.js';
+import { Decisions } from './decisions.js';
+import { Histories } from './histories.js';
+import { Metrics } from './metrics.js';
+import { Outcomes } from './outcomes.js';
+import { doingOf, type Links, standingOf, tallyOf } from './standing.js';
+import { type Sources, type Status, statusOf, type UserDetail, userDetailOf } from './status.js';
+
+/** What the running broker says of itself: what is so in the machine at the moment, and what it remembers of events and effects that went by. */
+export class ReadModel {
+  readonly outcomes = new Outcomes();
+  readonly metrics: Metrics;
+  readonly #machine: Machine;
+  readonly #look: () => { readonly config: Config; readonly links: Links };
+  readonly #decisions = new Decisions();
+  readonly #histories = new Histories();
+
+  constructor(machine: Machine, look: () => { readonly config: Config; readonly links: Links }) {
+    this.#machine = machine;
+    this.#look = look;
+    this.metrics = new Metrics(this.outcomes, () => ({
+      standing: standingOf(machine, look().links),
+      tally: tallyOf(machine),
+      users: machine.users(),
+    }));
+  }
+
+  /** `now` in milliseconds of the machine's clock. */
+  observe(event: Event, effects: readonly Effect[], now: number): void {
+    this.metrics.observe(event, effects, now);
+    this.#decisions.note(effects);
+    this.#histories.observe(event, effects);
+  }
+
+  doing(): string {
+    const { config, links } = this.#look();
+    return doingOf(standingOf(this.#machine, links), config.amqp.queue);
+  }
+
+  status(): Status {
+    return statusOf(this.sources);
+  }
+
+  /** All that is known of one user. */
+  user(explanation: Explanation): UserDetail {
+    return userDetailOf(explanation, this.#machine, this.#histories);
+  }
+
+  get sources(): Sources {
+    const decisions = this.#decisions.last;
+    return { ...this.#look(), machine: this.#machine, histories: this.#histories, decisions, outcomes: this.outcomes };
+  }
+}

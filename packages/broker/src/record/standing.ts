@@ -1,0 +1,81 @@
+import type { JobQueue } from '../amqp/job-queue.js';
+import { durationText } from '../duration.js';
+import type { Explanation } from '../executors/explanation.js';
+import type { Machine } from '../executors/machine.js';
+import { stateOf } from '../executors/roster.js';
+import { countedBy, EXECUTOR_STATES, type ExecutorState, type State, USER_STATES } from '../executors/states.js';
+import { absence, type LinkStatus } from '../link.js';
+
+/** What the broker needs to do anything. */
+export interface Links {
+  readonly rabbitmq: LinkStatus;
+  readonly helper: LinkStatus;
+  /** As it was seen last; undefined: not yet. */
+  readonly jobQueue?: JobQueue | undefined;
+}
+
+/** What is so at the moment. Status, metrics and the page have it in this one spelling. */
+export interface Standing {
+  readonly draining: boolean;
+  /** This host starts no executor because those of several users in a row failed; null: it does. */
+  readonly sick: { readonly since: string; readonly why: string; readonly next_try: string } | null;
+  readonly rabbitmq: LinkStatus;
+  readonly helper: LinkStatus;
+  /** What RabbitMQ says of the queue that jobs come from; null: it was not seen yet. */
+  readonly job_queue: JobQueue | null;
+  readonly capacity: {
+    readonly executors: number;
+    readonly max_executors: number;
+    readonly starting: number;
+    readonly max_starting: number;
+    readonly held: number;
+    readonly held_max: number;
+    /** Users who wait for room, and for how long the first of them, in milliseconds. */
+    readonly waiting: number;
+    readonly longest_wait: number;
+  };
+}
+
+/** How many are in each state. */
+export interface Tally {
+  readonly executors: Readonly<Record<ExecutorState, number>>;
+  readonly users: Readonly<Record<State, number>>;
+}
+
+export function standingOf(machine: Machine, { rabbitmq, helper, jobQueue }: Links): Standing {
+  const { executors, starting, held, waiting, longestWaitMs: longest_wait } = machine.counts;
+  const { maxExecutors: max_executors, maxStarting: max_starting, heldInAll: held_max } = machine.policy;
+  const capacity = { executors, max_executors, starting, max_starting, held, held_max, waiting, longest_wait };
+  return { draining: machine.draining, sick: sicknessOf(machine), rabbitmq, helper, job_queue: jobQueue ?? null, capacity };
+}
+
+function sicknessOf({ health: { sickness } }: Machine): Standing['sick'] {
+  if (!sickness) return null;
+  const at = (ms: number) => new Date(performance.timeOrigin + ms).toISOString();
+  return { since: at(sickness.since), why: sickness.why, next_try: at(sickness.probeAt) };
+}
+
+export function tallyOf(machine: Machine): Tally {
+  const running = [...machine.running()].map((executor) => ({ state: stateOf(executor) }));
+  const starting = machine.counts.executors - running.length; // the helper has been asked for these
+  return { executors: { ...countedBy(EXECUTOR_STATES, running), starting }, users: countedBy(USER_STATES, machine.users()) };
+}
+
+/** One line for people: what is going on. `queue`: where jobs come from. */
+export function doingOf({ draining, sick, rabbitmq, helper, capacity }: Standing, queue: string): string {
+  const { executors, starting, held, waiting, longest_wait } = capacity;
+  const consuming = rabbitmq.connected ? `consuming "${queue}"` : absence('RabbitMQ', rabbitmq);
+  const withoutHelper = helper.connected ? '' : `, ${absence('kpx-privhelper', helper)}`;
+  const failing = sick ? ', starts no executor because those of several users in a row failed' : '';
+  const line = waiting === 0 ? '' : `; users who wait for room: ${waiting}, the longest for ${durationText(longest_wait)}`;
+  const work = `executors: ${executors}, of which starting: ${starting}; jobs held: ${held}${line}`;
+  return `${consuming}${withoutHelper}${draining ? ', draining' : ''}${failing}; ${work}`;
+}
+
+/** The same where what it takes is not connected: without RabbitMQ no job comes, without the helper none starts an executor. */
+export function meanwhile<E extends Explanation>(explanation: E, { rabbitmq, helper }: Links): E {
+  if (!rabbitmq.connected) return { ...explanation, decision: 'stay', why: absence('RabbitMQ', rabbitmq) };
+  if (explanation.decision === 'start' && !helper.connected)
+    return { ...explanation, decision: 'hold', why: absence('kpx-privhelper', helper) };
+  return explanation;
+}
