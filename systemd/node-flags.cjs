@@ -4,9 +4,9 @@
 
 const { renameSync, writeFileSync } = require('node:fs');
 
-/** No JIT (and so no WebAssembly), a small heap, no code from strings, no __proto__. Each release from 20 on takes these. */
+/** No JIT (and so no WebAssembly), a small heap that the helper can have collected, no code from strings, no __proto__. Node 20 and later take these. */
 const HELPER_FLAGS = [
-  ...['--jitless', '--max-semi-space-size=1', '--initial-old-space-size=4'],
+  ...['--jitless', '--max-semi-space-size=1', '--initial-old-space-size=4', '--expose-gc'],
   ...['--disallow-code-generation-from-strings', '--disable-proto=throw'],
 ];
 

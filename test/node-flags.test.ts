@@ -42,6 +42,11 @@ describe.each(nodes())('under $name', ({ binary }) => {
     expect([stdout, stderr]).toEqual(['undefined\n', '']);
   });
 
+  it('the helper’s flags let it have its heap collected', () => {
+    const { stdout, stderr } = run(...quietFlags(version), ...HELPER_FLAGS, '--print', "gc({ type: 'major', flavor: 'last-resort' })");
+    expect([stdout, stderr]).toEqual(['undefined\n', '']);
+  });
+
   it('those of the helper by its own name make Node say nothing', () => {
     const { stdout, stderr } = run(...HELPER_FLAGS_BY_NAME, '--print', '1');
     expect([stdout, stderr]).toEqual(['1\n', '']);

@@ -106,11 +106,10 @@ async function checkUnits(executor: Config['executor']): Promise<void> {
   if (bad.length > 0) throw new Error(`systemd says of ${bad.map(({ Id, LoadState }) => `${Id}: ${LoadState}`).join(', of ')}`);
 }
 
-function serveDescriptor(services: Services, options: Options, broker: PasswdEntry): Serving {
-  const descriptor = Number(options['connection-fd']);
+function serveDescriptor(services: Services, { 'connection-fd': number, peer: instance }: Options, broker: PasswdEntry): Serving {
+  const descriptor = Number(number);
   // Node has descriptors of its own, and taking over one of those goes unnoticed.
   if (!isSocket(descriptor)) usage(`--connection-fd: descriptor ${descriptor} is not a socket`);
-  const { peer: instance } = options;
   const who = instance === undefined ? {} : (peerOf(instance) ?? usage(`--peer: "${instance}" does not say who the peer is`));
   const peer: Peer = { via: `fd ${descriptor}`, connection: 1, ...who };
   // The socket's mode keeps others out already; this holds also where somebody has changed it.
@@ -118,6 +117,8 @@ function serveDescriptor(services: Services, options: Options, broker: PasswdEnt
     services.audit.line({ peer, event: 'refused connection', decision: 'refused', reason: `expected uid ${broker.uid}, "${broker.name}"` });
     process.exit(EXIT.noPermission);
   }
+  // Some 3 MB were needed until here alone: from Node 22 on they go back to the kernel. Node has this function under --expose-gc.
+  globalThis.gc?.({ type: 'major', flavor: 'last-resort' });
   services.audit.info('serving one connection', { peer });
   const session = serveBroker(services, peer, () => connection);
   const connection: PacketConnection = adoptConnection(descriptor, session);
