@@ -9,6 +9,7 @@ import { largeBodies } from './large.js';
 import { pages } from './page.js';
 import { relayLatency, relayRate } from './relay.js';
 import { scrapes } from './scrape.js';
+import { statuses } from './status-record.js';
 import { heldJobs, steadyState } from './steady.js';
 
 const KIB = 1_024;
@@ -64,6 +65,8 @@ if (wanted('large')) say('large bodies …');
 const large = wanted('large') ? await largeBodies(rabbitmq) : [];
 if (wanted('scrape')) say('scrapes with 1,000 users …');
 const scraped = wanted('scrape') ? await scrapes(rabbitmq) : [];
+if (wanted('status')) say('statuses of 1,000 users …');
+const status = wanted('status') ? statuses() : undefined;
 if (wanted('page')) say('the status page with 100 executors …');
 const page = wanted('page') ? await pages(rabbitmq) : [];
 await rabbitmq.remove();
@@ -87,6 +90,7 @@ const figures = {
   held,
   large,
   scrapes: scraped,
+  status,
   page,
 };
 
@@ -152,6 +156,15 @@ else {
         ['users', 'with names', 'p50', 'max', 'KB'],
         ...scraped.map((row) => [row.users, row.userLabels ? 'yes' : 'no', row.p50Ms, row.maxMs, row.kb]),
       ],
+    ],
+    [
+      'A status of 1,000 users with executors, ms, and the same as JSON; goal: 1 ms',
+      status
+        ? [
+            ['users', 'p50', 'max', 'JSON p50', 'KB'],
+            [status.users, status.p50Ms, status.maxMs, status.jsonP50Ms, status.kb],
+          ]
+        : [],
     ],
     [
       'The status page while there is something new each second: the broker’s processor time without it and beyond that; goal: 1 %',
