@@ -168,6 +168,34 @@ it('has no word that was dropped, in comments, documents and messages', () => {
   expect(found).toEqual([]);
 });
 
+describe('what kpxctl says can be read once', () => {
+  const SENTENCE_WORDS_MAX = 30;
+  /** Comments, and texts that begin and end on one line. */
+  const TEXT = /\/\*([\s\S]*?)\*\/|\/\/ (.*)|'((?:[^'\\\n]|\\.)* (?:[^'\\\n]|\\.)*)'|"([^"\n]* [^"\n]*)"|`([^`\n]* [^`\n]*)`/g;
+
+  const sentences = code
+    .filter((file) => file.startsWith('packages/kpxctl/src/'))
+    .flatMap((file) => {
+      const source = read(file);
+      return [...source.matchAll(TEXT)].flatMap(({ index, 0: all, 1: comment }) => {
+        const text = comment === undefined ? all.replace(/^(['"`]|\/\/ )|['"`]$/g, '') : comment.replace(/^\*|\n\s*\*/g, ' ');
+        const at = `${file}:${source.slice(0, index).split('\n').length}`;
+        return text.split(/(?<=[.:;!?])\s/).map((sentence) => ({ at, words: sentence.split(/\s+/).filter(Boolean) }));
+      });
+    });
+
+  it(`has sentences of at most ${SENTENCE_WORDS_MAX} words`, () => {
+    expect(sentences.length).toBeGreaterThan(1_000);
+    const long = sentences.filter(({ words }) => words.length > SENTENCE_WORDS_MAX);
+    expect(long.map(({ at, words }) => `${at}: ${words.length} words, write two sentences: ${words.join(' ')}`)).toEqual([]);
+  });
+
+  it('has none with a clause as its subject', () => {
+    const clauses = sentences.filter(({ words }) => /^(Who|What|Whoever|Whatever)$/.test(words[0] ?? ''));
+    expect(clauses.map(({ at, words }) => `${at}: "${words[0]} …", name the thing: ${words.join(' ')}`)).toEqual([]);
+  });
+});
+
 describe('code that must not be there', () => {
   it.each([
     ['a shell', /\bshell: *(true\b|['"`])|\bexec(Sync)?\(/],

@@ -9,7 +9,7 @@ const DEFAULT_TEMPLATE = 'kpx-executor@';
 /** How long the name service may take, in milliseconds. */
 const LOOK_UP_TIMEOUT_MS = 10_000;
 
-/** What is known of an account before the helper has been asked, in words, and the explanation that takes it into account. */
+/** The account as it is known before the helper is asked, in words, and the explanation that takes it into account. */
 export interface Seen<E extends Explanation> {
   readonly account: string;
   readonly explanation: E;
@@ -42,7 +42,7 @@ export async function unitsOf(osUser: string, helperFile: string): Promise<strin
   return [...new Set([DEFAULT_TEMPLATE, ...templates])].map((template) => `${template}${osUser}.service`);
 }
 
-/** What the name service says, in words, and what only the helper knows. */
+/** Says what the name service knows, and what only the helper knows. */
 async function known(user: KnimeUser, signal: AbortSignal): Promise<string> {
   const name = user.toLowerCase();
   if (accountNameOf(name) === undefined) return `no account can be called "${name}"; only the helper knows whether accounts.map names one`;

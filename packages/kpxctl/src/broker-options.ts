@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 
 export const CONFIG_FILE = '/etc/kpx/broker.toml';
-/** What systemd makes the broker's credential of: commands have no credential. */
+/** systemd makes the broker's credential of it: commands have no credential. */
 export const PASSWORD_FILE = '/etc/kpx/amqp-password';
 export const HELPER_CONFIG_FILE = '/etc/kpx/privhelper.toml';
 
@@ -11,16 +11,16 @@ export interface BrokerOptions {
 }
 
 /** The options of every command that asks the running broker. */
-export const asksBroker = (command: Command, json = 'for programs') => asksAt(command).option('--json', json);
+export const asksBroker = (command: Command, json = 'print JSON, for programs') => asksAt(command).option('--json', json);
 
-/** Of one that says whether a user may have an executor. */
+/** For a command that says whether a user may have an executor. */
 export const judgesAccount = (command: Command) =>
   command.option(
     '--helper-config <FILE>',
-    'configuration of kpx-privhelper, by which root sees who may have an executor',
+    'configuration of kpx-privhelper, which tells root who may have an executor',
     HELPER_CONFIG_FILE,
   );
 
-/** Of one that has nothing to say to programs. */
+/** For a command that has no output for programs. */
 export const asksAt = (command: Command) =>
-  command.option('--config <FILE>', "where the broker's control socket is configured", CONFIG_FILE);
+  command.option('--config <FILE>', 'configuration of kpx-broker, which names its control socket', CONFIG_FILE);

@@ -8,7 +8,7 @@ import { seen } from './account.js';
 import { asksBroker, type BrokerOptions, judgesAccount } from './broker-options.js';
 import { controlSocket } from './control-socket.js';
 
-/** What each decision means for the job. */
+/** The meaning of each decision for the job. */
 const DECISIONS: Record<Explanation['decision'], string> = {
   forward: 'goes to the executor at once',
   hold: 'is held until the executor is ready',

@@ -65,7 +65,7 @@ async function endOf(child: EventEmitter): Promise<number> {
 /** Is this the process that goes on without root? */
 export const goesOn = (): boolean => process.env[VARIABLE] !== undefined;
 
-/** In the process that goes on: what was handed over to it. Undefined in any other. Whatever follows on standard input is left there. */
+/** In the process that goes on: what was handed over to it. Undefined in any other. It leaves on standard input all that follows. */
 export async function takenOver(): Promise<unknown> {
   if (!goesOn()) return undefined;
   const notOurs = new CommandError(EXIT.usage, `${VARIABLE} is kpxctl's own: it must not be in the environment.`);

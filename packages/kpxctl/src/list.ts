@@ -13,16 +13,18 @@ interface Options extends BrokerOptions {
 }
 
 /** In which order there are rows. */
-export const sortOption = () => new Option('--sort <BY>', 'in which order').choices(ORDERS).default('user');
+export const sortOption = () => new Option('--sort <BY>', 'the order of the lines').choices(ORDERS).default('user');
 
 export function addList(program: Command): void {
   const command = program
     .command('list')
     .summary('a line for each user and executor')
-    .description('A line for each user who has jobs here, an executor or a past, and for each other executor. Asks the running broker.')
+    .description(
+      'Prints a line for each user who has jobs, an executor or a history here, and for each other executor. Asks the running broker.',
+    )
     .addOption(sortOption())
-    .addOption(new Option('--state <STATE>', 'those in this state alone').choices(ANY_STATES));
-  asksBroker(command, 'for programs: a JSON object a line').action(list);
+    .addOption(new Option('--state <STATE>', 'only users in this state').choices(ANY_STATES));
+  asksBroker(command, 'print JSON for programs, an object a line').action(list);
 }
 
 async function list({ config, json, sort, state }: Options): Promise<void> {

@@ -24,7 +24,7 @@ const LINES_MAX = 1_000_000;
 const JOURNALS = ['/var/log/journal', '/run/log/journal'];
 /** Longest text that is turned, in bytes: of more, the newest lines are shown. */
 const TURNED_BYTES_MAX = 64 * 1024 * 1024;
-/** What journalctl ends with where --grep finds nothing. */
+/** The exit code of journalctl where --grep finds nothing. */
 const NOT_FOUND = 1;
 const MACHINE_ID = '/etc/machine-id';
 
@@ -44,14 +44,14 @@ export function addLogs(program: Command): void {
     .command('logs')
     .summary("the log of a KNIME user's executor")
     .description(
-      "What the executor of this KNIME user has written, by journalctl(1). Which account that is, the running broker says; where it cannot, it is the user's own name.",
+      "Prints the log of this KNIME user's executor, by journalctl(1). The running broker says which account that is. Where no broker answers, it is the user's own name.",
     )
     .argument('<USER>', 'name of a KNIME user', knimeUser)
-    .option('--follow', 'go on with what is written from now on')
-    .option('--lines <N>', `the last ones; default: ${LINES}, or with --since all`, lines)
-    .option('--since <TIME>', 'those since then, as journalctl takes it: "10 min ago", "2026-11-23 12:00"')
-    .option('--kpx', "what kpx's broker and helper say of this user, instead")
-    .option('--helper-config <FILE>', 'configuration of kpx-privhelper, by which root sees the units of profiles', HELPER_CONFIG_FILE);
+    .option('--follow', 'print new lines as they come')
+    .option('--lines <N>', `only the last N lines; default: ${LINES}, or all with --since`, lines)
+    .option('--since <TIME>', 'only lines since then, as journalctl takes it: "10 min ago", "2026-11-23 12:00"')
+    .option('--kpx', 'the lines of broker and helper about this user instead')
+    .option('--helper-config <FILE>', 'configuration of kpx-privhelper, which tells root the units of profiles', HELPER_CONFIG_FILE);
   asksAt(command).action(logs);
 }
 
@@ -97,8 +97,8 @@ function wanted(options: Options): string[] {
 }
 
 /**
- * The unit gives each line the field (systemd/kpx-executor@.service); any process may write such a field, but not another's uid. Then what the
- * unit's processes say before they are the user's, what PID 1 says of the unit, and how many lines of it journald has dropped. Fields that begin
+ * The unit gives each line the field (systemd/kpx-executor@.service); any process may write such a field, but not another's uid. Then come
+ * the lines of the unit's processes before they are the user's, those of PID 1 about the unit, and the count of lines that journald dropped. Fields that begin
  * with "_" are journald's own, and so are messages of the transport "driver". Source: systemd.journal-fields(7).
  */
 const byExecutor = ({ os_user, uid }: Account, units: readonly string[]) => [
@@ -140,7 +140,7 @@ async function accountNamed(user: string): Promise<Account> {
   const asked = accountNameOf(os_user) && (await runCommand(ID, ['-u', '--', os_user], LOOK_UP_TIMEOUT_MS));
   if (asked?.exitCode === 0) return { os_user, uid: Number(asked.stdout) };
   const why = `No executor of "${user}" is known, and there is no account "${os_user}".`;
-  throw new CommandError(EXIT.noInput, `${why} What kpx itself says of this user: kpxctl logs --kpx ${user}`);
+  throw new CommandError(EXIT.noInput, `${why} kpxctl logs --kpx ${user} shows what kpx itself says of this user.`);
 }
 
 /** journalctl takes a journal that it may not read for an empty one, and says so among other things. */

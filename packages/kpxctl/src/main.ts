@@ -5,7 +5,7 @@ import { ConfigError } from '@kpx/protocol';
 import { CommanderError } from 'commander';
 import { kpxctl } from './program.js';
 
-// Whoever reads may have read enough: `… | head`.
+// A reader may have read enough: `… | head`.
 process.stdout.on('error', ({ code }: NodeJS.ErrnoException) => code === 'EPIPE' && process.exit());
 
 kpxctl()

@@ -55,7 +55,7 @@ async function look(source: string, signal: AbortSignal): Promise<Answers> {
 /** Every domain, until one cannot say. */
 export async function lookAtSssd(directory: string = SSSD_BUSES): Promise<Answers> {
   const names = await readdir(directory).catch((): string[] => []);
-  // What an older SSSD has left there may lie beside the bus of a newer one.
+  // Files of an older SSSD may lie beside the bus of a newer one.
   const buses = names.includes(MASTER_BUS) ? [MASTER_BUS] : names.filter((name) => BUS_OF_ONE_DOMAIN.test(name));
   if (buses.length === 0) return unsure(`no bus of SSSD can be seen in ${directory}`);
   try {

@@ -12,9 +12,9 @@ interface Options extends BrokerOptions {
   readonly kill?: boolean;
 }
 
-/** What changes something in the running broker. */
+/** The verbs that change something in the running broker. */
 export function addOperate(program: Command): void {
-  told(program, 'drain', 'start no executor any more, so that this host can be emptied').action((options: Options) =>
+  told(program, 'drain', 'stop starting executors, so that this host can be emptied').action((options: Options) =>
     tell(
       '/drain',
       options,
@@ -25,7 +25,7 @@ export function addOperate(program: Command): void {
   told(program, 'resume', 'start executors again, after drain').action((options: Options) =>
     tell('/resume', options, (answer) => `Executors are started, as jobs come.\n${unlessForgotten(answer)}`),
   );
-  told(program, 'reload', 'have the configuration read again').action((options: Options) =>
+  told(program, 'reload', 'read the configuration again').action((options: Options) =>
     tell('/reload', options, (answer) => reloaded(answer as Reloaded)),
   );
   told(program, 'start', 'start the executor of a KNIME user, without a job')
@@ -33,7 +33,7 @@ export function addOperate(program: Command): void {
     .action((user: string, options: Options) => tell(`/start?${about(user)}`, options, outcome()));
   told(program, 'stop', 'end the executor of a KNIME user')
     .argument('<USER>', 'name of a KNIME user', knimeUser)
-    .option('--kill', 'by force')
+    .option('--kill', 'end it at once, by force')
     .action((user: string, options: Options) =>
       tell(
         `/stop?${about(user)}&mode=${options.kill ? 'kill' : 'graceful'}`,
@@ -45,7 +45,7 @@ export function addOperate(program: Command): void {
 
 const about = (user: string) => new URLSearchParams({ user });
 
-/** What the executor does now, and what comes next. */
+/** Says what the executor does now, and what comes next. */
 const outcome =
   (next = '') =>
   (answer: unknown) => {

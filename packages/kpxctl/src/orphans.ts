@@ -31,14 +31,14 @@ interface Options {
 export function addOrphans(program: Command): void {
   program
     .command('orphans')
-    .summary('directories of accounts that are gone')
+    .summary('list directories of accounts that are gone')
     .description(
       'Looks for workspaces and temp directories whose account is gone, and for directories that kpx has not finished, and prints the command that would ' +
-        'remove each. Removes nothing. Finished homes are not looked at: which of them kpx has made, nobody knows. To be run as root.',
+        'remove each. Removes nothing. It skips finished homes: nobody knows which of them kpx has made. Run it as root.',
     )
-    .option('--size', 'also how much is in them')
+    .option('--size', 'also measure each')
     .option('--helper-config <FILE>', 'configuration of kpx-privhelper', HELPER_CONFIG_FILE)
-    .option('--json', 'for programs')
+    .option('--json', 'print JSON, for programs')
     .addHelpText('after', '\nExit codes: 0 done, 69 the name service cannot say of some whether their account is gone.')
     .action(orphans);
 }
@@ -90,7 +90,7 @@ async function orphans({ size = false, helperConfig, json = false }: Options): P
   if (all.some(({ state }) => state === 'unknown')) process.exitCode = EXIT.unavailable;
 }
 
-/** What is root's was not made by kpx for anybody, and what starts with a dot is not an account's. */
+/** kpx makes no directory of root's for a user, and no account's name starts with a dot. */
 async function directoriesIn(parent: string): Promise<Found[]> {
   const names = await readdir(parent, { encoding: 'buffer' }).catch((error: NodeJS.ErrnoException) => {
     throw new CommandError(EXIT.config, `${parent} cannot be read: ${error.code}. See: kpxctl doctor`);

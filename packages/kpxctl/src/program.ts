@@ -18,7 +18,7 @@ import { addTop } from './top.js';
 export function kpxctl(): Command {
   const program = new Command('kpxctl')
     .description(
-      'For operators of kpx: asks and tells the running broker, looks after the jobs that could not be run, and moves from the script that kpx supersedes.',
+      'For operators of kpx: ask and tell the running broker, check the set-up, handle jobs that could not be run, move from the script that kpx replaces.',
     )
     .configureHelp({ styleTitle: bold })
     .configureOutput({ writeOut: say, writeErr: complain })

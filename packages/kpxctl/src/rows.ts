@@ -4,7 +4,7 @@ import { table } from '@kpx/broker/format';
 import type { ExecutorStatus, Status, UserStatus } from '@kpx/broker/record/status';
 import { bold, warning } from '@kpx/broker/terminal';
 
-/** What `list` and `top` show of a user, or of an executor of which no user is known; null: not known, or there is none. */
+/** A line of `list` and `top`: a user, or an executor of which no user is known. null: not known, or there is none. */
 export interface Row {
   readonly user: string;
   readonly os_user: string | null;
@@ -18,7 +18,7 @@ export interface Row {
   readonly held: number;
   /** Share of one processor. */
   readonly cpu: number | null;
-  /** What a job of this user would meet now, and why. */
+  /** The decision about a job of this user now, and why. */
   readonly why: string;
 }
 

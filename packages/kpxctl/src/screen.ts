@@ -16,7 +16,7 @@ const ERASE_LINE = '\u001b[2K';
 const CTRL_C = '\u0003';
 const ENDING_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-/** What a screen tells of. */
+/** Events of a screen. */
 export interface ScreenObserver {
   /** A key, as the terminal sends it; Ctrl-C is {@link ended}. */
   pressed(key: string): void;

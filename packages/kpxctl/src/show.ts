@@ -21,7 +21,7 @@ export function addShow(program: Command): void {
   const command = program
     .command('show')
     .summary('all that the broker knows of a KNIME user')
-    .description('All that the running broker knows of this KNIME user: state, executor, limits, jobs and recent events.')
+    .description('Prints all that the running broker knows of this KNIME user: state, executor, limits, jobs and recent events.')
     .argument('<USER>', 'name of a KNIME user', knimeUser);
   asksBroker(judgesAccount(command)).action(show);
 }

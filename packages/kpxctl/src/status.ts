@@ -19,7 +19,7 @@ export function addStatus(program: Command): void {
   asksBroker(command).action(status);
 }
 
-/** What a reload would change, or why the file says nothing of it. */
+/** The changes that a reload would make, or why the file does not tell. */
 type Compared = { readonly changed: readonly string[] } | { readonly wrong: string } | { readonly unread: string };
 
 async function status({ config, json }: BrokerOptions): Promise<void> {

@@ -25,7 +25,7 @@ export function addTop(program: Command): void {
   const command = program
     .command('top')
     .summary('the same as list, live on the whole terminal')
-    .description('Users and executors, live on the whole terminal. Keys: q or Ctrl-C to end, s for the next order.')
+    .description('Shows users and executors, live on the whole terminal. Keys: q or Ctrl-C to end, s for the next order.')
     .option('--interval <SECONDS>', `how often to ask the broker, ${INTERVAL_S_MIN} to ${INTERVAL_S_MAX}`, seconds, INTERVAL_S)
     .addOption(sortOption());
   asksAt(command).action(top);
@@ -46,7 +46,7 @@ interface Answered {
 async function top({ config, interval, sort }: Options): Promise<void> {
   if (!isScreen()) throw new CommandError(EXIT.usage, 'top draws on a terminal, and here is none that it could use. See: kpxctl list');
   const socket = await controlSocket(config);
-  // Whoever may not ask, or asks in vain, is told so on the terminal as it is.
+  // An error of the first question is printed on the terminal as it is.
   const view = new View({ status: await askStatus(socket), at: Date.now() }, sort);
   const ending = new AbortController();
   const draw = () => screen.draw(view.lines(screen.columns, screen.rows));
@@ -71,7 +71,7 @@ async function top({ config, interval, sort }: Options): Promise<void> {
   }
 }
 
-/** What is shown: the last answer of the broker, what has changed since the one before, and why there is no newer one. */
+/** The screen's content: the broker's last answer, its changes since the one before, and why there is no newer one. */
 class View {
   #last: Answered;
   #before: Answered | undefined;

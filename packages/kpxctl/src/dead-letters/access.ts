@@ -15,7 +15,7 @@ export interface AccessOptions {
   readonly passwordFile: string | undefined;
 }
 
-/** What the dead letters are got by, and what root alone may be able to read. */
+/** All that is needed to reach the dead letters. Perhaps only root can read it. */
 export interface Access {
   readonly config: Config;
   readonly password: string;

@@ -1,7 +1,7 @@
 import { REASONS, type Reason } from '@kpx/broker/reasons';
 import { ERRORS, type ErrorCode } from '@kpx/protocol';
 
-/** What a code means, and what an operator does before such jobs are replayed. */
+/** A code with its meaning, and the operator's step before such jobs are replayed. */
 export interface Entry {
   readonly code: string;
   readonly meaning: string;

@@ -30,49 +30,53 @@ export function addDeadLetters(program: Command): void {
     .command('dead-letters')
     .helpCommand(false)
     .summary('the jobs that could not be run')
-    .description('The jobs in kpx.dead-letter, which could not be run. May be used while kpx-broker runs.')
+    .description(
+      'Lists, shows, replays and removes the jobs in kpx.dead-letter, which could not be run. May be used while kpx-broker runs.',
+    )
     .addHelpText(
       'after',
       '\nAn ID is what list shows, or the beginning of it, 4 digits or more. When killed at any point, nothing is lost; a job may be replayed twice.',
     );
-  const verb = (name: string, summary: string) => withAccess(group.command(name).summary(summary).description(summary));
-  withJson(withFilters(verb('list', 'a line for each, oldest first, and how many there are for which reason'))).action((options: Options) =>
+  const verb = (name: string, summary: string) => withAccess(group.command(name).summary(summary).description(sentence(summary)));
+  withJson(withFilters(verb('list', 'print a line for each, oldest first, and a count for each reason'))).action((options: Options) =>
     withLetters(options, (letters) => list(letters, { ids: [], ...filtersOf(options) }, options.json === true)),
   );
-  withJson(verb('show', 'one of them with headers, properties and body'))
+  withJson(verb('show', 'print one with headers, properties and body'))
     .argument('<ID>', 'as list shows it', idOf)
     .action((id: string, options: Options) => withLetters(options, (letters) => show(letters, id, options.json === true)));
-  withSelection(verb('replay', 'put jobs back for another trial')).action((ids: string[], options: Options) => {
+  withSelection(verb('replay', 'put jobs back, to be tried again')).action((ids: string[], options: Options) => {
     checkOneWay('replay', ids, options);
     return withLetters(options, (letters) => replay(letters, { ids, ...filtersOf(options) }));
   });
-  withSelection(verb('drop', 'remove them for good, after a question'))
-    .option('--yes', 'without a question')
+  withSelection(verb('drop', 'remove jobs for good, after a question'))
+    .option('--yes', 'do not ask')
     .action((ids: string[], options: Options) => {
       checkOneWay('drop', ids, options);
       checkCanAsk(options);
       return withLetters(options, (letters) => drop(letters, { ids, ...filtersOf(options) }, options.yes !== true), options.yes !== true);
     });
-  const catalogue = 'every code, what it means, and what to do about it';
-  group.command('reasons').summary(catalogue).description(catalogue).action(reasons);
+  const catalogue = 'explain every reason, and what to do about it';
+  group.command('reasons').summary(catalogue).description(sentence(catalogue)).action(reasons);
 }
+
+const sentence = (text: string) => `${text.replace(/^./, (letter) => letter.toUpperCase())}.`;
 
 const withAccess = (command: Command) =>
   command
     .option('--config <FILE>', 'configuration of kpx-broker', CONFIG_FILE)
     .option('--password-file <FILE>', `RabbitMQ's password; when not given, amqp.password_file, or ${PASSWORD_FILE}`)
-    .option('--direct', 'without the broker, also when it runs; so it is with --password-file, too');
+    .option('--direct', 'go to RabbitMQ directly, even if the broker runs; --password-file does so, too');
 
 const withFilters = (command: Command) =>
   command
-    .option('--user <NAME>', 'those of a KNIME user')
-    .option('--reason <CODE>', 'those parked for a reason; with --user both must hold');
+    .option('--user <NAME>', 'only jobs of this KNIME user')
+    .option('--reason <CODE>', 'only jobs parked for this reason; with --user both must hold');
 
-const withJson = (command: Command) => command.option('--json', 'for programs: a JSON object a line');
+const withJson = (command: Command) => command.option('--json', 'print JSON for programs, an object a line');
 
 const withSelection = (command: Command) =>
   withFilters(command)
-    .option('--all', 'all of them')
+    .option('--all', 'all jobs')
     .argument('[ID...]', 'as list shows them', (text: string, before: string[] = []) => [...before, idOf(text)]);
 
 function idOf(text: string): string {
@@ -94,7 +98,7 @@ function checkCanAsk({ yes }: Options): void {
   throw new CommandError(EXIT.usage, 'drop asks before it removes anything, and there is no terminal to ask on: say --yes');
 }
 
-/** By the running broker, or, where none answers or it is not to be asked, by this process, or by one of its own without root. */
+/** The running broker does it. With --direct, or where none answers, this process does it, or one of its own without root. */
 async function withLetters(options: Options, work: (letters: DeadLetters) => Promise<void>, asks = false): Promise<void> {
   const handedOver = (await takenOver()) as HandedOver | undefined;
   if (handedOver !== undefined) screenIs(handedOver.columns);

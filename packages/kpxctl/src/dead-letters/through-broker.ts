@@ -36,7 +36,7 @@ function pathOf(below: string, { ids, user, reason }: Selection, more: Record<st
   throw new CommandError(EXIT.usage, 'These are more IDs than the broker takes at once: give fewer, or say --direct.');
 }
 
-/** What the broker refuses, as if it had been refused here. Where none answers is for the caller. */
+/** Throws the broker's refusal as if this process had refused. The caller handles a broker that does not answer. */
 async function said(answer: Promise<unknown>): Promise<unknown> {
   return await answer.catch((error: unknown) => {
     if (!(error instanceof BrokerRefused)) throw error;

@@ -2,8 +2,7 @@ import { runCommand } from '@kpx/privhelper/system/command';
 import { type Status, statusOf } from './file-system.js';
 
 /*
- * What an account may do with a file, by mode and ACL as root sees them. Nothing is run as the account: a process of its own could be changed
- * by it.
+ * Decides by mode and ACL, as root sees them, what an account may do with a file. Nothing runs as the account: it could change such a process.
  */
 
 /** An account as the kernel knows it: its groups by number, the main one included. */

@@ -11,7 +11,7 @@ import { whyNotExecutable } from './may-execute.js';
 import { BROKER_ACCOUNT, type Scene } from './scene.js';
 import { programOf, showUnit } from './systemd.js';
 
-/** Who is who: the broker's own account, the name service, and somebody who was asked about. */
+/** Accounts: the broker's own, the name service, and that of the user in --user. */
 export const accountChecks = (scene: Scene): Check[] => [
   brokerAccount(scene),
   nameService(),

@@ -13,8 +13,8 @@ import { rabbitmqChecks, type Secrets } from './rabbitmq.js';
 import { type Asked, type BrokerConfig, type Scene, sceneOf } from './scene.js';
 
 /*
- * What kpxctl doctor looks at as the broker's account: RabbitMQ and the helper. Where root asks, that is a process of its own, which is handed what it
- * may not read, and hands back its findings.
+ * The checks that kpxctl doctor runs as the broker's account: RabbitMQ and the helper. Where root asks, a process of its own runs them. Root hands it
+ * what it may not read, and it hands back its findings.
  */
 
 export async function examineAsBroker(scene: Scene, secrets: Secrets, brokerUid: number | undefined): Promise<Finding[]> {
@@ -47,7 +47,7 @@ export function secretsIn({ broker, helper, passwordFile, isRoot }: Scene): Secr
   return { password, executorUrl: () => executorUrl().catch(unseen) };
 }
 
-/** What came of reading something: it, or why there is none. */
+/** The result of reading something: its value, or why there is none. */
 const read = z.union([
   z.strictObject({ value: z.string() }),
   z.strictObject({ unseen: z.string() }),
@@ -109,7 +109,7 @@ const findings = z.array(
   ]),
 );
 
-/** What the process without root hands back, which is not trusted to be more than text. */
+/** The findings of the process without root, which is not trusted to send more than text. */
 export async function findingsOf({ stdin, stdout, stderr, ended }: GoingOn): Promise<Finding[]> {
   stdin.end();
   const said = Promise.all([textOf(stdout), textOf(stderr)]);
@@ -117,6 +117,6 @@ export async function findingsOf({ stdin, stdout, stderr, ended }: GoingOn): Pro
   const code = await ended;
   const [found, problem] = await said;
   if (code !== 0)
-    throw new CommandError(EXIT.unavailable, `What the network says could not be looked at (exit ${code}): ${problem.trim()}`);
+    throw new CommandError(EXIT.unavailable, `The checks of RabbitMQ and the helper have failed (exit ${code}): ${problem.trim()}`);
   return findings.parse(JSON.parse(found));
 }

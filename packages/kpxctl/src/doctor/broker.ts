@@ -7,7 +7,7 @@ import type { Status } from '@kpx/broker/record/status';
 import { type Check, fail, ok, Skipped, warn } from './check.js';
 import type { Scene } from './scene.js';
 
-/** What the running broker says of itself now. Throws {@link Skipped} when it does not answer, which is a check of its own. */
+/** The running broker's status. Throws {@link Skipped} when it does not answer: the check "broker" fails by that. */
 export type Answered = () => Promise<Status>;
 
 /** How long a broker that has just been started may take for its connections, in milliseconds, and how often it is asked. */

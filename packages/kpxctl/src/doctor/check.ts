@@ -1,7 +1,7 @@
 /** How long one check may take before it counts as failed, in milliseconds: others do not wait for it. */
 export const CHECK_TIMEOUT_MS = 30_000;
 
-/** What a check says: what was seen, and what to do about it where something is to be done. */
+/** The result of a check: what it saw, and the fix where something is to be done. */
 export type Verdict =
   | { readonly result: 'ok' | 'skipped'; readonly seen: string }
   | { readonly result: 'warn' | 'fail'; readonly seen: string; readonly fix: string };
@@ -10,7 +10,7 @@ export type Verdict =
 export interface Check {
   /** Always the same for the same thing: programs go by it. */
   readonly name: string;
-  /** What to do when {@link look} throws an Error, or hangs. */
+  /** The fix when {@link look} throws an Error, or hangs. */
   readonly fix: string;
   /** Throws {@link Skipped}, or any other Error for what is wrong. `signal` aborts when nobody waits any more. */
   look(signal: AbortSignal): Promise<Verdict>;

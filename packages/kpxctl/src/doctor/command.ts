@@ -38,14 +38,14 @@ export function addDoctor(program: Command): void {
     .command('doctor')
     .summary('check the whole set-up, and say what to fix')
     .description(
-      'Looks at the whole set-up: configuration, units, accounts, directories, RabbitMQ, helper and broker. Says of each check whether it is ' +
-        'well, what was seen, and what to do. Changes nothing. As root it sees everything.',
+      'Checks the whole set-up: configuration, units, accounts, directories, RabbitMQ, helper and broker. Prints for each check the result, what ' +
+        'it saw, and the fix. Changes nothing. As root it sees everything.',
     )
-    .option('--user <USER>', 'also look whether this KNIME user can get an executor', knimeUser)
+    .option('--user <USER>', 'also check whether this KNIME user can get an executor', knimeUser)
     .option('--config <FILE>', 'configuration of kpx-broker', CONFIG_FILE)
     .option('--helper-config <FILE>', 'configuration of kpx-privhelper', HELPER_CONFIG_FILE)
     .option('--password-file <FILE>', `RabbitMQ's password; when not given, amqp.password_file, or ${PASSWORD_FILE}`)
-    .option('--json', 'for programs')
+    .option('--json', 'print JSON, for programs')
     .addHelpText('after', '\nExit codes: 0 nothing has failed, warnings allowed; 78 something has.')
     .action(doctor);
 }
@@ -54,7 +54,7 @@ async function doctor({ user, config, helperConfig, passwordFile, json = false }
   endCommandsWithThis();
   const asked = { user, passwordFile, brokerFile: config, helperFile: helperConfig };
   const handedOver = await takenOver();
-  // What hangs still would keep the program from ending by itself.
+  // A check that still hangs would keep the program from ending by itself.
   if (handedOver !== undefined) return say(JSON.stringify(await asBroker(asked, handedOver as HandedOver)), () => process.exit());
   const findings = await look(sceneOf(asked));
   const failed = findings.some(({ result }) => result === 'fail');
@@ -62,7 +62,7 @@ async function doctor({ user, config, helperConfig, passwordFile, json = false }
   say(`${said}\n`, () => process.exit(failed ? EXIT.config : 0));
 }
 
-/** What needs root first. Then, as the broker's account, the rest: what the network sends is read there. */
+/** First the checks that need root. Then the others, as the broker's account: these read what the network sends. */
 async function look(scene: Scene): Promise<Finding[]> {
   const answered = brokerAnswer(scene);
   const local = [

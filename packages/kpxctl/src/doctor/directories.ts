@@ -57,7 +57,7 @@ async function judgeParent(path: string, signal: AbortSignal): Promise<void> {
 
 const parents = ({ helper }: Scene, name: string, pathsOf: (directories: Directories) => readonly string[]): Check => ({
   name,
-  fix: "Make it root's, and writable by nobody else, all the way up: install -d -m 0755 DIRECTORY, or chown root:root and chmod go-w. What it hangs on may be a file server that does not answer.",
+  fix: "Make it root's, and writable by nobody else, all the way up: install -d -m 0755 DIRECTORY, or chown root:root and chmod go-w. If it hangs, see whether a file server does not answer.",
   look: async (signal) => {
     const paths = pathsOf((await helper()).directories);
     await Promise.all(paths.map((path) => judgeParent(path, signal)));
@@ -65,7 +65,7 @@ const parents = ({ helper }: Scene, name: string, pathsOf: (directories: Directo
   },
 });
 
-/** What users cannot have a copy of keeps everybody without a home out. */
+/** A skeleton that cannot be copied keeps everybody without a home out. */
 const skeletonOfHomes = ({ helper }: Scene): Check => ({
   name: 'skeleton',
   fix: "It must be root's, writable by nobody else, and all in it readable for everybody: chmod -R o+rX DIRECTORY, or take out what is not for users.",

@@ -14,7 +14,7 @@ const SOCKET_MODE = 0o660;
 const HELLO_TIMEOUT_MS = 20_000;
 const RESTART = `systemctl restart ${SOCKET_UNIT} kpx-broker; where a drop-in is the cause (systemctl cat ${SOCKET_UNIT}), take its line out first.`;
 
-/** What PID 1 makes of PrivateNetwork=, PrivateIPC= and PrivateMounts=, by the names in /proc/PID/ns. */
+/** The namespaces of PrivateNetwork=, PrivateIPC= and PrivateMounts=, by their names in /proc/PID/ns. */
 const NAMESPACES = { net: 'network', ipc: 'System V IPC', mnt: 'mounts' } as const;
 
 export const helperChecks = (scene: Scene): Check[] => [socketListens(scene), socketFile(scene), namespaces(scene)];
@@ -63,12 +63,12 @@ const namespaces = ({ isRoot, underSystemd }: Scene): Check => ({
     if (shared.length === 0) return ok(`the helper has its own: ${Object.values(NAMESPACES).join(', ')}`);
     return warn(
       `the helper is not kept apart from the machine's ${shared.join(', ')}`,
-      "In a container, systemd 257 and later need the capability CAP_NET_ADMIN for PrivateNetwork=: grant it to the container, and restart that. Otherwise look for drop-ins: systemctl cat kpx-privhelper@.service. What systemd has left out is in journalctl -u 'kpx-privhelper@*'.",
+      "In a container, systemd 257 and later need the capability CAP_NET_ADMIN for PrivateNetwork=: grant it to the container, and restart that. Otherwise look for drop-ins: systemctl cat kpx-privhelper@.service. journalctl -u 'kpx-privhelper@*' says which of them systemd has left out.",
     );
   },
 });
 
-/** Those of {@link NAMESPACES} that a process shares with PID 1. */
+/** The {@link NAMESPACES} that a process shares with PID 1. */
 async function namespacesShared(pid: number): Promise<string[]> {
   const of = async (process: number, name: string) =>
     await readlink(`/proc/${process}/ns/${name}`).catch(({ code }: NodeJS.ErrnoException) => {

@@ -6,7 +6,7 @@ import type { Scene } from './scene.js';
 
 /** Where a file system is shown without what is mounted on it: in the /tmp of the one process that looks. */
 const BELOW = '/tmp/below';
-/** What systemd takes for itself in a path: blanks, colons, quotes and the like have a meaning there. */
+/** A path in which systemd reads no character as its own: blanks, colons and quotes have a meaning there. */
 const PLAIN = /^[A-Za-z0-9/._@+-]+$/;
 /** Names that are said. */
 const NAMED_MAX = 5;
@@ -27,7 +27,7 @@ export const mountPointOf = (directory: string, mountPoints: readonly string[]):
     .filter((path) => path !== '/' && (directory === path || directory.startsWith(`${path}/`)))
     .sort((one, other) => other.length - one.length)[0];
 
-/** What was made in users' parents before their disk was mounted: nobody sees it since, and it takes room. */
+/** Directories that were made in users' parents before their disk was mounted: nobody sees them now, and they take room. */
 export const hidden = ({ helper, isRoot, underSystemd }: Scene): Check => ({
   name: 'hidden directories',
   fix: 'See by hand, with the file system unmounted, what its mount point holds.',
@@ -57,8 +57,8 @@ export const hidden = ({ helper, isRoot, underSystemd }: Scene): Check => ({
 });
 
 /**
- * `/usr/bin/systemd-run … /usr/bin/find` in a mount namespace of PID 1's making, in which the file system that holds the mount point is bound without
- * what is mounted on it (systemd.exec(5), "norbind"). The machine's own mounts stay as they are.
+ * `/usr/bin/systemd-run … /usr/bin/find` in a mount namespace that PID 1 makes. It shows the file system below the mount point, without the one that
+ * is mounted there (systemd.exec(5), "norbind"). The machine's own mounts stay as they are.
  */
 async function namesBelow(parent: string, mountPoint: string, signal: AbortSignal): Promise<string[]> {
   if (!PLAIN.test(parent)) throw new Skipped(`${parent} has characters that systemd takes for something else`);

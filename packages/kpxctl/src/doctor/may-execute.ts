@@ -14,7 +14,7 @@ export async function whyNotExecutable(program: string, who: Identity, signal: A
   if (DECIDED_ELSEWHERE.test(await fileSystemOf(path, signal))) return 'elsewhere';
   for (const step of await aclsOf(stepsTo(path), signal))
     if (!may('x', step, who)) return step.path === path ? 'its mode or ACL denies it' : `${step.path} may not be entered`;
-  // What root may not execute nobody may: no bit is set, or the file system is mounted with "noexec".
+  // Nobody may execute what root may not: no bit is set, or the file system is mounted with "noexec".
   const { exitCode } = await runCommand('/usr/bin/test', ['-x', path], signal);
   return exitCode === 0 ? undefined : 'it cannot be executed by anybody: see its mode, and findmnt for "noexec"';
 }

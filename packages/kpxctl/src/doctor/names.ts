@@ -5,7 +5,7 @@ import { profileNamesOf } from '@kpx/protocol';
 import { type Check, ok, Skipped, warn } from './check.js';
 import type { Scene } from './scene.js';
 
-/** What the two configurations name, and what may not exist: nothing else tells of a typing error there. */
+/** Names in both configurations that may not exist: nothing else finds a typing error there. */
 export const nameChecks = (scene: Scene): Check[] => [rules(scene), accountLists(scene)];
 
 /** That the name service does not answer is said by the check of it. */

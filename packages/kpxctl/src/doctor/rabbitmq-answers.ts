@@ -36,8 +36,8 @@ export const late = () =>
   });
 
 /*
- * What RabbitMQ refuses in any case, and differently where the permission is missing, because it judges that first: an expiration, a priority
- * and a time to live that are no numbers. So nothing is published, consumed or made.
+ * An expiration, a priority and a time to live that are no numbers: RabbitMQ refuses these in any case. It judges the permission first, so a missing
+ * one is refused with another error. Nothing is published, consumed or made.
  */
 const NO_NUMBER = 'kpx-doctor';
 /** A name of kpx's own that nothing has. */

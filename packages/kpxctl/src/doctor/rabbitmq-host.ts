@@ -11,7 +11,7 @@ const RABBITMQCTL = '/usr/sbin/rabbitmqctl';
 const RABBITMQCTL_TIMEOUT_MS = 20_000;
 const ELSEWHERE = "cannot be seen from here; on the RabbitMQ machine: rabbitmqctl eval 'application:get_env(rabbit, consumer_timeout).'";
 
-/** What can be known of RabbitMQ without logging in: the way there, and its settings where it runs on this machine. */
+/** Checks of RabbitMQ that need no login: the way there, and its settings where it runs on this machine. */
 export const rabbitmqHostChecks = (scene: Scene): Check[] => [mayReach(scene), consumerTimeout(scene)];
 
 const hostsOf = async ({ broker }: Scene) => [

@@ -46,7 +46,7 @@ const exchange = ({ exchange: name, declare }: Amqp, first: () => Promise<Channe
   },
 });
 
-/** Those that are there are declared again as they are: for those, that changes nothing. */
+/** Declares the queues that exist once more: where they are as expected, that changes nothing. */
 const ownQueuesAsDeclared = ({ queue: name }: Amqp, first: () => Promise<ChannelModel>): Check => ({
   name: "kpx's queues",
   fix: 'Somebody else has made it otherwise. When it is empty (rabbitmqctl -p VHOST list_queues), delete it, and the broker makes it anew: rabbitmqctl -p VHOST delete_queue NAME, then systemctl restart kpx-broker.',

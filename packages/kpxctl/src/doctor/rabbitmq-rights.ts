@@ -5,13 +5,13 @@ import { type Check, fail, ok, type Verdict, warn } from './check.js';
 import { ACCESS_REFUSED, consume, late, make, NEW_QUEUE, publish, type Question, refusal } from './rabbitmq-answers.js';
 import type { Amqp } from './scene.js';
 
-/** What RabbitMQ lets the broker do, and whether it takes messages at all. `another`: a connection for one check alone. */
+/** Asks which permissions RabbitMQ gives the broker, and whether it takes messages at all. `another`: a connection for one check alone. */
 export const rightsChecks = (amqp: Amqp, another: () => Promise<ChannelModel>): Check[] => [
   permissions(amqp, another),
   alarms(amqp, another),
 ];
 
-/** What the broker does, by the permission that it takes. What publishes is the last. */
+/** The broker's requests, by the permission that each takes. Publishing comes last. */
 function requestsOf({ queue, exchange, declare }: Amqp): [right: string, ask: Question][] {
   const requests: [string, Question, boolean][] = [
     ['configure for kpx.*', make(NEW_QUEUE), true],

@@ -100,7 +100,7 @@ function fixOf(message: string, url: string, { password_file }: Amqp): string {
     ],
     [
       /wrong version number|EPROTO|ssl|SSL|TLS/,
-      "What listens there does not speak TLS: amqps:// is for RabbitMQ's TLS port, 5671 by default, amqp:// for 5672.",
+      "The server there does not speak TLS: amqps:// is for RabbitMQ's TLS port, 5671 by default, amqp:// for 5672.",
     ],
     [/ENOTFOUND|EAI_AGAIN/, `The name ${name} cannot be resolved: fix it in amqp.urls, or the DNS.`],
     [/password/, 'Write the password into the file, readable by kpx-broker.'],
@@ -144,7 +144,7 @@ const executorsLogin = (amqp: Amqp, { executorUrl }: Secrets, opened: Set<Channe
   },
 });
 
-/** What this program can reach, the broker may not: its unit limits addresses, and it may have been started with an older password. */
+/** The broker may not reach what this program reaches: its unit limits addresses, and it may have an older password. */
 const brokersOwn = (answered: Answered, first: () => Promise<ChannelModel>): Check => ({
   name: "broker's connection",
   fix: 'See what the broker says of RabbitMQ: journalctl -t kpx-broker -o cat -n 20. After a new password: systemctl restart kpx-broker. "connect EPERM": IPAddressAllow= in a drop-in of kpx-broker.service.',

@@ -13,7 +13,7 @@ export type Amqp = BrokerConfig['amqp'];
 export const BROKER_ACCOUNT = 'kpx-broker';
 export const BROKER_UNIT = 'kpx-broker.service';
 
-/** What all checks look at. Each getter throws {@link Skipped} where it cannot be had; why is said by the check of that thing itself. */
+/** Shared by all checks. Each getter throws {@link Skipped} where its thing cannot be read: the check of that thing says why. */
 export interface Scene {
   readonly brokerFile: string;
   readonly helperFile: string;

@@ -12,7 +12,7 @@ import { showUnit } from './systemd.js';
 /** How deep below /run sockets are looked for, and how many are named. */
 const DEPTH_MAX = 8;
 const NAMED_MAX = 10;
-/** Who may use one of these may be root: they are told of even where they are open to everybody. */
+/** A user of one of these sockets can become root: the check names them even where they are open to everybody. */
 const MANAGERS = /\/(docker|podman|containerd|crio|lxd|incus)[^/]*(\/|$)|\/libvirt-sock$/;
 const WORLD_WRITES = 0o002;
 
@@ -39,7 +39,7 @@ const sockets = (scene: Scene): Check => ({
     const more = usable.length > NAMED_MAX ? `, and ${usable.length - NAMED_MAX} more` : '';
     return warn(
       `"${account.osUser}" can use ${usable.slice(0, NAMED_MAX).join(', ')}${more}`,
-      `Who may use a socket of Docker, libvirt and the like may become root. Take "${account.osUser}" out of that group, deny the group in privhelper.toml (denied_groups), or hide the socket: InaccessiblePaths= in a drop-in of the executor's unit.`,
+      `A user of a socket of Docker, libvirt and the like can become root. Take "${account.osUser}" out of that group, deny the group in privhelper.toml (denied_groups), or hide the socket: InaccessiblePaths= in a drop-in of the executor's unit.`,
     );
   },
 });

@@ -22,18 +22,18 @@ export function addImportConfig(program: Command): void {
     .command('import-config')
     .summary('make a configuration from the settings of the script that kpx replaces')
     .description(
-      'Reads the settings of the script that kpx supersedes, and makes a directory with broker.toml, privhelper.toml, the two secrets and a ' +
-        'drop-in for kpx-executor@.service. Says what became of each setting, and what is left to do. Everything is judged as kpx will judge ' +
-        'it: with anything wrong, each problem is reported and nothing is written. Nothing is put in force: docs/move.md has the steps.',
+      'Reads the settings of the script that kpx replaces, and makes a directory with broker.toml, privhelper.toml, the two secrets and a ' +
+        'drop-in for kpx-executor@.service. Says what became of each setting, and what is left to do. Judges everything as kpx will: ' +
+        'with anything wrong, it reports each problem and writes nothing. It puts nothing in force: docs/move.md has the steps.',
     )
     .argument('<FILE>', "the original's settings, JSON")
     .option(
       '--output-dir <DIR>',
-      'made new, below directories that only you and root can change; nobody but its owner may enter',
+      'a new directory, below directories that only you and root can change; nobody but its owner may enter',
       DEFAULT_DIRECTORY,
     )
     .option('--force', 'replace DIR, if it is an earlier import and nothing else')
-    .option('--json', 'report for programs')
+    .option('--json', 'print the report as JSON, for programs')
     .action(importConfig);
 }
 

@@ -14,7 +14,7 @@ export interface ImportedFile {
 export interface Report {
   readonly mapped: readonly { readonly setting: Setting; readonly value: string; readonly to: string }[];
   readonly dropped: readonly { readonly setting: Setting; readonly why: string }[];
-  /** What an administrator has to look at, which no file can say. */
+  /** Things that an administrator has to look at, as no file can say them. */
   readonly todo: readonly string[];
 }
 
@@ -24,7 +24,7 @@ const DEFAULT_PORTS = { amqp: 5672, amqps: 5671 } as const;
 /** policy.backoff_max of kpx, in milliseconds: a longer wait than this has to raise it. */
 const BACKOFF_MAX_MS = 300_000;
 
-/** What the original says, in kpx's words. Throws {@link OriginalRefused} when kpx's own schemas refuse it. */
+/** The original's settings, in kpx's words. Throws {@link OriginalRefused} when kpx's own schemas refuse it. */
 export function convert(original: Original): { files: ImportedFile[]; report: Report } {
   const broker = tomlFile('broker', brokerTables(original));
   const privhelper = tomlFile('privhelper', privhelperTables(original));
@@ -46,7 +46,7 @@ export function convert(original: Original): { files: ImportedFile[]; report: Re
 
 function tomlFile(program: 'broker' | 'privhelper', tables: object): string {
   return `#:schema /usr/share/kpx/${program}.schema.json
-# What an import of the original's settings has made. Keys that are not here have their defaults: kpx-${program}.toml(5)
+# Made by an import of the original's settings. Keys that are not here have their defaults: kpx-${program}.toml(5)
 
 ${stringify(tables)}`;
 }
@@ -108,7 +108,7 @@ ExecStart=${home}/knime -nosplash -consolelog -data \${KPX_WORKSPACE} -applicati
 `;
 }
 
-/** What is written is judged as the programs will judge it. */
+/** Judges the files before they are written, as the programs will judge them. */
 function refusals(file: string, content: string, schema: typeof brokerSchema | typeof privhelperConfigSchema): string[] {
   try {
     parseConfig(file, content, schema);
@@ -122,7 +122,7 @@ function refusals(file: string, content: string, schema: typeof brokerSchema | t
 const URLS = 'broker.toml: amqp.urls; executor-msgq';
 const JOURNAL = 'kpx logs to the journal, which keeps and rotates it: journalctl -t kpx-broker, and journald.conf(5)';
 
-/** What becomes of each setting: where it goes, or why it goes nowhere. */
+/** Where each setting goes, or why it goes nowhere. */
 const FATES: Record<Setting, { readonly to: string } | { readonly why: string }> = {
   log_file: { why: JOURNAL },
   log_level: { to: 'broker.toml: log.level' },

@@ -115,7 +115,7 @@ const originalSchema = z.strictObject({
 export type Original = z.output<typeof originalSchema>;
 export type Setting = keyof Original;
 
-/** What is wrong with an original: all of it, a sentence each, without any value. */
+/** Every problem of an original, a sentence each, without any value. */
 export class OriginalRefused extends Error {
   override name = 'OriginalRefused';
   constructor(readonly problems: readonly string[]) {

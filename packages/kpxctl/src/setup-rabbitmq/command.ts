@@ -35,14 +35,14 @@ export function addSetupRabbitmq(program: Command): void {
         'permissions, and the policy that a quorum job queue needs. Changes nothing without --apply. Asks RabbitMQ by its management API, or, with ' +
         '--definitions, asks nobody.',
     )
-    .option('--admin <NAME>', "an administrator of RabbitMQ; the password's line is asked for, or read from standard input")
-    .option('--admin-password-file <FILE>', 'a file with that password')
+    .option('--admin <NAME>', 'an administrator of RabbitMQ; kpxctl asks for the password, or reads it from standard input')
+    .option('--admin-password-file <FILE>', 'a file with the password of --admin')
     .option(
       '--management-url <URL>',
-      `when not given, the first of amqp.management_urls, or port ${MANAGEMENT_PORT} of the first host in amqp.urls`,
+      `where the management API is; when not given, the first of amqp.management_urls, or port ${MANAGEMENT_PORT} of the first host in amqp.urls`,
     )
     .option('--definitions <FILE>', 'ask nobody: write a file for rabbitmqctl import_definitions, with hashes of both passwords')
-    .option('--apply', 'do it')
+    .option('--apply', 'make the changes')
     .option('--new-passwords', 'give both users new passwords, also where they have some')
     .option('--config <FILE>', 'configuration of kpx-broker', CONFIG_FILE)
     .option('--helper-config <FILE>', 'configuration of kpx-privhelper', HELPER_CONFIG_FILE)
@@ -129,7 +129,7 @@ interface Answer {
   readonly said: string;
 }
 
-/** What comes from the network is not read by root. */
+/** Root reads nothing that comes from the network. */
 async function ask(handedOver: HandedOver): Promise<Answer> {
   if (!isRoot()) return await asked(handedOver);
   const { stdin, stdout, stderr, ended } = goOnAs(handedOver);

@@ -12,7 +12,7 @@ export const leastPermissions = ({ of }: Login, amqp: Config['amqp']) =>
 export const tagsFor = ({ of }: Login, { management_urls }: Config['amqp']) =>
   of === 'broker' && management_urls.length > 0 ? ['management'] : [];
 
-/** What `rabbitmqctl import_definitions` takes: both users with hashes of their passwords, and the least permissions. Tried with 3.10.8, 4.0.5 and 4.3.6. */
+/** For `rabbitmqctl import_definitions`: both users with hashes of their passwords, and the least permissions. Tried with 3.10.8, 4.0.5 and 4.3.6. */
 export const definitionsOf = (logins: readonly Login[], amqp: Config['amqp']) => ({
   users: logins.map((login) => ({
     name: login.user,

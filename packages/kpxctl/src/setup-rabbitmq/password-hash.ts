@@ -1,7 +1,7 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 
 /*
- * What RabbitMQ keeps of a password: base64 of a salt of 32 bits and the digest of salt and password.
+ * RabbitMQ keeps this of a password: base64 of a salt of 32 bits and the digest of salt and password.
  * Source: rabbitmq.com, "Credentials and Passwords"; tried with 3.10.8, 4.0.5 and 4.3.6.
  */
 

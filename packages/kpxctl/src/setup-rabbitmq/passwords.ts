@@ -21,7 +21,7 @@ export interface Login {
   readonly user: string;
   readonly password: string;
   readonly file: string;
-  /** What has to be written into the file; undefined: it has this password already. */
+  /** The new content of the file; undefined: it has this password already. */
   readonly content: string | undefined;
 }
 

@@ -18,7 +18,7 @@ export interface Step {
   readonly name: string;
   /** `fails`: an operator has to do something first, and nothing is done. */
   readonly state: 'ok' | 'to do' | 'fails';
-  /** What is there, or what becomes of it, and why. */
+  /** The thing as it is, or what is done to it, and why. */
   readonly text: string;
   /** Of one that is to do. Throws {@link CommandError}. */
   readonly apply?: () => Promise<void>;
