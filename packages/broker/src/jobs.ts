@@ -1,6 +1,7 @@
 import { type KnimeUser, knimeUserSchema } from '@kpx/protocol';
 import { DEATH_HEADER, HOPS_HEADER, REPLAYED_AT_HEADER, SEEN_AT_HEADER } from './amqp/headers.js';
 import { isNearLimit } from './amqp/job-queue.js';
+import type { WireMessage } from './amqp/wire/amqplib.js';
 import type { WireProperties } from './amqp/wire/properties.js';
 import type { Reason } from './reasons.js';
 
@@ -85,4 +86,10 @@ export function sentAt(properties: WireProperties): number | undefined {
   if (timestamp !== undefined && timestamp > 0) return timestamp * 1_000;
   const seen = properties.header(SEEN_AT_HEADER);
   return typeof seen === 'number' && seen > 0 ? seen : undefined;
+}
+
+/** What the log says of a message. Never its body. */
+export function describe({ properties, fields }: WireMessage): Record<string, unknown> {
+  const job = properties.text('messageId');
+  return { ...(job === undefined ? {} : { job }), delivery: fields.deliveryTag };
 }

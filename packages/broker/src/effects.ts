@@ -1,0 +1,69 @@
+import { type KnimeUser, KpxError, type ProfileName, StopMode } from '@kpx/protocol';
+import type { Logger } from 'pino';
+import { END_RETRY_MS } from './executors/ending.js';
+import type { Effect, Event, Ticket } from './executors/events.js';
+import { STATES } from './executors/states.js';
+import { type HelperClient, HelperUnavailable } from './helper-client.js';
+import { logFailure } from './logged-failure.js';
+import { reasonOf } from './name-service-down.js';
+
+/** What the machine has decided about executors; what it has decided about jobs is carried out by the intake. */
+export type ExecutorEffect = Exclude<Effect, { ticket: Ticket }>;
+
+/** Carries out what the machine has decided about executors: asks the helper, and tells the machine what came of it. */
+export class ExecutorEffects {
+  readonly #log: Logger;
+  readonly #helper: HelperClient;
+  readonly #emit: (event: Event) => void;
+
+  constructor(log: Logger, helper: HelperClient, emit: (event: Event) => void) {
+    this.#log = log;
+    this.#helper = helper;
+    this.#emit = emit;
+  }
+
+  apply(effect: ExecutorEffect): void {
+    const { user } = effect;
+    switch (effect.kind) {
+      case 'start':
+        this.#log.info({ user, profile: effect.profile, reason: effect.why }, 'starting an executor');
+        this.#start(user, effect.profile).catch(logFailure(this.#log, 'an executor cannot be started'));
+        return;
+      case 'stop':
+        this.#log[effect.cause === 'without_rabbitmq' ? 'warn' : 'info']({ user, reason: effect.why }, 'ending an executor');
+        this.#end(user, StopMode.graceful).catch(logFailure(this.#log, 'an executor cannot be ended'));
+        return;
+      case 'kill':
+        this.#log.warn({ user, reason: effect.why }, 'ending an executor by force');
+        this.#end(user, StopMode.kill).catch(logFailure(this.#log, 'an executor cannot be ended'));
+        return;
+      case 'state': {
+        const { state, detail } = effect;
+        this.#log[STATES[state].log]({ user, state, ...(detail === '' ? {} : { reason: detail }) }, 'executor');
+      }
+    }
+  }
+
+  async #start(user: KnimeUser, profile: ProfileName): Promise<void> {
+    try {
+      const { executor } = await this.#helper.request('spawnExecutor', { knimeUser: user, profile });
+      this.#emit({ kind: 'started', user, executor });
+    } catch (error) {
+      if (error instanceof KpxError) this.#emit({ kind: 'not started', user, ...(await reasonOf(error)) });
+      else this.#emit({ kind: 'no helper', user, detail: (error as Error).message });
+      if (!(error instanceof KpxError || error instanceof HelperUnavailable)) throw error;
+    }
+  }
+
+  async #end(user: KnimeUser, mode: StopMode): Promise<void> {
+    try {
+      await this.#helper.request('stopExecutor', { knimeUser: user, mode });
+    } catch (error) {
+      this.#emit({ kind: 'not ended', user });
+      this.#log.warn(
+        { user, reason: (error as Error).message, again_ms: END_RETRY_MS },
+        'an executor could not be ended; the helper is asked again',
+      );
+    }
+  }
+}

@@ -1,0 +1,107 @@
+import { hostname } from 'node:os';
+import { performance } from 'node:perf_hooks';
+import type { Logger } from 'pino';
+import type { WireMessage } from './amqp/wire/amqplib.js';
+import type { Config } from './config.js';
+import type { Effect, Event, Ticket } from './executors/events.js';
+import type { GroupLookups } from './group-lookups.js';
+import { handedBack, headersOf, type Marks, marksOf, NO_MARKS } from './hand-back.js';
+import { decodeJob, describe, sentAt } from './jobs.js';
+import type { Lane } from './lane.js';
+import { logFailure } from './logged-failure.js';
+
+/** What the machine has decided about a job. */
+export type JobEffect = Extract<Effect, { ticket: Ticket }>;
+
+interface Delivery {
+  readonly message: WireMessage;
+  readonly hops: number;
+  readonly marks: Marks;
+  /** When it came, in milliseconds of the machine's clock. */
+  readonly since: number;
+}
+
+interface IntakeHandlers {
+  emit(event: Event): void;
+  /** A job was held for `ms` milliseconds. */
+  held(ms: number): void;
+}
+
+/** The jobs that the broker has in hand. Reads them for the machine, and carries out what the machine has decided about them. */
+export class Intake {
+  readonly #log: Logger;
+  readonly #config: () => Config;
+  readonly #lane: Lane;
+  readonly #groups: GroupLookups;
+  readonly #handlers: IntakeHandlers;
+  readonly #deliveries = new Map<Ticket, Delivery>();
+  #lastTicket: Ticket = 0;
+
+  constructor(log: Logger, config: () => Config, lane: Lane, groups: GroupLookups, handlers: IntakeHandlers) {
+    this.#log = log;
+    this.#config = config;
+    this.#lane = lane;
+    this.#groups = groups;
+    this.#handlers = handlers;
+  }
+
+  take(message: WireMessage): void {
+    const decoded = () => decodeJob(message.content, message.properties, this.#config().jobs.user_field);
+    const job = this.#lane.gate.endangers(message.properties) ?? decoded();
+    if ('reason' in job) {
+      this.#log.warn({ ...describe(message), ...job }, 'job parked');
+      this.#lane.relay?.park(message, job.reason, job.detail);
+      return;
+    }
+    const ticket = ++this.#lastTicket;
+    const marks = marksOf((name) => message.properties.header(name));
+    this.#deliveries.set(ticket, { message, hops: job.hops, marks, since: performance.now() });
+    const ageMs = Math.max(0, Date.now() - (sentAt(message.properties) ?? Date.now()));
+    const { user, hops, waited, replayed } = job;
+    const event = { kind: 'job', ticket, user, hops, waited, replayed, ageMs, crowded: this.#lane.crowded } as const;
+    if (this.#groups.asked) this.#withGroups(event).catch(logFailure(this.#log, 'a job cannot be judged'));
+    else this.#handlers.emit({ ...event, groups: undefined });
+  }
+
+  /** A user whose groups are not known might be denied by them: that is a failed start, of the host's kind. */
+  async #withGroups(event: Omit<Extract<Event, { kind: 'job' }>, 'groups'>): Promise<void> {
+    const { user, ticket } = event;
+    const groups = await this.#groups.of(user).catch((error: Error) => error);
+    if (!this.#deliveries.has(ticket)) return;
+    if (!(groups instanceof Error)) this.#handlers.emit({ ...event, groups });
+    else this.#handlers.emit({ kind: 'groups unknown', user, ticket, detail: groups.message });
+  }
+
+  /** All that is in hand, which is forgotten: it goes back, or RabbitMQ has it already. */
+  release(): WireMessage[] {
+    const messages = [...this.#deliveries.values()].map(({ message }) => message);
+    this.#deliveries.clear();
+    return messages;
+  }
+
+  /** What becomes of a job that this host cannot do is decided by where it has been. */
+  marked(effect: Effect): Effect {
+    if (effect.kind !== 'hand back') return effect;
+    return handedBack(effect, this.#deliveries.get(effect.ticket)?.marks ?? NO_MARKS, hostname());
+  }
+
+  settle(effect: JobEffect): void {
+    const delivery = this.#deliveries.get(effect.ticket);
+    this.#deliveries.delete(effect.ticket);
+    const { relay } = this.#lane;
+    if (!delivery || !relay) return; // the channel is gone, and the delivery with it
+    const { message, hops, since } = delivery;
+    this.#handlers.held(performance.now() - since);
+    const facts = () => ({ ...describe(message), user: effect.user, hops });
+    if (effect.kind === 'forward') {
+      if (this.#log.isLevelEnabled('debug')) this.#log.debug(facts(), 'job forwarded');
+      relay.forward(message, hops);
+    } else if (effect.kind === 'defer') {
+      if (this.#log.isLevelEnabled('debug')) this.#log.debug({ ...facts(), reason: effect.why, delay_ms: effect.delayMs }, 'job deferred');
+      relay.defer(message, hops, effect.delayMs, effect.marks && headersOf(effect.marks));
+    } else if (effect.kind === 'park') {
+      this.#log.warn({ ...facts(), reason: effect.reason, detail: effect.detail }, 'job parked');
+      relay.park(message, effect.reason, effect.detail);
+    }
+  }
+}
