@@ -80,7 +80,7 @@ describe('npm run package', () => {
   it('makes the one whose tool is there, and says why it leaves out the other; of one that is asked for it is an error', () => {
     const directory = join(work, 'tools');
     mkdirSync(directory);
-    for (const tool of ['git', 'dpkg-deb', 'npm', 'node', 'tar', 'xz']) symlinkSync(run('which', tool).trim(), join(directory, tool));
+    for (const tool of ['git', 'dpkg-deb', 'npm', 'node', 'tar']) symlinkSync(run('which', tool).trim(), join(directory, tool));
     const env = { PATH: directory };
     const both = makePackages(['--version', VERSION, '--output', join(work, 'tools-both')], env);
     expect(both).toMatchObject({ status: 0, files: [expect.stringMatching(/\.deb$/)] });
@@ -180,6 +180,13 @@ describe('the .rpm', () => {
   });
 });
 
+/**
+ * What is said of Debian, and not of the package: by its rpm; by rpm 4.20, whose plugin for private mounts does not know --root; by SSSD, which is
+ * there and not configured, when rpm 4.20 makes the account with useradd.
+ */
+const SAID_OF_DEBIAN =
+  /^(rpm: (RPM should not be used|However assuming)|warning: private mounts in chroot|\[sss_cache\]|Can't find configuration db, was SSSD)/;
+
 describe('rpm --root, in a tree of Debian', () => {
   const tree = openTree('debian13');
   afterAll(() => tree.close());
@@ -187,7 +194,7 @@ describe('rpm --root, in a tree of Debian', () => {
   const inTree = ['--root', tree.root, '--dbpath', '/var/lib/rpm'];
   const rpm = (...args: string[]) => {
     const { status, stdout, stderr } = spawnSync('rpm', [...inTree, ...args], { encoding: 'utf8' });
-    const said = lines(stdout + stderr).filter((line) => !/^rpm: (RPM should not be used|However assuming)/.test(line));
+    const said = lines(stdout + stderr).filter((line) => !SAID_OF_DEBIAN.test(line));
     return { status, said };
   };
   const at = (path: string) => join(tree.root, path);
