@@ -87,6 +87,12 @@ function codeLines(file: string): number {
   return withoutComments.split('\n').filter((line) => !/^\s*(\/\/|$)/.test(line)).length;
 }
 
+it('has one subject a file: 300 lines of product code at most', () => {
+  const FILE_LINES_MAX = 300;
+  const long = code.map((file) => ({ file, lines: read(file).trimEnd().split('\n').length })).filter(({ lines }) => lines > FILE_LINES_MAX);
+  expect(long.map(({ file, lines }) => `${file}: ${lines} lines, move one of its subjects into a file of its own`)).toEqual([]);
+});
+
 describe('what runs as root stays small', () => {
   const CODE_LINES_MAX = 720;
   /** The direct launcher, with what it needs where there is no PID 1: a socket to listen at, a look at its children. */

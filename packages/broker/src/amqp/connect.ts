@@ -1,7 +1,7 @@
 import { connect as connectByTcp } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { connect as connectByTls } from 'node:tls';
-import { type ChannelModel, connect as connectByAmqplib, credentials } from 'amqplib';
+import { type Channel, type ChannelModel, connect as connectByAmqplib, credentials } from 'amqplib';
 import { type Config, readPassword } from '../config.js';
 import { answerInTime } from './deadline.js';
 import { type Login, sentenceOfRefusal } from './refusal.js';
@@ -12,6 +12,8 @@ const CONNECT_TIMEOUT_MS = 10_000;
 const OPEN_TIMEOUT_MS = 20_000;
 /** Heartbeat asked of the server, in seconds: a silent peer is noticed after two or three of them, 30 to 45 s; sooner if the server asks for less. */
 const HEARTBEAT_S = 15;
+/** How long an orderly close may take before the connection is ended without order, in milliseconds. */
+const CLOSE_TIMEOUT_MS = 2_000;
 /** Frame size asked of the server, in bytes, which is lowered to its own (128 KiB by default). Properties travel in one frame. */
 const FRAME_BYTES_MAX = 1024 * 1024;
 /** Largest frame that is read, in bytes: RabbitMQ splits bodies to the size that was agreed on, but not the properties that it has taken. */
@@ -85,6 +87,24 @@ async function askForSentence(
 export function destroy(connection: ChannelModel, why: string): void {
   // With an error: amqplib does not look at a plain 'close', and would wait for answers and send heartbeats as before.
   (connection.connection as unknown as { readonly stream: Duplex }).stream.destroy(new Error(why));
+}
+
+/** In order if that is soon done, but in any case: it may be closed already, or the other side may be gone, and both are all that was wanted. */
+export async function close(connection: ChannelModel, channel?: Channel): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);
+  });
+  // The promise of amqplib's close() never settles when the socket ends before RabbitMQ has answered; this event comes.
+  const closed = new Promise<void>((resolve) => connection.once('close', () => resolve()));
+  const inOrder = async () => {
+    // The channel first: a connection's close overtakes acknowledgements that wait to be written.
+    await channel?.close().catch(() => {});
+    await connection.close().catch(() => {});
+  };
+  await Promise.race([inOrder(), closed, timeout]);
+  clearTimeout(timer);
+  destroy(connection, 'closed');
 }
 
 /** Node's codes for a chain that ends in no CA that is trusted. */

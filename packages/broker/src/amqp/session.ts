@@ -2,7 +2,7 @@ import type { Channel, ChannelModel, ConfirmChannel, GetMessage, Message } from 
 import type { Config } from '../config.js';
 import { BODY_BYTES_MAX } from '../jobs.js';
 import { withAdvice } from './advice.js';
-import { connect, destroy, type Secrets } from './connect.js';
+import { close, connect, destroy, type Secrets } from './connect.js';
 import { ANSWER_TIMEOUT_MS, answerInTime } from './deadline.js';
 import { REFERENCE_HEADER } from './headers.js';
 import { refuses } from './refused-publish.js';
@@ -13,9 +13,6 @@ import { HeldBytes, KeptBody, SkippedBody } from './wire/bodies.js';
 import { CutThrough } from './wire/cut-through.js';
 import type { WireProperties } from './wire/properties.js';
 import { type Admit, Receiver } from './wire/receive.js';
-
-/** How long an orderly close may take before the connection is ended without order, in milliseconds. */
-const CLOSE_TIMEOUT_MS = 2_000;
 
 /** How long a message waits for room before it is given back, in milliseconds. RabbitMQ ends a connection that does not read for 30 s. */
 const ROOM_WAIT_MS = 5_000;
@@ -215,7 +212,7 @@ export class AmqpSession {
   #crowd(): void {
     this.#crowded = true;
     this.#handlers.crowded?.(true);
-    this.#change(() => this.#stopConsuming()).catch(() => {}); // the session has ended, and says so itself
+    this.#change(() => this.#end(() => true)).catch(() => {}); // the session has ended, and says so itself
   }
 
   #released(message: WireMessage): void {
@@ -260,11 +257,7 @@ export class AmqpSession {
   /** No further deliveries. */
   async cancel(): Promise<void> {
     this.#consume = undefined;
-    await this.#change(() => this.#stopConsuming());
-  }
-
-  #stopConsuming(): Promise<void> {
-    return this.#end(() => true);
+    await this.#change(() => this.#end(() => true));
   }
 
   async #end(chosen: (consumer: Consumer) => boolean): Promise<void> {
@@ -304,22 +297,4 @@ export class AmqpSession {
     this.#closing ??= Promise.all([close(source, channel), close(destination)]).then(() => {});
     return this.#closing;
   }
-}
-
-/** In order if that is soon done, but in any case: it may be closed already, or the other side may be gone, and both are all that was wanted. */
-async function close(connection: ChannelModel, channel?: Channel): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);
-  });
-  // The promise of amqplib's close() never settles when the socket ends before RabbitMQ has answered; this event comes.
-  const closed = new Promise<void>((resolve) => connection.once('close', () => resolve()));
-  const inOrder = async () => {
-    // The channel first: a connection's close overtakes acknowledgements that wait to be written.
-    await channel?.close().catch(() => {});
-    await connection.close().catch(() => {});
-  };
-  await Promise.race([inOrder(), closed, timeout]);
-  clearTimeout(timer);
-  destroy(connection, 'closed');
 }
