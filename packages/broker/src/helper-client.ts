@@ -15,8 +15,8 @@ import {
   type Request,
   type RequestBody,
   type Response,
-  type ResultBody,
-  type ResultKind,
+  type ResultOf,
+  VERBS,
   type Verb,
 } from '@kpx/protocol';
 import type { Logger } from 'pino';
@@ -29,14 +29,6 @@ const RECONNECT_INITIAL_MS = 100;
 const RECONNECT_MAX_MS = 5_000;
 /** Pages of ListExecutors that are asked for at most. */
 const PAGES_MAX = 1_000;
-
-const RESULT_OF = {
-  hello: 'hello',
-  prepareUser: 'userPrepared',
-  spawnExecutor: 'executorSpawned',
-  stopExecutor: 'executorStopped',
-  listExecutors: 'executorPage',
-} as const satisfies Record<Verb, ResultKind>;
 
 /** The helper is not there, hangs, or does not speak the protocol. Says nothing about the user that was asked for. */
 export class HelperUnavailable extends Error {
@@ -82,7 +74,7 @@ export class HelperClient {
   }
 
   /** Throws {@link KpxError} for the helper's typed errors, {@link HelperUnavailable} when there was no answer. */
-  async request<V extends Verb>(verb: V, body: RequestBody<V>): Promise<ResultBody<(typeof RESULT_OF)[V]>> {
+  async request<V extends Verb>(verb: V, body: RequestBody<V>): Promise<ResultOf<V>> {
     if (!this.#greeted) throw new HelperUnavailable(`no connection to the helper at ${this.#path}`);
     while (this.#pending.size >= REQUESTS_IN_FLIGHT_MAX) await new Promise<void>((resolve) => this.#turns.push(resolve));
     if (!this.#greeted) throw new HelperUnavailable(`the connection to the helper at ${this.#path} was lost`);
@@ -160,7 +152,7 @@ export class HelperClient {
     }
   }
 
-  async #ask<V extends Verb>(verb: V, body: RequestBody<V>): Promise<ResultBody<(typeof RESULT_OF)[V]>> {
+  async #ask<V extends Verb>(verb: V, body: RequestBody<V>): Promise<ResultOf<V>> {
     const id = this.#nextId();
     const askedAt = performance.now();
     const response = await new Promise<Response>((resolve, reject) => {
@@ -170,7 +162,7 @@ export class HelperClient {
     });
     this.#observer.answered(verb, performance.now() - askedAt);
     if (response.kind === 'error') throw new KpxError(response.body.code, response.body.message);
-    return response.body as ResultBody<(typeof RESULT_OF)[V]>;
+    return response.body as ResultOf<V>;
   }
 
   #nextId(): number {
@@ -183,7 +175,7 @@ export class HelperClient {
       const response = decodeResponse(packet);
       const pending = this.#pending.get(response.id);
       if (!pending) throw new ProtocolViolation('an answer to nothing that was asked');
-      if (response.kind !== 'error' && response.kind !== RESULT_OF[pending.verb])
+      if (response.kind !== 'error' && response.kind !== VERBS[pending.verb].kind)
         throw new ProtocolViolation(`${response.kind} to ${pending.verb}`);
       this.#pending.delete(response.id);
       clearTimeout(pending.timer);

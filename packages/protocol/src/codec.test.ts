@@ -2,19 +2,10 @@ import * as fc from 'fast-check';
 import protobuf from 'protobufjs/minimal.js';
 import { describe, expect, it } from 'vitest';
 import { anyRequest, anyResponse, damaged, number, requests, responses } from '../test-fixtures/messages.js';
-import {
-  decodeRequest,
-  decodeResponse,
-  type ExecutorInfo,
-  ExecutorState,
-  encodeRequest,
-  encodeResponse,
-  ProtocolViolation,
-  type Request,
-  type Response,
-} from './codec.js';
+import { decodeRequest, decodeResponse, encodeRequest, encodeResponse, ProtocolViolation } from './codec.js';
 import { EXECUTORS_PER_PAGE, KNIME_USERS_PER_ACCOUNT_MAX, MESSAGE_CHARS_MAX, NAME_CHARS_MAX, PACKET_BYTES_MAX } from './limits.js';
 import { pageOf } from './session.js';
+import { type ExecutorInfo, ExecutorState, type Request, type Response } from './verbs.js';
 
 const { Writer } = protobuf;
 

@@ -1,104 +1,18 @@
 import protobuf from 'protobufjs/minimal.js';
-import * as z from 'zod';
-import { ERRORS, type ErrorCode } from './errors.js';
+import type * as z from 'zod';
 import { kpx } from './generated/privhelper.js';
-import { EXECUTORS_PER_PAGE, KNIME_USERS_PER_ACCOUNT_MAX, MESSAGE_CHARS_MAX, PACKET_BYTES_MAX, PROFILES_MAX } from './limits.js';
-import { knimeUserSchema, osUserSchema, profileNameSchema } from './names.js';
+import { MESSAGE_CHARS_MAX, PACKET_BYTES_MAX } from './limits.js';
+import { type ExecutorInfo, positive, RESULTS, type Request, type Response, VERBS } from './verbs.js';
 
 /*
  * Packet -> protobuf -> canonical check -> zod -> branded types, and back. protobufjs alone accepts unknown fields, duplicate fields, missing
  * fields and any text; whatever is not exactly what our own encoder would have written is refused here, before anybody looks at a value.
  */
 
-export const StopMode = { graceful: kpx.StopMode.STOP_MODE_GRACEFUL, kill: kpx.StopMode.STOP_MODE_KILL } as const;
-export const SpawnOutcome = {
-  started: kpx.SpawnOutcome.SPAWN_OUTCOME_STARTED,
-  alreadyRunning: kpx.SpawnOutcome.SPAWN_OUTCOME_ALREADY_RUNNING,
-} as const;
-export const ExecutorState = {
-  running: kpx.ExecutorState.EXECUTOR_STATE_RUNNING,
-  stopping: kpx.ExecutorState.EXECUTOR_STATE_STOPPING,
-  exited: kpx.ExecutorState.EXECUTOR_STATE_EXITED,
-} as const;
-
-export type StopMode = (typeof StopMode)[keyof typeof StopMode];
-export type SpawnOutcome = (typeof SpawnOutcome)[keyof typeof SpawnOutcome];
-export type ExecutorState = (typeof ExecutorState)[keyof typeof ExecutorState];
-
 /** Of one UTF-16 code unit. */
 const UTF8_BYTES_MAX = 3;
 /** Tags and lengths of an entry and its last field, at most. */
 const FIELD_BYTES = 8;
-
-const uint32 = z.int().min(0).max(0xffff_ffff);
-const positive = uint32.min(1);
-
-const executorSchema = z
-  .strictObject({
-    osUser: osUserSchema,
-    /** 0: the executor has ended, and nobody knows any more. */
-    uid: uint32.default(0),
-    knimeUsers: z.array(knimeUserSchema).max(KNIME_USERS_PER_ACCOUNT_MAX),
-    state: z.enum(ExecutorState),
-    /** Milliseconds since the epoch. */
-    sinceMs: z.int().min(1),
-    mainPid: uint32.default(0),
-    lastExit: z.string().max(MESSAGE_CHARS_MAX).default(''),
-    /** Processor time since the start; 0: not known. */
-    cpuMs: z.int().min(0).default(0),
-    /** Why its account would be refused an executor now. */
-    refusal: z.string().min(1).max(MESSAGE_CHARS_MAX).optional(),
-  })
-  .refine(({ uid, state }) => uid > 0 || state === ExecutorState.exited, { path: ['uid'], message: 'a running executor of uid 0' });
-export type ExecutorInfo = z.output<typeof executorSchema>;
-
-/** What each verb carries. Values that proto3 does not write (0, false, empty text) are absent after decoding, hence the defaults; a list is there. */
-const REQUESTS = {
-  hello: z.strictObject({ version: positive }),
-  prepareUser: z.strictObject({ knimeUser: knimeUserSchema }),
-  spawnExecutor: z.strictObject({ knimeUser: knimeUserSchema, profile: profileNameSchema }),
-  stopExecutor: z.strictObject({ knimeUser: knimeUserSchema, mode: z.enum(StopMode) }),
-  listExecutors: z.strictObject({ page: positive, judge: z.literal(true).optional() }),
-};
-
-const RESPONSES = {
-  hello: z.strictObject({
-    version: positive,
-    requestsInFlightMax: positive,
-    executorsMax: positive,
-    profiles: z.array(profileNameSchema).max(PROFILES_MAX + 1),
-  }),
-  userPrepared: z.strictObject({
-    osUser: osUserSchema,
-    uid: positive,
-    created: z.array(z.enum(['home', 'workspace', 'temp'])).max(3),
-  }),
-  executorSpawned: z.strictObject({ outcome: z.enum(SpawnOutcome), executor: executorSchema }),
-  /** Uid 0: whose it was is not known. */
-  executorStopped: z.strictObject({ osUser: osUserSchema, uid: uint32.default(0) }),
-  executorPage: z.strictObject({
-    executors: z.array(executorSchema).max(EXECUTORS_PER_PAGE),
-    more: z.boolean().default(false),
-  }),
-  error: z.strictObject({
-    code: positive
-      .refine((number) => errorCodeOf(number) !== undefined, 'unknown error code')
-      .transform((number) => errorCodeOf(number) as ErrorCode),
-    message: z.string().max(MESSAGE_CHARS_MAX).default(''),
-  }),
-};
-
-type Tagged<Schemas extends Record<string, z.ZodType>, Tag extends string> = {
-  [Kind in keyof Schemas]: { id: number } & Record<Tag, Kind> & { body: z.output<Schemas[Kind]> };
-}[keyof Schemas];
-
-export type Verb = keyof typeof REQUESTS;
-export type RequestBody<V extends Verb> = z.output<(typeof REQUESTS)[V]>;
-export type Request = Tagged<typeof REQUESTS, 'verb'>;
-
-export type ResultKind = keyof typeof RESPONSES;
-export type ResultBody<K extends ResultKind> = z.output<(typeof RESPONSES)[K]>;
-export type Response = Tagged<typeof RESPONSES, 'kind'>;
 
 /** The peer did not speak the protocol. There is no answer to it: the connection is closed. */
 export class ProtocolViolation extends Error {
@@ -115,7 +29,7 @@ export function decodeRequest(packet: Buffer): Request {
   const message = decodeCanonical(kpx.Request, packet);
   const verb = message.op;
   if (verb === undefined) throw new ProtocolViolation('a request without a verb');
-  return { id: judge(positive, message.id, 'id'), verb, body: judge(REQUESTS[verb], plain(message[verb]), verb) } as Request;
+  return { id: judge(positive, message.id, 'id'), verb, body: judge(VERBS[verb].request, plain(message[verb]), verb) } as Request;
 }
 
 /** Bytes of one packet, ready to be sent. */
@@ -129,7 +43,7 @@ export function decodeResponse(packet: Buffer): Response {
   const message = decodeCanonical(kpx.Response, packet);
   const kind = message.result;
   if (kind === undefined) throw new ProtocolViolation('a response without a result');
-  return { id: judge(positive, message.id, 'id'), kind, body: judge(RESPONSES[kind], plain(message[kind]), kind) } as Response;
+  return { id: judge(positive, message.id, 'id'), kind, body: judge(RESULTS[kind], plain(message[kind]), kind) } as Response;
 }
 
 /** Bytes that an executor takes on a page at most, whatever its `refusal` will say. */
@@ -178,8 +92,4 @@ function judge<Schema extends z.ZodType>(schema: Schema, value: unknown, what: s
   if (result.success) return result.data;
   const issues = result.error.issues.map(({ path, message }) => [...path, message].join(' '));
   throw new ProtocolViolation(`${what}: ${issues.join('; ')}`.slice(0, MESSAGE_CHARS_MAX));
-}
-
-function errorCodeOf(number: number): ErrorCode | undefined {
-  return (Object.keys(ERRORS) as ErrorCode[]).find((code) => kpx.ErrorCode[code] === number);
 }

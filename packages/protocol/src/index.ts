@@ -9,4 +9,5 @@ export * from './privhelper-config.js';
 export * from './session.js';
 export * from './toml-config.js';
 export * from './transport.js';
+export * from './verbs.js';
 export * from './version.js';

@@ -1,17 +1,9 @@
-import {
-  decodeRequest,
-  type ExecutorInfo,
-  encodeResponse,
-  executorBytes,
-  ProtocolViolation,
-  type Request,
-  type Response,
-  type ResultBody,
-} from './codec.js';
+import { decodeRequest, encodeResponse, executorBytes, ProtocolViolation } from './codec.js';
 import { KpxError } from './errors.js';
 import { EXECUTORS_PER_PAGE, FINISH_MS_MAX, PAGE_BYTES_MAX, PROTOCOL_VERSION, REQUESTS_IN_FLIGHT_MAX } from './limits.js';
 import { type PrivhelperConfig, profileNamesOf } from './privhelper-config.js';
 import type { PacketConnection, PacketHandlers } from './transport.js';
+import { type ExecutorInfo, type Request, type Response, type ResultBody, VERBS } from './verbs.js';
 
 /** A response without the id of its request. */
 export type Answer = Response extends infer R ? (R extends Response ? Omit<R, 'id'> : never) : never;
@@ -110,7 +102,7 @@ export class ServingSession implements PacketHandlers, Serving {
   }
 
   #admit({ id, verb }: Request): void {
-    const first = verb === 'hello';
+    const { first } = VERBS[verb];
     const inOrder = { no: first, asked: false, yes: !first }[this.#greeted];
     if (!inOrder) throw new ProtocolViolation(`${verb} out of order`);
     if (this.#inFlight.has(id)) throw new ProtocolViolation(`${verb} with the id of a request in flight`);

@@ -3,9 +3,9 @@
  */
 import * as fc from 'fast-check';
 import protobuf from 'protobufjs/minimal.js';
-import { ExecutorState, type Request, type Response, SpawnOutcome, StopMode } from '../src/codec.js';
 import { ERRORS, type ErrorCode } from '../src/errors.js';
 import { KNIME_USERS_PER_ACCOUNT_MAX, MESSAGE_CHARS_MAX } from '../src/limits.js';
+import { ExecutorState, type Request, type Response, SpawnOutcome, StopMode } from '../src/verbs.js';
 
 const UINT32_MAX = 0xffff_ffff;
 

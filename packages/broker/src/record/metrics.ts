@@ -1,4 +1,4 @@
-import { ERRORS, type KnimeUser, PROTOCOL_VERSION, type Verb } from '@kpx/protocol';
+import { ERRORS, type KnimeUser, PROTOCOL_VERSION, VERBS, type Verb } from '@kpx/protocol';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import manifest from '../../package.json' with { type: 'json' };
 import { type Effect, END_CAUSES, type Event } from '../executors/events.js';
@@ -19,7 +19,6 @@ const USER_SERIES_MAX = 1_000;
 const START_RESULTS = ['ready', 'failed', 'refused', 'no_room', 'no_helper', 'ended'] as const;
 type StartResult = (typeof START_RESULTS)[number];
 const POLICY_REASONS = ['denied', 'job_max_age', ...LIMITS] as const;
-const VERBS = ['hello', 'prepareUser', 'spawnExecutor', 'stopExecutor', 'listExecutors'] as const satisfies readonly Verb[];
 /** What a job can be parked for: each is there from the beginning, as the rate of a series that has only just come up is not known. */
 const PARK_REASONS = [...Object.keys(REASONS), ...Object.entries(ERRORS).flatMap(([code, { retry }]) => (retry === 'never' ? [code] : []))];
 
@@ -58,7 +57,12 @@ export class Metrics {
     START_BUCKETS_SECONDS,
   );
   readonly #holdTime = this.#histogram('kpx_job_hold_seconds', 'From the delivery of a job until it was sent on.', HOLD_BUCKETS_SECONDS);
-  readonly #helperTime = this.#histogram('kpx_helper_request_seconds', 'Round trips to kpx-privhelper.', HELPER_BUCKETS_SECONDS, VERBS);
+  readonly #helperTime = this.#histogram(
+    'kpx_helper_request_seconds',
+    'Round trips to kpx-privhelper.',
+    HELPER_BUCKETS_SECONDS,
+    Object.keys(VERBS),
+  );
   readonly #build = this.#gauge('kpx_build_info', 'Always 1.', ['version', 'protocol', 'node']);
   readonly #rabbitmq = this.#gauge('kpx_rabbitmq_connected', '1 while jobs are consumed.');
   readonly #helper = this.#gauge('kpx_helper_connected', '1 while kpx-privhelper can be asked.');
@@ -159,7 +163,7 @@ export class Metrics {
     return new Gauge({ name, help, labelNames, registers: [this.#registry] });
   }
 
-  #histogram(name: string, help: string, buckets: number[], verbs: readonly Verb[] = []): Histogram {
+  #histogram(name: string, help: string, buckets: number[], verbs: readonly string[] = []): Histogram {
     const histogram = new Histogram({ name, help, buckets, labelNames: verbs.length === 0 ? [] : ['verb'], registers: [this.#registry] });
     for (const verb of verbs) histogram.zero({ verb });
     return histogram;
