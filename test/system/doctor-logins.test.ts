@@ -40,7 +40,15 @@ it('warns of a manager of the user that systemd keeps without a login', async ()
 });
 
 it('warns of a manager of the user that runs', async () => {
-  onTestFinished(async () => void (await machine.systemctl('stop', `user@${UID}.service`)));
+  const file = `/etc/systemd/system/user@${UID}.service.d/runtime-directory.conf`;
+  onTestFinished(async () => {
+    await machine.systemctl('stop', `user@${UID}.service`);
+    await machine.remove(file);
+    await machine.systemctl('daemon-reload');
+  });
+  // There is no logind in this machine, which would say where the user's runtime directory is.
+  await machine.writeFile(file, '[Service]\nEnvironment=XDG_RUNTIME_DIR=/run/user/%i\n');
+  await machine.systemctl('daemon-reload');
   await machine.systemctl('start', `user@${UID}.service`);
   expect(await logins()).toMatchObject({ result: 'warn', seen: expect.stringContaining(`user@${UID}.service`) });
 });
