@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { eventually } from '../fixtures/eventually.js';
 import { drainQueue, jobOf, publishJobs } from '../fixtures/jobs.js';
-import { declareKnimeTopology, KNIME_QUEUE } from '../fixtures/knime/topology.js';
 import { Kpx, type KpxOptions } from '../fixtures/kpx.js';
 import { doneJobs, takeStock } from '../fixtures/ledger.js';
 import { addMachineAddress, MACHINE_ADDRESS, OwnHost } from '../fixtures/own-host.js';
@@ -14,8 +13,6 @@ const USERS = ['alice', 'bob'];
 /** Quick enough not to be what is waited for. */
 const STAND_IN = { BOOT_MS: '100', JOB_MS: '2', PREFETCH: '16', RETRY_MS: '120000' };
 const ALL_DONE_TIMEOUT_MS = 90_000;
-/** Of RabbitMQ: quorum queues have a delivery limit, and a negative one lifts it. Before, there is none, and a negative one removes jobs. */
-const MAJOR_WITH_LIMIT = 4;
 const CLUSTER_TEST = { timeout: 240_000 };
 
 let cluster: RabbitmqCluster;
@@ -29,13 +26,7 @@ afterAll(() => cluster.remove());
 async function quorumVhost(): Promise<Vhost> {
   const vhost = await cluster.nodes[0]?.createVhost();
   if (vhost === undefined) throw new Error('there is no node');
-  const { name, password } = vhost.server.users.broker;
-  await vhost.server.api('PUT', `users/${name}`, { password, tags: 'management' });
-  if ((await vhost.server.major()) >= MAJOR_WITH_LIMIT) {
-    const policy = { pattern: `^${KNIME_QUEUE}$`, definition: { 'delivery-limit': -1 }, 'apply-to': 'quorum_queues' };
-    await vhost.server.api('PUT', `policies/${vhost.vhost}/lifted`, policy);
-  }
-  await declareKnimeTopology(vhost.url('admin'), { 'x-queue-type': 'quorum' });
+  await vhost.declareUnlimitedQuorumQueue();
   await cluster.policiesTold(vhost.vhost);
   return vhost;
 }

@@ -20,6 +20,14 @@ afterAll(() => rabbitmq.remove());
 const others = Array.from({ length: OTHERS }, (_, count) => jobOf('alice', `other-${count}`));
 const TOO_LARGE = jobOf('alice', 'too large', { filling: 'x'.repeat(100 * 1024) });
 
+/** Of messages that are published, at most, in bytes. Where each version keeps it while it runs. */
+async function messageSizeIs(bytesMax: number): Promise<void> {
+  await rabbitmq.ctl(
+    'eval',
+    `application:set_env(rabbit, max_message_size, ${bytesMax}), persistent_term:put(max_message_size, ${bytesMax}).`,
+  );
+}
+
 /** kpx with these jobs in its queue, of which RabbitMQ takes none above 64 KiB any more, and how long it took until 100 were through. */
 async function through(jobs: typeof others): Promise<{ kpx: Kpx; ms: number }> {
   const vhost = await rabbitmq.createVhost();
@@ -30,10 +38,10 @@ async function through(jobs: typeof others): Promise<{ kpx: Kpx; ms: number }> {
     await channel.bindQueue(SINK, SINK, 'job');
   });
   await vhost.setPermissions('broker', { configure: '^kpx\\.', write: '.*', read: '.*' });
-  await rabbitmq.ctl('eval', 'application:set_env(rabbit, max_message_size, 134217728).');
+  await messageSizeIs(134_217_728);
   await publishJobs(vhost.url('publisher'), jobs);
   // What is in the queue stays there. Channels that are opened from now on take less.
-  await rabbitmq.ctl('eval', 'application:set_env(rabbit, max_message_size, 65536).');
+  await messageSizeIs(65_536);
   const kpx = new Kpx(vhost, {
     helper: { executor: { command: ['/usr/bin/sleep', 'infinity'] } },
     broker: {

@@ -5,6 +5,7 @@ import { declareKnimeTopology } from '../fixtures/knime/topology.js';
 import { Kpx } from '../fixtures/kpx.js';
 import { doneJobs, takeStock } from '../fixtures/ledger.js';
 import { statusOf } from '../fixtures/process.js';
+import type { Vhost } from '../fixtures/rabbitmq-access.js';
 import { installKpx, jobsDone, publish, startKpx } from './installed-kpx.js';
 import { sharedRabbitmq } from './shared-rabbitmq.js';
 
@@ -73,17 +74,20 @@ describe('10,000 jobs of a user whose executor does not come up', () => {
   });
 });
 
+const declared = (queueArguments: Record<string, unknown>) => async (vhost: Vhost) => {
+  await declareKnimeTopology(vhost.url('admin'), queueArguments);
+  return {};
+};
+
 describe.each([
-  ['classic', {}],
-  ['quorum', { 'x-queue-type': 'quorum' }],
-  ['lazy', { 'x-queue-mode': 'lazy' }],
-])('a %s queue of KNIME’s', (_, queueArguments) => {
+  ['classic', declared({})],
+  ['quorum', (vhost: Vhost) => vhost.declareUnlimitedQuorumQueue()],
+  ['lazy', declared({ 'x-queue-mode': 'lazy' })],
+])('a %s queue of KNIME’s', (_, declare) => {
   it('is served, and loses nothing when the broker is killed five times', async () => {
     const vhost = await sharedRabbitmq().createVhost();
     onTestFinished(() => vhost.delete());
-    await declareKnimeTopology(vhost.url('admin'), queueArguments);
-    // RabbitMQ 4 has a limit for each quorum queue, which no job comes near to here.
-    const kpx = new Kpx(vhost, { standIn: STAND_IN, broker: { amqp: { delivery_limit: 'accept' } } });
+    const kpx = new Kpx(vhost, { standIn: STAND_IN, broker: { amqp: await declare(vhost) } });
     onTestFinished(() => kpx.stop());
     await kpx.startHelper();
     for (let kill = 0; kill < 5; kill++) {
