@@ -41,7 +41,9 @@ describe('kpxctl top', () => {
   it.each(['q', 'C-c'])('gives the terminal back as it was (%s)', async (key) => {
     const kpx = await startKpx();
     const terminal = new Terminal();
+    await terminal.shows('the shell', (screen) => screen.startsWith('#')); // typed before, it would stand in front of the prompt
     terminal.type('echo before');
+    await terminal.shows('its answer', (screen) => screen.includes('\nbefore\n'));
     await drawn(kpx, terminal);
     expect(terminal.asks('#{alternate_on} #{cursor_flag}')).toBe('1 0');
     expect(terminal.screen()).not.toContain('before');
