@@ -87,13 +87,13 @@ describe('an executor', () => {
       closeSync(file);
     });
     const installation = installHelper();
-    // 3: Node marks low descriptors close-on-exec when it starts. 40 and 41: it does not look that far.
-    const beyond = { 3: file, 40: file, 41: 'pipe' } as const;
-    const stdio = Array.from({ length: 42 }, (_, slot) => (slot === 1 || slot === 2 ? 'pipe' : (beyond[slot as 3] ?? 'ignore')));
+    // 3: Node marks low descriptors close-on-exec when it starts. 20 and 21: it does not look that far.
+    const beyond = { 3: file, 20: file, 21: 'pipe' } as const;
+    const stdio = Array.from({ length: 22 }, (_, slot) => (slot === 1 || slot === 2 ? 'pipe' : (beyond[slot as 3] ?? 'ignore')));
     await installation.startHelper({ stdio });
     const helper = descriptorsOf(installation.helper?.pid ?? 0);
-    expect(helper[40]).toBe('/etc/shadow');
-    expect(helper[41]).toMatch(/^socket:/);
+    expect(helper[20]).toBe('/etc/shadow');
+    expect(helper[21]).toMatch(/^socket:/);
     const connection = await HelperConnection.greeted(installation.socket);
     const first = await connection.spawned('alice');
     const later = await HelperConnection.greeted(installation.socket); // a socket that was not there when the first was started
