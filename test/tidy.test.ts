@@ -125,6 +125,13 @@ it('says of every function that touches the operating system what it does', () =
   expect(exported.filter(([, before = '']) => !before.trimEnd().endsWith('*/')).map(([, , name]) => name)).toEqual([]);
 });
 
+it.each([
+  ['session', '// Runs in: the helper, as root.'],
+  ['client', '// Runs in: the broker, and kpxctl doctor: never as root.'],
+])('says in its first line where the side of the wire in %s.ts runs', (side, line) => {
+  expect(read(`packages/protocol/src/${side}.ts`).split('\n', 1)).toEqual([line]);
+});
+
 it('has a test for every error that the helper answers with', () => {
   const tests = tracked.filter((file) => /\.test\.ts$/.test(file) && !/\/errors\.test\.ts$/.test(file)).map(read);
   const codes = Object.keys(ERRORS);

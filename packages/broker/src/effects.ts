@@ -1,9 +1,9 @@
-import { type KnimeUser, KpxError, type ProfileName, StopMode } from '@kpx/protocol';
+import { HelperUnavailable, type KnimeUser, KpxError, type ProfileName, StopMode } from '@kpx/protocol';
 import type { Logger } from 'pino';
 import { END_RETRY_MS } from './executors/ending.js';
 import type { Effect, Event, Ticket } from './executors/events.js';
 import { STATES } from './executors/states.js';
-import { type HelperClient, HelperUnavailable } from './helper-client.js';
+import type { HelperClient } from './helper-client.js';
 import { logFailure } from './logged-failure.js';
 import { reasonOf } from './name-service-down.js';
 

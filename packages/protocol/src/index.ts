@@ -1,4 +1,5 @@
 export * from './account-map.js';
+export * from './client.js';
 export * from './codec.js';
 export * from './errors.js';
 export * from './executor-text.js';

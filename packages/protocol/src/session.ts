@@ -1,3 +1,4 @@
+// Runs in: the helper, as root.
 import { decodeRequest, encodeResponse, executorBytes, ProtocolViolation } from './codec.js';
 import { KpxError } from './errors.js';
 import { EXECUTORS_PER_PAGE, FINISH_MS_MAX, PAGE_BYTES_MAX, PROTOCOL_VERSION, REQUESTS_IN_FLIGHT_MAX } from './limits.js';

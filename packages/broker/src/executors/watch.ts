@@ -1,7 +1,6 @@
-import type { ExecutorInfo } from '@kpx/protocol';
+import { type ExecutorInfo, HelperUnavailable } from '@kpx/protocol';
 import type { Logger } from 'pino';
 import type { HelperClient } from '../helper-client.js';
-import { HelperUnavailable } from '../helper-client.js';
 import { nameServiceIsDown } from '../name-service-down.js';
 import { backoffMs } from '../policy/backoff.js';
 import { SaidOnce } from '../said-once.js';
