@@ -12,7 +12,6 @@ export default defineConfig({
       include: ['packages/privhelper/src/**/*.ts', 'packages/protocol/src/**/*.ts'],
       exclude: ['**/generated/**', '**/*.test.ts'],
       reporter: ['json'],
-      reportsDirectory: 'dist/coverage/vitest',
       reportOnFailure: true,
     },
     projects: [

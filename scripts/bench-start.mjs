@@ -2,7 +2,7 @@
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { endingWithItsExitCode, prepare } from './prepare.mjs';
-import { runBesidePackage, SYSTEM_TEST_PACKAGES } from './test-system.mjs';
+import { preparePackage, runBesidePackage, SYSTEM_TEST_PACKAGES } from './test-system.mjs';
 import { argumentsOr, noArguments } from './usage.mjs';
 
 const USAGE = `npm run bench:start
@@ -13,5 +13,8 @@ Measures in a booted container that is gone afterwards how long it takes from a 
 argumentsOr(USAGE, noArguments);
 
 process.chdir(dirname(dirname(fileURLToPath(import.meta.url))));
-endingWithItsExitCode(() => prepare(SYSTEM_TEST_PACKAGES));
+endingWithItsExitCode(() => {
+  prepare(SYSTEM_TEST_PACKAGES);
+  preparePackage();
+});
 process.exitCode = await runBesidePackage([process.execPath, '--import', 'tsx', 'test/bench/start.ts']);

@@ -28,8 +28,9 @@ const CHECKOUT = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const DIRECTORY = path.join(CHECKOUT, 'dist/coverage');
 /** What the helper's processes write; as in test/fixtures/helper-installation.ts. */
 const PROCESSES_DIRECTORY = path.join(DIRECTORY, 'processes');
-/** As in vitest.config.ts. */
-const VITEST_FILE = path.join(DIRECTORY, 'vitest/coverage-final.json');
+/** What vitest has seen in its own processes: a directory for each of its runs. */
+const VITEST_DIRECTORY = path.join(DIRECTORY, 'vitest');
+const VITEST_FILE = 'coverage-final.json';
 const BUNDLE = path.join(CHECKOUT, 'packages/privhelper/dist/kpx-privhelper.cjs');
 
 /** @typedef {import('istanbul-lib-coverage').FileCoverageData} FileCoverage */
@@ -41,6 +42,9 @@ export function emptyCoverage() {
   mkdirSync(PROCESSES_DIRECTORY, { recursive: true });
   chmodSync(PROCESSES_DIRECTORY, 0o1777); // a helper that is not root says so and ends
 }
+
+/** @param {string} run of vitest, by a name of its own */
+export const vitestDirectory = (run) => path.join(VITEST_DIRECTORY, run);
 
 /** A package calls the distribution's node: `#!/usr/bin/env -S /usr/bin/node`, see systemd/package/contents.mjs. */
 const INSTALLED_LONGER = '/usr/bin/'.length;
@@ -80,6 +84,15 @@ async function ofHelper() {
   const sourceMap = JSON.parse(readFileSync(`${BUNDLE}.map`, 'utf8'));
   const ast = parse(code, { ecmaVersion: 'latest', sourceType: 'script', allowHashBang: true });
   return counted(await convert({ ast, code, wrapperLength: 0, coverage: merged, sourceMap }));
+}
+
+/** @returns {Files} */
+function ofVitest() {
+  const map = coverage.createCoverageMap();
+  for (const run of existsSync(VITEST_DIRECTORY) ? readdirSync(VITEST_DIRECTORY) : []) {
+    map.merge(JSON.parse(readFileSync(path.join(vitestDirectory(run), VITEST_FILE), 'utf8')));
+  }
+  return counted(Object.fromEntries(map.files().map((file) => [file, map.fileCoverageFor(file).data])));
 }
 
 /** @returns {Files} */
@@ -129,8 +142,7 @@ function merged(helper, vitest) {
 
 /** Prints the table; false below the goal. */
 export async function coverageIsEnough() {
-  const vitest = existsSync(VITEST_FILE) ? counted(JSON.parse(readFileSync(VITEST_FILE, 'utf8'))) : new Map();
-  const coverageMap = merged(await ofHelper(), vitest);
+  const coverageMap = merged(await ofHelper(), ofVitest());
   const context = report.createContext({ dir: DIRECTORY, coverageMap });
   reports.create('text', { maxCols: 140 }).execute(context);
   const { lines, branches } = coverageMap.getCoverageSummary().data;

@@ -28,32 +28,23 @@ function makePackage() {
   if (status !== 0) throw new PrepareError('The Debian package was not built.', EXIT_UNAVAILABLE);
 }
 
-/**
- * Runs a command beside a booted machine that has the built package at hand. On a machine that is prepared, with SYSTEM_TEST_PACKAGES. The
- * working directory has to be the checkout.
- * @param {string[]} command argv
- * @param {NodeJS.ProcessEnv} [env]
- * @param {string} [tree] of another Debian, which is there
- * @returns {Promise<number>} its exit code
- */
-export async function runBesidePackage(command, env = process.env, tree) {
-  endingWithItsExitCode(() => {
-    makePackage();
-    if (tree === undefined) downloadDebianPackages([...CONTAINER_PACKAGES, ...KERBEROS_PACKAGES]);
-  });
-  console.log(`Booting a machine${tree === undefined ? '' : ` of ${tree}`} in a container: it is gone afterwards.`);
-  return await runBesideBootedMachine(command, { env, on: tree });
+/** What {@link runBesidePackage} needs, once for all machines that are booted. The working directory has to be the checkout. */
+export function preparePackage() {
+  makePackage();
+  downloadDebianPackages([...CONTAINER_PACKAGES, ...KERBEROS_PACKAGES]);
 }
 
 /**
- * @param {number} repetitions in the same machine
- * @param {string[]} args of vitest
- * @param {NodeJS.ProcessEnv} [env]
- * @param {string} [tree] of another Debian, which is there
- * @returns {Promise<number>} vitest's exit code
+ * Runs a command beside a booted machine that has the built package at hand. On a machine that is prepared, with SYSTEM_TEST_PACKAGES and
+ * {@link preparePackage}. The working directory has to be the checkout.
+ * @param {string[]} command argv
+ * @param {{ env?: NodeJS.ProcessEnv, tree?: string | undefined, prefix?: string }} [options] `tree`: of another Debian, which is there;
+ *   `prefix`: in front of each line of output
+ * @returns {Promise<number>} its exit code
  */
-export async function runSystemTests(repetitions, args, env = process.env, tree) {
-  return await runBesidePackage(vitestCommand(repetitions, ['--project=system', ...args]), onDebian(env, tree), tree);
+export async function runBesidePackage(command, { env = process.env, tree, prefix = '' } = {}) {
+  console.log(`${prefix}Booting a machine${tree === undefined ? '' : ` of ${tree}`} in a container: it is gone afterwards.`);
+  return await runBesideBootedMachine(command, { env, on: tree, prefix });
 }
 
 if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
@@ -63,6 +54,8 @@ if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLTo
   endingWithItsExitCode(() => {
     prepare(SYSTEM_TEST_PACKAGES);
     if (tree) prepareDebianTrees([tree]);
+    preparePackage();
   });
-  process.exitCode = await withSummary((env) => runSystemTests(repetitions, vitest, env, tree));
+  const command = vitestCommand(repetitions, ['--project=system', ...vitest]);
+  process.exitCode = await withSummary((env) => runBesidePackage(command, { env: onDebian(env, tree), tree }));
 }

@@ -5,19 +5,20 @@ import { fileURLToPath } from 'node:url';
 import { onDebian, parseTestArguments, vitestCommand } from '../test/arguments.mjs';
 import { TREES_OF_EVERY_RUN, treeDirectory, WHOLE } from '../test/fixtures/debian/trees.mjs';
 import { runInPrivateMachine } from '../test/fixtures/private-machine.mjs';
+import { runSideBySide } from '../test/side-by-side.mjs';
 import { withSummary } from '../test/summary.mjs';
 import { prepareDebianTrees } from './debian-trees.mjs';
 import { prepareNodes } from './nodes.mjs';
 import { endingWithItsExitCode, prepare, preparePromtool, TEST_PACKAGES } from './prepare.mjs';
-import { runSystemTests, SYSTEM_TEST_PACKAGES } from './test-system.mjs';
+import { preparePackage, runBesidePackage, SYSTEM_TEST_PACKAGES } from './test-system.mjs';
 import { argumentsOr } from './usage.mjs';
 import { noteVersions } from './versions.mjs';
 
 const USAGE = `npm test [-- [--repeat N] [--on DEBIAN] [PATH…] [VITEST-OPTION…]]
 
-Checks types and style, builds the programs, and runs the tests as root: first those of the private machine (unit, integration, security), then
-those of the booted one (system). What a test makes in there is gone afterwards. Without a PATH all tests run, their coverage is counted, and what
-differs on Debian 13 runs there once more.
+Checks types and style, builds the programs, and runs the tests as root, in several machines side by side: private machines (unit, integration,
+security) and booted ones (system). Each line of output begins with the machine's name. Files, accounts and servers that a test makes are gone
+afterwards. Without a PATH all tests run, their coverage is counted, and what differs on Debian 13 runs there once more.
 
   PATH         runs the test files whose path contains it: npm test -- test/integration/reload.test.ts
   --repeat N   runs them N times in the same machine, with the same RabbitMQ; names each repetition that fails, and goes on
@@ -61,7 +62,9 @@ await import('./build.mjs');
 
 /** Those that run in the private machine. */
 const PRIVATE_PROJECTS = ['unit', 'integration', 'security'].map((project) => `--project=${project}`);
-const EXIT_SIGNAL_BASE = 128;
+/** Machines among which all tests of a kind are divided: each takes some seconds to make. */
+const PRIVATE_MACHINES = 4;
+const BOOTED_MACHINES = 2;
 /** What differs with Debian's systemd, Node, RabbitMQ and SSSD, beside the tests of the private machine that open a tree. */
 const DIFFERS = ['main-job', 'units', 'faults', 'attacks'].map((name) => `test/system/${name}.test.ts`);
 const everything = args.length === 0 && repetitions === 1 && on === undefined;
@@ -77,26 +80,51 @@ function systemTestsAreWanted() {
   return status !== 0 || stdout.includes('.test.ts');
 }
 
-/** @param {NodeJS.ProcessEnv} summaryEnv */
-async function runAll(summaryEnv) {
+/**
+ * A part for each machine, if all tests run once; otherwise one.
+ * @param {number} machines
+ */
+function parts(machines) {
+  if (args.length > 0) return [{ part: '', of: ['--passWithNoTests', ...args] }];
+  if (repetitions > 1) return [{ part: '', of: [] }];
+  return Array.from({ length: machines }, (_, index) => ({ part: ` ${index + 1}`, of: [`--shard=${index + 1}/${machines}`] }));
+}
+
+/**
+ * Those that take longest first.
+ * @param {NodeJS.ProcessEnv} summaryEnv
+ * @returns {import('../test/side-by-side.mjs').Family[]}
+ */
+function families(summaryEnv) {
   const env = { ...onDebian(summaryEnv, tree), ...(coverage && { KPX_COVERAGE: '1' }) };
-  const filtered = args.length === 0 ? [] : ['--passWithNoTests', ...args];
-  const counting = coverage ? ['--coverage.enabled'] : [];
-  console.log('Running the tests in a private machine: accounts, servers and files made in there are gone afterwards.');
-  const first = await runInPrivateMachine(vitestCommand(repetitions, [...PRIVATE_PROJECTS, ...counting, ...filtered]), {
-    env,
-    tree: tree && treeDirectory(tree),
-  });
-  if (first >= EXIT_SIGNAL_BASE || !systemTestsAreWanted()) return first;
-  const second = await runSystemTests(repetitions, filtered, env, tree);
-  if (second >= EXIT_SIGNAL_BASE || !everything) return first || second;
-  let other = 0;
-  for (const name of TREES_OF_EVERY_RUN) other ||= await runSystemTests(1, DIFFERS, summaryEnv, name);
-  return first || second || other;
+  const others = everything ? TREES_OF_EVERY_RUN : [];
+  return [
+    ...(systemTestsAreWanted() ? parts(BOOTED_MACHINES) : []).map(({ part, of }) => ({
+      name: `booted${part}`,
+      run: (/** @type {string} */ prefix) =>
+        runBesidePackage(vitestCommand(repetitions, ['--project=system', ...of]), { env, tree, prefix }),
+    })),
+    ...parts(PRIVATE_MACHINES).map(({ part, of }) => ({
+      name: `private${part}`,
+      run: (/** @type {string} */ prefix) => {
+        const counting = coverage ? ['--coverage.enabled', `--coverage.reportsDirectory=${coverage.vitestDirectory(part.trim())}`] : [];
+        const command = vitestCommand(repetitions, [...PRIVATE_PROJECTS, ...counting, ...of]);
+        return runInPrivateMachine(command, { env, tree: tree && treeDirectory(tree), prefix });
+      },
+    })),
+    ...others.map((name) => ({
+      name,
+      run: (/** @type {string} */ prefix) =>
+        runBesidePackage(vitestCommand(1, ['--project=system', ...DIFFERS]), { env: onDebian(summaryEnv, name), tree: name, prefix }),
+    })),
+  ];
 }
 
 process.exitCode = await withSummary(async (env) => {
-  const code = await runAll(env);
+  const wanted = families(env);
+  if (wanted.some(({ name }) => !name.startsWith('private'))) endingWithItsExitCode(preparePackage);
+  console.log('Running the tests in machines of their own: accounts, servers and files made in there are gone afterwards.');
+  const code = await runSideBySide(wanted);
   return coverage && !(await coverage.coverageIsEnough()) ? code || 1 : code;
 });
 if (process.exitCode === 0 && args.length === 0 && repetitions === 1) {
