@@ -27,6 +27,8 @@ const DECOY_DIRECTORIES = ['dev/shm', 'etc', 'home', 'opt', 'root', 'run', 'srv'
 const DECOYS = DECOY_DIRECTORIES.map((directory) => `/${directory}/kpx-test-decoy/below/decoy`).sort();
 /** Written at boot. No secret of the tests is older. */
 const WRITTEN_AT_BOOT = '/etc/machine-id';
+/** Linux takes 2 MiB of arguments: with paths of 1 KiB these fit. */
+const FILES_OF_A_COMMAND = 1_500;
 const SEARCH_TIMEOUT_MS = 90_000;
 /** grep(1): nothing was found; something could not be read, whatever was found. */
 const [GREP_NOTHING, GREP_PARTLY] = [1, 2];
@@ -79,7 +81,13 @@ async function search(texts: string[], user = 'root'): Promise<string[]> {
   const prune = apart.flatMap((path) => ['-path', path, '-prune', '-o']);
   // It fails in every directory that may not be read: what it has seen is shown by the decoys.
   const { stdout } = await machine.run(['/usr/bin/find', '/', ...prune, '-type', 'f', '-cnewer', WRITTEN_AT_BOOT, '-print0'], options);
-  return matchesOf(await machine.run([...GREP, '--', ...stdout.split('\0').filter(Boolean)], { ...options, input: texts.join('\n') }));
+  const files = stdout.split('\0').filter(Boolean);
+  const matches: string[] = [];
+  while (files.length > 0) {
+    const argv = [...GREP, '--', ...files.splice(0, FILES_OF_A_COMMAND)];
+    matches.push(...matchesOf(await machine.run(argv, { ...options, input: texts.join('\n') })));
+  }
+  return matches.sort();
 }
 
 function matchesOf({ exitCode, stdout, stderr }: RunResult): string[] {
