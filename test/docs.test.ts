@@ -5,8 +5,8 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { ERRORS, privhelperConfigSchema as helperSchema, parseConfig } from '@kpx/protocol';
 import { parse } from 'smol-toml';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { configSchema as brokerSchema } from '../packages/broker/src/config.js';
-import { REASONS } from '../packages/broker/src/reasons.js';
+import { configSchema as brokerSchema } from '../packages/broker/src/config/config.js';
+import { REASONS } from '../packages/broker/src/policy/reasons.js';
 import { keysOf } from './fixtures/config-keys.js';
 import { blocksOf, PAGES, readPage } from './fixtures/page.js';
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { privhelperConfigSchema as helperSchema, PROTOCOL_VERSION, parseConfig } from '@kpx/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { configSchema as brokerSchema } from '../packages/broker/src/config.js';
+import { configSchema as brokerSchema } from '../packages/broker/src/config/config.js';
 
 const root = new URL('..', import.meta.url).pathname;
 const VERSION = '1.2.3~test1';

@@ -7,7 +7,7 @@ import { BROKER_TEXTS } from '../docs/reference/broker.js';
 import { outputs } from '../docs/reference/outputs.js';
 import { PRIVHELPER_TEXTS } from '../docs/reference/privhelper.js';
 import { tablesOf } from '../docs/reference/tables.js';
-import { configSchema as brokerSchema } from '../packages/broker/src/config.js';
+import { configSchema as brokerSchema } from '../packages/broker/src/config/config.js';
 
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
 

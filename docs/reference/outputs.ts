@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { privhelperConfigSchema as privhelperSchema } from '@kpx/protocol';
-import { configSchema as brokerSchema } from '../../packages/broker/src/config.js';
+import { configSchema as brokerSchema } from '../../packages/broker/src/config/config.js';
 import { kpxctl } from '../../packages/kpxctl/src/program.js';
 import { BROKER_TEXTS } from './broker.js';
 import { completions } from './completion.js';

@@ -1,7 +1,7 @@
 // What the broker itself takes to say all that it knows of 1,000 users, each with a running executor: without the way to whoever asks.
 
 import { ExecutorState, knimeUserSchema, osUserSchema } from '@kpx/protocol';
-import { configSchema, policyOf } from '../../packages/broker/src/config.js';
+import { configSchema, policyOf } from '../../packages/broker/src/config/config.js';
 import type { Event } from '../../packages/broker/src/executors/events.js';
 import { Machine } from '../../packages/broker/src/executors/machine.js';
 import { ReadModel } from '../../packages/broker/src/record/read-model.js';

@@ -20,7 +20,7 @@ import * as fc from 'fast-check';
 import type { Audit, AuditLine } from '../../packages/privhelper/src/audit.js';
 import type { Config } from '../../packages/privhelper/src/config.js';
 import { serveBroker } from '../../packages/privhelper/src/dispatch.js';
-import type { Launcher } from '../../packages/privhelper/src/launchers/launcher.js';
+import type { Launcher } from '../../packages/privhelper/src/launcher.js';
 import { damaged, name, requestBodies, requestOf } from '../../packages/protocol/test-fixtures/messages.js';
 
 /*

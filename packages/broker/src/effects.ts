@@ -3,9 +3,9 @@ import type { Logger } from 'pino';
 import { END_RETRY_MS } from './executors/ending.js';
 import type { Effect, Event, Ticket } from './executors/events.js';
 import { STATES } from './executors/states.js';
-import type { HelperClient } from './helper-client.js';
-import { logFailure } from './logged-failure.js';
-import { reasonOf } from './name-service-down.js';
+import type { HelperClient } from './host/helper-client.js';
+import { reasonOf } from './host/name-service-down.js';
+import { logFailure } from './output/logged-failure.js';
 
 /** What the machine has decided about executors; what it has decided about jobs is carried out by the intake. */
 export type ExecutorEffect = Exclude<Effect, { ticket: Ticket }>;

@@ -1,14 +1,15 @@
 import { hostname } from 'node:os';
 import { performance } from 'node:perf_hooks';
 import type { Logger } from 'pino';
+import { decodeJob, describe, sentAt } from './amqp/jobs.js';
+import type { Lane } from './amqp/lane.js';
+import { headersOf, marksOf } from './amqp/marks.js';
 import type { WireMessage } from './amqp/wire/amqplib.js';
-import type { Config } from './config.js';
+import type { Config } from './config/config.js';
 import type { Effect, Event, Ticket } from './executors/events.js';
-import type { GroupLookups } from './group-lookups.js';
-import { handedBack, headersOf, type Marks, marksOf, NO_MARKS } from './hand-back.js';
-import { decodeJob, describe, sentAt } from './jobs.js';
-import type { Lane } from './lane.js';
-import { logFailure } from './logged-failure.js';
+import { handedBack, type Marks, NO_MARKS } from './executors/hand-back.js';
+import type { GroupLookups } from './host/group-lookups.js';
+import { logFailure } from './output/logged-failure.js';
 
 /** What the machine has decided about a job. */
 export type JobEffect = Extract<Effect, { ticket: Ticket }>;

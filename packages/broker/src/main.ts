@@ -3,17 +3,17 @@ import { parseArgs } from 'node:util';
 import { ConfigError, EXIT_LOG, openLog, VERSION } from '@kpx/protocol';
 import type { Logger } from 'pino';
 import { Broker } from './broker.js';
-import { checkText } from './check.js';
-import { type Config, readConfig } from './config.js';
+import { type Config, readConfig } from './config/config.js';
+import { checkText } from './control/check.js';
 import { asJson, differences } from './control/difference.js';
 import { ControlServer, type Operations, type Reloaded } from './control/server.js';
 import { serveDeadLetters } from './dead-letters/serve.js';
-import { EXIT } from './exit.js';
-import { printableLines } from './format.js';
+import { KeptDrain } from './host/kept-drain.js';
+import { ServiceManager } from './host/service-manager.js';
 import { MonitorServer } from './http/monitor.js';
-import { KeptDrain } from './kept-drain.js';
-import { ServiceManager } from './service-manager.js';
-import { complain, say } from './terminal.js';
+import { EXIT } from './output/exit.js';
+import { printableLines } from './output/format.js';
+import { complain, say } from './output/terminal.js';
 
 const USAGE = `kpx-broker: consumes KNIME's job queue and asks kpx-privhelper for executors. Runs unprivileged.
 

@@ -1,5 +1,5 @@
-import { readControlSocket } from '@kpx/broker/config';
-import { complain } from '@kpx/broker/terminal';
+import { readControlSocket } from '@kpx/broker/config/config';
+import { complain } from '@kpx/broker/output/terminal';
 
 /** Where the running broker answers, by its configuration, which may have a wrong line since: that is said. Throws ConfigError. */
 export async function controlSocket(file: string): Promise<string> {

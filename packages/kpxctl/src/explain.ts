@@ -1,7 +1,7 @@
 import { askBroker } from '@kpx/broker/control/client';
 import type { Explanation } from '@kpx/broker/executors/explanation';
-import { jsonLine, printable } from '@kpx/broker/format';
-import { bold, say } from '@kpx/broker/terminal';
+import { jsonLine, printable } from '@kpx/broker/output/format';
+import { bold, say } from '@kpx/broker/output/terminal';
 import { type KnimeUser, knimeUserSchema } from '@kpx/protocol';
 import { type Command, InvalidArgumentError } from 'commander';
 import { seen } from './account.js';

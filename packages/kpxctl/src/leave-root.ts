@@ -1,7 +1,7 @@
 import { type EventEmitter, once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
-import { startCommandWithInput } from '@kpx/broker/command';
-import { CommandError, EXIT } from '@kpx/broker/exit';
+import { startCommandWithInput } from '@kpx/broker/host/command';
+import { CommandError, EXIT } from '@kpx/broker/output/exit';
 
 const CHROOT = '/usr/sbin/chroot';
 const SETPRIV = '/usr/bin/setpriv';

@@ -1,7 +1,7 @@
 import { askStatus } from '@kpx/broker/control/client';
 import { ANY_STATES } from '@kpx/broker/executors/states';
-import { jsonLine } from '@kpx/broker/format';
-import { say } from '@kpx/broker/terminal';
+import { jsonLine } from '@kpx/broker/output/format';
+import { say } from '@kpx/broker/output/terminal';
 import { type Command, Option } from 'commander';
 import { asksBroker, type BrokerOptions } from './broker-options.js';
 import { controlSocket } from './control-socket.js';

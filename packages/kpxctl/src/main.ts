@@ -1,6 +1,6 @@
 import { BrokerRefused, BrokerUnreachable } from '@kpx/broker/control/client';
-import { CommandError, EXIT } from '@kpx/broker/exit';
-import { complain, say } from '@kpx/broker/terminal';
+import { CommandError, EXIT } from '@kpx/broker/output/exit';
+import { complain, say } from '@kpx/broker/output/terminal';
 import { ConfigError } from '@kpx/protocol';
 import { CommanderError } from 'commander';
 import { kpxctl } from './program.js';

@@ -1,4 +1,4 @@
-import { sourcesOf } from '@kpx/broker/name-service-down';
+import { sourcesOf } from '@kpx/broker/host/name-service-down';
 import { expect, it } from 'vitest';
 
 it.each([

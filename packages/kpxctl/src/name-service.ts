@@ -1,5 +1,5 @@
 import { readdir, readFile } from 'node:fs/promises';
-import { sourcesOf } from '@kpx/broker/name-service-down';
+import { sourcesOf } from '@kpx/broker/host/name-service-down';
 import { runCommand } from '@kpx/privhelper/system/command';
 import { KpxError } from '@kpx/protocol';
 

@@ -1,8 +1,8 @@
 import { tellBroker } from '@kpx/broker/control/client';
 import type { Reloaded } from '@kpx/broker/control/server';
 import type { Explanation } from '@kpx/broker/executors/explanation';
-import { jsonLine, printable } from '@kpx/broker/format';
-import { say, warning } from '@kpx/broker/terminal';
+import { jsonLine, printable } from '@kpx/broker/output/format';
+import { say, warning } from '@kpx/broker/output/terminal';
 import type { Command } from 'commander';
 import { asksBroker, type BrokerOptions } from './broker-options.js';
 import { controlSocket } from './control-socket.js';

@@ -1,7 +1,7 @@
 import { lstat, readdir } from 'node:fs/promises';
-import { CommandError, EXIT } from '@kpx/broker/exit';
-import { printable } from '@kpx/broker/format';
-import { bold, say, warning } from '@kpx/broker/terminal';
+import { CommandError, EXIT } from '@kpx/broker/output/exit';
+import { printable } from '@kpx/broker/output/format';
+import { bold, say, warning } from '@kpx/broker/output/terminal';
 import { readConfig } from '@kpx/privhelper/config';
 import { runCommand } from '@kpx/privhelper/system/command';
 import { lookUpAccount } from '@kpx/privhelper/system/name-service';

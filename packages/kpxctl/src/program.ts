@@ -1,4 +1,4 @@
-import { bold, complain, say } from '@kpx/broker/terminal';
+import { bold, complain, say } from '@kpx/broker/output/terminal';
 import { VERSION } from '@kpx/protocol';
 import { Command } from 'commander';
 import { addDeadLetters } from './dead-letters/command.js';

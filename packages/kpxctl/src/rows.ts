@@ -1,8 +1,8 @@
-import { durationText } from '@kpx/broker/duration';
 import { ANY_STATES, type AnyState, TROUBLED } from '@kpx/broker/executors/states';
-import { table } from '@kpx/broker/format';
+import { durationText } from '@kpx/broker/output/duration';
+import { table } from '@kpx/broker/output/format';
+import { bold, warning } from '@kpx/broker/output/terminal';
 import type { ExecutorStatus, Status, UserStatus } from '@kpx/broker/record/status';
-import { bold, warning } from '@kpx/broker/terminal';
 
 /** A line of `list` and `top`: a user, or an executor of which no user is known. null: not known, or there is none. */
 export interface Row {

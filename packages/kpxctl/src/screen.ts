@@ -1,4 +1,4 @@
-import { draw, steer } from '@kpx/broker/terminal';
+import { draw, steer } from '@kpx/broker/output/terminal';
 
 /** Of a terminal that does not say, in characters. */
 const COLUMNS = 80;

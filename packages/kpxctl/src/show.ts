@@ -1,9 +1,9 @@
-import { UNITS_MS } from '@kpx/broker/config';
+import { UNITS_MS } from '@kpx/broker/config/config';
 import { askBroker } from '@kpx/broker/control/client';
-import { inWhole, jsonLine, printable } from '@kpx/broker/format';
+import { inWhole, jsonLine, printable } from '@kpx/broker/output/format';
+import { bold, say, warning } from '@kpx/broker/output/terminal';
 import type { Change } from '@kpx/broker/record/histories';
 import type { UserDetail } from '@kpx/broker/record/status';
-import { bold, say, warning } from '@kpx/broker/terminal';
 import type { KnimeUser } from '@kpx/protocol';
 import type { Command } from 'commander';
 import { seen } from './account.js';

@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { askStatus, BrokerRefused, BrokerUnreachable } from '@kpx/broker/control/client';
-import { CommandError, EXIT } from '@kpx/broker/exit';
-import { cut, printable } from '@kpx/broker/format';
+import { CommandError, EXIT } from '@kpx/broker/output/exit';
+import { cut, printable } from '@kpx/broker/output/format';
+import { bold, warning } from '@kpx/broker/output/terminal';
 import type { Status } from '@kpx/broker/record/status';
-import { bold, warning } from '@kpx/broker/terminal';
 import { type Command, InvalidArgumentError } from 'commander';
 import { asksAt, type BrokerOptions } from './broker-options.js';
 import { controlSocket } from './control-socket.js';

@@ -2,7 +2,7 @@ import { basename, dirname } from 'node:path';
 import { KpxError } from '@kpx/protocol';
 import type { Account } from './accounts.js';
 import type { Config } from './config.js';
-import type { Launcher } from './launchers/launcher.js';
+import type { Launcher } from './launcher.js';
 import { haveAcl, replaceAcl } from './system/acl.js';
 import { openTrustedDirectory, openUserDirectory, ownerOfDirectory } from './system/directory.js';
 import { lookUpIds } from './system/name-service.js';

@@ -27,7 +27,7 @@ import type { Config } from './config.js';
 import { prepareDirectories } from './directories.js';
 import { serveBroker } from './dispatch.js';
 import { executorEnvironment } from './environment.js';
-import type { Launcher } from './launchers/launcher.js';
+import type { Launcher } from './launcher.js';
 
 /*
  * What a session does with requests, with the account, the directories, the environment and the executor told by the test. The same with real ones:

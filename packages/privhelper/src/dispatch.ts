@@ -5,7 +5,7 @@ import type { Audit, AuditLine, Peer } from './audit.js';
 import type { Config } from './config.js';
 import { type Created, prepareDirectories } from './directories.js';
 import { executorEnvironment } from './environment.js';
-import type { Launcher } from './launchers/launcher.js';
+import type { Launcher } from './launcher.js';
 
 /** What lasts as long as the process. */
 export type Services = Readonly<{ config: Config; launcher: Launcher; audit: Audit }>;

@@ -2,10 +2,10 @@ import { connect as connectByTcp } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { connect as connectByTls } from 'node:tls';
 import { type Channel, type ChannelModel, connect as connectByAmqplib, credentials } from 'amqplib';
-import { type Config, readPassword } from '../config.js';
+import { type Config, readPassword } from '../config/config.js';
+import { readTlsFiles, type TlsFiles } from '../config/tls-files.js';
 import { answerInTime } from './deadline.js';
 import { type Login, sentenceOfRefusal } from './refusal.js';
-import { readTlsFiles, type TlsFiles } from './tls-files.js';
 
 /** How long RabbitMQ may be silent while a connection is opened, in milliseconds; and how long opening it may take in all. */
 const CONNECT_TIMEOUT_MS = 10_000;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import type { QueueFacts } from '../rabbitmq/management.js';
 import { isNearLimit, judged, refutes } from './job-queue.js';
-import type { QueueFacts } from './management.js';
 
 const PLAIN: QueueFacts = { arguments: { 'x-queue-type': 'quorum' }, policy: undefined, operatorPolicy: undefined, definition: {} };
 const queueOf = (version: string, facts: Partial<QueueFacts> | undefined) =>

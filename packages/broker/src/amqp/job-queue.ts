@@ -1,8 +1,8 @@
 import type { Channel, ChannelModel } from 'amqplib';
-import type { Config } from '../config.js';
+import type { Config } from '../config/config.js';
+import { type QueueFacts, queueFacts } from '../rabbitmq/management.js';
+import { literally } from '../rabbitmq/permissions.js';
 import { answerInTime } from './deadline.js';
-import { type QueueFacts, queueFacts } from './management.js';
-import { literally } from './permissions.js';
 
 /*
  * A quorum queue with a delivery limit removes a job that was given back more often, without a word. Executors give back each job that is not theirs, and

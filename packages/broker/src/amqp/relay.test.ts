@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { bytes, type Properties, table, text, wireMessageOf } from '../../test-fixtures/wire.js';
-import type { Config } from '../config.js';
+import type { Config } from '../config/config.js';
 import type { Publisher } from './publisher.js';
 import { PUT_BACK_AFTER_MS, Relay, type Source } from './relay.js';
 import { Suspects } from './suspects.js';

@@ -1,7 +1,6 @@
-import type { Config } from '../config.js';
-import type { Undecodable } from '../jobs.js';
+import type { Config } from '../config/config.js';
 import type { DelayMs } from '../policy/policy.js';
-import type { Reason } from '../reasons.js';
+import type { Reason } from '../policy/reasons.js';
 import {
   DETAIL_HEADER,
   HOPS_HEADER,
@@ -13,6 +12,7 @@ import {
   SEEN_AT_HEADER,
   travelling,
 } from './headers.js';
+import type { Undecodable } from './jobs.js';
 import { type Compose, ConfirmedPublisher, type Prepared, type Publisher } from './publisher.js';
 import type { Standing, Suspects } from './suspects.js';
 import { DEAD_LETTER_QUEUE, delayQueue } from './topology.js';

@@ -1,10 +1,10 @@
 import type { Channel, ChannelModel, ConfirmChannel, GetMessage, Message } from 'amqplib';
-import type { Config } from '../config.js';
-import { BODY_BYTES_MAX } from '../jobs.js';
+import type { Config } from '../config/config.js';
 import { withAdvice } from './advice.js';
 import { close, connect, destroy, type Secrets } from './connect.js';
 import { ANSWER_TIMEOUT_MS, answerInTime } from './deadline.js';
 import { REFERENCE_HEADER } from './headers.js';
+import { BODY_BYTES_MAX } from './jobs.js';
 import { refuses } from './refused-publish.js';
 import { SettlingPublisher } from './settling.js';
 import { checkKnimeTopology, DEAD_LETTER_QUEUE, declareOwnQueues } from './topology.js';

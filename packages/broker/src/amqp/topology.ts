@@ -1,5 +1,5 @@
 import type { Channel, ChannelModel, Options } from 'amqplib';
-import type { Config } from '../config.js';
+import type { Config } from '../config/config.js';
 import { DELAYS_MS, type DelayMs } from '../policy/policy.js';
 import { answerInTime } from './deadline.js';
 

@@ -1,5 +1,5 @@
 import { request } from 'node:http';
-import { printableLines } from '../format.js';
+import { printableLines } from '../output/format.js';
 import type { Status } from '../record/status.js';
 
 const ANSWER_TIMEOUT_MS = 10_000;

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import * as z from 'zod';
-import { configSchema } from '../config.js';
+import { configSchema } from '../config/config.js';
 import { DURATIONS, differences, MEMORIES } from './difference.js';
 
 const rule = { name: 'analysts', users: [], groups: ['analyst'], idle_stop: 60_000 };

@@ -1,5 +1,5 @@
-import { UNITS_BYTES, UNITS_MS } from '../config.js';
-import { inWhole } from '../format.js';
+import { UNITS_BYTES, UNITS_MS } from '../config/config.js';
+import { inWhole } from '../output/format.js';
 
 /** Keys whose values are times, and amounts of memory. A test compares them with the schema. */
 export const DURATIONS: ReadonlySet<string> = new Set([

@@ -3,12 +3,12 @@ import { connect } from 'node:net';
 import { ConfigError, type KnimeUser, knimeUserSchema, type ProfileName, StopMode } from '@kpx/protocol';
 import type { Logger } from 'pino';
 import * as z from 'zod';
-import { runCommand } from '../command.js';
 import type { DeadLetterService } from '../dead-letters/serve.js';
 import type { Way } from '../dead-letters/work.js';
 import type { Explanation } from '../executors/explanation.js';
-import { CommandError, STATUS_OF } from '../exit.js';
+import { runCommand } from '../host/command.js';
 import { closeHttpServer, HttpError, httpServer, json, type Route, type Routes } from '../http/server.js';
+import { CommandError, STATUS_OF } from '../output/exit.js';
 import type { Status, UserDetail } from '../record/status.js';
 
 /** Each is one question of an operator; a look at 10,000 dead letters, and waiting for another one's look, takes longest. */

@@ -3,8 +3,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Secrets } from '../amqp/connect.js';
 import { answerInTime } from '../amqp/deadline.js';
 import { AmqpSession } from '../amqp/session.js';
-import type { Config } from '../config.js';
-import { CommandError, EXIT } from '../exit.js';
+import type { Config } from '../config/config.js';
+import { CommandError, EXIT } from '../output/exit.js';
 import { DeadLetterQueue } from './queue.js';
 
 /**

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { DELIVERIES_HEADER, DETAIL_HEADER, HOST_HEADER, PARKED_AT_HEADER, REASON_HEADER } from '../amqp/headers.js';
+import { userOf } from '../amqp/jobs.js';
 import type { WireMessage } from '../amqp/wire/amqplib.js';
-import { userOf } from '../jobs.js';
 
 /** What a table shows of a key, in hex digits. */
 const ID_CHARS = 12;

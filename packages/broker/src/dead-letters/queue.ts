@@ -7,8 +7,8 @@ import { DEAD_LETTER_QUEUE } from '../amqp/topology.js';
 import type { WireMessage } from '../amqp/wire/amqplib.js';
 import type { Address } from '../amqp/wire/frames.js';
 import { CannotTravel } from '../amqp/wire/table.js';
-import type { Config } from '../config.js';
-import { CommandError, EXIT } from '../exit.js';
+import type { Config } from '../config/config.js';
+import { CommandError, EXIT } from '../output/exit.js';
 import { deliveriesOf, type Letter, readLetter } from './letter.js';
 
 /** Most dead letters that are looked at in one go. */

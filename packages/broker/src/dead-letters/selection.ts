@@ -1,4 +1,4 @@
-import { CommandError, EXIT } from '../exit.js';
+import { CommandError, EXIT } from '../output/exit.js';
 import type { Letter } from './letter.js';
 
 /** Selects dead letters by ids, or by all other filters together. No filter selects everything. */

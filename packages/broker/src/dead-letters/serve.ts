@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
-import type { Config } from '../config.js';
-import { CommandError, EXIT } from '../exit.js';
-import { plain } from '../format.js';
+import type { Config } from '../config/config.js';
+import { CommandError, EXIT } from '../output/exit.js';
+import { plain } from '../output/format.js';
 import { openQueue } from './access.js';
 import type { Letter } from './letter.js';
 import type { DeadLetterQueue } from './queue.js';

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { WireMessage } from '../amqp/wire/amqplib.js';
-import { CommandError, EXIT } from '../exit.js';
+import { CommandError, EXIT } from '../output/exit.js';
 import type { Letter } from './letter.js';
 import type { DeadLetterQueue, Visitor } from './queue.js';
 import { type Selection, select } from './selection.js';

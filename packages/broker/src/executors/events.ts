@@ -1,7 +1,7 @@
 import type { ErrorCode, ExecutorInfo, KnimeUser, OsUser, ProfileName } from '@kpx/protocol';
-import type { Marks } from '../hand-back.js';
 import type { DelayMs, Limit, Policy } from '../policy/policy.js';
-import type { Reason } from '../reasons.js';
+import type { Reason } from '../policy/reasons.js';
+import type { Marks } from './hand-back.js';
 import type { State } from './states.js';
 
 export type { State };

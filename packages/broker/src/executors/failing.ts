@@ -1,7 +1,7 @@
 import { ERRORS, type ErrorCode } from '@kpx/protocol';
 import { backoffMs } from '../policy/backoff.js';
 import type { Policy } from '../policy/policy.js';
-import type { Reason } from '../reasons.js';
+import type { Reason } from '../policy/reasons.js';
 import { type Books, enter } from './books.js';
 import { handBack, parkHeld, shorten } from './holding.js';
 import type { RestingState } from './states.js';

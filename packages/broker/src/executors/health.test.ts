@@ -1,8 +1,9 @@
 import { type ErrorCode, type ExecutorInfo, ExecutorState, type KnimeUser, knimeUserSchema, osUserSchema } from '@kpx/protocol';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { PLAIN_POLICY } from '../../test-fixtures/policy.js';
-import { HANDED_BACK_MAX, HOSTS_MAX, handedBack, headersOf, marksOf, NO_MARKS } from '../hand-back.js';
+import { headersOf, marksOf } from '../amqp/marks.js';
 import type { Effect, Event } from './events.js';
+import { HANDED_BACK_MAX, HOSTS_MAX, handedBack, NO_MARKS } from './hand-back.js';
 import { PROBE_INITIAL_MS, PROBE_MAX_MS } from './health.js';
 import { Machine } from './machine.js';
 

@@ -1,6 +1,6 @@
 import type { ErrorCode } from '@kpx/protocol';
 import { leaveDelayMs, NO_ROOM_DELAY_MS } from '../policy/policy.js';
-import type { Reason } from '../reasons.js';
+import type { Reason } from '../policy/reasons.js';
 import type { Books } from './books.js';
 import type { Effect, Ticket } from './events.js';
 import { HELD_IN_LINE, HELD_IN_LINE_MAX_MS, PLACE_MS, roomFor, whyWaiting } from './line.js';

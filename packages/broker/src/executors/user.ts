@@ -1,7 +1,7 @@
 import type { ErrorCode, KnimeUser } from '@kpx/protocol';
 import type { Verdict } from '../policy/policy.js';
+import type { Reason } from '../policy/reasons.js';
 import type { Rule } from '../policy/rules.js';
-import type { Reason } from '../reasons.js';
 import { HeldJobs } from './held.js';
 import { Offering } from './offering.js';
 import type { State } from './states.js';

@@ -1,10 +1,10 @@
 import type { Server } from 'node:http';
 import type { Logger } from 'pino';
+import { addressOf, isLoopback, isOwnHost } from '../config/address.js';
 import { PAGE } from '../page/page.js';
 import { snapshotOf } from '../page/snapshot.js';
 import type { ReadModel } from '../record/read-model.js';
 import type { Status } from '../record/status.js';
-import { addressOf, isLoopback, isOwnHost } from './address.js';
 import { closeHttpServer, httpServer, json, type Routes } from './server.js';
 import { EventStreams, STREAMS_MAX } from './streams.js';
 
@@ -32,7 +32,7 @@ export class MonitorServer {
     const names = () => broker.config.http.user_labels;
     this.#streams = new EventStreams(() => ({ ...snapshotOf(record.sources) }), log);
     this.#routes = {
-      ...PAGE,
+      ...FILES,
       '/events': { method: 'GET', stream: (response) => this.#streams.open(response) },
       '/metrics': {
         method: 'GET',
@@ -73,6 +73,9 @@ export class MonitorServer {
     this.#listening = '';
   }
 }
+
+/** Each file of the page at its path. */
+const FILES: Routes = Object.fromEntries(Object.entries(PAGE).map(([path, file]) => [path, { method: 'GET', answer: () => file }]));
 
 /** Loopback is everybody's who has an account here: who else works is not for them to read. */
 function withoutNames({ doing, draining, rabbitmq, helper, capacity }: Status): Partial<Status> {

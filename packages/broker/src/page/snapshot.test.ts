@@ -1,6 +1,6 @@
 import { ExecutorState, knimeUserSchema, osUserSchema } from '@kpx/protocol';
 import { describe, expect, it } from 'vitest';
-import { configSchema, policyOf } from '../config.js';
+import { configSchema, policyOf } from '../config/config.js';
 import { Machine } from '../executors/machine.js';
 import { Histories } from '../record/histories.js';
 import { Outcomes } from '../record/outcomes.js';

@@ -4,7 +4,7 @@ import manifest from '../../package.json' with { type: 'json' };
 import { type Effect, END_CAUSES, type Event } from '../executors/events.js';
 import { STATES, type State } from '../executors/states.js';
 import { LIMITS, type Limit } from '../policy/policy.js';
-import { REASONS } from '../reasons.js';
+import { REASONS } from '../policy/reasons.js';
 import type { Outcomes } from './outcomes.js';
 import type { Standing, Tally } from './standing.js';
 

@@ -1,10 +1,10 @@
 import type { JobQueue } from '../amqp/job-queue.js';
-import { durationText } from '../duration.js';
 import type { Explanation } from '../executors/explanation.js';
 import type { Machine } from '../executors/machine.js';
 import { stateOf } from '../executors/roster.js';
 import { countedBy, EXECUTOR_STATES, type ExecutorState, type State, USER_STATES } from '../executors/states.js';
-import { absence, type LinkStatus } from '../link.js';
+import { absence, type LinkStatus } from '../host/link.js';
+import { durationText } from '../output/duration.js';
 
 /** What the broker needs to do anything. */
 export interface Links {

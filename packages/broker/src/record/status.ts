@@ -1,5 +1,5 @@
 import type { Outcome } from '../amqp/relay.js';
-import type { Config } from '../config.js';
+import type { Config } from '../config/config.js';
 import type { Explanation } from '../executors/explanation.js';
 import type { Machine } from '../executors/machine.js';
 import { type Executor, stateOf } from '../executors/roster.js';

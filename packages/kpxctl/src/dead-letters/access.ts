@@ -1,11 +1,11 @@
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { secretsOf } from '@kpx/broker/amqp/connect';
-import type { TlsFiles } from '@kpx/broker/amqp/tls-files';
-import { type Config, readConfig } from '@kpx/broker/config';
+import { type Config, readConfig } from '@kpx/broker/config/config';
+import type { TlsFiles } from '@kpx/broker/config/tls-files';
 import { type Note, openQueue, refusal } from '@kpx/broker/dead-letters/access';
 import type { DeadLetterQueue } from '@kpx/broker/dead-letters/queue';
-import { CommandError, EXIT } from '@kpx/broker/exit';
+import { CommandError, EXIT } from '@kpx/broker/output/exit';
 import { ConfigError } from '@kpx/protocol';
 import { PASSWORD_FILE } from '../broker-options.js';
 

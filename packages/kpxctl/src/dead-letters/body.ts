@@ -1,4 +1,4 @@
-import { indentJson, printable } from '@kpx/broker/format';
+import { indentJson, printable } from '@kpx/broker/output/format';
 
 /** Most of a body that is shown to people, in bytes. */
 const SHOWN_BYTES_MAX = 64 * 1024;

@@ -1,4 +1,4 @@
-import { REASONS } from '@kpx/broker/reasons';
+import { REASONS } from '@kpx/broker/policy/reasons';
 import { ERRORS } from '@kpx/protocol';
 import { expect, it } from 'vitest';
 import { entryOf } from './catalogue.js';

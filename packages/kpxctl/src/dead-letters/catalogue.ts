@@ -1,4 +1,4 @@
-import { REASONS, type Reason } from '@kpx/broker/reasons';
+import { REASONS, type Reason } from '@kpx/broker/policy/reasons';
 import { ERRORS, type ErrorCode } from '@kpx/protocol';
 
 /** A code with its meaning, and the operator's step before such jobs are replayed. */

@@ -1,8 +1,8 @@
 import { createInterface } from 'node:readline';
 import type { Writable } from 'node:stream';
 import { askBroker, BrokerUnreachable } from '@kpx/broker/control/client';
-import { CommandError, EXIT } from '@kpx/broker/exit';
-import { complain, passOn, screenIs } from '@kpx/broker/terminal';
+import { CommandError, EXIT } from '@kpx/broker/output/exit';
+import { complain, passOn, screenIs } from '@kpx/broker/output/terminal';
 import { type Command, InvalidArgumentError } from 'commander';
 import { CONFIG_FILE, PASSWORD_FILE } from '../broker-options.js';
 import { controlSocket } from '../control-socket.js';

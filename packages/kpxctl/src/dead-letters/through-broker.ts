@@ -2,7 +2,7 @@ import { askBroker, BrokerRefused, tellBroker } from '@kpx/broker/control/client
 import type { Selection } from '@kpx/broker/dead-letters/selection';
 import type { Settled, ShownInJson } from '@kpx/broker/dead-letters/serve';
 import type { Chosen } from '@kpx/broker/dead-letters/work';
-import { CommandError, EXIT, STATUS_OF } from '@kpx/broker/exit';
+import { CommandError, EXIT, STATUS_OF } from '@kpx/broker/output/exit';
 import type { DeadLetters } from './in-hand.js';
 
 /** The broker waits for another command for a minute, and then looks at 10,000 messages; in milliseconds. */

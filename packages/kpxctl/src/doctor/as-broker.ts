@@ -1,5 +1,5 @@
-import { readPassword } from '@kpx/broker/config';
-import { CommandError, EXIT } from '@kpx/broker/exit';
+import { readPassword } from '@kpx/broker/config/config';
+import { CommandError, EXIT } from '@kpx/broker/output/exit';
 import { MSGQ_BYTES_MAX } from '@kpx/privhelper/environment';
 import { readTrustedFile } from '@kpx/privhelper/system/trusted-file';
 import { z } from 'zod';

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { readControlSocket } from '@kpx/broker/config';
+import { readControlSocket } from '@kpx/broker/config/config';
 import { askBroker, BrokerUnreachable } from '@kpx/broker/control/client';
 import { differences } from '@kpx/broker/control/difference';
-import { durationText } from '@kpx/broker/duration';
+import { durationText } from '@kpx/broker/output/duration';
 import type { Status } from '@kpx/broker/record/status';
 import { type Check, fail, ok, Skipped, warn } from './check.js';
 import type { Scene } from './scene.js';

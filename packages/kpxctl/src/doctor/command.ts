@@ -1,6 +1,6 @@
-import { EXIT } from '@kpx/broker/exit';
-import { printable } from '@kpx/broker/format';
-import { bold, failure, say, success, warning } from '@kpx/broker/terminal';
+import { EXIT } from '@kpx/broker/output/exit';
+import { printable } from '@kpx/broker/output/format';
+import { bold, failure, say, success, warning } from '@kpx/broker/output/terminal';
 import { lookUpGroups } from '@kpx/privhelper/system/name-service';
 import type { KnimeUser } from '@kpx/protocol';
 import type { Command } from 'commander';

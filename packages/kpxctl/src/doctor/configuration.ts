@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { constants } from 'node:fs';
 import { access, readFile, stat } from 'node:fs/promises';
-import { readConfig as readBrokerConfig } from '@kpx/broker/config';
+import { readConfig as readBrokerConfig } from '@kpx/broker/config/config';
 import { readConfig as readHelperConfig } from '@kpx/privhelper/config';
 import { MSGQ_BYTES_MAX } from '@kpx/privhelper/environment';
 import { readTrustedFile } from '@kpx/privhelper/system/trusted-file';

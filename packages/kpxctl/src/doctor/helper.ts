@@ -1,6 +1,6 @@
 import { readlink } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { HelperClient } from '@kpx/broker/helper-client';
+import { HelperClient } from '@kpx/broker/host/helper-client';
 import { pino } from 'pino';
 import { type Answered, answerOnceConnected } from './broker.js';
 import { ASK_AS_ROOT, type Check, ok, Skipped, type Verdict, warn } from './check.js';

@@ -1,5 +1,5 @@
-import { policyOf } from '@kpx/broker/config';
-import { missingGroups } from '@kpx/broker/missing-groups';
+import { policyOf } from '@kpx/broker/config/config';
+import { missingGroups } from '@kpx/broker/host/missing-groups';
 import { groupsOf, namesThatDoNotExist } from '@kpx/broker/policy/rule-names';
 import { profileNamesOf } from '@kpx/protocol';
 import { type Check, ok, Skipped, warn } from './check.js';

@@ -1,7 +1,7 @@
 import { access, constants } from 'node:fs/promises';
 import { BlockList, isIPv6 } from 'node:net';
+import { isLoopback } from '@kpx/broker/config/address';
 import { HOLD_MAX_MS } from '@kpx/broker/executors/machine';
-import { isLoopback } from '@kpx/broker/http/address';
 import { runCommand } from '@kpx/privhelper/system/command';
 import { ASK_AS_ROOT, type Check, ok, Skipped, warn } from './check.js';
 import type { Scene } from './scene.js';

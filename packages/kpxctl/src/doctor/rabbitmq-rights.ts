@@ -1,5 +1,5 @@
-import { brokerPermissions } from '@kpx/broker/amqp/permissions';
 import { DEAD_LETTER_QUEUE } from '@kpx/broker/amqp/topology';
+import { brokerPermissions } from '@kpx/broker/rabbitmq/permissions';
 import type { ChannelModel } from 'amqplib';
 import { type Check, fail, ok, type Verdict, warn } from './check.js';
 import { ACCESS_REFUSED, consume, late, make, NEW_QUEUE, publish, type Question, refusal } from './rabbitmq-answers.js';

@@ -1,4 +1,4 @@
-import { type Config as BrokerConfig, readConfig as readBrokerConfig } from '@kpx/broker/config';
+import { type Config as BrokerConfig, readConfig as readBrokerConfig } from '@kpx/broker/config/config';
 import { type Account, judgeAccount } from '@kpx/privhelper/accounts';
 import { type Config as HelperConfig, readConfig as readHelperConfig } from '@kpx/privhelper/config';
 import { lookUpAccount, type PasswdEntry } from '@kpx/privhelper/system/name-service';

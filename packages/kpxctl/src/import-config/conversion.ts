@@ -1,4 +1,4 @@
-import { configSchema as brokerSchema } from '@kpx/broker/config';
+import { configSchema as brokerSchema } from '@kpx/broker/config/config';
 import { MSGQ_BYTES_MAX } from '@kpx/privhelper/environment';
 import { ConfigError, parseConfig, privhelperConfigSchema } from '@kpx/protocol';
 import { stringify } from 'smol-toml';

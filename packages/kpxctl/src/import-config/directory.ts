@@ -1,6 +1,6 @@
 import { chmod, type FileHandle, lstat, mkdir, mkdtemp, readdir, rename, rmdir, unlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
-import { CommandError, EXIT } from '@kpx/broker/exit';
+import { CommandError, EXIT } from '@kpx/broker/output/exit';
 import type { ImportedFile } from './conversion.js';
 import { at, isTrusted, openIn, openTrustedParent } from './trusted-parent.js';
 

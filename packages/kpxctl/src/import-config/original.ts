@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { isIP, isIPv6 } from 'node:net';
-import { CommandError, EXIT } from '@kpx/broker/exit';
+import { CommandError, EXIT } from '@kpx/broker/output/exit';
 import { CONFIG_BYTES_MAX, knimeUserSchema, osUserSchema } from '@kpx/protocol';
 import * as z from 'zod';
 

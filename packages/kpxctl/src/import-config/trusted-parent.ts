@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, lstat, open, readlink } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
-import { CommandError, EXIT } from '@kpx/broker/exit';
+import { CommandError, EXIT } from '@kpx/broker/output/exit';
 
 /** Of Linux; Node does not name it. A directory opened so need not be readable. */
 const O_PATH = 0o10000000;

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { Writable } from 'node:stream';
-import { CommandError, EXIT } from '@kpx/broker/exit';
-import { complain } from '@kpx/broker/terminal';
+import { CommandError, EXIT } from '@kpx/broker/output/exit';
+import { complain } from '@kpx/broker/output/terminal';
 
 /** Longest line that counts as a password, in characters. */
 const PASSWORD_CHARS_MAX = 4_096;

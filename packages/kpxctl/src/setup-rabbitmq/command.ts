@@ -1,10 +1,10 @@
-import type { Management } from '@kpx/broker/amqp/management';
-import { readTlsFiles, type TlsFiles } from '@kpx/broker/amqp/tls-files';
-import { type Config, readConfig } from '@kpx/broker/config';
-import { CommandError, EXIT } from '@kpx/broker/exit';
-import { printable } from '@kpx/broker/format';
-import { isLoopback } from '@kpx/broker/http/address';
-import { bold, complain, failure, say, success, warning } from '@kpx/broker/terminal';
+import { isLoopback } from '@kpx/broker/config/address';
+import { type Config, readConfig } from '@kpx/broker/config/config';
+import { readTlsFiles, type TlsFiles } from '@kpx/broker/config/tls-files';
+import { CommandError, EXIT } from '@kpx/broker/output/exit';
+import { printable } from '@kpx/broker/output/format';
+import { bold, complain, failure, say, success, warning } from '@kpx/broker/output/terminal';
+import type { Management } from '@kpx/broker/rabbitmq/management';
 import type { Command } from 'commander';
 import { CONFIG_FILE, HELPER_CONFIG_FILE } from '../broker-options.js';
 import { goOnAs, isRoot, takenOver, textOf } from '../leave-root.js';

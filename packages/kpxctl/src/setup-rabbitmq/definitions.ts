@@ -1,5 +1,5 @@
-import { brokerPermissions, executorPermissions } from '@kpx/broker/amqp/permissions';
-import type { Config } from '@kpx/broker/config';
+import type { Config } from '@kpx/broker/config/config';
+import { brokerPermissions, executorPermissions } from '@kpx/broker/rabbitmq/permissions';
 import { HASHING, passwordHash } from './password-hash.js';
 import type { Login } from './passwords.js';
 

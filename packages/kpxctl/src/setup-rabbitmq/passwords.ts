@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { lstat, open, rename, rm } from 'node:fs/promises';
-import type { Config } from '@kpx/broker/config';
-import { CommandError, EXIT } from '@kpx/broker/exit';
+import type { Config } from '@kpx/broker/config/config';
+import { CommandError, EXIT } from '@kpx/broker/output/exit';
 import { readConfig as readHelperConfig } from '@kpx/privhelper/config';
 import { PASSWORD_FILE } from '../broker-options.js';
 import { firstUrl } from '../doctor/configuration.js';

@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { isAtLeast, type JobQueue, judged, POLICY } from '@kpx/broker/amqp/job-queue';
-import { askManagement, factsIn, isRecord, type Management, parsed } from '@kpx/broker/amqp/management';
-import type { Permissions } from '@kpx/broker/amqp/permissions';
-import type { Config } from '@kpx/broker/config';
-import { CommandError, EXIT } from '@kpx/broker/exit';
+import type { Config } from '@kpx/broker/config/config';
+import { CommandError, EXIT } from '@kpx/broker/output/exit';
+import { askManagement, factsIn, isRecord, type Management, parsed } from '@kpx/broker/rabbitmq/management';
+import type { Permissions } from '@kpx/broker/rabbitmq/permissions';
 import { leastPermissions, tagsFor, vhostOf } from './definitions.js';
 import { HASHING, isHashOf, passwordHash } from './password-hash.js';
 import type { Login } from './passwords.js';

@@ -14,10 +14,10 @@ import type { Account } from '../accounts.js';
 import type { Audit } from '../audit.js';
 import type { Config } from '../config.js';
 import { userPaths } from '../directories.js';
+import type { Launcher, Started } from '../launcher.js';
 import { maskedStdio } from '../system/descriptors.js';
 import { copyAsUser } from './direct/copy.js';
 import { readProcess } from './direct/system/child.js';
-import type { Launcher, Started } from './launcher.js';
 
 /*
  * Executors as children of the helper: for containers, the demo and the tests. Where systemd runs, let PID 1 start them.

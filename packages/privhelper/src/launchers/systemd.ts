@@ -4,10 +4,10 @@ import { accountNameOf, ExecutorState, HOME_TEMPLATE, KpxError, SpawnOutcome, St
 import { type Account, knimeUsersOf } from '../accounts.js';
 import type { Config } from '../config.js';
 import { environmentFile } from '../environment.js';
+import type { Launcher, Started } from '../launcher.js';
 import { lookUpAccount } from '../system/name-service.js';
 import { writePrivateFile } from '../system/private-file.js';
 import { showUnits, tellUnit, type UnitState } from '../system/systemctl.js';
-import type { Launcher, Started } from './launcher.js';
 
 /*
  * Executors as units of PID 1, instances of one template unit that administrators tune with drop-ins: own control group, own /tmp, own log.

@@ -1,6 +1,5 @@
-import { FAILED_ON_HEADER, HANDED_BACK_HEADER } from './amqp/headers.js';
-import type { Effect } from './executors/events.js';
-import type { DelayMs } from './policy/policy.js';
+import type { DelayMs } from '../policy/policy.js';
+import type { Effect } from './events.js';
 
 /*
  * A job that this host cannot do, though another may: it goes back to the queue with a mark, until it has been handed back so often, or so many
@@ -15,7 +14,7 @@ const QUICKLY = 5;
 const SOON_MS: DelayMs = 2_000;
 const LATER_MS: DelayMs = 10_000;
 /** Of a host's name. */
-const HOST_CHARS_MAX = 64;
+export const HOST_CHARS_MAX = 64;
 
 export interface Marks {
   readonly handedBack: number;
@@ -23,19 +22,6 @@ export interface Marks {
 }
 
 export const NO_MARKS: Marks = { handedBack: 0, failedOn: [] };
-
-/** `header` answers the value of a header; what is not kpx's own counts as none. */
-export function marksOf(header: (name: string) => unknown): Marks {
-  const [count, hosts] = [header(HANDED_BACK_HEADER), header(FAILED_ON_HEADER)];
-  const handedBack = Number.isSafeInteger(count) ? Math.max(0, Number(count)) : 0;
-  const failedOn = typeof hosts === 'string' ? hosts.slice(0, HOSTS_MAX * (HOST_CHARS_MAX + 1)).split(' ') : [];
-  return { handedBack, failedOn: failedOn.filter((host) => host !== '').slice(0, HOSTS_MAX) };
-}
-
-export const headersOf = ({ handedBack, failedOn }: Marks) => ({
-  [HANDED_BACK_HEADER]: handedBack,
-  [FAILED_ON_HEADER]: failedOn.join(' '),
-});
 
 /** What becomes of a job that `host` hands back: it goes round once more, or it is parked. */
 export function handedBack(

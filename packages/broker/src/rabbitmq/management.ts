@@ -1,7 +1,7 @@
 import { request as requestByHttp } from 'node:http';
 import { request as requestByHttps } from 'node:https';
-import { type Config, readPassword } from '../config.js';
-import { readTlsFiles, type TlsFiles } from './tls-files.js';
+import { type Config, readPassword } from '../config/config.js';
+import { readTlsFiles, type TlsFiles } from '../config/tls-files.js';
 
 /* What RabbitMQ's management API says of a queue: AMQP does not tell policies. */
 

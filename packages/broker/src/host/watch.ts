@@ -1,13 +1,13 @@
 import { type ExecutorInfo, HelperUnavailable } from '@kpx/protocol';
 import type { Logger } from 'pino';
-import type { HelperClient } from '../helper-client.js';
-import { nameServiceIsDown } from '../name-service-down.js';
+import type { Event } from '../executors/events.js';
+import { JUDGE_EVERY_MS, LostAccounts } from '../executors/lost-accounts.js';
+import type { Machine } from '../executors/machine.js';
+import { SaidOnce } from '../output/said-once.js';
 import { backoffMs } from '../policy/backoff.js';
-import { SaidOnce } from '../said-once.js';
 import { connectedUids } from './connections.js';
-import type { Event } from './events.js';
-import { JUDGE_EVERY_MS, LostAccounts } from './lost-accounts.js';
-import type { Machine } from './machine.js';
+import type { HelperClient } from './helper-client.js';
+import { nameServiceIsDown } from './name-service-down.js';
 
 /** How often to look for the connections of executors, in milliseconds, while one is not ready. */
 const CONNECTED_POLL_MS = 50;

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ExecutorInfo, HelperSession, type ProfileName, type RequestBody, type ResultOf, type Verb } from '@kpx/protocol';
 import type { Logger } from 'pino';
+import { backoffMs } from '../policy/backoff.js';
 import { Link, type LinkStatus } from './link.js';
-import { backoffMs } from './policy/backoff.js';
 
 const RECONNECT_INITIAL_MS = 100;
 const RECONNECT_MAX_MS = 5_000;

@@ -1,7 +1,7 @@
 import type { KnimeUser } from '@kpx/protocol';
 import type { Logger } from 'pino';
+import { rulesAskForGroups } from '../policy/rules.js';
 import { Groups } from './groups.js';
-import { rulesAskForGroups } from './policy/rules.js';
 
 type Rules = Parameters<typeof rulesAskForGroups>[0];
 

@@ -1,8 +1,8 @@
 import { access, constants, readFile } from 'node:fs/promises';
 import { CONFIG_BYTES_MAX, ConfigError, isComposed, knimePatternSchema, NOT_COMPOSED, parseConfig, profileNameSchema } from '@kpx/protocol';
 import * as z from 'zod';
-import { addressOf } from './http/address.js';
-import type { Policy } from './policy/policy.js';
+import type { Policy } from '../policy/policy.js';
+import { addressOf } from './address.js';
 
 /** Held jobs are unacknowledged deliveries: the prefetch bounds them all. */
 const PREFETCH_MAX = 20_000;

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { bytes, double, type Field, int64, propertyBytes, table, text, uint64 } from '../test-fixtures/wire.js';
-import { WireProperties } from './amqp/wire/properties.js';
+import { bytes, double, type Field, int64, propertyBytes, table, text, uint64 } from '../../test-fixtures/wire.js';
 import { BODY_BYTES_MAX, decodeJob, sentAt } from './jobs.js';
+import { WireProperties } from './wire/properties.js';
 
 const withHeaders = (...headers: Field[]) => new WireProperties(propertyBytes({ headers: table(...headers) }));
 const decode = (body: string | Buffer, ...headers: Field[]) => decodeJob(Buffer.from(body), withHeaders(...headers), 'user');

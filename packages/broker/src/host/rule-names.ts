@@ -1,8 +1,8 @@
 import type { ProfileName } from '@kpx/protocol';
 import type { Logger } from 'pino';
+import { groupsOf, namesThatDoNotExist } from '../policy/rule-names.js';
+import type { Rule } from '../policy/rules.js';
 import { missingGroups } from './missing-groups.js';
-import { groupsOf, namesThatDoNotExist } from './policy/rule-names.js';
-import type { Rule } from './policy/rules.js';
 
 /** Sentences in the log at once; the first of them tell the operator to look. */
 const SAID_AT_ONCE_MAX = 50;

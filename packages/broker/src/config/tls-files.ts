@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { open, readFile } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
-import type { Config } from '../config.js';
+import type { Config } from './config.js';
 
 /** What the files of `[amqp.tls]` hold, in PEM. */
 export interface TlsFiles {

@@ -1,13 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { withAdvice } from './amqp/advice.js';
-import { DELIVERIES_HEADER } from './amqp/headers.js';
-import { type JobQueue, lookAtJobQueue, refutes, withoutLimit } from './amqp/job-queue.js';
-import type { AmqpSession } from './amqp/session.js';
-import type { WireProperties } from './amqp/wire/properties.js';
-import type { Config } from './config.js';
+import type { Config } from '../config/config.js';
+import type { Link } from '../host/link.js';
+import { withAdvice } from './advice.js';
+import { DELIVERIES_HEADER } from './headers.js';
+import { type JobQueue, lookAtJobQueue, refutes, withoutLimit } from './job-queue.js';
 import { nearDeliveryLimit, type Undecodable } from './jobs.js';
-import type { Link } from './link.js';
+import type { AmqpSession } from './session.js';
+import type { WireProperties } from './wire/properties.js';
 
 /** How often a queue that is refused is looked at again, how often that is logged, and how often one that is consumed is looked at, in milliseconds. */
 const LOOK_AGAIN_MS = 10_000;

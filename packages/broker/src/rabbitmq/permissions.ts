@@ -1,4 +1,4 @@
-import type { Config } from '../config.js';
+import type { Config } from '../config/config.js';
 
 /** What a user may do in a virtual host, as RabbitMQ has it: regular expressions over names of queues and exchanges. */
 export interface Permissions {

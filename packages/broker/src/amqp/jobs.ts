@@ -1,9 +1,9 @@
 import { type KnimeUser, knimeUserSchema } from '@kpx/protocol';
-import { DEATH_HEADER, HOPS_HEADER, REPLAYED_AT_HEADER, SEEN_AT_HEADER } from './amqp/headers.js';
-import { isNearLimit } from './amqp/job-queue.js';
-import type { WireMessage } from './amqp/wire/amqplib.js';
-import type { WireProperties } from './amqp/wire/properties.js';
-import type { Reason } from './reasons.js';
+import type { Reason } from '../policy/reasons.js';
+import { DEATH_HEADER, HOPS_HEADER, REPLAYED_AT_HEADER, SEEN_AT_HEADER } from './headers.js';
+import { isNearLimit } from './job-queue.js';
+import type { WireMessage } from './wire/amqplib.js';
+import type { WireProperties } from './wire/properties.js';
 
 /** Largest body that is passed on, in bytes. */
 export const BODY_BYTES_MAX = 1024 * 1024;

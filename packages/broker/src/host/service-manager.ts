@@ -1,5 +1,5 @@
 import { DgramSocket } from 'node-unix-socket';
-import { printable } from './format.js';
+import { printable } from '../output/format.js';
 
 /** Signs of life in each of the service manager's watchdog intervals: one may be late. */
 const SIGNS_PER_INTERVAL = 3;

@@ -1,9 +1,9 @@
 import { DEFAULT_PROFILE, type ProfileName } from '@kpx/protocol';
-import { type Config, policyOf } from './config.js';
-import { askBroker, BrokerRefused, BrokerUnreachable } from './control/client.js';
-import { asJson, differences } from './control/difference.js';
-import { missingGroups } from './missing-groups.js';
-import { groupsOf, namesThatDoNotExist } from './policy/rule-names.js';
+import { type Config, policyOf } from '../config/config.js';
+import { missingGroups } from '../host/missing-groups.js';
+import { groupsOf, namesThatDoNotExist } from '../policy/rule-names.js';
+import { askBroker, BrokerRefused, BrokerUnreachable } from './client.js';
+import { asJson, differences } from './difference.js';
 
 /** What --check says of a configuration without errors: names that do not exist, and what differs from the running broker. */
 export async function checkText(file: string, config: Config): Promise<string> {

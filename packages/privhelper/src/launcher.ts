@@ -1,6 +1,6 @@
 import type { Answer, Environment, ExecutorInfo, OsUser, ProfileName, StopMode } from '@kpx/protocol';
-import type { Account } from '../accounts.js';
-import type { UserDirectory } from '../system/directory.js';
+import type { Account } from './accounts.js';
+import type { UserDirectory } from './system/directory.js';
 
 /** What becomes of a start: its outcome, and the executor that runs now. */
 export type Started = Extract<Answer, { kind: 'executorSpawned' }>['body'];
