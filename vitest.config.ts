@@ -6,6 +6,9 @@ const expect = { poll: { timeout: 20_000 } };
 export default defineConfig({
   test: {
     reporters: ['default', './test/reporter.ts'],
+    tags: [
+      { name: 'each-debian', description: 'In the booted machine: runs on Debian 13 once more in each npm test, since it differs there.' },
+    ],
     // What tests run of these in their own process; scripts/coverage.mjs adds the helper's.
     coverage: {
       provider: 'v8',

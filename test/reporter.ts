@@ -33,7 +33,7 @@ function failure(name: string, errors: readonly (SerializedError & { diff?: stri
 
 /**
  * Closes a run with what failed, what was skipped and one plain line of counts, so that who has only the end of the output has what
- * matters; and makes skipping an error in CI. What --testNamePattern leaves out is not skipped: nobody asked for it. Where the run is one of
+ * matters; and makes skipping an error in CI. What --testNamePattern or --tags-filter leaves out is not skipped: nobody asked for it. Where the run is one of
  * several, the summary goes to the file that KPX_TEST_SUMMARIES names, for test/summary.mjs to close all of them with.
  */
 export default class SummaryReporter implements Reporter {
@@ -42,9 +42,10 @@ export default class SummaryReporter implements Reporter {
   #repetition = 0;
   #wanted: (test: TestCase) => boolean = () => true;
 
-  onInit({ config: { testNamePattern } }: Vitest): void {
-    // The pattern is for names joined by spaces.
-    if (testNamePattern) this.#wanted = ({ fullName }) => testNamePattern.test(fullName.replaceAll(' > ', ' '));
+  onInit({ config: { testNamePattern, tagsFilter = [] } }: Vitest): void {
+    this.#wanted = ({ fullName, tags }) =>
+      // The pattern is for names joined by spaces. Of a filter one tag is understood, no expression.
+      (testNamePattern?.test(fullName.replaceAll(' > ', ' ')) ?? true) && tagsFilter.every((tag) => tags.includes(tag));
   }
 
   onTestRunStart(): void {

@@ -6,8 +6,9 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 const CHECKOUT = join(import.meta.dirname, '..');
 const RUN_TIMEOUT_MS = 60_000;
 /** What a program prints and ends with; without this run's own settings. */
-function run(argv: string[]) {
-  const { KPX_TEST_SUMMARIES: _, KPX_COVERAGE: __, ...env } = process.env;
+function run(argv: string[], more: NodeJS.ProcessEnv = {}) {
+  const { KPX_TEST_SUMMARIES: _, KPX_COVERAGE: __, ...own } = process.env;
+  const env = { ...own, ...more };
   const { status, stdout, stderr } = spawnSync(process.execPath, argv, { cwd: CHECKOUT, env, encoding: 'utf8', timeout: RUN_TIMEOUT_MS });
   return { status, stdout, stderr };
 }
@@ -85,5 +86,29 @@ describe('--repeat', () => {
     repeat(folder, '--sequence.shuffle', '--sequence.seed', '1');
     const orders = readFileSync(join(folder, 'order'), 'utf8').match(/.{8}/g);
     expect(new Set(orders).size).toBe(3);
+  });
+});
+
+describe('in CI', () => {
+  const TESTS = `
+    import { it } from 'vitest';
+    it('differs', { tags: ['each-debian'] }, () => {});
+    it('is the same', () => {});
+    it.skip('is skipped', { tags: ['each-debian'] }, () => {});`;
+
+  /** What the run ends with. */
+  function ended(tests: string, ...args: string[]) {
+    const folder = folderWith(tests);
+    writeFileSync(join(folder, 'vitest.config.mjs'), "export default { test: { tags: [{ name: 'each-debian' }] } };");
+    const argv = ['node_modules/vitest/vitest.mjs', 'run', '--root', folder, '--reporter', join(CHECKOUT, 'test/reporter.ts'), ...args];
+    const { status, stdout } = run(argv, { CI: 'true' });
+    return { status, end: stdout.trimEnd().split('\n').at(-1) };
+  }
+
+  it('a test that is skipped is an error, and one that a filter leaves out is not', () => {
+    expect(ended(TESTS)).toEqual({ status: 1, end: '2 passed, 0 failed, 1 skipped' });
+    expect(ended(TESTS, '--tags-filter=each-debian')).toEqual({ status: 1, end: '1 passed, 0 failed, 1 skipped' });
+    expect(ended(TESTS.replace('it.skip', 'it'), '--tags-filter=each-debian')).toEqual({ status: 0, end: '2 passed, 0 failed, 0 skipped' });
+    expect(ended(TESTS, '-t', 'is the same')).toEqual({ status: 0, end: '1 passed, 0 failed, 0 skipped' });
   });
 });

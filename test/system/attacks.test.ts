@@ -4,7 +4,7 @@ import { type BootedKpx, BROKER as BROKER_UNIT, SOCKET, unitOf } from '../fixtur
 import { eventually } from '../fixtures/eventually.js';
 import { refusal } from '../integration/installed-helper.js';
 import { withKpx } from './kpx-of-file.js';
-import { bootedMachine } from './shared-machine.js';
+import { bootedMachine, ON_EACH_DEBIAN } from './shared-machine.js';
 
 /*
  * Who has the broker's account, where PID 1 listens, starts the helper, and starts executors. What does not depend on that: test/security.
@@ -178,7 +178,7 @@ describe('what runs on the machine', () => {
     ['set variables for all units', ['systemctl', '--no-ask-password', 'set-environment', 'LD_PRELOAD=/tmp/evil.so']],
     ['run a unit of its own', ['systemd-run', '--no-ask-password', '--uid=0', '/usr/bin/true']],
     ['link a unit', ['systemctl', '--no-ask-password', 'link', '/tmp/evil.service']],
-  ])('the broker’s account may not %s by itself', async (_what, [program = '', ...args]) => {
+  ])('the broker’s account may not %s by itself', ON_EACH_DEBIAN, async (_what, [program = '', ...args]) => {
     const { exitCode, stderr } = await machine.run([`/usr/bin/${program}`, ...args], { user: 'kpx-broker', allowFailure: true });
     expect(exitCode).not.toBe(0);
     expect(stderr).toMatch(/denied|authentication required|not permitted|Permission/i);
@@ -189,14 +189,14 @@ describe('what runs on the machine', () => {
     ['read', '/etc/kpx/executor-msgq'],
     ['list', ENVIRONMENT_FILES],
     ['read', '/proc/1/environ'],
-  ])('the broker’s account may not %s %s', async (how, path) => {
+  ])('the broker’s account may not %s %s', ON_EACH_DEBIAN, async (how, path) => {
     const program = how === 'list' ? '/usr/bin/ls' : '/usr/bin/cat';
     const { exitCode, stderr } = await machine.run([program, '--', path], { user: 'kpx-broker', allowFailure: true });
     expect([exitCode === 0, stderr]).toEqual([false, expect.stringContaining('Permission denied')]);
   });
 });
 
-describe('who connects', () => {
+describe('who connects', ON_EACH_DEBIAN, () => {
   it.each(['ada', 'nobody', 'rabbitmq'])('must be the broker: %s does not get to', async (user) => {
     expect(await says({ user }, ...naming('ada'))).toEqual({ answers: [], end: 'refused' });
   });
@@ -208,7 +208,7 @@ describe('who connects', () => {
   });
 });
 
-describe('who connects again and again', () => {
+describe('who connects again and again', ON_EACH_DEBIAN, () => {
   const HELPER_SOCKET = '/run/kpx/privhelper.sock';
   const KNOCKS_MAX = 2_000;
   const KNOCK_S = 3;
@@ -247,7 +247,7 @@ describe('who connects again and again', () => {
   });
 });
 
-describe('what a broker has done', () => {
+describe('what a broker has done', ON_EACH_DEBIAN, () => {
   /** Ends what a test has started, so that all is as before. */
   async function endExecutorOf(osUser: string): Promise<void> {
     await untilNobodyIsServed();

@@ -2,7 +2,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { BROKER, SOCKET, unitOf, WORKSPACES } from '../fixtures/booted/kpx.js';
 import { jobOf } from '../fixtures/jobs.js';
 import { startKpx } from './installed-kpx.js';
-import { bootedLdap, bootedMachine, dropIn } from './shared-machine.js';
+import { bootedLdap, bootedMachine, dropIn, ON_EACH_DEBIAN } from './shared-machine.js';
 
 const machine = bootedMachine();
 const ldap = bootedLdap();
@@ -17,7 +17,7 @@ async function helperPid(): Promise<number> {
   return Number(stdout.trim());
 }
 
-describe('the broker', () => {
+describe('the broker', ON_EACH_DEBIAN, () => {
   it.each(['restarted', 'killed'])('%s: executors live on, and it takes them up again', async (what) => {
     const kpx = await startKpx();
     await kpx.publish(jobOf('ada', `${what}-1`));
@@ -33,7 +33,7 @@ describe('the broker', () => {
   });
 });
 
-describe('the helper', () => {
+describe('the helper', ON_EACH_DEBIAN, () => {
   it('killed in the middle of a request: the request is made again by the next one', async () => {
     const kpx = await startKpx();
     // The look-up of the account hangs for as long as SSSD does.
@@ -52,7 +52,7 @@ describe('the helper', () => {
 });
 
 describe('an executor', () => {
-  it('that is killed: the broker sees it, and the next job starts it again', async () => {
+  it('that is killed: the broker sees it, and the next job starts it again', ON_EACH_DEBIAN, async () => {
     const kpx = await startKpx();
     await kpx.publish(jobOf('sam', 's1'));
     const first = await kpx.jobDone('sam', 's1');
@@ -86,7 +86,7 @@ describe('an executor', () => {
   it.each([
     ['a program that is not there', '[Service]\nExecStart=\nExecStart=/opt/knime/missing\n', 'exit 203'],
     ['a working directory that is not there', '[Service]\nWorkingDirectory=/nowhere\n', 'exit 200'],
-  ])('whose drop-in names %s: handed back, for another host, with systemd’s exit code', async (_what, text, code) => {
+  ])('whose drop-in names %s: handed back, for another host, with systemd’s exit code', ON_EACH_DEBIAN, async (_what, text, code) => {
     await dropIn(machine, unitOf('uma'), text);
     const kpx = await startKpx({ broker: IMPATIENT });
     await kpx.publish(jobOf('uma', 'u1'));
@@ -112,7 +112,7 @@ describe('an executor', () => {
     },
   );
 
-  it('whose drop-in has a typo: systemd says so, and the executor runs without it', async () => {
+  it('whose drop-in has a typo: systemd says so, and the executor runs without it', ON_EACH_DEBIAN, async () => {
     await dropIn(machine, unitOf('uma'), '[Service]\nMemoryMx=8G\n');
     const kpx = await startKpx();
     await kpx.publish(jobOf('uma', 'u1'));
@@ -121,14 +121,18 @@ describe('an executor', () => {
     await machine.waitForJournal('the typo', [], said);
   });
 
-  it('whose drop-in adds a second ExecStart= cannot be loaded: handed back, and the message says where to look', async () => {
-    await dropIn(machine, unitOf('uma'), '[Service]\nExecStart=/opt/knime/another\n');
-    const kpx = await startKpx({ broker: IMPATIENT });
-    await kpx.publish(jobOf('uma', 'u2'));
-    const reason =
-      "HOST_FAILED: systemd cannot load kpx-executor@uma.service (bad-setting): see systemctl status 'kpx-executor@uma.service'";
-    expect(await kpx.brokerSays({ user: 'uma', state: 'backoff' })).toMatchObject({ reason: expect.stringContaining(reason) });
-  });
+  it(
+    'whose drop-in adds a second ExecStart= cannot be loaded: handed back, and the message says where to look',
+    ON_EACH_DEBIAN,
+    async () => {
+      await dropIn(machine, unitOf('uma'), '[Service]\nExecStart=/opt/knime/another\n');
+      const kpx = await startKpx({ broker: IMPATIENT });
+      await kpx.publish(jobOf('uma', 'u2'));
+      const reason =
+        "HOST_FAILED: systemd cannot load kpx-executor@uma.service (bad-setting): see systemctl status 'kpx-executor@uma.service'";
+      expect(await kpx.brokerSays({ user: 'uma', state: 'backoff' })).toMatchObject({ reason: expect.stringContaining(reason) });
+    },
+  );
 });
 
 describe('a user', () => {
@@ -154,7 +158,7 @@ describe('a user', () => {
   });
 });
 
-describe('the name service', () => {
+describe('the name service', ON_EACH_DEBIAN, () => {
   it('stopped: running executors are not affected, new users wait and are served when it is back', async () => {
     // Two failures of the user's own kind would be enough to park the job.
     const kpx = await startKpx({ broker: { policy: { backoff_initial: '100ms', backoff_max: '200ms', start_attempts: 2 } } });
@@ -236,7 +240,7 @@ describe('/run/kpx', () => {
   });
 });
 
-describe('PID 1', () => {
+describe('PID 1', ON_EACH_DEBIAN, () => {
   it('executed anew while executors start: none is started twice, no job is parked, and each is done', async () => {
     const kpx = await startKpx();
     const users = ['ada', 'quin', 'ria', 'sam'];

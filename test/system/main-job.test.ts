@@ -2,7 +2,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { BROKER, SLICE, TEMPS, unitOf, WORKSPACES } from '../fixtures/booted/kpx.js';
 import { jobOf } from '../fixtures/jobs.js';
 import { startKpx } from './installed-kpx.js';
-import { bootedLdap, bootedMachine } from './shared-machine.js';
+import { bootedLdap, bootedMachine, ON_EACH_DEBIAN } from './shared-machine.js';
 
 const machine = bootedMachine();
 const ldap = bootedLdap();
@@ -17,7 +17,7 @@ async function directory(path: string) {
 const ZERO = '0000000000000000';
 const PRIVATE_ACL = 'user::rwx group::--- other::--- default:user::rwx default:group::--- default:other::---';
 
-describe('a job of a user who exists only in LDAP and has never logged in', () => {
+describe('a job of a user who exists only in LDAP and has never logged in', ON_EACH_DEBIAN, () => {
   it('runs in a unit of its own, under the account, with its groups, a home, a workspace and a temp directory', async () => {
     const kpx = await startKpx();
     // No other test of the machine may start ben: whichever file comes first, his home must not be there yet.
@@ -103,7 +103,7 @@ describe('a job of a user who exists only in LDAP and has never logged in', () =
   });
 });
 
-describe('logs', () => {
+describe('logs', ON_EACH_DEBIAN, () => {
   it('of a user are found by unit and by field; those of another are not among them', async () => {
     const kpx = await startKpx();
     await kpx.publish(jobOf('kim', 'k'), jobOf('leo', 'l'));
@@ -120,7 +120,7 @@ describe('logs', () => {
   });
 });
 
-it('shows in systemctl status what the broker is doing', async () => {
+it('shows in systemctl status what the broker is doing', ON_EACH_DEBIAN, async () => {
   const kpx = await startKpx();
   await kpx.publish(jobOf('mia', 'm'));
   await kpx.jobDone('mia', 'm');

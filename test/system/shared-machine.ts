@@ -3,6 +3,9 @@ import { Ldap } from '../fixtures/booted/ldap.js';
 import { BootedMachine } from '../fixtures/booted/machine.js';
 import { RabbitmqAccess, type Vhost } from '../fixtures/rabbitmq-access.js';
 
+/** For what differs with the systemd, SSSD or D-Bus of another Debian: `npm test` runs these there once more. */
+export const ON_EACH_DEBIAN = { tags: ['each-debian'] };
+
 /** The machine that was booted for the whole run. */
 export function bootedMachine(): BootedMachine {
   return new BootedMachine(inject('bootedMachine'));

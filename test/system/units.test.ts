@@ -3,7 +3,7 @@ import { BROKER, SOCKET, TEMPS, unitOf, WORKSPACES } from '../fixtures/booted/kp
 import { jobOf } from '../fixtures/jobs.js';
 import { recordCoverage, stopRecording } from './coverage.js';
 import { installPackage, startKpx } from './installed-kpx.js';
-import { bootedMachine } from './shared-machine.js';
+import { bootedMachine, ON_EACH_DEBIAN } from './shared-machine.js';
 
 const machine = bootedMachine();
 
@@ -78,7 +78,7 @@ const CONNECT = `
   }
 `;
 
-describe('systemd-analyze security', () => {
+describe('systemd-analyze security', ON_EACH_DEBIAN, () => {
   it.each([
     ['kpx-privhelper@.service', 1.8],
     ['kpx-broker.service', 1.2],
@@ -100,7 +100,7 @@ describe('systemd-analyze security', () => {
   });
 });
 
-describe('the root helper', () => {
+describe('the root helper', ON_EACH_DEBIAN, () => {
   it('is no process at all while no broker is connected, and one small one while one is', async () => {
     const kpx = await startKpx();
     const looks: ReturnType<typeof memoryIn>[] = [];
@@ -241,7 +241,7 @@ describe('the root helper', () => {
   });
 });
 
-describe('temp directories', () => {
+describe('temp directories', ON_EACH_DEBIAN, () => {
   it('age by tmpfiles.d: what is old goes, the directory stays with its ACL, links are not followed, and workspaces do not age', async () => {
     const kpx = await startKpx();
     await kpx.publish(jobOf('dora', 'd'));
@@ -279,7 +279,7 @@ const ASK = `
     .on('error', ({ code }) => console.log(code));
 `;
 
-describe('the broker', () => {
+describe('the broker', ON_EACH_DEBIAN, () => {
   it('is told what to do by root and the group kpx-admin alone, and read by everybody on the machine', async () => {
     await startKpx();
     const socketPath = '/run/kpx-broker/control.sock';
