@@ -52,7 +52,10 @@ function selected(queue: DeadLetterQueue, letters: readonly Letter[], selection:
   }
 }
 
-/** Looks until as many letters are there as `count`, which an operator has seen, or the time is up. Those that come and go again count as well. */
+/**
+ * Looks until as many letters are there as `count`, which an operator has seen, or the time is up. Those that come and go again count as well. Where a
+ * second look at once finds all of the first one, a look hides none, and nothing is waited for.
+ */
 export async function chooseAgain(
   queue: DeadLetterQueue,
   selection: Selection,
@@ -61,18 +64,19 @@ export async function chooseAgain(
 ): Promise<Letter[]> {
   const until = performance.now() + HIDDEN_WAIT_MS;
   const seen = new Map<string, Letter[]>();
-  for (;;) {
+  for (let look = 1; ; look++) {
     const now = new Map<string, Letter[]>();
     await queue.pass((letter) => {
       now.set(letter.key, [...(now.get(letter.key) ?? []), letter]);
       return 'stays';
     });
+    const hidesNone = look === 2 && seen.size > 0 && [...seen.keys()].every((key) => now.has(key));
     for (const [key, copies] of now) if (copies.length > (seen.get(key)?.length ?? 0)) seen.set(key, copies);
     const letters = [...seen.values()].flat();
-    const isOver = queue.hint === undefined || performance.now() > until;
+    const isOver = queue.hint === undefined || hidesNone || performance.now() > until;
     const meant = isOver || letters.length >= count ? selected(queue, letters, selection).filter(isMeant) : [];
     if (isOver || meant.length >= count) return meant;
-    await delay(HIDDEN_POLL_MS);
+    if (look > 1) await delay(HIDDEN_POLL_MS);
   }
 }
 
