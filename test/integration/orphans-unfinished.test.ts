@@ -8,6 +8,9 @@ const HOUR_MS = 3_600_000;
 
 it('kpxctl orphans lists what was being made for a user when kpx was interrupted, with the command that removes it', async () => {
   const kpx = await installKpx();
+  const homes = join(kpx.srv, 'homes'); // in /home other tests may leave some
+  mkdirSync(homes);
+  kpx.writeHelperConfig({ directories: { home_parents: [homes] } });
   const { uid, gid } = idsOf('alice');
   const place = (parent: string, name: string, agoMs: number) => {
     const path = join(parent, name);
@@ -17,7 +20,7 @@ it('kpxctl orphans lists what was being made for a user when kpx was interrupted
     utimesSync(path, new Date(), new Date(Date.now() - agoMs));
     return path;
   };
-  const left = [place(kpx.workspaces, '.kpx-new-aaaaaa', HOUR_MS), place('/home', '.kpx-new-bbbbbb', HOUR_MS)];
+  const left = [place(kpx.workspaces, '.kpx-new-aaaaaa', HOUR_MS), place(homes, '.kpx-new-bbbbbb', HOUR_MS)];
   place(kpx.workspaces, '.kpx-new-cccccc', 0); // may still be made
   place(kpx.workspaces, '.snapshot', HOUR_MS); // not kpx's
   const { stdout } = await runKpxctl(['orphans', '--json', '--helper-config', kpx.configFile]);

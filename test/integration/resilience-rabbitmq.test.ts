@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { isAtLeast } from '../../packages/broker/src/amqp/job-queue.js';
 import { eventually } from '../fixtures/eventually.js';
 import { jobOf } from '../fixtures/jobs.js';
 import { declareKnimeTopology } from '../fixtures/knime/topology.js';
@@ -131,15 +132,17 @@ describe('a delivery that is held for longer than consumer_timeout', () => {
     evaluate('application:set_env(rabbit, consumer_timeout, 1800000), application:set_env(rabbit, channel_tick_interval, 60000)'),
   );
 
-  it('costs the broker its channel: it says why, takes the jobs again, and they are done when the executor is ready', async () => {
+  it('costs the broker its channel, where RabbitMQ has that for a classic queue: it says why, takes the jobs again, and they are done', async () => {
     await evaluate('application:set_env(rabbit, consumer_timeout, 1500), application:set_env(rabbit, channel_tick_interval, 250)');
     const kpx = await start({ standIn: { ...STAND_IN, BOOT_MS: '5000' } });
     await publish(kpx, ...someJobs(20));
-    const { reason } = await kpx.brokerLog.line({ msg: 'lost RabbitMQ' });
-    expect(reason).toMatch(/PRECONDITION_FAILED - delivery acknowledgement on channel \d+ timed out/);
     await allDone(kpx, 20);
-    const lost = kpx.brokerLog.lines.filter(({ msg }) => msg === 'lost RabbitMQ').length;
-    expect(lost).toBeLessThan(8);
+    const lost = kpx.brokerLog.lines.filter(({ msg }) => msg === 'lost RabbitMQ').map(({ reason }) => reason);
+    const { rabbitmq_version: version } = await rabbitmq.api<{ rabbitmq_version: string }>('GET', 'overview');
+    if (isAtLeast(version, 4, 3))
+      expect(lost).toEqual([]); // a quorum queue's: rabbitmq-versions.test.ts
+    else expect(lost[0]).toMatch(/PRECONDITION_FAILED - delivery acknowledgement on channel \d+ timed out/);
+    expect(lost.length).toBeLessThan(8);
     await expectNothingLost(kpx, 20);
   });
 });
