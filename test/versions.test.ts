@@ -9,8 +9,11 @@ const rows = rowsOf(page);
 /** Debian brings later patches of these within a release, and no later lines. */
 const LINES = { systemd: /^\d+/, RabbitMQ: /^\d+\.\d+/, SSSD: /^\d+\.\d+/, 'util-linux': /^\d+\.\d+/, acl: /^\d+\.\d+/ };
 
+/** sid has other versions each day: its row says what a run has seen. */
+const RELEASES = ['/', ...TREES_OF_EVERY_RUN.map(treeDirectory)].filter((root) => lineOf(versionsOf(root)) !== 'sid');
+
 describe('docs/versions.md', () => {
-  it.each(['/', ...TREES_OF_EVERY_RUN.map(treeDirectory)])('names the release lines that are on the Debian at %s', (root) => {
+  it.each(RELEASES)('names the release lines that are on the Debian at %s', (root) => {
     const there = versionsOf(root);
     const row = rows.find((known) => lineOf(known) === lineOf(there));
     for (const [column, line] of Object.entries(LINES))
