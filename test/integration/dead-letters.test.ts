@@ -4,7 +4,7 @@ import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { openConnection } from '../fixtures/amqp.js';
+import { openConnection, withChannel } from '../fixtures/amqp.js';
 import { eventually } from '../fixtures/eventually.js';
 import { drainQueue, jobOf, publishJobs, type TestJob } from '../fixtures/jobs.js';
 import { checkout, idsOf, Kpx, node } from '../fixtures/kpx.js';
@@ -57,9 +57,13 @@ interface Listed {
   [key: string]: unknown;
 }
 
+/** Where there are none, RabbitMQ 4.3 may hide some, and kpxctl says so: rabbitmq-versions.test.ts. */
+const withoutHint = (text: string) =>
+  text.replace(/(?:^| )RabbitMQ \d\S* hides a dead letter that was looked at, [^\n]*/, '').replace(/^\n$/, '');
+
 async function listed(kpx: Kpx, ...filters: string[]): Promise<Listed[]> {
   const { code, stdout, stderr } = await run(kpx, 'list', '--json', ...filters);
-  expect([code, stderr]).toEqual([0, '']);
+  expect([code, withoutHint(stderr)]).toEqual([0, '']);
   return stdout
     .split('\n')
     .filter((line) => line !== '')
@@ -140,8 +144,10 @@ describe('kpxctl dead-letters list', () => {
     const kpx = new Kpx(vhost);
     onTestFinished(() => kpx.stop());
     expect(await vhost.queueDepth(QUEUE)).toBeUndefined();
-    for (const args of [['list'], ['replay', '--all'], ['drop', '--all', '--yes']])
-      expect(await run(kpx, ...args)).toEqual({ code: 0, stdout: 'No dead letters.\n', stderr: '' });
+    for (const args of [['list'], ['replay', '--all'], ['drop', '--all', '--yes']]) {
+      const { code, stdout, stderr } = await run(kpx, ...args);
+      expect([code, withoutHint(stdout), withoutHint(stderr)]).toEqual([0, 'No dead letters.\n', '']);
+    }
   });
 
   it('lets nothing that the network has sent command the terminal', async () => {
@@ -381,9 +387,15 @@ describe('kpxctl dead-letters drop', () => {
 describe('several operators', () => {
   it('wait for each other, so that each sees everything', async () => {
     const kpx = await withParked(Array.from({ length: 200 }, (_, count) => jobOf('mallory', `job-${count}`)));
-    const lists = await Promise.all([1, 2, 3].map(() => run(kpx, 'list', '--json')));
-    for (const { code, stdout } of lists) expect([code, stdout.trimEnd().split('\n').length]).toEqual([0, 200]);
-    expect(lists.filter(({ stderr }) => stderr.startsWith('Another kpxctl dead-letters command is at work')).length).toBeGreaterThan(0);
+    const lists = await withChannel(kpx.vhost.url('admin'), async (channel) => {
+      await channel.assertQueue('kpx.dead-letter.lock', { exclusive: true, durable: false }); // as a command that is at work
+      const started = [1, 2, 3].map(() => start(kpx, ['list', '--json']));
+      const waits = ({ stderr }: Ended) => stderr.startsWith('Another kpxctl dead-letters command is at work');
+      await eventually('all three wait', () => started.every(({ said }) => waits(said)));
+      return started;
+    });
+    const ended = await Promise.all(lists.map(({ end }) => end));
+    for (const { code, stdout } of ended) expect([code, stdout.trimEnd().split('\n').length]).toEqual([0, 200]);
   });
 
   it('may look as often as they like: no look counts towards a limit of RabbitMQ', { timeout: 120_000 }, async () => {

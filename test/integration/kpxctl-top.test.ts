@@ -18,6 +18,7 @@ const isBack = (screen: string) => screen.trimEnd().endsWith('\n#') && !screen.i
 
 /** kpxctl top on a terminal, once it is drawn. */
 async function drawn(kpx: Kpx, terminal: Terminal, ...args: string[]): Promise<Terminal> {
+  await terminal.shows('the shell', (screen) => screen.startsWith('#')); // typed before, it would stand in front of the prompt
   terminal.type(top(kpx, ...args));
   await terminal.shows('top', (screen) => screen.includes('q: end'));
   return terminal;
