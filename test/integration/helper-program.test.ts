@@ -87,7 +87,7 @@ describe('the command line', () => {
 
   it('--check says that all is well, and starts nothing', async () => {
     const installation = installHelper();
-    const stdout = `${installation.configFile}: everything is as it must be.\n`;
+    const stdout = `${installation.configFile}: no errors; kpxctl doctor looks at the rest.\n`;
     expect(await installation.runHelper(['--check'])).toEqual({ code: 0, stdout, stderr: '' });
     expect(existsSync(installation.socket)).toBe(false);
   });
@@ -107,8 +107,8 @@ const PROBLEMS: Record<string, [spoil: (installation: HelperInstallation) => voi
   ],
   'a value of the wrong type, and one that cannot be': [
     (installation) => installation.writeHelperConfig({ accounts: { min_uid: '500' }, executor: { max_executors: 0 } }),
-    'accounts.min_uid: Invalid input: expected number, received string',
-    'executor.max_executors: Too small: expected number to be >=1',
+    'accounts.min_uid = "500": expected a whole number from 1 to 4294967294, without quotes; for example min_uid = 1000',
+    'executor.max_executors = 0: expected a whole number from 1 to 5000; for example max_executors = 200',
   ],
   'nothing in it, and directories that are not made': [
     (installation) => writeFileSync(installation.configFile, ''),

@@ -34,7 +34,7 @@ describe('a rule with a group and a profile that do not exist', () => {
     const { code, stdout } = await check(kpx);
     expect(code).toBe(0);
     expect(stdout.split('\n').slice(0, 3)).toEqual([
-      `${kpx.brokerConfigFile}: no errors, but rules name what does not exist:`,
+      `${kpx.brokerConfigFile}: no errors in the file, but rules name what does not exist:`,
       `  ${GROUP}`,
       `  ${PROFILE}`,
     ]);
@@ -45,7 +45,7 @@ describe('a rule with a group and a profile that do not exist', () => {
     expect(await check(kpx)).toEqual({
       code: 0,
       stdout:
-        `${kpx.brokerConfigFile}: no errors, but rules name what does not exist:\n  ${GROUP}\n` +
+        `${kpx.brokerConfigFile}: no errors in the file, but rules name what does not exist:\n  ${GROUP}\n` +
         'Profiles of rules are not compared, as no broker answers that is connected to the helper: kpxctl doctor compares them.\n',
       stderr: '',
     });

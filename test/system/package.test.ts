@@ -213,8 +213,9 @@ describe('installing on a machine without kpx', { timeout: TEST_TIMEOUT_MS }, ()
     expect(before).toEqual({ exitCode: EXIT_WRONG_CONFIGURATION, said: expect.stringContaining('executor.msgq_file: ') });
     await machine.writeFile(`${CONFIGURATION}/executor-msgq`, 'amqp://knime-executor:secret@127.0.0.1:5672/knime\n', { mode: 0o600 });
     await machine.writeFile(`${CONFIGURATION}/amqp-password`, 'secret\n', { mode: 0o600 });
+    const DONE = /toml: no errors( in the file)?; kpxctl doctor looks at the rest\.\n$/;
     for (const [program, file] of [['kpx-privhelper', 'privhelper.toml'] as const, ['kpx-broker', 'broker.toml'] as const])
-      expect(await check(program, file)).toEqual({ exitCode: 0, said: `${CONFIGURATION}/${file}: everything is as it must be.\n` });
+      expect(await check(program, file)).toEqual({ exitCode: 0, said: expect.stringMatching(DONE) });
   });
 
   it('goes on where an admin has made something else of a directory', async () => {

@@ -47,7 +47,7 @@ async function main(args: string[]): Promise<void> {
   process.umask(0o077);
   const config = await readConfig(options.config);
   await checkSurroundings(options, config);
-  if (options.check) return void process.stdout.write(`${options.config}: everything is as it must be.\n`);
+  if (options.check) return void process.stdout.write(`${options.config}: no errors; kpxctl doctor looks at the rest.\n`);
   const audit = await openAudit(process.env.LOGS_DIRECTORY?.split(':', 1)[0]);
   const launcher = config.executor.launcher === 'systemd' ? new SystemdLauncher(config) : new DirectLauncher(config, audit);
   const broker = await lookUpAccount(options.broker, AbortSignal.timeout(START_DEADLINE_MS));

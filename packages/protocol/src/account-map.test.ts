@@ -90,8 +90,8 @@ describe('[accounts.map]', () => {
       expect(problemsOf(map(['al.ice', 'CORP\\alice'], '', executor))).toEqual([]);
       expect(problemsOf(map(FREE, '', executor))).toEqual(
         FREE.map(
-          (name) =>
-            `privhelper.toml: accounts.map.${name}: expected the name of an account, as executor.reservation_clause does not have {user} in single quotes`,
+          (name, index) =>
+            `privhelper.toml: line ${index + 6}, accounts.map.${name} = "alice": expected the name of an account, as executor.reservation_clause does not have {user} in single quotes`,
         ),
       );
     },
@@ -126,7 +126,9 @@ describe('[accounts.map]', () => {
   });
 
   it('holds a name once, whatever its case', () => {
-    expect(problemsOf(map(['Ä b', 'ä B']))).toEqual(['privhelper.toml: accounts.map.ä B: stands here twice, in different case']);
+    expect(problemsOf(map(['Ä b', 'ä B']))).toEqual([
+      'privhelper.toml: line 7, accounts.map.ä B = "alice": stands here twice, in different case',
+    ]);
   });
 });
 

@@ -1,6 +1,7 @@
 export * from './account-map.js';
 export * from './client.js';
 export * from './codec.js';
+export { hints } from './config-hints.js';
 export * from './errors.js';
 export * from './executor-text.js';
 export * from './limits.js';

@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { problemsOfMap } from './account-map.js';
+import { hints } from './config-hints.js';
 import { KpxError } from './errors.js';
 import { reservationBytesMax } from './executor-text.js';
 import { KNIME_USERS_PER_ACCOUNT_MAX, PROFILES_MAX, RESERVATION_BYTES_MAX } from './limits.js';
@@ -23,7 +24,12 @@ const LIST_MAX = 1_000;
 const MAP_MAX = 10_000;
 const text = configText;
 const path = text.regex(/^(\/|(\/(?!\.{1,2}(\/|$))[^/]+)+)$/, 'expected an absolute path without "." or ".." or "//", not ending in "/"');
-const names = z.array(text.min(1)).max(LIST_MAX).default([]);
+const names = z
+  .array(text.min(1))
+  .max(LIST_MAX)
+  .default([])
+  .register(hints, { example: ['alice', 'bob'] });
+const SECRET = { secret: true } as const;
 
 /** An access entry for setfacl: type, name or id, permissions. */
 const aclEntry = text.regex(/^(user|group):[A-Za-z0-9._@\\-]{1,64}:[r-][w-][x-]$/, 'expected "group:NAME:r-x" or "user:NAME:rwx"');
@@ -51,7 +57,11 @@ const directories = z.strictObject({
   home_parents: z.array(path).min(1).max(LIST_MAX).default(['/home']),
   create_home: z.boolean().default(true),
   skeleton: path.default('/etc/skel'),
-  extra_acl: z.array(aclEntry).max(16).default([]),
+  extra_acl: z
+    .array(aclEntry)
+    .max(16)
+    .default([])
+    .register(hints, { example: ['group:knime-admins:r-x'] }),
 });
 
 /** Without what glibc heeds before main(): setpriv runs with these variables while it is still root. */
@@ -75,9 +85,16 @@ const executor = z
     profiles: configTable(profileNameSchema, template, PROFILES_MAX, 'profiles')
       .refine((profiles) => !Object.hasOwn(profiles, DEFAULT_PROFILE), `expected no "${DEFAULT_PROFILE}": that is executor.unit`)
       .default({}),
-    command: z.array(text).max(256).default([]),
-    working_directory: z.union([path, z.literal('')]).default(''),
-    msgq_file: path.default('/etc/kpx/executor-msgq'),
+    command: z
+      .array(text)
+      .max(256)
+      .default([])
+      .register(hints, { ...SECRET, example: ['/opt/knime/knime'] }),
+    working_directory: z
+      .union([path, z.literal('')])
+      .default('')
+      .register(hints, { expected: 'expected an absolute path, or ""' }),
+    msgq_file: path.default('/etc/kpx/executor-msgq').register(hints, SECRET),
     reservation_clause: text
       .includes('{user}', 'expected a clause with {user} in it')
       .refine(
@@ -86,7 +103,7 @@ const executor = z
       )
       .default("user = '{user}'"),
     max_executors: z.int().min(1).max(EXECUTORS_MAX).default(200),
-    environment: configTable(variable, text, LIST_MAX, 'variables').default({}),
+    environment: configTable(variable, text, LIST_MAX, 'variables').default({}).register(hints, SECRET),
   })
   .superRefine(({ launcher, command, working_directory, profiles }, context) => {
     const expect = (met: boolean, key: string, message: string) => met || context.addIssue({ code: 'custom', path: [key], message });

@@ -37,7 +37,10 @@ describe('a configuration', () => {
   });
 
   it.each([
-    ['[accounts]\nmin_uid = 1000 1001', /^kpx\.toml: line 2, column 1\d: \S.*/],
+    [
+      '[accounts]\nmin_uid = 1000 1001',
+      /^kpx\.toml: line 2, column 1\d, accounts\.min_uid: min_uid = 1000 1001: .*; expected a number in digits$/,
+    ],
     ['[accounts\nmin_uid = 1000', /^kpx\.toml: line 1, column \d+: \S.*/],
     [
       '[[policy.rule]]\nusers = ["a"]\n[[policy.rule]]\nusers = ["b"]\nusers = ["c"]',
@@ -71,13 +74,13 @@ describe('a configuration', () => {
   });
 
   it.each([
-    ['accuonts = 1', 'kpx.toml: accuonts: unknown key; did you mean "accounts"?'],
-    ['[accounts]\nmin_uidd = 1000', 'kpx.toml: accounts.min_uidd: unknown key; did you mean "min_uid"?'],
-    ['[http]\nlisten = "[::1]:9464"\nlistne = ""', 'kpx.toml: http.listne: unknown key; did you mean "listen"?'],
-    ['[accounts]\nminuid = 1000', 'kpx.toml: accounts.minuid: unknown key; did you mean "min_uid"?'],
+    ['accuonts = 1', 'kpx.toml: line 1, accuonts: unknown key; did you mean "accounts"?'],
+    ['[accounts]\nmin_uidd = 1000', 'kpx.toml: line 2, accounts.min_uidd: unknown key; did you mean "min_uid"?'],
+    ['[http]\nlisten = "[::1]:9464"\nlistne = ""', 'kpx.toml: line 3, http.listne: unknown key; did you mean "listen"?'],
+    ['[accounts]\nminuid = 1000', 'kpx.toml: line 2, accounts.minuid: unknown key; did you mean "min_uid"?'],
     [
       '[[policy.rule]]\nusers = ["a"]\naction = "deny"\n[[policy.rule]]\nuser = ["a"]\nusers = []\naction = "deny"',
-      'kpx.toml: policy.rule.1.user: unknown key; did you mean "users"?',
+      'kpx.toml: line 5, rule 2: user: unknown key; did you mean "users"?',
     ],
   ])('with a misspelt key is refused with the nearest one (%j)', (text, line) => {
     expect(problems(text)).toEqual([line]);
@@ -85,27 +88,33 @@ describe('a configuration', () => {
 
   it('with a key like no other is refused with the keys that there are', () => {
     expect(problems('[accounts]\nfrobnication = true')).toEqual([
-      'kpx.toml: accounts.frobnication: unknown key; known keys here: min_uid, denied_users, map',
+      'kpx.toml: line 2, accounts.frobnication: unknown key; known keys here: min_uid, denied_users, map',
     ]);
   });
 
   it('with an unknown key below a name of the administrator is refused, too', () => {
-    expect(problems('[units.big]\nslice = "a"\nslize = "a"')).toEqual([expect.stringContaining('kpx.toml: units.big.slize: unknown key')]);
+    expect(problems('[units.big]\nslice = "a"\nslize = "a"')).toEqual([
+      expect.stringContaining('kpx.toml: line 3, units.big.slize: unknown key'),
+    ]);
   });
 
   it('with a value of the wrong type is refused with its key', () => {
-    expect(problems('[accounts]\nmin_uid = "1000"')).toEqual([expect.stringMatching(/^kpx\.toml: accounts\.min_uid: .*expected/)]);
+    expect(problems('[accounts]\nmin_uid = "1000"')).toEqual([
+      expect.stringMatching(
+        /^kpx\.toml: line 2, accounts\.min_uid = "1000": expected a whole number .*, without quotes; for example min_uid = 1000$/,
+      ),
+    ]);
     expect(problems('[accounts]\ndenied_users = ["root", 7]')).toEqual([
-      expect.stringMatching(/^kpx\.toml: accounts\.denied_users\.1: .*expected string/),
+      'kpx.toml: line 2, accounts.denied_users, entry 2 = 7: expected text in quotes',
     ]);
   });
 
   it('with several problems is refused with all of them, one line each', () => {
     expect(problems('[accounts]\nmin_uid = 0\nmin_uidd = 1\ndenied_user = []\n[policy]\nrule = 1')).toEqual([
-      expect.stringMatching(/^kpx\.toml: accounts\.min_uid: /),
-      'kpx.toml: accounts.min_uidd: unknown key; did you mean "min_uid"?',
-      'kpx.toml: accounts.denied_user: unknown key; did you mean "denied_users"?',
-      expect.stringMatching(/^kpx\.toml: policy\.rule: /),
+      expect.stringMatching(/^kpx\.toml: line 2, accounts\.min_uid = 0: /),
+      'kpx.toml: line 3, accounts.min_uidd: unknown key; did you mean "min_uid"?',
+      'kpx.toml: line 4, accounts.denied_user: unknown key; did you mean "denied_users"?',
+      'kpx.toml: line 6, policy.rule = 1: expected a list',
     ]);
   });
 

@@ -14,7 +14,10 @@ export async function checkText(file: string, config: Config): Promise<string> {
     missingGroups: groups instanceof Error ? new Set() : groups,
     profiles: profiles?.profiles ? new Set(profiles.profiles) : undefined,
   });
-  const head = unknown.length === 0 ? 'everything is as it must be.' : 'no errors, but rules name what does not exist:';
+  const head =
+    unknown.length === 0
+      ? 'no errors in the file; kpxctl doctor looks at the rest.'
+      : 'no errors in the file, but rules name what does not exist:';
   return [
     `${file}: ${head}`,
     ...unknown.map((reason) => `  ${reason}`),

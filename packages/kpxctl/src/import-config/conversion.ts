@@ -115,7 +115,9 @@ function refusals(file: string, content: string, schema: typeof brokerSchema | t
     return [];
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    return error.message.split('\n').map((line) => line.replace('privhelper.toml: accounts.map.', 'local_knime_user_os_user_mapping.'));
+    // No file was written whose lines could be counted.
+    const problems = error.message.replaceAll(/^(\S+\.toml: )line \d+, /gm, '$1').split('\n');
+    return problems.map((problem) => problem.replace('privhelper.toml: accounts.map.', 'local_knime_user_os_user_mapping.'));
   }
 }
 

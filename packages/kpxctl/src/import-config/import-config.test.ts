@@ -245,8 +245,8 @@ describe('an original with something wrong', () => {
       `{"local_knime_user_os_user_mapping": {"__proto__": "x"}, ${JSON.stringify(LEAST).slice(1)}`,
       ['__proto__: the KNIME'],
     ],
-    ['a name twice', { ...LEAST, local_knime_user_os_user_mapping: { Ann: 'a', ann: 'b' } }, ['user_mapping.ann: stands here twice']],
-    ['too many names of one', { ...LEAST, local_knime_user_os_user_mapping: names(32, () => 'x') }, ['name31: more than 31 names']],
+    ['a name twice', { ...LEAST, local_knime_user_os_user_mapping: { Ann: 'a', ann: 'b' } }, ['user_mapping.ann = "b": stands here twice']],
+    ['too many names of one', { ...LEAST, local_knime_user_os_user_mapping: names(32, () => 'x') }, ['name31 = "x": more than 31 names']],
     ['too many names', { ...LEAST, local_knime_user_os_user_mapping: names(10_001, (i) => `x${i}`) }, ['expected at most 10000 names']],
     [
       'too long an address',
