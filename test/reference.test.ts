@@ -52,3 +52,45 @@ describe.each([
     expect(wrong.length).toBeGreaterThan(20);
   });
 });
+
+describe.each([
+  ['broker', brokerSchema, BROKER_TEXTS],
+  ['privhelper', helperSchema, PRIVHELPER_TEXTS],
+] as const)('the text of each key of %s.toml', (_, schema, texts) => {
+  const SENTENCE_WORDS_MAX = 30;
+  const WHEN = /\b(Change|Raise|Lower|Set|Leave|Choose)\b/;
+  const tables = tablesOf(schema, texts);
+  const exampleOf = (text: string) => /Example: `([^`]+)`\.$/.exec(text)?.[1];
+  const keys = tables.flatMap(({ heading, keys }) => keys.map((key) => ({ heading, ...key })));
+  /** What else the program wants where a key is set. */
+  const NEEDED: Readonly<Record<string, string>> = {
+    cert_file: 'key_file = "/k"',
+    key_file: 'cert_file = "/c"',
+    core_tokens: 'tokens_per_executor = 4',
+    tokens_per_executor: 'core_tokens = 64',
+    command: 'launcher = "direct"',
+    working_directory: 'launcher = "direct"\ncommand = ["/x"]',
+  };
+  const AMQP = 'urls = ["amqp://u@h"]';
+  const problemWith = (heading: string, name: string, example: string) => {
+    const isRule = heading === '[[policy.rule]]' && !['users', 'groups'].includes(name);
+    const table = [heading, NEEDED[name] ?? (isRule ? 'users = ["a"]' : ''), example];
+    if (heading === '[amqp]' && name !== 'urls') table.push(AMQP);
+    const rest = schema === brokerSchema && heading !== '[amqp]' ? ['[amqp]', AMQP] : [];
+    return schema.safeParse(parse([...rest, ...table].join('\n'))).error?.message;
+  };
+
+  it.each(keys)('$heading $name says when to change it, and ends with an example that the program takes', ({ heading, name, text }) => {
+    expect(text).toMatch(WHEN);
+    const example = exampleOf(text) ?? '';
+    expect(example).toMatch(new RegExp(`^${name} = `));
+    expect(problemWith(heading, name, example)).toBeUndefined();
+  });
+
+  it('has no sentence that has to be read twice for its length, or that leads elsewhere', () => {
+    const all = [...keys, ...tables].map(({ text }) => text);
+    const sentences = all.flatMap((text) => text.split(/(?<=[.:;])\s+(?=[A-Z`"])/));
+    expect(sentences.filter((sentence) => sentence.split(/\s+/).length > SENTENCE_WORDS_MAX)).toEqual([]);
+    expect(all.filter((text) => /\bsee there\b/i.test(text))).toEqual([]);
+  });
+});

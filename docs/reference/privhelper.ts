@@ -5,49 +5,68 @@ const START = `${CONNECTION}, for executors that start from then on`;
 
 /** What the tables and keys of privhelper.toml mean. They are not in the helper's own code, where they would cost memory in a root process. */
 export const PRIVHELPER_TEXTS: Texts = {
-  accounts: { text: 'Who may have an executor. No account with the uid or gid of root ever does.', effect: CONNECTION },
-  'accounts.min_uid': 'Accounts with a lower uid do not.',
-  'accounts.denied_users': 'Accounts of the operating system that do not. With `case = "lower"`, whatever their case here.',
-  'accounts.denied_groups': 'Accounts in any of these groups do not. With `case = "lower"`, whatever their case here or in the directory.',
-  'accounts.allowed_groups': 'Only accounts in one of these groups do; when empty, all that are not denied.',
-  'accounts.denied_shells': 'Accounts with one of these login shells do not.',
-  'accounts.case': 'How names from KNIME are compared with accounts: `"lower"`, folded to lower case first; `"keep"`, as they are.',
+  accounts: {
+    text: 'Who may have an executor. No account with the uid or gid of root ever does.',
+    effect: CONNECTION,
+  },
+  'accounts.min_uid':
+    'The lowest uid that may have an executor. Change it where the uids of people start elsewhere (`UID_MIN` in `/etc/login.defs`). Example: `min_uid = 10000`.',
+  'accounts.denied_users':
+    'Accounts of the operating system that may not have an executor. With `case = "lower"` their case does not matter. Set it to keep single accounts out. Example: `denied_users = ["backup-admin"]`.',
+  'accounts.denied_groups':
+    'Groups whose members may not have an executor. With `case = "lower"` their case does not matter, here or in the directory. Set it to keep administrators out. Example: `denied_groups = ["wheel"]`.',
+  'accounts.allowed_groups':
+    'Groups of which an account must be a member to have an executor. When empty, every account that is not denied may. Set it where only some people use KNIME. Example: `allowed_groups = ["knime-users"]`.',
+  'accounts.denied_shells':
+    'Login shells that mark an account as closed: it may not have an executor. Set it where accounts are closed by their shell. Example: `denied_shells = ["/usr/sbin/nologin", "/bin/false"]`.',
+  'accounts.case':
+    'How names from KNIME are compared with accounts. `"lower"`: the helper folds them to lower case first. `"keep"`: it takes them as they are. Set `"keep"` where accounts have capital letters. Example: `case = "keep"`.',
   'accounts.map': {
-    text: 'The account of a KNIME user where the two have different names, as `"KNIME name" = "account"`. One `*` in both makes a pattern: `"*@corp.example" = "*"` takes a domain off, `"*" = "*@corp.example"` adds one. A line for one name goes before a pattern; no name may match two patterns; 16 at most. Up to 31 names may lead to one account, and share its executor. Only here may a KNIME name have characters that no account has, and only where `reservation_clause` has `{user}` in single quotes.',
+    text: 'The account of a KNIME user where the two have different names, as `"KNIME name" = "account"`. One `*` in both makes a pattern: `"*@corp.example" = "*"` takes a domain off, `"*" = "*@corp.example"` adds one. A line for one name goes before a pattern. No name may match two patterns, and there are 16 at most. Up to 31 names may lead to one account, and share its executor. Only here may a KNIME name have characters that no account has, and only where `reservation_clause` has `{user}` in single quotes. Set it where accounts differ from KNIME names. Example: `"carol.smith" = "csmith"`.',
     effect: START,
   },
 
   directories: {
-    text: "Where users' directories are. The parents must exist, belong to root, and be writable by nobody else, all the way up. Where they are elsewhere than below `/srv/kpx` and `/home`, `kpx-privhelper@.service` needs a drop-in with `ReadWritePaths=`.",
+    text: "Where users' directories are. The parents must exist, belong to root, and be writable by nobody else, all the way up. Where they are not below `/srv/kpx` and `/home`, `kpx-privhelper@.service` needs a drop-in with `ReadWritePaths=`.",
     effect: START,
   },
   'directories.workspace_parent':
-    "Holds a directory for each user, named like the account, for the executor's workspace: mode 0700, and so is by a default ACL what is made in it.",
-  'directories.temp_parent': 'The same for temporary files; not the same directory.',
-  'directories.home_parents': 'A home elsewhere is refused.',
-  'directories.create_home': 'Whether a missing home is made. One that exists is left alone.',
-  'directories.skeleton': 'What a new home is filled with, with the rights of its user.',
+    'The directory with a workspace for each user, named like the account. A workspace has mode 0700, and a default ACL gives what is made in it the same rights. Change it to a disk with more room, and add `ReadWritePaths=`. Example: `workspace_parent = "/data/kpx/workspaces"`.',
+  'directories.temp_parent':
+    'The directory with a directory for temporary files for each user, named and protected like a workspace. It must differ from `workspace_parent`. Change it to a fast disk, and add `ReadWritePaths=`. Example: `temp_parent = "/data/kpx/temp"`.',
+  'directories.home_parents':
+    'The directories below which homes may be. The helper refuses an account with a home elsewhere. Set it where homes are on a network drive, and add `ReadWritePaths=`. Example: `home_parents = ["/home", "/net/home"]`.',
+  'directories.create_home':
+    'If true, the helper makes a missing home. It never changes one that exists. Set it to false where another program makes homes. Example: `create_home = false`.',
+  'directories.skeleton':
+    'The directory whose content is copied into a new home, with the rights of its user. Change it to give users of KNIME other files. Example: `skeleton = "/etc/skel"`.',
   'directories.extra_acl':
-    'Further entries in the ACLs of workspaces and temp directories, such as `"group:knime-admins:r-x"` or `"user:backup:r-x"`.',
+    'Further entries in the ACLs of workspaces and temp directories. Set it where administrators or a backup must read them. Example: `extra_acl = ["group:knime-admins:r-x", "user:backup:r-x"]`.',
 
-  executor: { text: 'What is started.', effect: START },
+  executor: {
+    text: 'What the helper starts, and how.',
+    effect: START,
+  },
   'executor.launcher':
-    '`"systemd"`: executors are units of systemd and live on when kpx is restarted. `"direct"`: they are children of kpx-privhelper and end with it; for containers.',
-  'executor.unit': 'With `"systemd"`: the template unit, up to its `@`. What is run, and where, is said in there.',
+    'How executors run. `"systemd"`: as units of systemd, which live on when kpx is restarted. `"direct"`: as children of kpx-privhelper, which end with it. Set `"direct"` in containers without systemd. Example: `launcher = "systemd"`.',
+  'executor.unit':
+    'With `"systemd"`: the template unit of executors, up to its `@`. The unit says what runs, and where. Change it to use a unit of your own. Example: `unit = "kpx-executor@"`.',
   'executor.profiles': {
-    text: 'With `"systemd"` only: further template units that a rule of `broker.toml` may choose, as `NAME = "template@"`. `"default"` is `unit` above, and no key here. An account has one executor, whatever its profile: who has one under another profile keeps it until it ends. Such a unit is a copy of `kpx-executor@.service` under another name in `/etc/systemd/system`. A link would not do: it is the same unit to systemd. A profile that is asked for and not listed is refused with `PROFILE_UNKNOWN`.',
+    text: 'With `"systemd"` only: further template units that a rule of `broker.toml` may choose, as `NAME = "template@"`. `"default"` is `unit` above, and no key here. An account has one executor, and keeps it under its old profile until it ends. Such a unit is a copy of `kpx-executor@.service` under another name in `/etc/systemd/system`. A link does not do: to systemd it is the same unit. The helper refuses a profile that is not listed with `PROFILE_UNKNOWN`. Set it for users who need other limits. Example: `big = "kpx-executor-big@"`.',
     effect: START,
   },
   'executor.command':
-    'With `"direct"` only, and required there: what is run, as a list of arguments, the first of them an absolute path. `{workspace}`, `{temp}` and `{user}` are replaced inside single arguments; no shell is involved.',
-  'executor.working_directory': 'With `"direct"` only: where it is run; when empty, in the workspace.',
+    'With `"direct"` only, and required there: the program and its arguments, as a list that begins with an absolute path. The helper replaces `{workspace}`, `{temp}` and `{user}` inside single arguments; no shell is involved. Set it with `launcher = "direct"`. Example: `command = ["/opt/knime/knime", "-nosplash"]`.',
+  'executor.working_directory':
+    'With `"direct"` only: the directory in which executors start; when empty, the workspace. Set it where the program needs its own directory. Example: `working_directory = "/opt/knime"`.',
   'executor.msgq_file':
-    "The file with the value of `KNIME_EXECUTOR_MSGQ` on one line: RabbitMQ's address with the credentials of the executors. A secret: owner root, mode 0600. Read at each start of an executor, so that a new password needs no restart.",
+    'The file with the value of `KNIME_EXECUTOR_MSGQ` on one line: RabbitMQ\'s address with the credentials of the executors. A secret: owner root, mode 0600. The helper reads it at each start of an executor, so a new password needs no restart. Change it where the secret is kept elsewhere. Example: `msgq_file = "/etc/kpx/executor-msgq"`.',
   'executor.reservation_clause':
-    'The part of `KNIME_EXECUTOR_RESERVATION` for one KNIME name; those of all names of the account are joined by OR. KNIME before 4.11.3 wants it without the single quotes.',
-  'executor.max_executors': 'How many executors run at once. The broker cannot raise it.',
+    'The part of `KNIME_EXECUTOR_RESERVATION` for one KNIME name; `{user}` stands for the name. The helper joins those of all names of the account by OR. Set it without the single quotes for KNIME before 4.11.3. Example: `reservation_clause = "user = {user}"`.',
+  'executor.max_executors':
+    'How many executors the helper lets run at once, whatever the broker asks for. Raise it above `policy.max_executors` of the broker. Example: `max_executors = 300`.',
   'executor.environment': {
-    text: 'Additions to the environment of executors, as `NAME = "value"`. Names that change how programs are loaded (`LD_*`, `GLIBC_*`, `GCONV_PATH`, `LOCPATH`) are refused.',
+    text: 'Additions to the environment of executors, as `NAME = "value"`. The helper refuses names that change how programs are loaded (`LD_*`, `GLIBC_*`, `GCONV_PATH`, `LOCPATH`). Set it for variables that workflows read. Example: `KNIME_LOCALE = "en"`.',
     effect: START,
   },
 };
