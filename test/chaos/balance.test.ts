@@ -118,7 +118,7 @@ describe('a parked job', () => {
   });
 
   it('is there because its executor was without RabbitMQ', () => {
-    const detail = '3 starts failed, the last one: the executor has had no connection to RabbitMQ for 30000 ms (lost_after)';
+    const detail = '3 starts failed, the last one: the executor has had no connection to RabbitMQ for 30s (lost_after)';
     const parked = [letter('EXECUTOR_WITHOUT_RABBITMQ', detail)];
     expect(problems({ parked, faults: [fault('executors: without RabbitMQ', 90_000, 95_000)] })).toEqual([]);
     expect(problems({ parked, faults: [fault('helper: kill -9', 90_000, 95_000)] })).toHaveLength(1);

@@ -177,7 +177,7 @@ describe('two executor hosts', () => {
     one.host.cutOff();
     await allDone([one.kpx, two.kpx], 80);
     console.log(`a host cut off, heartbeat ${HEARTBEAT_S} s: everything done ${Math.round(performance.now() - from)} ms later`);
-    await one.kpx.brokerLog.line({ msg: 'lost RabbitMQ' }, { timeoutMs: 30_000 });
+    await one.kpx.brokerLog.line({ msg: 'lost RabbitMQ; connecting again' }, { timeoutMs: 30_000 });
     const lines = one.kpx.brokerLog.lines.length;
     one.host.reconnect();
     await one.kpx.brokerLog.line({ msg: 'consuming' }, { from: lines, timeoutMs: 40_000 });

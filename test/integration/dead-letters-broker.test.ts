@@ -61,7 +61,7 @@ describe('kpxctl dead-letters, through the running broker', () => {
       code: 0,
       stdout: expect.stringMatching(/^dropped .*\ndropped .*\nDropped: 2 of 2 dead letters\.\n$/),
     });
-    await kpx.brokerLog.line({ msg: 'an operator settles dead letters', way: 'drop', user: 'mallory', count: 2 });
+    await kpx.brokerLog.line({ msg: 'an operator replays or drops dead letters', way: 'drop', user: 'mallory', count: 2 });
     await kpx.reload({ policy: { deny: [] } });
     admit();
     expect(await asBob(admin, 'replay', id)).toMatchObject({

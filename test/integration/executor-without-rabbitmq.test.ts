@@ -90,7 +90,7 @@ it('never takes an executor for ready whose login is refused: after start_attemp
   expect(parked?.headers).toMatchObject({
     'x-kpx-reason': 'EXECUTOR_WITHOUT_RABBITMQ',
     'x-kpx-detail':
-      '2 starts failed, the last one: the executor was not ready within 4000 ms: no connection to RabbitMQ; RabbitMQ ended its connections: is the login refused?',
+      '2 starts failed, the last one: the executor was not ready within 4s (start_timeout): no connection to RabbitMQ; RabbitMQ ended its connections: is the login refused?',
   });
   expect(kpx.brokerLog.lines.filter(({ state }) => state === 'ready')).toEqual([]);
 });
@@ -101,7 +101,7 @@ it('with ready = "delay" ends one without a connection, too; with watch = false 
   proxy.refuse();
   await publish(kpx, jobOf('alice', 'a1'));
   const { reason } = await kpx.brokerLog.line({ user: 'alice', state: 'backoff' });
-  expect(reason).toContain('the executor was not ready within 2000 ms: no connection to RabbitMQ');
+  expect(reason).toContain('the executor was not ready within 2s (start_timeout): no connection to RabbitMQ');
   expect(kpx.brokerLog.lines.filter(({ state }) => state === 'ready')).toEqual([]);
   await kpx.reload({ executors: { ...executors, watch: false } });
   await kpx.brokerLog.line({ user: 'alice', state: 'ready' });

@@ -99,6 +99,6 @@ it('asks again within seconds when the helper could not end an executor', async 
   chmodSync(kpx.socket, 0o666);
   await kpx.startBroker();
   await expect.poll(async () => (await runKpxctl(['stop', 'alice', '--config', kpx.brokerConfigFile])).code).toBe(0);
-  await kpx.brokerLog.line({ user: 'alice', msg: 'an executor could not be ended; the helper is asked again' });
+  await kpx.brokerLog.line({ user: 'alice', msg: 'an executor could not be ended; tried again in 3 s, by force where that does not help' });
   await eventually('it is asked again', () => stops.length >= 2, STOP_AGAIN_MS);
 });

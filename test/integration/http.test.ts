@@ -252,7 +252,9 @@ describe('the port', () => {
     await expect(ask(port, '/status')).rejects.toThrow('ECONNREFUSED');
     const second = await installKpx({ broker: { http: { listen: `127.0.0.1:${other}` } } });
     await second.start();
-    expect(await second.brokerLog.line({ msg: 'metrics cannot be read' })).toMatchObject({
+    expect(
+      await second.brokerLog.line({ msg: 'cannot listen: no metrics, /status and page until http.listen is corrected and reloaded' }),
+    ).toMatchObject({
       level: 50,
       reason: expect.stringContaining('EADDRINUSE'),
     });

@@ -29,7 +29,7 @@ it('jobs that wait in a delay queue outlive the job queue: they return some time
   await publish(kpx, ...jobs.map((job) => jobOf('bob', job)));
   for (const job of jobs) await kpx.brokerLog.line({ msg: 'job deferred', job });
   await withChannel(vhost.url('admin'), (channel) => channel.deleteQueue(KNIME_QUEUE));
-  await kpx.brokerLog.line({ msg: 'lost RabbitMQ' });
+  await kpx.brokerLog.line({ msg: 'lost RabbitMQ; connecting again' });
   // Their time runs out while there is no queue for them.
   await expect
     .poll(() => kpx.brokerLog.lines.filter(({ msg }) => msg === 'RabbitMQ cannot be used; trying again').length, { timeout: 60_000 })

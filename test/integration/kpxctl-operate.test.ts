@@ -53,7 +53,7 @@ describe('kpxctl', () => {
     expect((await run(kpx, 'reload')).stdout).toBe('Nothing has changed.\n');
     kpx.configureBroker({ policy: { max_executors: 2 }, helper: { socket: '/run/elsewhere.sock' } });
     expect((await run(kpx, 'reload')).stdout).toMatch(
-      /^In force:\n[\s\S]* {2}policy\.max_executors: 40 -> 2\n[\s\S]*With a restart only: \[helper\]\n$/,
+      /^Reloaded\. Changed:\n[\s\S]* {2}policy\.max_executors: 40 -> 2\n[\s\S]*With a restart only: \[helper\]\n$/,
     );
     writeFileSync(kpx.brokerConfigFile, `[policy]\nmax_executers = 3\n[control]\nsocket = "${kpx.controlSocket}"\n`);
     expect(await run(kpx, 'reload')).toMatchObject({ code: 69, stderr: expect.stringContaining('did you mean "max_executors"?') });

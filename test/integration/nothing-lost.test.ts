@@ -92,7 +92,7 @@ describe('no job is lost', () => {
     await publish(kpx, jobOf('alice', 'a1'));
     await jobsDone(kpx, 'alice', 1);
     await kpx.endHelper('SIGKILL');
-    await kpx.brokerLog.line({ msg: 'lost the helper' });
+    await kpx.brokerLog.line({ msg: 'lost the helper; connecting again' });
     await publish(kpx, jobOf('alice', 'a2'), jobOf('bob', 'b1'));
     await kpx.brokerLog.line({ msg: 'the helper cannot be used; trying again' });
     await kpx.startHelper();

@@ -56,7 +56,7 @@ describe('the status page', () => {
     await says(watch, '#parked', '2');
     expect(await says(watch, '#letters tr', 'USER_DENIED')).toMatch(/The policy denies this user an executor\.\s+1$/);
     await says(watch, '#letters tr', 'BODY_NOT_JSON');
-    expect(await says(watch, '#users tr', 'queued')).toMatch(/in line, for want of room\s+1$/);
+    expect(await says(watch, '#users tr', 'queued')).toMatch(/waits for room\s+1$/);
     expect(await page.locator('#executors-chart path.ready').getAttribute('d')).toMatch(/^M[\d.]+ [\d.]+H/);
     expect(await page.locator('#executors-said').innerText()).toMatch(/: 0 to 2 executors, 2 now\.$/);
     await kpx.signal('SIGUSR2', { draining: true });
@@ -98,7 +98,7 @@ describe('the status page', () => {
     await publish(kpx, jobOf('bob'));
     expect(await says(watch, '#waiting tr', 'bob')).toMatch(/^bob\s+queued\s+1 of 1 executors run \(max_executors\)\s+1$/);
     expect(await says(watch, '#decisions tr:first-child', 'bob')).toMatch(/^\d\d:\d\d:\d\d\s+bob\s+queued: 1 of 1 executors run/);
-    expect(await says(watch, '#starts', 'users who wait')).toMatch(/full, 1 of 1; users who wait for room: 1, the longest for 1\ds/);
+    expect(await says(watch, '#starts', 'user waits')).toMatch(/full, 1 of 1; 1 user waits, the longest for 1\ds/);
     await page.getByRole('button', { name: 'Pause' }).click();
     await says(watch, '#connection', 'Paused');
     await publish(kpx, jobOf('carol'));
@@ -192,7 +192,7 @@ describe('the status page is for everybody:', () => {
     const { page } = await watched({ broker: { http: NAMED } });
     await page.locator('#decisions-title').waitFor();
     const lists = ['Users by state', 'Dead letters by reason', 'Users whose jobs wait', 'Who has an executor', 'Recent decisions'];
-    const expected = ['To the contents', 'Pause', ...lists].map((name) => ({ name, seen: true }));
+    const expected = ['Skip to content', 'Pause', ...lists].map((name) => ({ name, seen: true }));
     expect(await tabStops(page, expected.length + 1)).toEqual(expected);
     await page.keyboard.press('Tab');
     await page.keyboard.press('Enter');

@@ -81,7 +81,7 @@ describe('what RabbitMQ is not ready for yet', () => {
   it('a job that the exchange routes nowhere is kept and tried again', async () => {
     const kpx = await startKpx({ broker: { amqp: { routing_key: 'bound-to-nothing' } }, standIn: { BOOT_MS: '50' } });
     await publish(kpx, jobOf('alice', 'a1'));
-    const { reason } = await kpx.brokerLog.line({ msg: 'a job found no place' });
+    const { reason } = await kpx.brokerLog.line({ msg: 'RabbitMQ has not taken a job' });
     expect(reason).toMatch(/RabbitMQ found no queue from exchange "knime-server2executorknime-jobs" with routing key "bound-to-nothing"/);
     const delayed = await drainQueue(kpx.vhost.url('admin'), 'kpx.delay.knime-jobs.10000ms');
     expect(delayed.map(({ json }) => json)).toEqual([{ user: 'alice', job: 'a1' }]);
@@ -100,7 +100,7 @@ describe('what happens to RabbitMQ in the middle', () => {
     const kpx = await startKpx({ standIn: { BOOT_MS: '50' } });
     await kpx.vhost.server.api('DELETE', `queues/${encodeURIComponent(kpx.vhost.vhost)}/knime-jobs`);
     await kpx.brokerLog.line({
-      msg: 'lost RabbitMQ',
+      msg: 'lost RabbitMQ; connecting again',
       reason: 'RabbitMQ ended the consumer of "knime-jobs"; probably the queue was deleted, or its node is away',
     });
     const from = kpx.brokerLog.lines.length;
@@ -115,7 +115,7 @@ describe('what happens to RabbitMQ in the middle', () => {
     await publish(kpx, ...['1', '2', '3'].map((job) => jobOf('alice', job)));
     await kpx.brokerLog.line({ user: 'alice', state: 'booting' });
     expect(await kpx.vhost.closeConnections('broker')).toBe(2); // one takes jobs, one publishes
-    await kpx.brokerLog.line({ msg: 'lost RabbitMQ' });
+    await kpx.brokerLog.line({ msg: 'lost RabbitMQ; connecting again' });
     const done = await jobsDone(kpx, 'alice', 3);
     expect(done.map(({ job }) => job).sort()).toEqual(['1', '2', '3']);
   });
@@ -144,7 +144,7 @@ describe('a RabbitMQ of its own', () => {
       DELAYS_MS.map((delayMs) => delayQueue('knime-jobs', delayMs)),
     );
     await rabbitmq.kill();
-    await kpx.brokerLog.line({ msg: 'lost RabbitMQ' });
+    await kpx.brokerLog.line({ msg: 'lost RabbitMQ; connecting again' });
     await kpx.brokerLog.line({ msg: CANNOT });
     const from = kpx.brokerLog.lines.length;
     await rabbitmq.start();

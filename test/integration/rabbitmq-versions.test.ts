@@ -76,7 +76,7 @@ describe.each([undefined, ...treesToTest()])('RabbitMQ of %s', (tree) => {
     await kpx.start();
     await publishJobs(vhost.url('publisher'), [jobOf('alice', 'long')]);
     await jobsDone(kpx, 'alice', 1);
-    const lost = kpx.brokerLog.lines.filter(({ msg }) => msg === 'lost RabbitMQ').map(({ reason }) => String(reason));
+    const lost = kpx.brokerLog.lines.filter(({ msg }) => msg === 'lost RabbitMQ; connecting again').map(({ reason }) => String(reason));
     if (has43)
       expect(lost[0]).toMatch(/ended the consumer of "knime-jobs"; probably a job was held longer than its consumer timeout \(.*5 minutes/);
     else expect(lost).toEqual([]);

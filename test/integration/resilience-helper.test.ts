@@ -35,7 +35,7 @@ describe('a helper that', () => {
     await publish(kpx, jobOf('bob', 'b1'), jobOf('alice', 'a2'));
     await jobsDone(kpx, 'alice', 2);
     expect(performance.now() - from).toBeLessThan(5_000);
-    const { reason } = await kpx.brokerLog.line({ msg: 'lost the helper' }, { timeoutMs: HANGING_NOTICED_MS });
+    const { reason } = await kpx.brokerLog.line({ msg: 'lost the helper; connecting again' }, { timeoutMs: HANGING_NOTICED_MS });
     expect(reason).toBe('no answer to spawnExecutor');
     process.kill(kpx.helper?.pid ?? 0, 'SIGCONT');
     await jobsDone(kpx, 'bob', 1);

@@ -67,7 +67,7 @@ describe('an administrator of RabbitMQ', () => {
     await publish(kpx, ...someJobs(60));
     await jobsDone(kpx, 'alice', 5);
     await rabbitmq.ctl('close_all_connections', '--global', 'maintenance');
-    await kpx.brokerLog.line({ msg: 'lost RabbitMQ' });
+    await kpx.brokerLog.line({ msg: 'lost RabbitMQ; connecting again' });
     await allDone(kpx, 60);
     await expectNothingLost(kpx, 60);
   });
@@ -115,7 +115,7 @@ describe('an administrator of RabbitMQ', () => {
     await kpx.brokerLog.line({ user: 'bob', state: 'booting' });
     await rabbitmq.api('DELETE', `queues/${encodeURIComponent(kpx.vhost.vhost)}/knime-jobs`);
     await kpx.brokerLog.line({
-      msg: 'lost RabbitMQ',
+      msg: 'lost RabbitMQ; connecting again',
       reason: 'RabbitMQ ended the consumer of "knime-jobs"; probably the queue was deleted, or its node is away',
     });
     const from = kpx.brokerLog.lines.length;
@@ -137,7 +137,7 @@ describe('a delivery that is held for longer than consumer_timeout', () => {
     const kpx = await start({ standIn: { ...STAND_IN, BOOT_MS: '5000' } });
     await publish(kpx, ...someJobs(20));
     await allDone(kpx, 20);
-    const lost = kpx.brokerLog.lines.filter(({ msg }) => msg === 'lost RabbitMQ').map(({ reason }) => reason);
+    const lost = kpx.brokerLog.lines.filter(({ msg }) => msg === 'lost RabbitMQ; connecting again').map(({ reason }) => reason);
     const { rabbitmq_version: version } = await rabbitmq.api<{ rabbitmq_version: string }>('GET', 'overview');
     if (isAtLeast(version, 4, 3))
       expect(lost).toEqual([]); // a quorum queue's: rabbitmq-versions.test.ts

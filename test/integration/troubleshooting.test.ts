@@ -70,7 +70,7 @@ describe('a job stays queued', () => {
     const kpx = await startKpx({ standIn: { FAIL: '3' }, broker: { policy: { ...IMPATIENT, backoff_initial: '4m' } } });
     await publish(kpx, jobOf('alice'));
     await kpx.brokerLog.line({ user: 'alice', state: 'backoff' });
-    expectWholeLine(await explained(kpx, 'alice'), '; next attempt in');
+    expectWholeLine(await explained(kpx, 'alice'), '; tried again in');
   });
 
   it('no longer, when as many starts have failed as the policy tries', async () => {
@@ -121,7 +121,7 @@ it('a job finds no place: the queue is full, as a policy has it', async () => {
   await kpx.vhost.server.api('PUT', `policies/${kpx.vhost.vhost}/full`, policy);
   const refused = async () => {
     await publish(kpx, { body: 'no job' });
-    return kpx.brokerLog.lines.find(({ msg }) => msg === 'a job found no place')?.reason;
+    return kpx.brokerLog.lines.find(({ msg }) => msg === 'RabbitMQ has not taken a job')?.reason;
   };
   expectWords(await eventually('a job is refused', refused), 'RabbitMQ refused a place in');
 });

@@ -286,7 +286,7 @@ async function brokenHelper() {
   await dropIn(machine, 'kpx-privhelper@.service', '[Service]\nExecStart=\nExecStart=/usr/bin/false\n');
   await kpx.mark();
   await run('/usr/bin/pkill', '--full', 'kpx-privhelper.cjs');
-  await kpx.brokerSays({ msg: 'lost the helper' });
+  await kpx.brokerSays({ msg: 'lost the helper; connecting again' });
   await kpx.mark();
 }
 

@@ -43,7 +43,7 @@ describe('the helper', ON_EACH_DEBIAN, () => {
     await kpx.publish(jobOf('ria', 'r1'));
     await expect.poll(async () => (await machine.run(['/usr/bin/pgrep', '--exact', 'getent'], { allowFailure: true })).exitCode).toBe(0);
     await machine.run(['/usr/bin/kill', '-KILL', `${await helperPid()}`]);
-    expect(await kpx.brokerSays({ msg: 'lost the helper' })).toMatchObject({ level: 40 });
+    expect(await kpx.brokerSays({ msg: 'lost the helper; connecting again' })).toMatchObject({ level: 40 });
     await kpx.brokerSays({ msg: 'executor', user: 'ria', state: 'backoff' });
     await machine.systemctl('kill', '--kill-whom=all', '--signal=SIGCONT', 'sssd.service');
     await kpx.jobDone('ria', 'r1');

@@ -145,7 +145,7 @@ export class Broker {
   /** Asks for an executor as a job of this user would, and at once where earlier starts have failed. */
   async startFor(user: KnimeUser): Promise<Explanation> {
     const groups = this.#groups.asked ? await this.#groups.of(user) : undefined;
-    this.#log.warn({ user }, 'an operator asks for an executor');
+    this.#log.warn({ user }, 'an operator has an executor started');
     this.#emit({ kind: 'start asked', user, groups });
     return await this.explain(user, groups);
   }
@@ -153,7 +153,7 @@ export class Broker {
   /** Ends the executor that this user's jobs go to; undefined: there is none. */
   async stopOf(user: KnimeUser, mode: StopMode): Promise<Explanation | undefined> {
     if (!this.#machine.executorOf(user)) return undefined;
-    this.#log.warn({ user, mode }, 'an operator ends an executor');
+    this.#log.warn({ user, mode }, 'an operator has an executor ended');
     this.#emit({ kind: 'stop asked', user, force: mode === StopMode.kill });
     return await this.explain(user, undefined);
   }

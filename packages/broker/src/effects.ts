@@ -62,7 +62,7 @@ export class ExecutorEffects {
       this.#emit({ kind: 'not ended', user });
       this.#log.warn(
         { user, reason: (error as Error).message, again_ms: END_RETRY_MS },
-        'an executor could not be ended; the helper is asked again',
+        'an executor could not be ended; tried again in 3 s, by force where that does not help',
       );
     }
   }

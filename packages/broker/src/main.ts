@@ -70,7 +70,9 @@ async function serve(file: string, config: Config): Promise<void> {
     streamWrite: printableLines, // for whoever reads it with journalctl
   });
   const broker = new Broker(config, log);
-  const manager = new ServiceManager(process.env, (reason) => log.warn({ reason }, 'the service manager cannot be told'));
+  const manager = new ServiceManager(process.env, (reason) =>
+    log.warn({ reason }, 'systemd cannot be notified: systemctl status may show an old state'),
+  );
   const monitor = new MonitorServer(broker, log);
   await monitor.listen(config.http.listen);
   let reloading: Promise<unknown> = Promise.resolve();
@@ -164,7 +166,10 @@ async function openControl(
   try {
     return await ControlServer.open(socket, operations, log);
   } catch (error) {
-    log.warn({ socket, reason: (error as Error).message }, 'questions cannot be answered: no control socket');
+    log.warn(
+      { socket, reason: (error as Error).message },
+      'control socket unavailable: kpxctl will not work until this is corrected and the broker is restarted',
+    );
     return undefined;
   }
 }

@@ -11,7 +11,7 @@ import { controlSocket } from './control-socket.js';
 /** The meaning of each decision for the job. */
 const DECISIONS: Record<Explanation['decision'], string> = {
   forward: 'goes to the executor at once',
-  hold: 'is held until the executor is ready',
+  hold: 'waits for the executor',
   start: 'starts an executor',
   fail: 'asks for an executor, in vain; after start_attempts it is parked in kpx.dead-letter',
   wait: 'waits until there is room',

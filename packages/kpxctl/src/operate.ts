@@ -70,6 +70,6 @@ async function tell(path: string, { config, json }: Options, forPeople: (answer:
 
 function reloaded({ changed, restart }: Reloaded): string {
   const lines = changed.map((line) => `  ${printable(line)}\n`).join('');
-  const now = changed.length === 0 ? 'Nothing has changed.\n' : `In force:\n${lines}`;
+  const now = changed.length === 0 ? 'Reloaded. Nothing has changed.\n' : `Reloaded. Changed:\n${lines}`;
   return restart.length === 0 ? now : `${now}${warning(`With a restart only: ${restart.map((name) => `[${name}]`).join(', ')}`)}\n`;
 }

@@ -208,7 +208,7 @@ export class Lane {
   #relayOf(session: AmqpSession, left: (outcome: Outcome) => void): Relay {
     return new Relay(session, session.publisher, this.#config(), hostname(), this.#suspects, {
       unusable: (message, reason, detail) => this.#log.warn({ ...describe(message), reason, detail }, 'job parked'),
-      problem: (message, why) => this.#log.error({ ...describe(message), reason: why }, 'a job found no place'),
+      problem: (message, why) => this.#log.error({ ...describe(message), reason: why }, 'RabbitMQ has not taken a job'),
       left: (outcome, reason) => {
         this.#handlers.left(outcome, reason);
         left(outcome);
@@ -237,7 +237,7 @@ export class Lane {
     served?.relay.close();
     this.#served = undefined;
     this.#handlers.lost();
-    if (!this.#leaves(amqp)) this.#log.warn({ server, reason }, 'lost RabbitMQ');
+    if (!this.#leaves(amqp)) this.#log.warn({ server, reason }, 'lost RabbitMQ; connecting again');
     await served?.session.close();
   }
 

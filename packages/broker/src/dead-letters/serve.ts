@@ -53,7 +53,7 @@ export function serveDeadLetters(config: () => Config, log: Logger): DeadLetterS
     choose: (selection) => withQueue((queue) => choose(queue, selection)),
     show: (id) => withQueue(async (queue) => inJson(await show(queue, id))),
     settle: async (way, selection, seen) => {
-      log.warn({ way, ...selection, ...seen }, 'an operator settles dead letters');
+      log.warn({ way, ...selection, ...seen }, 'an operator replays or drops dead letters');
       return await withQueue((queue) => settleSeen(queue, way, selection, seen));
     },
   };

@@ -1,3 +1,4 @@
+import { durationText } from '../output/duration.js';
 import { evictable, hasRoom, idleForMs, type Load, type Policy } from '../policy/policy.js';
 import type { Executor } from './roster.js';
 import type { User } from './user.js';
@@ -29,7 +30,7 @@ export function evictions(policy: Policy, load: Load, line: Iterable<User>, exec
     const executor = evictable(limitedByRule ? [...left].filter(({ rule }) => rule === user.rule) : left, policy.evictIdleAfterMs);
     if (!executor) continue;
     left.delete(executor);
-    chosen.push({ executor, why: `idle for ${idleForMs(executor)} ms, and "${user.name}" waits: ${room.why}` });
+    chosen.push({ executor, why: `idle for ${durationText(idleForMs(executor))}, and "${user.name}" waits: ${room.why}` });
   }
   return chosen;
 }

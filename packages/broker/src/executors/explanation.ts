@@ -1,4 +1,5 @@
 import type { KnimeUser } from '@kpx/protocol';
+import { durationText } from '../output/duration.js';
 import { hasRoom, type Load, mayStart, type Policy, profileOf, type Verdict } from '../policy/policy.js';
 import type { Rule } from '../policy/rules.js';
 import { type Executor, stateOf } from './roster.js';
@@ -53,11 +54,11 @@ function decisionOf(
   if (!admitted.ok) return ['park', `USER_DENIED: ${admitted.why}`];
   if (state === 'broken' || state === 'refused') return [user && failsHere(user) ? 'hand back' : 'park', `${user?.code}: ${user?.detail}`];
   if (state === 'backoff') {
-    const nextMs = Math.max(0, Math.ceil((user?.until ?? 0) - now));
-    return [user && failsHere(user) ? 'hand back' : 'hold', `${user?.detail}; next attempt in ${nextMs} ms`];
+    const nextMs = Math.max(1, Math.ceil(((user?.until ?? 0) - now) / 1_000)) * 1_000;
+    return [user && failsHere(user) ? 'hand back' : 'hold', `${failedStart(user, policy)}; tried again in ${durationText(nextMs)}`];
   }
   if (executor && (!executor.ready || executor.ending)) return ['hold', STATES[stateOf(executor)].meaning];
-  if (executor && held > 0) return ['hold', `the executor is busy, ${held} jobs wait for it already`];
+  if (executor && held > 0) return ['hold', `the executor is busy: it has not taken the ${held} job(s) that wait for it`];
   if (executor) return ['forward', STATES.ready.meaning];
   if (state === 'starting') return ['hold', STATES.starting.meaning];
   if (sick !== undefined) return ['hand back', sick];
@@ -65,6 +66,12 @@ function decisionOf(
   if (!room.ok) return ['wait', room.why];
   const turn = mayStart(policy, load);
   return turn.ok ? ['start', `${load.executors} of ${policy.maxExecutors} executors run`] : ['wait', turn.why];
+}
+
+/** Which of the attempts it was, where the user is to blame. */
+function failedStart(user: Readonly<User> | undefined, { startAttempts }: Policy): string {
+  if (!user || user.failures === 0) return `a start failed (${user?.detail})`;
+  return `start ${user.failures} of ${startAttempts} failed (${user.detail})`;
 }
 
 /** The state of a user of whom nothing is known but the executor. */

@@ -1,4 +1,5 @@
 import { ERRORS, type ErrorCode } from '@kpx/protocol';
+import { durationText } from '../output/duration.js';
 import { backoffMs } from '../policy/backoff.js';
 import type { Policy } from '../policy/policy.js';
 import type { Reason } from '../policy/reasons.js';
@@ -31,7 +32,7 @@ function rest(books: Books, user: User, state: RestingState, forMs: number, code
   user.until = books.now + forMs;
   user.code = code;
   user.detail = detail;
-  enter(books, user, state, `${detail}; for ${forMs} ms`);
+  enter(books, user, state, `${detail}; tried again in ${durationText(Math.ceil(forMs / 1_000) * 1_000)}`);
 }
 
 /** A start that has failed. */

@@ -651,7 +651,7 @@ describe('an executor without work', () => {
     expect(sample(101, ALICE)).toContainEqual({
       kind: 'stop',
       user: alice,
-      why: 'idle for 120000 ms (idle_stop is 120000 ms)',
+      why: 'idle for 2m00s (idle_stop is 2m00s)',
       cause: 'idle',
     });
     expect(kinds(job())).toEqual([]);
@@ -771,7 +771,7 @@ describe('when it is full, with evict-idle', () => {
     expect(sample(100, ALICE, BOB)).toContainEqual({
       kind: 'stop',
       user: alice,
-      why: 'idle for 70000 ms, and "carol" waits: 2 of 2 executors run (max_executors)',
+      why: 'idle for 1m10s, and "carol" waits: 2 of 2 executors run (max_executors)',
       cause: 'evicted',
     });
     expect(kinds(sample(100, ALICE, BOB))).toEqual([]);
@@ -888,7 +888,11 @@ describe('explain', () => {
     ],
     ['a ready executor', () => makeReady(), { decision: 'forward', executor: 'account "alice", uid 1001, pid 11001, ready' }],
     ['one that boots', () => [job(), started()], { decision: 'hold', why: 'the executor is starting', held: 1 }],
-    ['a start that failed', () => [job(), failed()], { decision: 'hold', why: 'LAUNCH_FAILED: exit 1; next attempt in 1500 ms' }],
+    [
+      'a start that failed',
+      () => [job(), failed()],
+      { decision: 'hold', why: 'start 1 of 3 failed (LAUNCH_FAILED: exit 1); tried again in 2s' },
+    ],
     [
       'no room',
       () => step({ kind: 'policy', policy: { ...PLAIN_POLICY, maxExecutors: 1, coreTokens: 4, tokensPerExecutor: 8 } }),

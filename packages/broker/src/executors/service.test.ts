@@ -74,7 +74,7 @@ describe('an executor is ready', () => {
     expect(kinds(effects)).toEqual(['kill']);
     expect(effects.find(({ kind }) => kind === 'kill')).toMatchObject({
       cause: 'without_rabbitmq',
-      why: 'the executor was not ready within 120000 ms: no connection to RabbitMQ; RabbitMQ ended its connections: is the login refused?',
+      why: 'the executor was not ready within 2m00s (start_timeout): no connection to RabbitMQ; RabbitMQ ended its connections: is the login refused?',
     });
     expect(stateNow()).toBe('backoff');
   });
@@ -137,7 +137,7 @@ describe('an executor that has lost RabbitMQ', () => {
       expect.objectContaining({
         kind: 'stop',
         cause: 'without_rabbitmq',
-        why: 'the executor has had no connection to RabbitMQ for 30000 ms (lost_after)',
+        why: 'the executor has had no connection to RabbitMQ for 30s (lost_after)',
       }),
     );
     expect(kinds(effects)).toEqual(['stop']);
@@ -201,7 +201,7 @@ it('parks jobs with the reason after start_attempts', () => {
         ticket: 1,
         user: alice,
         reason: 'EXECUTOR_WITHOUT_RABBITMQ',
-        detail: '3 starts failed, the last one: the executor was not ready within 30000 ms: no connection to RabbitMQ',
+        detail: '3 starts failed, the last one: the executor was not ready within 30s (start_timeout): no connection to RabbitMQ',
       });
     }
     endsWith('signal SIGKILL');

@@ -1,3 +1,4 @@
+import { durationText } from '../output/duration.js';
 import type { Policy } from '../policy/policy.js';
 import { type Books, enter, usersOf } from './books.js';
 import { end } from './ending.js';
@@ -58,10 +59,13 @@ function serviceOf(executor: Executor, policy: Policy, consuming: boolean, now: 
   if (booted ? !watched || link.lasts(readyForMs, now) : hasBooted()) return { is: 'ready' };
   if (!booted && now >= deadline) {
     const login = link.wasUp ? '; RabbitMQ ended its connections: is the login refused?' : '';
-    return { is: 'useless', why: `the executor was not ready within ${startTimeoutMs} ms: no connection to RabbitMQ${login}` };
+    return {
+      is: 'useless',
+      why: `the executor was not ready within ${durationText(startTimeoutMs)} (start_timeout): no connection to RabbitMQ${login}`,
+    };
   }
   if (booted && watched && consuming && link.lostForMs(now) >= lostAfterMs)
-    return { is: 'useless', why: `the executor has had no connection to RabbitMQ for ${lostAfterMs} ms (lost_after)` };
+    return { is: 'useless', why: `the executor has had no connection to RabbitMQ for ${durationText(lostAfterMs)} (lost_after)` };
   return undefined;
 
   function hasBooted(): boolean {

@@ -22,7 +22,7 @@ const LOST = 'the executor has lost its connection to RabbitMQ; it is ended if t
 
 export const STATES = {
   idle: { of: 'user', phase: 'none', troubled: false, log: 'info', start: 'ended', meaning: 'nothing to do' },
-  queued: { of: 'user', phase: 'line', troubled: true, log: 'debug', start: 'ended', meaning: 'in line, for want of room' },
+  queued: { of: 'user', phase: 'line', troubled: true, log: 'debug', start: 'ended', meaning: 'waits for room' },
   starting: { of: 'both', phase: 'starts', troubled: false, log: 'debug', start: undefined, meaning: 'the executor is being started' },
   booting: { of: 'both', phase: 'serves', troubled: false, log: 'info', start: undefined, meaning: 'the executor is starting' },
   ready: { of: 'both', phase: 'serves', troubled: false, log: 'info', start: 'ready', meaning: 'the executor is ready' },

@@ -61,7 +61,7 @@ export class HelperClient {
         this.#observer.connected(this.#session.profiles);
         const why = await this.#session.lost;
         this.#link.down(why);
-        if (!this.#stopped.signal.aborted) this.#log.warn({ socket: this.#path, reason: why }, 'lost the helper');
+        if (!this.#stopped.signal.aborted) this.#log.warn({ socket: this.#path, reason: why }, 'lost the helper; connecting again');
       } catch (error) {
         const problem = (error as Error).message;
         this.#link.down(problem);

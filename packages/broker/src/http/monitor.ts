@@ -58,12 +58,15 @@ export class MonitorServer {
     try {
       await new Promise<void>((resolve, reject) => server.once('error', reject).listen(address, resolve));
     } catch (error) {
-      this.#log.error({ listen: where, reason: (error as Error).message }, 'metrics cannot be read');
+      this.#log.error(
+        { listen: where, reason: (error as Error).message },
+        'cannot listen: no metrics, /status and page until http.listen is corrected and reloaded',
+      );
       return;
     }
     this.#server = server;
     this.#listening = where;
-    this.#log.info({ listen: where }, 'metrics can be read');
+    this.#log.info({ listen: where }, 'metrics, /status and the page can be read');
   }
 
   close(): void {

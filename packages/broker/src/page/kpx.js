@@ -107,13 +107,14 @@ function bar(name, value, most) {
 /** @param {Now} now */
 function showStarts({ draining, sick, capacity }) {
   const { executors, max_executors, waiting, longest_wait } = capacity;
-  if (draining) return tell('starts', 'bad', 'none is started: the host is drained');
+  if (draining) return tell('starts', 'bad', 'none is started: the host is being drained');
   if (sick) return tell('starts', 'bad', 'none is started: those of several users in a row failed');
-  if (longest_wait < WAIT_MS_WORTH_SAYING) return tell('starts', 'good', 'started as jobs come');
+  const full = executors >= max_executors ? `full, ${executors} of ${max_executors}` : '';
+  if (longest_wait < WAIT_MS_WORTH_SAYING) return tell('starts', 'good', full || 'started when jobs arrive');
   const seconds = Math.floor(longest_wait / 1_000);
   const long = seconds < 60 ? `${seconds}s` : `${Math.floor(seconds / 60)}m${String(seconds % 60).padStart(2, '0')}s`;
-  const full = executors >= max_executors ? `full, ${executors} of ${max_executors}; ` : '';
-  tell('starts', 'bad', `${full}users who wait for room: ${waiting}, the longest for ${long}`);
+  const users = waiting === 1 ? '1 user waits' : `${waiting.toLocaleString('en')} users wait`;
+  tell('starts', 'bad', `${full === '' ? '' : `${full}; `}${users}, the longest for ${long}`);
 }
 
 /** @param {Now} now */
@@ -253,7 +254,11 @@ function drawBoth() {
   const last = history.findLast(({ counts }) => counts)?.counts;
   if (!last) return;
   const since = `Since ${clock(new Date(history[0]?.at ?? Date.now()))}`;
-  write('executors-said', `${since}: ${Math.min(...executors)} to ${Math.max(...executors)} executors, ${executors.at(-1)} now.`);
+  const [fewest, most] = [Math.min(...executors), Math.max(...executors)];
+  write(
+    'executors-said',
+    `${since}: ${fewest === most ? `${most} executors all the time` : `${fewest} to ${most} executors, ${executors.at(-1)} now`}.`,
+  );
   const held = history.flatMap(({ counts }) => (counts ? [counts.held ?? 0] : []));
   write('queue-said', `${since}: at most ${Math.max(...held).toLocaleString('en')} jobs held at once, ${last.held} now.`);
 }

@@ -53,7 +53,7 @@ describe('what the status page is told', () => {
       draining: false,
       executors: { starting: 0, booting: 300, ready: 0, lost: 0, ending: 0 },
       capacity: { executors: 300, max_executors: 300, held: 80, held_max: 1_000, waiting: 80 },
-      users: [{ state: 'queued', meaning: 'in line, for want of room', users: 80 }],
+      users: [{ state: 'queued', meaning: 'waits for room', users: 80 }],
       jobs: { forwarded: 1, deferred: 0, parked: 4, returned: 0 },
     });
     expect(now.parked.map(({ reason, jobs }) => [reason, jobs])).toEqual([

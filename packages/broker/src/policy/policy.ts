@@ -1,4 +1,5 @@
 import { type KnimeUser, type ProfileName, profileNameSchema } from '@kpx/protocol';
+import { durationText } from '../output/duration.js';
 import { backoffMs } from './backoff.js';
 import { type Rule, ruleFor } from './rules.js';
 
@@ -139,7 +140,7 @@ export function idleForMs({ quietSince, seenUntil, ready, ending }: Idleness): n
 export function idleForTooLong(policy: Policy, executor: Idleness & { readonly rule: Rule | undefined }): string | undefined {
   const [idleStopMs, idleMs] = [idleStopMsOf(policy, executor.rule), idleForMs(executor)];
   if (idleStopMs === undefined || idleMs < idleStopMs) return undefined;
-  return `idle for ${idleMs} ms (idle_stop is ${idleStopMs} ms)`;
+  return `idle for ${durationText(idleMs)} (idle_stop is ${durationText(idleStopMs)})`;
 }
 
 /** How often to look at the executors so that idle_stop means what it says, in milliseconds; undefined: it is off. */
@@ -151,7 +152,7 @@ export function idleGrainMs({ idleStopMs, rules }: Policy): number | undefined {
 /** Why a job is not run any more; undefined: it is. */
 export function tooOld({ jobMaxAgeMs }: Policy, ageMs: number): string | undefined {
   if (jobMaxAgeMs === undefined || ageMs <= jobMaxAgeMs) return undefined;
-  return `the job is ${ageMs} ms old (job_max_age is ${jobMaxAgeMs} ms): whoever has sent it has given up`;
+  return `the job is ${durationText(ageMs)} old (job_max_age is ${durationText(jobMaxAgeMs)}): its sender has given it up`;
 }
 
 /** Which executor to end so that another may start: the one that has been idle for longest, never one that may be at work. */
