@@ -4,7 +4,7 @@ const RELOAD = 'with `systemctl reload kpx-broker`';
 const RECONNECT = `${RELOAD}, which makes a new connection to RabbitMQ: held jobs go back to the queue`;
 const RESTART = 'with `systemctl restart kpx-broker`';
 
-/** What the tables and keys of broker.toml mean. Code in backticks; a sentence ends with a full stop and a capital follows. */
+/** The meaning of the tables and keys of broker.toml. Code in backticks; a sentence ends with a full stop and a capital follows. */
 export const BROKER_TEXTS: Texts = {
   amqp: {
     text: 'How the broker reaches RabbitMQ, and which queue and exchange it uses.',
@@ -25,9 +25,9 @@ export const BROKER_TEXTS: Texts = {
   'amqp.held_bytes_max':
     'How much memory the bodies of jobs may take. Beyond half of it a job waits in a delay queue. When it is full, the broker takes no jobs until half is free. A body has 1 MiB at most. Raise it with a larger `prefetch` and large jobs. Example: `held_bytes_max = "1GiB"`.',
   'amqp.declare':
-    'If true, the broker makes the queue, the exchange and the binding where they are missing. The queue is then a classic one, without a delivery limit. What exists stays as it is. Leave it false where KNIME Server runs: KNIME Server makes them itself. Example: `declare = true`.',
+    'If true, the broker makes the queue, the exchange and the binding where they are missing. The queue is then a classic one, without a delivery limit. An existing one stays as it is. Leave it false where KNIME Server runs: KNIME Server makes them itself. Example: `declare = true`.',
   'amqp.delivery_limit':
-    'What the broker does where RabbitMQ removes jobs that were given back too often. RabbitMQ 4 does so in each quorum queue. `"refuse"`: it takes no jobs, logs each minute which command ends that, and looks again every 10 s. `"accept"`: it takes jobs, and parks those that come near the limit; executors can lose others. Set `"accept"` only where nobody may change the queue. Example: `delivery_limit = "accept"`.',
+    'The answer of the broker where RabbitMQ removes jobs that were given back too often. RabbitMQ 4 does so in each quorum queue. `"refuse"`: it takes no jobs, logs each minute which command ends that, and looks again every 10 s. `"accept"`: it takes jobs, and parks those that come near the limit; executors can lose others. Set `"accept"` only where nobody may change the queue. Example: `delivery_limit = "accept"`.',
   'amqp.management_urls':
     'Where RabbitMQ\'s management API is. The broker reads policies there, and so knows whether `delivery_limit` matters. It logs in as the user of `urls`, who needs the tag `management`. When empty, a quorum queue of RabbitMQ 4 counts as one with a limit of 20. For `"https://…"` it uses the files of `amqp.tls`. Set it on RabbitMQ 4; for a cluster name each node. Example: `management_urls = ["http://127.0.0.1:15672"]`.',
   'amqp.tls': {
@@ -77,7 +77,7 @@ export const BROKER_TEXTS: Texts = {
     'How long an executor may be without a connection to RabbitMQ. Then it is ended, and counts as a failed start; its jobs wait meanwhile. The time starts anew when the broker itself had no RabbitMQ. It must be at least `ready_for`. Raise it where executors take longer to connect again. Example: `lost_after = "2m"`.',
 
   policy: {
-    text: 'Who may have an executor, how many run, and when they end.',
+    text: 'Rules for executors: for which users, how many, and when they end.',
     effect: RELOAD,
   },
   'policy.max_executors':
@@ -95,11 +95,11 @@ export const BROKER_TEXTS: Texts = {
   'policy.deny':
     'KNIME names, in any case, whose jobs the broker parks. `privhelper.toml` has lists of its own, which hold whatever this list says. Change it to keep single users out. Example: `deny = ["mallory"]`.',
   'policy.when_full':
-    'What happens when there is no room for the executor of a user who waits. `"wait"`: the user waits until an executor ends. `"evict-idle"`: the broker ends the executor that has been idle for longest, if that is `evict_idle_after` or more. It ends at most `max_starting` at once. Set `"wait"` where idle executors must never be ended for others. Example: `when_full = "wait"`.',
+    'The answer when there is no room for the executor of a user who waits. `"wait"`: the user waits until an executor ends. `"evict-idle"`: the broker ends the executor that has been idle for longest, if that is `evict_idle_after` or more. It ends at most `max_starting` at once. Set `"wait"` where idle executors must never be ended for others. Example: `when_full = "wait"`.',
   'policy.evict_idle_after':
     'With `when_full = "evict-idle"`: how long an executor must have been idle before it is ended for a user who waits. A job that waits for a database looks idle, and would be done again. Raise it above the longest such wait. Example: `evict_idle_after = "30m"`.',
   'policy.account_lost':
-    'What happens to an executor whose account is deleted, denied, or out of its allowed group while it runs. `"end"`: the broker ends it, and refuses jobs of its user. `"warn"`: the broker logs it. It judges accounts once a minute, and two refusals in a row count. Set `"warn"` where running jobs must finish. Example: `account_lost = "warn"`.',
+    'The fate of an executor whose account is deleted, denied, or out of its allowed group while it runs. `"end"`: the broker ends it, and refuses jobs of its user. `"warn"`: the broker logs it. It judges accounts once a minute, and two refusals in a row count. Set `"warn"` where running jobs must finish. Example: `account_lost = "warn"`.',
   'policy.idle_stop':
     'How long an executor may be idle before it is ended; when empty, it runs on. Idle means no job from kpx and hardly any processor time; a job that waits for a database looks idle. The broker looks every 30 s, or twice within the shortest `idle_stop`, but at most once a second. Set it to free memory. Example: `idle_stop = "30m"`.',
   'policy.idle_cpu_percent':
@@ -143,7 +143,7 @@ export const BROKER_TEXTS: Texts = {
     'The socket where the running broker answers kpxctl and `--check`. Root may ask, and members of the group `kpx-admin` where the directory is setgid and that group\'s. When empty, nobody can. Change it where the broker runs without systemd. Example: `socket = "/run/kpx-broker/control.sock"`.',
 
   http: {
-    text: 'What programs that watch kpx may read over TCP: `GET /metrics` for Prometheus, `GET /status`, and a page for people at `/`.',
+    text: 'The pages that programs which watch kpx may read over TCP: `GET /metrics` for Prometheus, `GET /status`, and a page for people at `/`.',
     effect: RELOAD,
   },
   'http.listen':
@@ -152,7 +152,7 @@ export const BROKER_TEXTS: Texts = {
     'If true, the names of users are shown: in the series `kpx_user_jobs_held` for the 1,000 users with the most jobs held, in `/status`, and on the page. Set it where everybody who can read may know them. Example: `user_labels = true`.',
 
   log: {
-    text: 'What the broker logs, as one JSON object a line.',
+    text: 'The log of the broker, one JSON object a line.',
     effect: RELOAD,
   },
   'log.level':

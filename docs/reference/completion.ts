@@ -1,6 +1,6 @@
 import type { Argument, Command, Option } from 'commander';
 
-/** What comes after an option, or as an argument: a list of words, or one of these. */
+/** The candidates after an option, or for an argument: a list of words, or one of these. */
 type Value = readonly string[] | 'file' | 'directory' | 'group' | 'text' | 'none';
 
 interface Offered {

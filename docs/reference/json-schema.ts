@@ -1,6 +1,6 @@
 import * as z from 'zod';
 
-/** What a key means, or, for a table, what it is about and when a change of it takes effect. By the path of the key. */
+/** The meaning of a key, or, for a table, its subject and when a change of it takes effect. By the path of the key. */
 export type Texts = Readonly<Record<string, string | { readonly text: string; readonly effect: string }>>;
 
 /**

@@ -20,14 +20,14 @@ Two files in TOML, each with every key, its default and a comment as the package
 kpx-broker.toml(5) and kpx-privhelper.toml(5) say the same, with examples; [tune.md](tune.md) is by task.
 
 An editor that reads JSON Schema for TOML (Taplo, Even Better TOML) completes and checks both files while they are edited: their first line names
-the schema, in \`/usr/share/kpx\`. What only the programs can judge, \`--check\` does.
+the schema, in \`/usr/share/kpx\`. \`--check\` judges what only the programs can.
 `;
 
 const BROKER_ABOUT = `\`/etc/kpx/broker.toml\`, owner root, group \`kpx-broker\`, mode 0640: where RabbitMQ is, and when executors are started. Check:
 \`kpx-broker --config /etc/kpx/broker.toml --check\`, which also says what would change in the running broker. A file that is wrong is refused
 by a reload, and the old configuration stays in force.`;
 
-const PRIVHELPER_ABOUT = `\`/etc/kpx/privhelper.toml\`, owner root, mode 0600; the file and all directories above it must be root's and writable by nobody else. Who may have
+const PRIVHELPER_ABOUT = `\`/etc/kpx/privhelper.toml\`, owner root, mode 0600; the file and all directories above it must be root's and writable by nobody else. It says who may have
 an executor, and where users' directories are. Check: \`kpx-privhelper --config /etc/kpx/privhelper.toml --check\`. Everything in this file is
 trusted, so the broker has no way to change it.`;
 

@@ -3,10 +3,10 @@ import type { Texts } from './json-schema.js';
 const CONNECTION = "with the helper's next connection: `systemctl restart kpx-broker`";
 const START = `${CONNECTION}, for executors that start from then on`;
 
-/** What the tables and keys of privhelper.toml mean. They are not in the helper's own code, where they would cost memory in a root process. */
+/** The meaning of the tables and keys of privhelper.toml. They are not in the helper's own code, where they would cost memory in a root process. */
 export const PRIVHELPER_TEXTS: Texts = {
   accounts: {
-    text: 'Who may have an executor. No account with the uid or gid of root ever does.',
+    text: 'The accounts that may have an executor. No account with the uid or gid of root ever does.',
     effect: CONNECTION,
   },
   'accounts.min_uid':
@@ -44,7 +44,7 @@ export const PRIVHELPER_TEXTS: Texts = {
     'Further entries in the ACLs of workspaces and temp directories. Set it where administrators or a backup must read them. Example: `extra_acl = ["group:knime-admins:r-x", "user:backup:r-x"]`.',
 
   executor: {
-    text: 'What the helper starts, and how.',
+    text: 'The program that the helper starts, and how.',
     effect: START,
   },
   'executor.launcher':

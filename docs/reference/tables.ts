@@ -3,7 +3,7 @@ import type { Texts } from './json-schema.js';
 
 export interface Key {
   readonly name: string;
-  /** What may stand there, in words; literals in backticks. */
+  /** The values it takes, in words; literals in backticks. */
   readonly takes: string;
   /** As TOML; undefined: none. */
   readonly fallback: string | undefined;
@@ -75,7 +75,7 @@ function keyOf(name: string, schema: z.core.$ZodType, text: Texts[string]): Key 
   return { name, takes: takes(schema), fallback: fallback === undefined ? undefined : tomlOf(fallback), required, text };
 }
 
-/** What the schema says of a value, in its own words: those of its error messages. */
+/** The schema's own words for a value: those of its error messages. */
 function takes(schema: unknown): string {
   const inner = withoutDefault(schema);
   if (inner instanceof z.ZodPipe) return takes(inner.in);

@@ -12,7 +12,7 @@ export class Alarm {
     if (moment >= this.#moment) return;
     clearTimeout(this.#timer);
     this.#moment = moment;
-    // What was done since the moment was reckoned may have taken until after it. Node 24 warns of a time that is negative.
+    // Work since the moment was reckoned may have taken until after it. Node 24 warns of a time that is negative.
     const ms = Math.max(0, moment - performance.now());
     this.#timer = setTimeout(() => {
       this.#moment = Number.POSITIVE_INFINITY;

@@ -32,7 +32,7 @@ export class Broker {
   #config: Config;
   readonly #log: Logger;
   readonly #machine: Machine;
-  /** What it says of itself. */
+  /** The broker's own status. */
   readonly record: ReadModel;
   readonly #helper: HelperClient;
   readonly #effects: ExecutorEffects;
@@ -158,7 +158,7 @@ export class Broker {
     return await this.explain(user, undefined);
   }
 
-  /** What a job of this user would meet now. Groups that are not given are looked up where a rule asks for them. */
+  /** Says what a job of this user would meet now. Groups that are not given are looked up where a rule asks for them. */
   async explain(user: KnimeUser, groups: readonly string[] | undefined): Promise<Explanation> {
     const known = groups ?? (this.#groups.asked ? await this.#groups.of(user).catch((error: Error) => error) : []);
     if (known instanceof Error) return { ...this.#machine.explain(user, []), decision: 'hand back', why: known.message };
@@ -217,7 +217,7 @@ export class Broker {
     if (!this.#defective) this.#tick.set(now + this.#machine.tickInMs);
   }
 
-  /** What the machine makes of it; nothing at all once it has failed. */
+  /** The machine's conclusion; nothing at all once it has failed. */
   #stepped(event: Event, now: number): Effect[] {
     if (this.#defective) return [];
     try {

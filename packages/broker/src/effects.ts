@@ -7,7 +7,7 @@ import type { HelperClient } from './host/helper-client.js';
 import { reasonOf } from './host/name-service-down.js';
 import { logFailure } from './output/logged-failure.js';
 
-/** What the machine has decided about executors; what it has decided about jobs is carried out by the intake. */
+/** The machine's decisions about executors; what it has decided about jobs is carried out by the intake. */
 export type ExecutorEffect = Exclude<Effect, { ticket: Ticket }>;
 
 /** Carries out what the machine has decided about executors: asks the helper, and tells the machine what came of it. */

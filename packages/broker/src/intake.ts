@@ -11,7 +11,7 @@ import { handedBack, type Marks, NO_MARKS } from './executors/hand-back.js';
 import type { GroupLookups } from './host/group-lookups.js';
 import { logFailure } from './output/logged-failure.js';
 
-/** What the machine has decided about a job. */
+/** The machine's decision about a job. */
 export type JobEffect = Extract<Effect, { ticket: Ticket }>;
 
 interface Delivery {
@@ -80,7 +80,7 @@ export class Intake {
     return messages;
   }
 
-  /** What becomes of a job that this host cannot do is decided by where it has been. */
+  /** The hosts where a job has been decide where it goes when this host cannot do it. */
   marked(effect: Effect): Effect {
     if (effect.kind !== 'hand back') return effect;
     return handedBack(effect, this.#deliveries.get(effect.ticket)?.marks ?? NO_MARKS, hostname());

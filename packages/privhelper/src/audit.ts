@@ -3,7 +3,7 @@ import { openTrustedDirectory } from './system/directory.js';
 import { appendLine } from './system/private-file.js';
 
 /**
- * Who asked: what the kernel or PID 1 says of the peer; never what the peer says of itself. `via` is `fd 3` or the path of the socket; under
+ * The peer: what the kernel or PID 1 says of the peer; never what the peer says of itself. `via` is `fd 3` or the path of the socket; under
  * systemd's `Accept=yes`, `pid` and `uid` are those of the process that connected, as the kernel told PID 1.
  */
 export type Peer = Readonly<{ via: string; connection: number; pid?: number; uid?: number }>;
@@ -12,7 +12,7 @@ type Texts = Partial<Record<'verb' | 'knime_user' | 'os_user' | 'outcome' | 'cod
 type Numbers = Partial<Record<'id' | 'uid' | 'duration_ms', number>>;
 
 /**
- * What was asked and what became of it: one line per request, refused packet and connection. A request that names a user has one line more,
+ * The request and its outcome: one line per request, refused packet and connection. A request that names a user has one line more,
  * `received`, before anything is done.
  */
 export interface AuditLine extends Texts, Numbers {

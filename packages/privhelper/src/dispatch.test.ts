@@ -30,7 +30,7 @@ import { executorEnvironment } from './environment.js';
 import type { Launcher } from './launcher.js';
 
 /*
- * What a session does with requests, with the account, the directories, the environment and the executor told by the test. The same with real ones:
+ * How a session handles requests, with the account, the directories, the environment and the executor told by the test. The same with real ones:
  * test/integration/helper-session.test.ts.
  */
 vi.mock('./accounts.js', async (original) => ({ ...(await original<typeof import('./accounts.js')>()), judgeAccount: vi.fn() }));
@@ -221,7 +221,7 @@ describe('a connection', () => {
     expect(await broker.ask('hello', { version: PROTOCOL_VERSION + 1 }, 1)).toEqual(error(1, 'VERSION_MISMATCH', message));
     expect(broker.lastLine).toMatchObject({ decision: 'refused', code: 'VERSION_MISMATCH', reason: message });
     expect(broker.closedWhy).toMatch(/speaks another version$/);
-    // What had been read before the end is no request either.
+    // Bytes that had been read before the end are no request either.
     broker.tell('listExecutors', { page: 1 }, 2);
     expect(broker.lastLine).toEqual(violation('listExecutors out of order'));
   });

@@ -7,10 +7,10 @@ import { type Created, prepareDirectories } from './directories.js';
 import { executorEnvironment } from './environment.js';
 import type { Launcher } from './launcher.js';
 
-/** What lasts as long as the process. */
+/** The parts that last as long as the process. */
 export type Services = Readonly<{ config: Config; launcher: Launcher; audit: Audit }>;
 
-/** What a handler may use. `facts` is what the audit line will say, as far as it is known. */
+/** The tools of a handler. `facts` is what the audit line will say, as far as it is known. */
 type Context = Services & Readonly<{ signal: AbortSignal; facts: Partial<AuditLine> }>;
 type Handler<V extends Verb> = (body: RequestBody<V>, context: Context) => Promise<Answer>;
 
@@ -88,7 +88,7 @@ export function serveBroker(services: Services, peer: Peer, connection: () => Pa
   return session;
 }
 
-/** Has a request handled. What is asked of whom is in the audit log before anything is done, what came of it before the answer. */
+/** Has a request handled. The audit log has the request before anything is done, and the outcome before the answer. */
 async function dispatch({ id, verb, body }: Request, peer: Peer, services: Services): Promise<Answer> {
   const began = performance.now();
   const facts: Context['facts'] = 'knimeUser' in body ? { knime_user: body.knimeUser } : {};

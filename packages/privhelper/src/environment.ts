@@ -10,8 +10,9 @@ export { environmentFile } from '@kpx/protocol';
 export const MSGQ_BYTES_MAX = 4_096;
 
 /**
- * The executor's whole environment, from scratch: nothing of the helper's own gets in. What kpx sets cannot be overridden by
- * [executor.environment]. The names KNIME_… are KNIME's. Holds a secret: never logged, never on the wire. Throws when msgq_file is not usable.
+ * The executor's whole environment, from scratch: nothing of the helper's own gets in. [executor.environment] cannot
+ * override the variables that kpx sets. The names KNIME_… are KNIME's. Holds a secret: never logged, never on the wire. Throws when
+ * msgq_file is not usable.
  */
 export async function executorEnvironment(account: Account, { directories, executor }: Config): Promise<Environment> {
   const paths = userPaths(account, directories);

@@ -2,14 +2,14 @@ import type { Answer, Environment, ExecutorInfo, OsUser, ProfileName, StopMode }
 import type { Account } from './accounts.js';
 import type { UserDirectory } from './system/directory.js';
 
-/** What becomes of a start: its outcome, and the executor that runs now. */
+/** The outcome of a start: its outcome, and the executor that runs now. */
 export type Started = Extract<Answer, { kind: 'executorSpawned' }>['body'];
 
 /** How programs of users are started and stopped: executors, and the copy that fills a home. State is derived from the operating system, never stored. */
 export interface Launcher {
   /**
    * Fills a new home: copies what is in `skeleton` with the modes that it has there, as `useradd --create-home` does. The copy has the user's
-   * rights and bounds of its own, so that neither what a user puts in its way nor a user who keeps it from ending is of any use. Throws
+   * rights and bounds of its own. A user gains nothing by files in its way, or by keeping it from ending. Throws
    * DIRECTORY_FAILED or DEADLINE_EXCEEDED; what it has copied until then is removed.
    */
   fill(account: Account, skeleton: string, home: UserDirectory, signal: AbortSignal): Promise<void>;

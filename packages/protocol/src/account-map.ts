@@ -10,7 +10,7 @@ import { accountNameOf, type KnimeUser, knimeUserSchema, type OsUser } from './n
 /** How KNIME names are compared, as configured. */
 type CaseRule = 'lower' | 'keep';
 
-/** What stands before and after the `*`, which stands for one character or more. */
+/** The text before and after the `*`, which stands for one character or more. */
 interface Pattern {
   readonly before: string;
   readonly after: string;
@@ -21,7 +21,7 @@ export interface AccountMap {
   readonly case: CaseRule;
   /** By KNIME name, folded. */
   readonly map: ReadonlyMap<string, OsUser>;
-  /** No name matches two of them. What `*` stands for in the KNIME name, folded, it stands for in the account's. */
+  /** No name matches two of them. The `*` stands for the same text in the folded KNIME name and in the account's name. */
   readonly patterns: readonly { readonly name: Pattern; readonly account: Pattern }[];
 }
 
@@ -56,7 +56,7 @@ function patternOf(text: string): Pattern {
   return { before, after };
 }
 
-/** What the `*` stands for in a name; undefined where the name does not match. */
+/** The text that the `*` stands for in a name; undefined where the name does not match. */
 function middleOf(name: string, { before, after }: Pattern): string | undefined {
   const matches = name.length > before.length + after.length && name.startsWith(before) && name.endsWith(after);
   return matches ? name.slice(before.length, name.length - after.length) : undefined;
@@ -109,7 +109,7 @@ const overlap = (one: Pattern, other: Pattern) =>
   (one.before.startsWith(other.before) || other.before.startsWith(one.before)) &&
   (one.after.endsWith(other.after) || other.after.endsWith(one.after));
 
-/** What is wrong with [accounts.map], by its key. `clause` is that of the reservation. */
+/** The problems of [accounts.map], by its key. `clause` is that of the reservation. */
 export function* problemsOfMap(accounts: Accounts, clause: string): Generator<[key: string, problem: string]> {
   const entries = Object.entries(accounts.map);
   const namesMax = KNIME_USERS_PER_ACCOUNT_MAX - 1 - Math.min(MAP_PATTERNS_MAX, entries.filter(([name]) => isPattern(name)).length);

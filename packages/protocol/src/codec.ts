@@ -80,7 +80,7 @@ function decodeCanonical<Message extends object>(type: MessageType<Message>, pac
 
 /** Own properties only: the generated classes keep defaults and methods on their prototypes, which zod would look at. */
 function plain(value: unknown): unknown {
-  // What the generated types call a number is a Long if it has 64 bits. One beyond 2^53 becomes a number that no schema takes.
+  // A number of the generated types is a Long if it has 64 bits. One beyond 2^53 becomes a number that no schema takes.
   if (value instanceof protobuf.util.Long) return protobuf.util.LongBits.from(value).toNumber(true);
   if (Array.isArray(value)) return value.map(plain);
   if (!(value instanceof Object)) return value;

@@ -1,14 +1,14 @@
 import * as z from 'zod';
 
-/** What a schema cannot say of a key, for the messages about it. */
+/** Hints about a key that a schema cannot give, for messages. */
 interface Hint {
   /** The value may hold a secret: no message repeats it. */
   readonly secret?: true;
-  /** What the value has to be, where the schema alone says it badly: "expected …". */
+  /** The expected value, where the schema alone says it badly: "expected …". */
   readonly expected?: string;
   /** A good value; the default is taken where there is none. */
   readonly example?: unknown;
-  /** What to write for the purpose that somebody probably had who has chosen a number that is too small. */
+  /** Advice for the probable purpose of a number that is too small. */
   readonly tooSmall?: string;
 }
 
@@ -46,7 +46,7 @@ function childOf(schema: z.core.$ZodType | undefined, key: PropertyKey): z.core.
   return schema instanceof z.ZodRecord ? (schema.valueType as z.core.$ZodType) : undefined;
 }
 
-/** What the schema says of the value at `path`. */
+/** The schema of the value at `path`, and its hints. */
 export function placeIn(schema: z.core.$ZodType, path: readonly PropertyKey[]): Place {
   return path.reduce<Place>((at, key) => {
     const place = unwrap(childOf(at.schema, key));

@@ -126,7 +126,7 @@ function sizeOf(issue: z.core.$ZodIssue, what: string): string {
   return issue.code === 'too_big' ? `expected at most ${issue.maximum} ${what}` : issue.message;
 }
 
-/** What to write: an example, and something else where the purpose can be guessed. */
+/** Advice on what to write: an example, and something else where the purpose can be guessed. */
 function adviceOf(issue: z.core.$ZodIssue, { schema, hint, fallback }: Place, key: string): string[] {
   const speaksForItself = schema instanceof z.ZodEnum || schema instanceof z.ZodBoolean;
   const example = hint.example ?? (isEmpty(fallback) ? undefined : fallback);

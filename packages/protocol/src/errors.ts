@@ -5,7 +5,7 @@ interface ErrorKind {
   readonly retry: 'later' | 'never';
   /** `host`: another user would meet the same error on this host, and this user perhaps none on another. `user`: the reverse. */
   readonly fault: 'host' | 'user';
-  /** What an operator does about it. */
+  /** The operator's next step. */
   readonly advice: string;
 }
 

@@ -2,7 +2,7 @@ import { KNIME_USERS_PER_ACCOUNT_MAX, NAME_CHARS_MAX } from './limits.js';
 import type { KnimeUser } from './names.js';
 
 /*
- * How names and values become text that other programs read: KNIME its reservation, systemd an environment file. Pure. What is read, and by whom:
+ * How names and values become text that other programs read: KNIME its reservation, systemd an environment file. Pure. The readers of these texts:
  * environment.ts of the helper.
  */
 
@@ -13,7 +13,7 @@ export type Environment = Readonly<Record<string, string>>;
 export const reservation = ({ knimeUsers }: { readonly knimeUsers: readonly KnimeUser[] }, clause: string) =>
   `(${knimeUsers.map((name) => clause.replaceAll('{user}', () => name)).join(' OR ')})`;
 
-/** What the reservation takes at most with this clause, in bytes. */
+/** The largest reservation with this clause, in bytes. */
 export function reservationBytesMax(clause: string): number {
   const longest = '\u{10000}'.repeat(NAME_CHARS_MAX) as KnimeUser;
   return Buffer.byteLength(reservation({ knimeUsers: Array.from({ length: KNIME_USERS_PER_ACCOUNT_MAX }, () => longest) }, clause));

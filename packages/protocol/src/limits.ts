@@ -36,7 +36,7 @@ export const KNIME_USERS_PER_ACCOUNT_MAX = 32;
 /** Entries on one page of ListExecutors: so many accounts may be judged for one request. */
 export const EXECUTORS_PER_PAGE = 24;
 
-/** What the entries of a page take of a packet at most, in bytes. */
+/** The most that the entries of a page take of a packet, in bytes. */
 export const PAGE_BYTES_MAX = PACKET_BYTES_MAX - 1_024;
 
 /** Longest reservation that an executor is started with, in bytes: Linux takes 128 KiB for one variable. */

@@ -4,7 +4,7 @@ import { destination, type Logger, pino, stdTimeFunctions } from 'pino';
 /** sysexits.h, input/output error: the exit code of a program that cannot write its log. */
 export const EXIT_LOG = 74;
 
-/** Who writes the log, beside the level: facts that are in every line. */
+/** The writer of the log, beside the level: facts that are in every line. */
 export type LogBase = Readonly<Record<string, string | number>>;
 
 export interface LogOptions {

@@ -22,7 +22,7 @@ const VISIBLE = String.raw`[^\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\ufffd\u2
 /** In characters of Unicode. Every name of an account is one, too. A blank stands alone, between others. */
 const KNIME = new RegExp(String.raw`^(?![-.])(?!\d+$)(?!.*\\$)(?=.{1,${NAME_CHARS_MAX}}$)${VISIBLE}(?: ?${VISIBLE})*$`, 'u');
 
-const KNIME_RULE = `a name of 1 to ${NAME_CHARS_MAX} characters without quotes, control, invisible and bidirectional characters, / and *, blanks only one by one and inside, not starting with - or ., not all digits, not ending in \\`;
+const KNIME_RULE = `a name of 1 to ${NAME_CHARS_MAX} characters without quotes, control, invisible and bidirectional characters, / and *; blanks only one by one and inside; not starting with - or ., not all digits, not ending in \\`;
 
 /** Whether a text is in normal form C. Another one that looks the same would never be equal to a name. */
 export const isComposed = (name: string) => name === name.normalize('NFC');

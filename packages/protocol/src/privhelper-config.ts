@@ -8,7 +8,7 @@ import { knimeUserSchema, osUserSchema, type ProfileName, profileNameSchema } fr
 import { configTable, configText } from './toml-config.js';
 
 /*
- * What may stand in privhelper.toml. Here and not in the helper, because kpxctl writes that file and judges it as the helper will, and the
+ * The schema of privhelper.toml. Here and not in the helper, because kpxctl writes that file and judges it as the helper will, and the
  * reference is made from it: none of them needs anything else of the program that runs as root.
  */
 

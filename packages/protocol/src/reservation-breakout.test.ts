@@ -11,7 +11,7 @@ const CODE_POINTS = 0x11_0000;
 const QUOTE = "'";
 const CLAUSE = "user = '{user}'";
 
-/** What is left of a text when everything in quotes is taken out; undefined where quotes are not in pairs. */
+/** The rest of a text when everything in quotes is taken out; undefined where quotes are not in pairs. */
 function outsideOfQuotes(text: string, { escapes }: { escapes: boolean }): string | undefined {
   let outside = '';
   let inside = false;

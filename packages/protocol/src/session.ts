@@ -9,15 +9,15 @@ import { type ExecutorInfo, type Request, type Response, type ResultBody, VERBS 
 /** A response without the id of its request. */
 export type Answer = Response extends infer R ? (R extends Response ? Omit<R, 'id'> : never) : never;
 
-/** What the serving side does on one connection. */
+/** The serving side of one connection. */
 export interface Service {
-  /** Answers one request; several are asked at once. What it rejects with ends the process. An error in answer to Hello ends the connection. */
+  /** Answers one request; several are asked at once. A rejection ends the process. An error in answer to Hello ends the connection. */
   answer(request: Request): Promise<Answer>;
   /** The peer did not speak the protocol, and the connection is about to be closed. */
   violated(reason: string): void;
 }
 
-/** What is being served, by one connection or at a place where there may be several. */
+/** A service that runs, on one connection or at a place where there may be several. */
 export interface Serving {
   /**
    * Resolves with the reason when nobody is connected any more and nothing is under way: what was, has been finished, though nobody hears of it. A
@@ -56,7 +56,7 @@ export function pageOf(all: readonly ExecutorInfo[], page: number): ResultBody<'
 
 /**
  * The serving side of one connection. Hello comes first, once, and is answered before anything else is asked; requests in flight differ in their
- * ids and are at most REQUESTS_IN_FLIGHT_MAX. Whatever breaks that, or does not decode, closes the connection.
+ * ids and are at most REQUESTS_IN_FLIGHT_MAX. A packet that breaks that, or does not decode, closes the connection.
  */
 export class ServingSession implements PacketHandlers, Serving {
   readonly ended: Promise<string>;

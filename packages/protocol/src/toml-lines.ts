@@ -10,7 +10,7 @@ export interface Definition {
   readonly path: readonly PropertyKey[];
   /** `policy.rule.users`: the path without the numbers of tables. */
   readonly name: string;
-  /** What follows the "=" on the same line; undefined for the heading of a table. */
+  /** The text behind the "=" on the same line; undefined for the heading of a table. */
   readonly value?: string;
 }
 
@@ -35,7 +35,7 @@ function partsOf(dotted: string): string[] {
   return parts;
 }
 
-/** What each line of the text defines, in the order of the lines; undefined for a line that defines nothing. */
+/** The definition on each line of the text, in the order of the lines; undefined for a line that defines nothing. */
 export function definitionsIn(text: string): (Definition | undefined)[] {
   let table: string[] = [];
   let isInsideText = false;

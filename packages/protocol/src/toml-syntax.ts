@@ -4,7 +4,7 @@ import { placeIn } from './config-hints.js';
 import { shownValue } from './config-problems.js';
 import { type Definition, definitionsIn } from './toml-lines.js';
 
-/** What is wrong with a text that is not TOML: the line, the column, the key, and what to write. A value that may be a secret is not repeated. */
+/** The problem of a text that is not TOML: the line, the column, the key, and what to write. A value that may be a secret is not repeated. */
 export function syntaxProblem(text: string, error: TomlError, schema: z.core.$ZodType): string {
   const definitions = definitionsIn(text);
   const said = error.message.replace(/^Invalid TOML document: /, '').replace(/\n.*/s, '');

@@ -18,7 +18,7 @@ vi.setConfig({ testTimeout: 30_000 });
 const PACKAGE = join(import.meta.dirname, '..');
 const PEER = join(PACKAGE, 'test-fixtures/peer.ts');
 const O_CLOEXEC = 0o2000000;
-/** What the kernel holds for one connection, and a little more than the largest packet it takes. */
+/** The bytes that the kernel holds for one connection, and a little more than the largest packet it takes. */
 const SEND_BUFFER_BYTES = Number(readFileSync('/proc/sys/net/core/wmem_default', 'utf8'));
 
 let folder: string;

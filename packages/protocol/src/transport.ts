@@ -10,7 +10,7 @@ import { PACKET_BYTES_MAX, UNSENT_PACKETS_MAX } from './limits.js';
  */
 
 export interface PacketHandlers {
-  /** One packet, 1 to PACKET_BYTES_MAX bytes. What it throws ends the process: the library alone would swallow it. */
+  /** One packet, 1 to PACKET_BYTES_MAX bytes. An exception of it ends the process: the library alone would swallow it. */
   packet(packet: Buffer): void;
   /** Called once, whoever closed; no packet comes after it. `why` is one phrase for a log. */
   closed(why: string): void;
@@ -150,7 +150,7 @@ async function explainUnreachable(path: string): Promise<void> {
 
 /**
  * Listens on a path that must not exist yet; throws a DIRECTORY_FAILED that names it. Every connection gets handlers of its own from `accept`; the
- * getter it is given works once `accept` has returned. What `accept` throws, or an accept(2) that fails, ends the process.
+ * getter it is given works once `accept` has returned. An exception of `accept`, or an accept(2) that fails, ends the process.
  */
 export function listenAt(path: string, accept: (connection: () => PacketConnection) => PacketHandlers): { close(): void } {
   const server = new SeqpacketServer();

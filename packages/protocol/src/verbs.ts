@@ -5,7 +5,7 @@ import { EXECUTORS_PER_PAGE, KNIME_USERS_PER_ACCOUNT_MAX, MESSAGE_CHARS_MAX, PRO
 import { knimeUserSchema, osUserSchema, profileNameSchema } from './names.js';
 
 /*
- * What the broker can ask of the helper, and what it gets: {@link VERBS}, a row each. Codec, session and client derive everything from it. Values
+ * The requests of the broker to the helper, and their results: {@link VERBS}, a row each. Codec, session and client derive everything from it. Values
  * that proto3 does not write (0, false, empty text) are absent after decoding, hence the defaults; a list is there.
  */
 
@@ -46,7 +46,7 @@ const executorSchema = z
   .refine(({ uid, state }) => uid > 0 || state === ExecutorState.exited, { path: ['uid'], message: 'a running executor of uid 0' });
 export type ExecutorInfo = z.output<typeof executorSchema>;
 
-/** What a verb carries, what its result is called and carries, and whether it has to come first on a connection, once. */
+/** A verb's request, the name and content of its result, and whether it has to come first on a connection, once. */
 interface Row {
   readonly first: boolean;
   readonly request: z.ZodType;
@@ -111,7 +111,7 @@ export type RequestBody<V extends Verb> = z.output<Verbs[V]['request']>;
 export type Request = { [V in Verb]: { id: number; verb: V; body: RequestBody<V> } }[Verb];
 
 type Results = { [V in Verb as Verbs[V]['kind']]: Verbs[V]['result'] } & { error: typeof error };
-/** What a response can carry, by its kind. */
+/** The content of a response, by its kind. */
 export const RESULTS = { ...Object.fromEntries(Object.values(VERBS).map(({ kind, result }) => [kind, result])), error } as Results;
 export type ResultKind = keyof Results;
 export type ResultBody<K extends ResultKind> = z.output<Results[K]>;

@@ -1,6 +1,6 @@
 /*
  * The other process in transport.test.ts: node --import tsx peer.ts PROGRAM SOCKET. Each program is one situation that needs a process of its
- * own, because it ends, blocks or changes the process. What it has to say goes to stdout, one line each.
+ * own, because it ends, blocks or changes the process. Its messages go to stdout, one line each.
  */
 import { openSync, readFileSync, writeSync } from 'node:fs';
 import { adoptConnection, connectTo, listenAt, type PacketHandlers } from '../src/transport.js';

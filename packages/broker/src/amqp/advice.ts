@@ -1,4 +1,4 @@
-/** What RabbitMQ says when it refuses something, and what an operator does about it. The names in a command are those of the sentence. */
+/** RabbitMQ's words when it refuses something, and what an operator does about it. The names in a command are those of the sentence. */
 const ADVICE: readonly (readonly [sentence: RegExp, advice: string])[] = [
   [/vhost .* not found/, 'correct the virtual host in amqp.urls; on the RabbitMQ machine: rabbitmqctl list_vhosts'],
   [/user connection limit/, 'end connections of this user, or raise its limit: rabbitmqctl list_user_limits --user $user, set_user_limits'],

@@ -19,7 +19,7 @@ const FRAME_BYTES_MAX = 1024 * 1024;
 /** Largest frame that is read, in bytes: RabbitMQ splits bodies to the size that was agreed on, but not the properties that it has taken. */
 const RECEIVED_FRAME_BYTES_MAX = 64 * 1024 * 1024;
 
-/** What a connection needs and the configuration does not say. Each throws an Error for an operator, without what is secret. */
+/** Values that a connection needs and the configuration does not have. Each throws an Error for an operator, without what is secret. */
 export interface Secrets {
   password(): Promise<string>;
   /** For `amqps://`. */
@@ -116,7 +116,7 @@ const NOT_TRUSTED = new Set([
   'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
 ]);
 
-/** What the other side of TLS says of a certificate that it has been shown, or was not. */
+/** The alert of the other side of TLS for a certificate that it has been shown, or was not. */
 const CERTIFICATE_ALERT = /alert (number \d+|.*(certificate|unknown ca|handshake failure))/i;
 
 function explain({ code = '', message }: NodeJS.ErrnoException, url: string, config: Config['amqp']): string {

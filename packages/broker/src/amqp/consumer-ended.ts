@@ -1,6 +1,6 @@
 import { isAtLeast, type JobQueue } from './job-queue.js';
 
-/** RabbitMQ ends a consumer (basic.cancel) without a reason, and leaves the channel open. What it probably was, for the log. Tried with 4.3.6. */
+/** RabbitMQ ends a consumer (basic.cancel) without a reason, and leaves the channel open. The probable reason, for the log. Tried with 4.3.6. */
 export function whyConsumerEnded(queue: string, seen: JobQueue | undefined): string {
   const what = `RabbitMQ ended the consumer of "${queue}"`;
   if (seen === undefined) return what;

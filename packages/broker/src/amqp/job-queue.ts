@@ -19,7 +19,7 @@ export const POLICY = 'kpx-job-queue';
 /** Above those of other policies, since RabbitMQ applies only the one with the highest. */
 const POLICY_PRIORITY = 100;
 
-/** What is known of the queue that jobs come from. */
+/** Facts about the queue that jobs come from. */
 export interface JobQueue {
   /** RabbitMQ's. */
   readonly version: string;
@@ -30,7 +30,7 @@ export interface JobQueue {
   readonly assumed?: true;
   /** Why jobs can be lost there, for people; undefined where {@link limit} is. */
   readonly danger: string | undefined;
-  /** What an operator does about it. */
+  /** The operator's next step. */
   readonly fix: string | undefined;
   /** The policy of the name {@link POLICY} that the fix is, where it is one. As the management API takes it. */
   readonly policy?: LiftingPolicy;

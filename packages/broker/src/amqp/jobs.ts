@@ -8,7 +8,7 @@ import type { WireProperties } from './wire/properties.js';
 /** Largest body that is passed on, in bytes. */
 export const BODY_BYTES_MAX = 1024 * 1024;
 
-/** What kpx has to know of a job. Its body is passed on as it came. */
+/** The facts that kpx needs of a job. Its body is passed on as it came. */
 export interface Job {
   /** The submitter as KNIME names them; syntax checked. */
   readonly user: KnimeUser;
@@ -88,7 +88,7 @@ export function sentAt(properties: WireProperties): number | undefined {
   return typeof seen === 'number' && seen > 0 ? seen : undefined;
 }
 
-/** What the log says of a message. Never its body. */
+/** The fields of the log about a message. Never its body. */
 export function describe({ properties, fields }: WireMessage): Record<string, unknown> {
   const job = properties.text('messageId');
   return { ...(job === undefined ? {} : { job }), delivery: fields.deliveryTag };

@@ -21,7 +21,7 @@ const RECONNECT_MAX_MS = 10_000;
 /** How long a graceful stop waits for confirms that are under way, in milliseconds. */
 const STOP_TIMEOUT_MS = 5_000;
 
-/** What a lane tells, and asks. */
+/** The events and questions of a lane. */
 export interface LaneHandlers {
   /** There is a connection again, after another one. */
   reconnected(): void;
@@ -36,7 +36,7 @@ export interface LaneHandlers {
   lost(): void;
 }
 
-/** What there is for as long as a connection is. */
+/** The parts that live as long as a connection. */
 interface Served {
   readonly session: AmqpSession;
   readonly relay: Relay;

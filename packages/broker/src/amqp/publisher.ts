@@ -8,7 +8,7 @@ import type { WireProperties } from './wire/properties.js';
  * has the acknowledgement, leaves the message in both places: the one window in which a job can be done twice.
  */
 
-/** What messages are published by: a WirePublisher. */
+/** The means to publish messages: a WirePublisher. */
 export interface Publisher {
   readonly propertiesBytesMax: number;
   publish(to: Address, properties: Buffer, content: Buffer, confirmed: (error: unknown) => void): void;

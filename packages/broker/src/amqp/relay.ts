@@ -36,7 +36,7 @@ const UNROUTABLE_DELAY_MS: DelayMs = 10_000;
 /** Where a job has gone: to the executors, to a delay queue, to the dead letters, or back into the queue. */
 export type Outcome = 'forwarded' | 'deferred' | 'parked' | 'returned';
 
-/** Who is told what becomes of jobs. */
+/** The observer of what becomes of jobs. */
 export interface RelayObserver {
   problem(message: WireMessage, why: string): void;
   /** The relay parks this one, though it was to go elsewhere. */
@@ -49,7 +49,7 @@ interface Destination extends Address {
   readonly left: () => void;
   /** kpx's own headers. */
   readonly own: Own;
-  /** What becomes of the properties on the way there; throws {@link CannotTravel}. */
+  /** How the properties change on the way there; throws {@link CannotTravel}. */
   readonly compose: (properties: WireProperties, own: Own, bytesMax: number) => Buffer;
   /** Called where that throws. */
   readonly unusable: (why: string) => void;
@@ -68,7 +68,7 @@ export class Relay {
   readonly #observer: RelayObserver;
   readonly #waiting = new Set<NodeJS.Timeout>();
   readonly #suspects: Suspects;
-  /** What is sent when nothing else is under way, or no suspect is. */
+  /** Messages that are sent when nothing else is under way, or no suspect is. */
   #line: (() => void)[] = [];
   /** One is under way with which nothing else is sent. */
   #alone = false;
@@ -114,7 +114,7 @@ export class Relay {
     this.#move(message, { ...this.#deadLetters(message, reason, detail), compose: withoutExpiration, unusable });
   }
 
-  /** What {@link park} would give a message for its properties: for one that is passed on while it comes in. */
+  /** The properties that {@link park} would give a message: for one that is passed on while it comes in. */
   parkedAs(properties: WireProperties, { reason, detail }: Undecodable): Buffer {
     const compose: Compose = (reference, bytesMax) => {
       const own = { ...this.#parkedHeaders(reason, detail), ...reference };
@@ -245,7 +245,7 @@ export class Relay {
     try {
       prepared = this.#publisher.prepare((reference, bytesMax) => compose(message.properties, { ...own, ...reference }, bytesMax));
     } catch (error) {
-      // What is wrong with one message must not end the session, nor the broker.
+      // A fault of one message must not end the session, nor the broker.
       if (!(error instanceof CannotTravel)) this.#observer.problem(message, String((error as Error).stack));
       if (this.#inFlight.size === 0) this.#alone = false;
       unusable((error as Error).message);

@@ -36,7 +36,7 @@ export interface Ending {
 
 type Others = [config: Config['amqp'], host: string, handlers: SessionHandlers, signal: AbortSignal, secrets?: Secrets];
 
-/** What a session has of RabbitMQ. */
+/** The parts of RabbitMQ that a session has. */
 interface Channels {
   readonly source: ChannelModel;
   readonly channel: Channel;
@@ -91,7 +91,7 @@ export class AmqpSession {
     this.#held = new HeldBytes(config.held_bytes_max);
     this.#cutThrough = new CutThrough(channels.large, (properties) => properties.header(REFERENCE_HEADER));
     this.#receiver = new Receiver(wireOf(channels.source), this.#admit);
-    // What comes back by this one was not taken: it is still in hand.
+    // A message that comes back by this one was not taken: it is still in hand.
     new Receiver(wireOf(channels.destination), (_, bytes) => new SkippedBody(bytes));
     channels.destination.on('blocked', () => {
       this.#blocked = true;
@@ -232,8 +232,8 @@ export class AmqpSession {
 
   /**
    * Takes more at once, by another consumer: another prefetch is not that of one that runs. Those before it end when nothing of theirs is in hand.
-   * For where the node of a connection is lost, a quorum queue hands what a running consumer had to others at once, and keeps what a cancelled one
-   * had until the node is back (seen with RabbitMQ 3.10).
+   * When the node of a connection is lost, a quorum queue hands the jobs of a running consumer to others at once. It keeps those of a cancelled
+   * one until the node is back (seen with RabbitMQ 3.10).
    */
   async widen(prefetch: number): Promise<void> {
     await this.#change(async () => {

@@ -22,7 +22,7 @@ export class Suspects {
 
   #why = '';
 
-  /** What RabbitMQ said last. */
+  /** RabbitMQ's last answer. */
   get why(): string {
     return this.#why;
   }

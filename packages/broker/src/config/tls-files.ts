@@ -3,7 +3,7 @@ import { open, readFile } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
 import type { Config } from './config.js';
 
-/** What the files of `[amqp.tls]` hold, in PEM. */
+/** The content of the files of `[amqp.tls]`, in PEM. */
 export interface TlsFiles {
   readonly ca: string;
   readonly cert?: string;

@@ -5,7 +5,7 @@ import { groupsOf, namesThatDoNotExist } from '../policy/rule-names.js';
 import { askBroker, BrokerRefused, BrokerUnreachable } from './client.js';
 import { asJson, differences } from './difference.js';
 
-/** What --check says of a configuration without errors: names that do not exist, and what differs from the running broker. */
+/** The text of --check for a configuration without errors: names that do not exist, and what differs from the running broker. */
 export async function checkText(file: string, config: Config): Promise<string> {
   const { rules } = policyOf(config);
   const groups = await missingGroups(groupsOf(rules)).catch((error: Error) => error);
@@ -30,7 +30,7 @@ export async function checkText(file: string, config: Config): Promise<string> {
 
 const NO_HELPER = 'Profiles of rules are not compared, as no broker answers that is connected to the helper: kpxctl doctor compares them.';
 
-/** What the running broker answers; undefined: none does. */
+/** The answer of the running broker; undefined: none does. */
 async function running<Answer>(config: Config, question: string): Promise<Answer | undefined> {
   const { socket } = config.control;
   if (socket === '') return undefined;

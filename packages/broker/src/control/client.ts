@@ -29,7 +29,7 @@ export interface Asking {
   readonly timeoutMs?: number;
 }
 
-/** What an answer of 404 means: every path that is asked for is one of the broker of this version. */
+/** The meaning of an answer of 404: every path that is asked for is one of the broker of this version. */
 const OLDER =
   'The broker is older than this kpxctl, and does not know of this. Restart it, as after an upgrade: systemctl restart kpx-broker (executors live on).';
 

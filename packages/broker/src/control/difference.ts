@@ -8,7 +8,7 @@ export const DURATIONS: ReadonlySet<string> = new Set([
 ]);
 export const MEMORIES: ReadonlySet<string> = new Set(['held_bytes_max', 'executor_memory', 'min_available_memory']);
 
-/** What differs between two configurations, as `policy.idle_stop: not set -> "30m"`, in the order of the keys. */
+/** The differences between two configurations, as `policy.idle_stop: not set -> "30m"`, in the order of the keys. */
 export function differences(before: unknown, after: unknown, path = ''): string[] {
   if (path === 'policy.rule' && Array.isArray(before) && Array.isArray(after)) return ofRules(before, after);
   if (isTable(before) && isTable(after)) {

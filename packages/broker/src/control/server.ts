@@ -17,7 +17,7 @@ const BOUNDS = { connectionsMax: 16, connectionMsMax: 160_000 };
 const SOCKET_MODE = 0o600;
 /** The same, and who is in {@link ADMIN_GROUP}. */
 const ADMIN_SOCKET_MODE = 0o660;
-/** Whoever is in it may ask and tell, where the socket is its own. */
+/** Its members may ask and tell, where the socket is the group's. */
 const ADMIN_GROUP = 'kpx-admin';
 const GETENT_TIMEOUT_MS = 5_000;
 const GROUPS_MAX = 1_000;
@@ -26,7 +26,7 @@ const GROUP_CHARS_MAX = 256;
 const FILTER_CHARS_MAX = 256;
 const IDS_MAX = 1_000;
 
-/** What came of reading the configuration again. */
+/** The result of reading the configuration again. */
 export interface Reloaded {
   /** As {@link differences} tells. */
   readonly changed: readonly string[];
@@ -34,7 +34,7 @@ export interface Reloaded {
   readonly restart: readonly string[];
 }
 
-/** What a running broker can be asked and told. */
+/** The questions and orders that a running broker takes. */
 export interface Operations {
   explain(user: KnimeUser, groups: readonly string[] | undefined): Promise<Explanation>;
   status(): Status;

@@ -8,8 +8,8 @@ import { CommandError, EXIT } from '../output/exit.js';
 import { DeadLetterQueue } from './queue.js';
 
 /**
- * Exists while a command is at work, and goes with its connection: an exclusive queue. What one operator looks at, another would not see,
- * and take for not there.
+ * Exists while a command is at work, and goes with its connection: an exclusive queue. Letters that one operator looks at are hidden from
+ * another, who would take them for not there.
  */
 const LOCK_QUEUE = 'kpx.dead-letter.lock';
 /** How long connecting to one URL and looking at the queues may take, in milliseconds. */

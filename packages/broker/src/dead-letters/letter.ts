@@ -3,17 +3,17 @@ import { DELIVERIES_HEADER, DETAIL_HEADER, HOST_HEADER, PARKED_AT_HEADER, REASON
 import { userOf } from '../amqp/jobs.js';
 import type { WireMessage } from '../amqp/wire/amqplib.js';
 
-/** What a table shows of a key, in hex digits. */
+/** The digits of a key that a table shows, in hex. */
 const ID_CHARS = 12;
 /** Longest header or property that is kept of a message, in characters: thousands of letters are looked at together. */
 const FIELD_CHARS_MAX = 256;
 const DETAIL_CHARS_MAX = 4_096;
 
-/** What is known of a dead letter without its body. Texts are as somebody sent them, cut to bounds, '' when missing. */
+/** A dead letter without its body. Texts are as somebody sent them, cut to bounds, '' when missing. */
 export interface Letter {
   /** SHA-256, in hex: the same at every look, and another one when the same job is parked again. */
   readonly key: string;
-  /** What people call it: the beginning of the key. */
+  /** Its name for people: the beginning of the key. */
   readonly id: string;
   readonly parkedAt: string;
   readonly reason: string;

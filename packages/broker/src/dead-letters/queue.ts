@@ -34,16 +34,16 @@ const inTime = async <T>(answer: Promise<T>, asked: string, timeoutMs?: number):
   await answerInTime(answer, asked, timeoutMs).catch((error: Error) => {
     throw new CommandError(
       EXIT.unavailable,
-      `${error.message}. What was not reported as done is still in ${DEAD_LETTER_QUEUE}: try again.`,
+      `${error.message}. All that was not reported as done is still in ${DEAD_LETTER_QUEUE}: try again.`,
     );
   });
 
-/** What a visitor has done with a message: it stays in the queue, or it is acknowledged, or it stays and so shall all others. */
+/** The visitor's decision on a message: it stays in the queue, or it is acknowledged, or it stays and so shall all others. */
 export type Visit = 'stays' | 'gone' | 'stop';
 export type Visitor = (letter: Letter, message: WireMessage) => Visit | Promise<Visit>;
 
 /**
- * kpx.dead-letter in the hands of one operator. Messages are got without acknowledgement, so others do not see them meanwhile, and they are
+ * kpx.dead-letter in the hands of one operator. Messages are got without acknowledgement, so others do not see them meanwhile. They are
  * back in the queue as soon as the channel is gone, whatever becomes of this process. A quorum queue does not keep the order of what is
  * given back.
  */
@@ -62,7 +62,7 @@ export class DeadLetterQueue {
     const lost = session.ended.then(({ why }) => `The connection to RabbitMQ was lost (${why})`);
     const alarm = blocked.then((why) => `RabbitMQ takes no messages at the moment (${why})`);
     this.lost = Promise.race([lost, alarm]).then((why) => {
-      throw new CommandError(EXIT.unavailable, `${why}. What was not reported as done is still in ${DEAD_LETTER_QUEUE}: try again.`);
+      throw new CommandError(EXIT.unavailable, `${why}. All that was not reported as done is still in ${DEAD_LETTER_QUEUE}: try again.`);
     });
     this.lost.catch(() => {}); // also when nobody waits for it
     this.#publisher = new ConfirmedPublisher(session.publisher);

@@ -11,7 +11,7 @@ import { type Chosen, choose, chooseAgain, settle, show, type Way } from './work
 /** Largest body that is handed out, in bytes: one answer has it as text. */
 const BODY_BYTES_MAX = 8 * 1024 * 1024;
 
-/** What an operator has seen of what is to be settled: how many, and when the latest of them was parked. */
+/** The letters that an operator has seen before settling them: how many, and when the latest of them was parked. */
 export interface Seen {
   readonly count: number;
   readonly until: string;
@@ -32,7 +32,7 @@ export interface ShownInJson {
   readonly content_base64: string;
 }
 
-/** What the broker does for an operator who may not read RabbitMQ's password. Each rejects with a {@link CommandError}. */
+/** Dead letters through the broker, for an operator who may not read RabbitMQ's password. Each rejects with a {@link CommandError}. */
 export interface DeadLetterService {
   choose(selection: Selection): Promise<Chosen>;
   show(id: string): Promise<ShownInJson>;

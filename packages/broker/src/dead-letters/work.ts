@@ -5,7 +5,7 @@ import type { Letter } from './letter.js';
 import type { DeadLetterQueue, Visitor } from './queue.js';
 import { type Selection, select } from './selection.js';
 
-/** What another connection had is given back when that ends, which may take a moment: how long before a second look, in milliseconds. */
+/** RabbitMQ takes letters of another connection back when that ends, which may take a moment: how long before a second look, in milliseconds. */
 const SECOND_LOOK_MS = 500;
 
 /** How long letters that a look has hidden are waited for, and how often it is looked, in milliseconds. */

@@ -13,7 +13,7 @@ import { begin, settle } from './starting.js';
 import { WITH_EXECUTOR } from './states.js';
 import type { User } from './user.js';
 
-/* What follows from what the helper answers. */
+/* The consequences of the helper's answers. */
 
 /** The helper has started an executor, or found it running. */
 export function started(books: Books, name: KnimeUser, info: ExecutorInfo): void {
@@ -37,7 +37,7 @@ function adopt(books: Books, info: ExecutorInfo): Executor {
   return executor;
 }
 
-/** What is known of the user is better than what the helper knows of the account. */
+/** The broker knows the user better than the helper knows the account. */
 function startedFor(executor: Executor, user: User | undefined): void {
   if (!user) return;
   executor.user = user.name;

@@ -13,7 +13,7 @@ export class BrokenBooks extends Error {
 }
 
 /**
- * What is true after every event. `heldBefore`: jobs held before it. Takes time for each effect; for each user only after events that are not
+ * Conditions that hold after every event. `heldBefore`: jobs held before it. Takes time for each effect; for each user only after events that are not
  * frequent, and once a second. Throws {@link BrokenBooks}.
  */
 export function assertSound(books: Books, event: Event, heldBefore: number): void {

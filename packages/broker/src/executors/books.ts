@@ -34,7 +34,7 @@ export class Books {
   constructor(public policy: Policy) {}
 }
 
-/** What the policy's limits count. */
+/** The counts that the policy limits. */
 export const loadOf = ({ executors, asked, availableMemory, draining }: Books): Load => ({
   ...executors.load(asked),
   availableMemory,

@@ -3,7 +3,7 @@ import { END_RETRY_MS, ENDING_MAX_MS, Ending } from './ending.js';
 
 const STEP_MS = 500;
 
-/** What is asked of the helper, and when, in milliseconds. */
+/** The requests to the helper, and their times in milliseconds. */
 function asked(ending: Ending, fromMs: number, untilMs: number): [string, number][] {
   const found: [string, number][] = [];
   for (let now = fromMs; now < untilMs; now += STEP_MS) {

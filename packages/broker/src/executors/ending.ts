@@ -33,7 +33,7 @@ export class Ending {
     this.#forced += 1;
   }
 
-  /** What the helper is to be asked now; undefined: nothing. */
+  /** The request to make of the helper now; undefined: nothing. */
   due(now: number): 'stop' | 'kill' | undefined {
     if (now >= this.#forceAt) this.force(now);
     else if (now < this.#askAt) return undefined;

@@ -6,7 +6,7 @@ import type { State } from './states.js';
 
 export type { State };
 
-/* What goes into the machine and what comes out of it. */
+/* The machine's input and output. */
 
 /** A job in the hands of the machine: a number that stands for its delivery. */
 export type Ticket = number;
@@ -38,7 +38,7 @@ export type Event =
   | { readonly kind: 'connections'; readonly uids: ReadonlySet<number> }
   /** The helper could not end an executor. */
   | { readonly kind: 'not ended'; readonly user: KnimeUser }
-  /** All that the helper runs; `askedAt` is when it was asked. What is not among it has ended. */
+  /** All that the helper runs; `askedAt` is when it was asked. An executor that is not in the list has ended. */
   | { readonly kind: 'listed'; readonly executors: readonly ExecutorInfo[]; readonly askedAt: number }
   /** The account of an executor would be refused one now, and not for the first time. */
   | { readonly kind: 'account lost'; readonly osUser: OsUser; readonly why: string }
@@ -95,7 +95,7 @@ export type Effect =
 export const END_CAUSES = ['asked', 'idle', 'evicted', 'without_rabbitmq', 'account_lost'] as const;
 export type EndCause = (typeof END_CAUSES)[number];
 
-/** What becomes of a job of a user whom the policy denies. */
+/** The end of a job of a user whom the policy denies. */
 export const denial = (user: KnimeUser, detail: string, ticket: Ticket): Effect => ({
   kind: 'park',
   ticket,

@@ -12,7 +12,7 @@ export class ExecutorLink {
   /** A connection has been seen, however short. */
   wasUp = false;
 
-  /** What a look has shown. */
+  /** The result of a look. */
   see(isUp: boolean, now: number): void {
     if (isUp) {
       this.#upSince ??= now;

@@ -6,7 +6,7 @@ import { type Executor, stateOf } from './roster.js';
 import { STATES, type State } from './states.js';
 import { failsHere, type User } from './user.js';
 
-/** What `explain` says: what a job of a user would meet now. */
+/** The answer to `explain`: what a job of a user would meet now. */
 export interface Explanation {
   readonly user: KnimeUser;
   readonly groups: readonly string[];
@@ -20,11 +20,11 @@ export interface Explanation {
   readonly why: string;
 }
 
-/** What is known when somebody asks. */
+/** The facts at the moment of the question. */
 interface Scene {
   readonly policy: Policy;
   readonly load: Load;
-  /** What the policy says of the user. */
+  /** The policy's verdict on the user. */
   readonly rule: Rule | undefined;
   readonly admitted: Verdict;
   /** Undefined where there is nothing to remember of the user. */
@@ -36,7 +36,7 @@ interface Scene {
   readonly now: number;
 }
 
-/** What a job of this user would meet now, and why. */
+/** Says what a job of this user would meet now, and why. */
 export function explanationOf(name: KnimeUser, groups: readonly string[], scene: Scene): Explanation {
   const { rule, user, executor } = scene;
   const held = user?.held.size ?? 0;

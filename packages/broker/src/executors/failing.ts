@@ -38,14 +38,14 @@ function rest(books: Books, user: User, state: RestingState, forMs: number, code
 /** A start that has failed. */
 interface Failure {
   readonly code: ErrorCode;
-  /** What jobs are parked for when the user is to blame, and has used up all attempts. */
+  /** The reason of parked jobs when the user is to blame, and has used up all attempts. */
   readonly reason: Reason;
   readonly detail: string;
   /** This host counts as sick. */
   readonly sick: boolean;
 }
 
-/** What follows from it for the user, and for the jobs that are held. */
+/** The consequences for the user, and for the jobs that are held. */
 interface Consequence {
   readonly state: 'backoff' | 'broken';
   readonly forMs: number;

@@ -1,7 +1,7 @@
 /** A job that an executor keeps for so long was not refused, in milliseconds: refused ones come back within moments. */
 const KEPT_MS = 5_000;
 
-/** What became of the jobs that were forwarded to one executor, as far as the broker can see. Times in milliseconds of the machine's clock. */
+/** The fate of the jobs that were forwarded to one executor, as far as the broker can see. Times in milliseconds of the machine's clock. */
 export class GivenJobs {
   /** Forwarded, and not seen again; and since when there has been one. */
   #kept = 0;

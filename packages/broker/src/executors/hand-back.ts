@@ -23,7 +23,7 @@ export interface Marks {
 
 export const NO_MARKS: Marks = { handedBack: 0, failedOn: [] };
 
-/** What becomes of a job that `host` hands back: it goes round once more, or it is parked. */
+/** Where a job goes that `host` hands back: it goes round once more, or it is parked. */
 export function handedBack(
   { ticket, user, why, failed }: Extract<Effect, { kind: 'hand back' }>,
   before: Marks,

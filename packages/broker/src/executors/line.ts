@@ -25,7 +25,7 @@ export function startQueued(books: Books): void {
   }
 }
 
-/** Who of the line starts now; undefined: nobody may, or there is no room for any of them. */
+/** Picks the users of the line who start now; undefined: nobody may, or there is no room for any of them. */
 function nextToStart(books: Books): User | undefined {
   const { policy, health, line, now } = books;
   const load = loadOf(books);

@@ -293,7 +293,7 @@ describe('two KNIME users of one account', () => {
 });
 
 describe('a job that comes back although its executor is ready', () => {
-  /** What a busy executor does with an offer: every job comes back. */
+  /** A busy executor and an offer: every job comes back. */
   const offers = (rounds: number) => {
     const times: number[] = [];
     let hops = 2;

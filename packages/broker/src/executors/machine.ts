@@ -118,7 +118,7 @@ export class Machine {
     return [...this.#books.users.values()].map(({ name, state, held }) => ({ user: name, state, held: held.size }));
   }
 
-  /** What a job of each of these users, who are known, would meet now. */
+  /** Says what a job of each of these known users would meet now. */
   explanations(names: Iterable<KnimeUser> = this.#books.users.keys()): Explanation[] {
     const load = loadOf(this.#books);
     return [...names].flatMap((name) => {
@@ -127,7 +127,7 @@ export class Machine {
     });
   }
 
-  /** What a job of this user would meet now. Changes nothing. */
+  /** Says what a job of this user would meet now. Changes nothing. */
   explain(name: KnimeUser, groups: readonly string[]): Explanation {
     const { policy } = this.#books;
     const rule = ruleOf(policy, name, groups);

@@ -6,7 +6,7 @@ import type { Effect, Event } from './events.js';
 import { STABLE_MS } from './executor-link.js';
 import { Machine } from './machine.js';
 
-/* What the machine makes of an executor's connection to RabbitMQ. */
+/* How the machine judges an executor's connection to RabbitMQ. */
 
 const alice = knimeUserSchema.parse('alice');
 const UID = 1_001;

@@ -44,7 +44,7 @@ function endWithoutRabbitmq(books: Books, executor: Executor, why: string): void
   end(books, executor, 'without_rabbitmq', why, !executor.booted);
 }
 
-/** What is to become of an executor: it takes jobs, takes none for the moment, or is of no use and has to end. */
+/** The next state of an executor: it takes jobs, takes none for the moment, or is of no use and has to end. */
 type Service = { readonly is: 'ready' } | { readonly is: 'lost' } | { readonly is: 'useless'; readonly why: string };
 
 /**

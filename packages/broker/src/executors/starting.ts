@@ -6,7 +6,7 @@ import { PLACE_MS, roomFor } from './line.js';
 import { RESTING } from './states.js';
 import { forgive, type User } from './user.js';
 
-/** What the first job of an idle user leads to: its executor is known already, or one is wanted. */
+/** The effect of the first job of an idle user: its executor is known already, or one is wanted. */
 export function wake(books: Books, user: User): void {
   const executor = books.executors.of(user.name);
   if (!executor) {
@@ -44,7 +44,7 @@ export function startAsked(books: Books, name: KnimeUser, groups: readonly strin
   else forgetIfNothing(books, user);
 }
 
-/** What has failed so far counts no more, and neither does a refusal. */
+/** Failures so far count no more, and neither does a refusal. */
 export function startAnew(books: Books, user: User, why: string): void {
   forgive(user);
   if (RESTING.has(user.state)) enter(books, user, 'idle', why);

@@ -3,7 +3,7 @@
  * table: the machine, metrics, status, kpxctl, the page, and what is remembered of a user. test/states.test.ts says so, of the documents as well.
  */
 
-/** What the rest of the program asks of a state. */
+/** Facts of a state that the rest of the program needs. */
 interface Row {
   /** A user or an executor can be in it; an executor that is `starting` has no process yet. */
   readonly of: 'user' | 'executor' | 'both';
@@ -12,7 +12,7 @@ interface Row {
   /** Somebody may have to look at it. */
   readonly troubled: boolean;
   readonly log: 'debug' | 'info' | 'warn';
-  /** What has become of a start when its user comes here; undefined: nothing yet. */
+  /** The outcome of a start whose user comes here; undefined: nothing yet. */
   readonly start: 'ready' | 'failed' | 'refused' | 'ended' | undefined;
   /** For people: why a job waits, or leaves. */
   readonly meaning: string;

@@ -24,7 +24,7 @@ export function tick(books: Books): void {
   }
 }
 
-/** What `until` was for is over. */
+/** The wait of `until` is over. */
 function goOn(books: Books, user: User): void {
   const { now, policy } = books;
   if (user.state === 'queued' && user.held.size === 0) leaveLine(books, user, 'no job has come back');

@@ -51,7 +51,7 @@ export function newUser(name: KnimeUser, groups: readonly string[] | undefined):
 /** Jobs of this user go back to the queue, for other hosts. */
 export const failsHere = ({ state, hostFailures }: User) => (state === 'backoff' || state === 'broken') && hostFailures > 0;
 
-/** What has failed so far counts no more. */
+/** Failures so far count no more. */
 export function forgive(user: User): void {
   user.failures = 0;
   user.hostFailures = 0;

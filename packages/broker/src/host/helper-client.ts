@@ -7,7 +7,7 @@ import { Link, type LinkStatus } from './link.js';
 const RECONNECT_INITIAL_MS = 100;
 const RECONNECT_MAX_MS = 5_000;
 
-/** Who is told of the connection. */
+/** The observer of the connection. */
 export interface HelperObserver {
   /** On every new connection, after Hello, with the profiles that the helper has: executors may have come and gone meanwhile. */
   connected(profiles: readonly ProfileName[]): void;

@@ -14,7 +14,7 @@ export interface LinkStatus {
 const SECONDS = /\.\d+Z$/;
 const iso = (ms: number) => new Date(ms).toISOString().replace(SECONDS, 'Z');
 
-/** What is known of one such connection. It begins as one that is not there. */
+/** Facts about one such connection. It begins as one that is not there. */
 export class Link {
   readonly #now: () => number;
   #status: LinkStatus;
@@ -33,7 +33,7 @@ export class Link {
     this.#status = { connected: true, since: iso(this.#now()), reason: null, next_try: null };
   }
 
-  /** It was lost, or an attempt has failed. What it is since when is not another time with each attempt. */
+  /** It was lost, or an attempt has failed. The time since when it is so stays the same with each attempt. */
   down(reason: string): void {
     const since = this.#status.connected ? iso(this.#now()) : this.#status.since;
     this.#status = { connected: false, since, reason, next_try: null };

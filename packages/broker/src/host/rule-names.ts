@@ -21,7 +21,7 @@ export class RuleNames {
     this.rules(rules);
   }
 
-  /** What the helper has said last; undefined: nothing yet. */
+  /** The helper's last answer; undefined: nothing yet. */
   get known(): readonly ProfileName[] | undefined {
     return this.#profiles && [...this.#profiles];
   }

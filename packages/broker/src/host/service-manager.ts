@@ -7,7 +7,7 @@ const SIGNS_PER_INTERVAL = 3;
 const STATUS_INTERVAL_MS = 1_000;
 
 /**
- * What systemd wants to know of a service with `Type=notify`: that it is ready, lives, is about to end, and what it is doing. Datagrams to the
+ * The notices that systemd wants of a service with `Type=notify`: that it is ready, lives, is about to end, and what it is doing. Datagrams to the
  * socket in NOTIFY_SOCKET, see sd_notify(3). Without that variable (no service manager) nothing is sent.
  */
 export class ServiceManager {
@@ -46,7 +46,7 @@ export class ServiceManager {
     if (this.#watchdogMs > 0) this.#timers.push(setInterval(() => this.#send('WATCHDOG=1'), this.#watchdogMs / SIGNS_PER_INTERVAL));
   }
 
-  /** What was to be started is: `systemctl start` returns. */
+  /** The service has started: `systemctl start` returns. */
   ready(): void {
     this.#send('READY=1');
   }

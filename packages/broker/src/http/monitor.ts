@@ -11,7 +11,7 @@ import { EventStreams, STREAMS_MAX } from './streams.js';
 /** Prometheus asks once in a while, somebody may look beside it, and a page asks for its files; then it keeps its stream. */
 const BOUNDS = { connectionsMax: STREAMS_MAX + 16, connectionMsMax: 5_000 };
 
-/** What is asked of the broker, anew with each request. */
+/** The broker's answers, made anew with each request. */
 export interface Watched {
   readonly record: ReadModel;
   readonly config: { readonly http: { readonly user_labels: boolean } };
@@ -53,7 +53,7 @@ export class MonitorServer {
     if (!loopback) {
       this.#log.warn({ listen: where }, 'metrics and status can be read from other hosts, by everybody who can connect');
     }
-    // What other hosts call this one, only they know.
+    // Only other hosts know their name for this one.
     const server = httpServer(this.#routes, BOUNDS, this.#log, loopback ? isOwnHost : undefined).unref(); // a reload that is overtaken by the broker's end opens it in vain
     try {
       await new Promise<void>((resolve, reject) => server.once('error', reject).listen(address, resolve));

@@ -10,7 +10,7 @@ export interface Bounds {
 
 const HEADER_BYTES_MAX = 8 * 1024;
 
-/** Whatever a browser is shown runs and loads nothing from elsewhere, makes nothing from strings, is in no other page, and is kept by nobody. */
+/** A page in a browser runs and loads nothing from elsewhere, makes nothing from strings, is in no other page, and is kept by nobody. */
 const HEADERS = {
   'cache-control': 'no-store',
   'content-security-policy':
@@ -22,7 +22,7 @@ const HEADERS = {
   connection: 'close',
 };
 
-/** What is answered instead: a status, and a sentence for whoever asked. */
+/** The answer instead: a status, and a sentence for whoever asked. */
 export class HttpError extends Error {
   readonly status: number;
 
@@ -43,7 +43,7 @@ export interface Route {
   answer(query: URLSearchParams): Answer | Promise<Answer>;
 }
 
-/** An answer without an end. Who takes the response over bounds how long that is, and how much of it may be unread. */
+/** An answer without an end. The new owner of the response bounds how long that is, and how much of it may be unread. */
 export interface StreamRoute {
   readonly method: 'GET';
   /** Headers are set, to be sent with the first write. Throws {@link HttpError}. */
@@ -90,7 +90,7 @@ export function closeHttpServer(server: Server): void {
   server.closeAllConnections();
 }
 
-/** What paths are relative to; nobody asks for the host. */
+/** The base of paths; nobody asks for the host. */
 const BASE = 'http://broker';
 
 async function answer(
@@ -141,7 +141,7 @@ export const json = (body: unknown): Answer => ({ type: 'application/json', text
 
 /**
  * Answers at once, and closes when no more comes, or when the connection's time is over: a connection that is closed with something unread in it
- * takes the answer away from who still sends. What comes is not looked at.
+ * takes the answer away from who still sends. The body is not looked at.
  */
 function respond(response: ServerResponse, status: number, { type, text }: Answer): void {
   response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(text) });

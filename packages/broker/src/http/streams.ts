@@ -13,7 +13,7 @@ const STREAM_MS_MAX = 3_600_000;
 /** A stream of which more than this still waits to be read when more is to be sent is dropped, in bytes. */
 const UNREAD_BYTES_MAX = 256 * 1_024;
 
-/** What can be said: by the name of an event, its data. */
+/** The events of a stream: by the name of an event, its data. */
 export type Said = Readonly<Record<string, unknown>>;
 
 /**

@@ -10,7 +10,7 @@ export const EXIT = {
   config: 78,
 } as const;
 
-/** What ends a command: `message` says what, why and what to do, in a line or two for the person who typed it. */
+/** An error that ends a command: `message` says what, why and what to do, in a line or two for the person who typed it. */
 export class CommandError extends Error {
   override name = 'CommandError';
   readonly exitCode: (typeof EXIT)[keyof typeof EXIT];

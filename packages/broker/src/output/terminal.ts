@@ -54,7 +54,7 @@ export function complain(text: string): void {
   process.stderr.write(safe(text));
 }
 
-/** What a command says, as it comes. Resolves at its end. */
+/** Writes a command's output, as it comes. Resolves at its end. */
 export async function passOn(stream: Readable, to: 'stdout' | 'stderr'): Promise<void> {
   for await (const text of stream.setEncoding('utf8')) {
     if (!process[to].write(safe(String(text)))) await once(process[to], 'drain');

@@ -8,7 +8,7 @@
  * @typedef {{ at: number, counts: Record<string, number> | undefined }} Sample what was so from then on; undefined: not known
  */
 
-/** What the charts show, in minutes: as little as has everything since the page was opened. */
+/** The span of the charts, in minutes: as little as has everything since the page was opened. */
 const SPANS_MINUTES = [1, 2, 5, 10];
 const MINUTE_MS = 60_000;
 const HISTORY_MS = 10 * MINUTE_MS;
@@ -47,7 +47,7 @@ function write(where, value) {
 }
 
 /**
- * What is good or bad about it is told by text, shape and colour.
+ * Text, shape and colour tell whether it is good or bad.
  * @param {string} id
  * @param {'good' | 'bad' | 'waiting'} is
  * @param {string} text

@@ -4,7 +4,7 @@ import style from './kpx.css' with { type: 'text' };
 import script from './kpx.js' with { type: 'text' };
 import icon from './kpx.svg' with { type: 'text' };
 
-/** What a browser gets as it is. */
+/** Files that a browser gets as they are. */
 interface PageFile {
   readonly type: string;
   readonly text: string;

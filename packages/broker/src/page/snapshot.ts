@@ -39,7 +39,7 @@ export interface Now {
   readonly parked: readonly { readonly reason: string; readonly advice: string; readonly jobs: number }[];
 }
 
-/** Who it is. */
+/** The host. */
 export interface People {
   readonly executors: Status['executors'];
   readonly executorsBeyond: number;
@@ -48,7 +48,7 @@ export interface People {
   readonly waitingBeyond: number;
 }
 
-/** What the status page is told, by the name of the event; null: names are not told. */
+/** The data of the status page, by the name of the event; null: names are not told. */
 export interface Snapshot {
   readonly now: Now;
   readonly people: People | null;
@@ -56,7 +56,7 @@ export interface Snapshot {
   readonly decisions: readonly Decision[] | null;
 }
 
-/** What is known of each reason that a job can be parked for. */
+/** Each reason that a job can be parked for. */
 const ADVICE = new Map<string, string>([
   ...Object.entries(REASONS),
   ...Object.entries(ERRORS).map(([code, { advice }]) => [code, advice] as const),

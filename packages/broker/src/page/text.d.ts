@@ -1,4 +1,4 @@
-/* What esbuild puts into the bundle as text: `with { type: 'text' }`. */
+/* Files that esbuild puts into the bundle as text: `with { type: 'text' }`. */
 
 declare module '*.html' {
   const text: string;

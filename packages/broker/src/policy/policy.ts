@@ -4,8 +4,8 @@ import { backoffMs } from './backoff.js';
 import { type Rule, ruleFor } from './rules.js';
 
 /*
- * What operators tune, as pure functions: from the policy, a user, and the load of the machine to a decision and its reason in words. The same
- * words are in the log, with parked and deferred jobs, and in `kpxctl explain`.
+ * The decisions that operators tune, as pure functions: from the policy, a user, and the load of the machine to a decision and its reason in words. The
+ * same words are in the log, with parked and deferred jobs, and in `kpxctl explain`.
  */
 
 /** `[policy]`, `[jobs]` and `[executors]`; times in milliseconds, memory in bytes. */
@@ -23,20 +23,20 @@ export interface Policy {
   readonly whenFull: 'wait' | 'evict-idle';
   /** How long an executor must have been without work before it is ended in favour of another. */
   readonly evictIdleAfterMs: number;
-  /** What becomes of an executor whose account would be refused one now. */
+  /** The fate of an executor whose account would be refused one now. */
   readonly accountLost: 'end' | 'warn';
   /** An executor without work for this long is ended; undefined: never. */
   readonly idleStopMs: number | undefined;
   /** Share of one processor up to which an executor counts as being without work. */
   readonly idleCpuShare: number;
-  /** What an executor is expected to take; 0: memory is not looked at. */
+  /** The memory that an executor is expected to take; 0: memory is not looked at. */
   readonly executorMemory: number;
-  /** What is to be left for others. */
+  /** The memory to leave for others. */
   readonly minAvailableMemory: number;
   /** Core tokens of the licence, and how many an executor takes; 0: not limited. */
   readonly coreTokens: number;
   readonly tokensPerExecutor: number;
-  /** What becomes of a job that is older; undefined: no job is too old. */
+  /** The age beyond which jobs are parked; undefined: no job is too old. */
   readonly jobMaxAgeMs: number | undefined;
   readonly heldPerUser: number;
   readonly heldInAll: number;
@@ -49,7 +49,7 @@ export interface Policy {
   readonly lostAfterMs: number | undefined;
 }
 
-/** What the machine knows at the moment of a decision. */
+/** The machine's facts at the moment of a decision. */
 export interface Load {
   /** Running executors and those that are being started, one an account. */
   readonly executors: number;
@@ -63,7 +63,7 @@ export interface Load {
   readonly draining: boolean;
 }
 
-/** What there can be too little of for one more executor; for metrics. */
+/** The resources that one more executor needs; for metrics. */
 export const LIMITS = ['draining', 'max_executors', 'rule', 'core_tokens', 'memory', 'host_sick'] as const;
 export type Limit = (typeof LIMITS)[number];
 
@@ -103,7 +103,7 @@ export function hasRoom(policy: Policy, load: Load, rule: Rule | undefined): Ver
 function hasMemory({ executorMemory, minAvailableMemory }: Policy, { availableMemory, starting }: Load): Verdict {
   if (executorMemory === 0 && minAvailableMemory === 0) return OK;
   if (availableMemory === undefined) return full('memory', 'the available memory of the host is not known');
-  // What executors that start will take is not taken yet.
+  // Executors that start have not taken their memory yet.
   const promised = starting * executorMemory;
   const left = availableMemory - promised - executorMemory;
   if (left >= minAvailableMemory) return OK;
@@ -120,7 +120,7 @@ const mib = (bytes: number) => `${Math.round(bytes / 1024 / 1024)} MiB`;
 export const mayStart = (policy: Policy, load: Load): Verdict =>
   load.starting < policy.maxStarting ? OK : no(`${load.starting} of ${policy.maxStarting} executors are starting (max_starting)`);
 
-/** What of an executor decides whether it may be ended for want of work. */
+/** The facts that decide whether an executor may be ended for want of work. */
 export interface Idleness {
   /** Since when it has had no job from kpx and hardly any processor time, as far as has been seen. */
   readonly quietSince: number;
@@ -165,7 +165,7 @@ export function evictable<E extends Idleness>(executors: Iterable<E>, evictIdleA
   return longest;
 }
 
-/** Who of those that wait is next: the highest priority, and among equals who came first. */
+/** The next of the users who wait: the highest priority, and among equals who came first. */
 export function nextInLine<U extends { readonly rule: Rule | undefined }>(waiting: Iterable<U>): U | undefined {
   let next: U | undefined;
   for (const user of waiting) if (!next || (user.rule?.priority ?? 0) > (next.rule?.priority ?? 0)) next = user;

@@ -1,7 +1,7 @@
 import type { ProfileName } from '@kpx/protocol';
 import type { Rule } from './rules.js';
 
-/** What there is of what rules may name. */
+/** The groups and profiles that exist. */
 export interface Existing {
   /** Groups of rules that the host does not know. */
   readonly missingGroups: ReadonlySet<string>;

@@ -12,7 +12,7 @@ export interface Rule {
   readonly profile: ProfileName;
   /** Executors at once of the users that this rule is for; undefined: no limit of its own. */
   readonly maxExecutors: number | undefined;
-  /** Who starts first when several wait; higher first. */
+  /** The order in which waiting users start; higher first. */
   readonly priority: number;
   /** Instead of the policy's own. */
   readonly idleStopMs: number | undefined;

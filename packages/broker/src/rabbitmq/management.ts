@@ -3,7 +3,7 @@ import { request as requestByHttps } from 'node:https';
 import { type Config, readPassword } from '../config/config.js';
 import { readTlsFiles, type TlsFiles } from '../config/tls-files.js';
 
-/* What RabbitMQ's management API says of a queue: AMQP does not tell policies. */
+/* A queue, as RabbitMQ's management API has it: AMQP does not tell policies. */
 
 /** How long it may take for its answer, in milliseconds. */
 const ANSWER_TIMEOUT_MS = 5_000;
@@ -17,13 +17,13 @@ export interface QueueFacts {
   /** The names of the policies in force. */
   readonly policy: string | undefined;
   readonly operatorPolicy: string | undefined;
-  /** What both say together. */
+  /** Both answers together. */
   readonly definition: Readonly<Record<string, unknown>>;
 }
 
 /** Of RabbitMQ's management API. */
 export interface Management {
-  /** What messages call it: the key that names it, or the option. */
+  /** Its name in messages: the key that names it, or the option. */
   readonly name: string;
   readonly url: string;
   readonly user: string;

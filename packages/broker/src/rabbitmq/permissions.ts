@@ -1,6 +1,6 @@
 import type { Config } from '../config/config.js';
 
-/** What a user may do in a virtual host, as RabbitMQ has it: regular expressions over names of queues and exchanges. */
+/** The permissions of a user in a virtual host, as RabbitMQ has them: regular expressions over names of queues and exchanges. */
 export interface Permissions {
   readonly configure: string;
   readonly write: string;

@@ -18,7 +18,7 @@ export interface Change {
   readonly why: string;
 }
 
-/** What became of a user's jobs at this host since the broker started, as far back as the user is remembered. */
+/** The fate of a user's jobs at this host since the broker started, as far back as the user is remembered. */
 export interface JobCounts {
   forwarded: number;
   deferred: number;
@@ -42,7 +42,7 @@ export interface History {
  * and keeps nobody in the machine's books.
  */
 export class Histories {
-  /** Who was heard of last is last. */
+  /** The user who was heard of last is last. */
   readonly #users = new Map<KnimeUser, History>();
 
   observe(event: Event, effects: readonly Effect[]): void {

@@ -19,10 +19,10 @@ const USER_SERIES_MAX = 1_000;
 const START_RESULTS = ['ready', 'failed', 'refused', 'no_room', 'no_helper', 'ended'] as const;
 type StartResult = (typeof START_RESULTS)[number];
 const POLICY_REASONS = ['denied', 'job_max_age', ...LIMITS] as const;
-/** What a job can be parked for: each is there from the beginning, as the rate of a series that has only just come up is not known. */
+/** The reasons to park a job: each is there from the beginning, as the rate of a series that has only just come up is not known. */
 const PARK_REASONS = [...Object.keys(REASONS), ...Object.entries(ERRORS).flatMap(([code, { retry }]) => (retry === 'never' ? [code] : []))];
 
-/** What is true at the moment of a scrape. */
+/** The gauges at the moment of a scrape. */
 interface Look {
   readonly standing: Standing;
   readonly tally: Tally;
@@ -30,7 +30,7 @@ interface Look {
 }
 
 /**
- * What kpx counts, for Prometheus; names and units as on https://prometheus.io/docs/practices/naming/. The machine and the policy do not know of it: it
+ * kpx's metrics, for Prometheus; names and units as on https://prometheus.io/docs/practices/naming/. The machine and the policy do not know of it: it
  * sees their events and effects go by.
  */
 export class Metrics {
@@ -176,7 +176,7 @@ function counted(counter: Counter, label: string, counts: readonly (readonly [st
   for (const [value, count] of counts) counter.inc({ [label]: value }, count);
 }
 
-/** What became of a start: the state that its user is in after `event`; undefined: nothing yet. */
+/** The outcome of a start: the state that its user is in after `event`; undefined: nothing yet. */
 function resultOf(state: State, event: Event): StartResult | undefined {
   const { start } = STATES[state];
   if (start === undefined || start === 'ready') return start;

@@ -9,7 +9,7 @@ import { Outcomes } from './outcomes.js';
 import { doingOf, type Links, standingOf, tallyOf } from './standing.js';
 import { type Sources, type Status, statusOf, type UserDetail, userDetailOf } from './status.js';
 
-/** What the running broker says of itself: what is so in the machine at the moment, and what it remembers of events and effects that went by. */
+/** The running broker's status: what is so in the machine at the moment, and what it remembers of events and effects that went by. */
 export class ReadModel {
   readonly outcomes = new Outcomes();
   readonly metrics: Metrics;

@@ -6,7 +6,7 @@ import { countedBy, EXECUTOR_STATES, type ExecutorState, type State, USER_STATES
 import { absence, type LinkStatus } from '../host/link.js';
 import { durationText } from '../output/duration.js';
 
-/** What the broker needs to do anything. */
+/** The connections that the broker needs to do anything. */
 export interface Links {
   readonly rabbitmq: LinkStatus;
   readonly helper: LinkStatus;
@@ -14,14 +14,14 @@ export interface Links {
   readonly jobQueue?: JobQueue | undefined;
 }
 
-/** What is so at the moment. Status, metrics and the page have it in this one spelling. */
+/** The state at the moment. Status, metrics and the page have it in this one spelling. */
 export interface Standing {
   readonly draining: boolean;
   /** This host starts no executor because those of several users in a row failed; null: it does. */
   readonly sick: { readonly since: string; readonly why: string; readonly next_try: string } | null;
   readonly rabbitmq: LinkStatus;
   readonly helper: LinkStatus;
-  /** What RabbitMQ says of the queue that jobs come from; null: it was not seen yet. */
+  /** RabbitMQ's facts about the queue that jobs come from; null: it was not seen yet. */
   readonly job_queue: JobQueue | null;
   readonly capacity: {
     readonly executors: number;

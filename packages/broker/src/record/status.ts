@@ -10,14 +10,14 @@ import type { Change, Histories, History, JobCounts } from './histories.js';
 import type { Outcomes } from './outcomes.js';
 import { doingOf, type Links, meanwhile, type Standing, standingOf } from './standing.js';
 
-/** What the running broker says of itself. */
+/** The running broker's status. */
 export interface Status extends Standing {
   /** One line for people. */
   readonly doing: string;
   /** In force; times in milliseconds, memory in bytes. */
   readonly policy: Config['policy'];
   readonly executors: readonly ExecutorStatus[];
-  /** What a job of each user who is known here would meet now. */
+  /** Says what a job of each user who is known here would meet now. */
   readonly users: readonly UserStatus[];
   /** Jobs that have left the broker since it started; those that are `returned` found no place, and are in the queue again. */
   readonly jobs: Readonly<Record<Outcome, number>>;
@@ -74,10 +74,10 @@ export interface UserDetail extends UserStatus {
 const NO_RULE = { label: 'none' };
 const NO_JOBS: JobCounts = { forwarded: 0, deferred: 0, parked: 0 };
 
-/** Who has one. */
+/** The users who have one. */
 export const executorsOf = (machine: Machine): readonly ExecutorStatus[] => [...machine.running()].map(executorStatus);
 
-/** What there is to say, and what is remembered since the broker started. */
+/** The present state, and the memory since the broker started. */
 export interface Sources {
   readonly machine: Machine;
   readonly config: Config;

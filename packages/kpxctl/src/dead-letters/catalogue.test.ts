@@ -9,7 +9,7 @@ it.each([...Object.keys(REASONS), ...Object.keys(ERRORS).filter((code) => code !
     const entry = entryOf(code);
     expect(entry?.meaning).toMatch(/^\S.*\.$/);
     expect(entry?.advice).toMatch(/^\S.*\.$/);
-    // What stands in for an advice that nobody has written.
+    // The text for an advice that nobody has written.
     expect(entry?.advice).not.toBe('See the detail, and docs/operate.md.');
   },
 );

@@ -34,7 +34,7 @@ const EXEC_POLL_MAX_MS = 32;
 /** How long executors may take to end after SIGTERM, when the helper ends, before they are ended by force, in milliseconds. */
 const STOP_GRACE_MS = 5_000;
 
-/** What the kernel calls the child before the exec of the executor. */
+/** The child's name in the kernel before the exec of the executor. */
 const LAUNCHER_NAME = 'setpriv';
 
 /** setpriv found no such program, could not run it, or was not started itself: setpriv(1). */
@@ -144,7 +144,7 @@ export class DirectLauncher implements Launcher {
 /**
  * `/usr/bin/setpriv`: ids first, groups from the name service, then nothing left to regain: no_new_privs, empty bounding and inheritable sets.
  * The parent death signal is set after the change of uid, which would clear it. Child processes given uid and gid by Node would keep none of
- * the user's supplementary groups. What setpriv executes it executes with root's permission to, after which no capability is left.
+ * the user's supplementary groups. setpriv executes the program with root's permission to do so; then no capability is left.
  */
 function dropPrivileges({ uid, gid }: Account): string[] {
   const ids = ['--reuid', `${uid}`, '--regid', `${gid}`, '--init-groups'];

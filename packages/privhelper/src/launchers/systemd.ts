@@ -37,7 +37,7 @@ export class SystemdLauncher implements Launcher {
 
   async start(account: Account, profile: ProfileName, environment: Environment, signal: AbortSignal): Promise<Started> {
     const unit = unitOf(templateOf(this.#config.executor, profile), account.osUser);
-    // Who began before is counted, whether or not PID 1 shows it yet: of two starts, the later one always sees the earlier one.
+    // Starts that began before are counted, whether or not PID 1 shows them yet: of two starts, the later one always sees the earlier one.
     const earlier = [...this.#starting];
     this.#starting.add(unit);
     try {
@@ -71,7 +71,7 @@ export class SystemdLauncher implements Launcher {
     const executors = new Map<OsUser, ExecutorInfo>();
     for (const unit of await this.#units(signal)) {
       const osUser = this.#osUserOf(unit.Id);
-      // What has failed under one profile is of no interest while another one runs; what runs, not before PID 1 knows its user, nor if that is
+      // A failed unit of one profile is of no interest while another one runs; what runs, not before PID 1 knows its user, nor if that is
       // root: both would be an executor of uid 0, for which the broker would end the connection.
       if (osUser && (isAlive(unit) ? uidOf(unit) : !executors.has(osUser))) executors.set(osUser, this.#describe(unit, osUser));
     }
@@ -141,7 +141,7 @@ function lastExit({ ExecMainCode: code, ExecMainStatus: status, Result: result }
 /** systemd could not set the process up: 200 to 243 of "Process Exit Codes" in systemd.exec(5), but for PAM's refusal of the user. */
 const NOT_SET_UP = /^result resources|, exit (?!224)2([0-3]\d|4[0-3])\b/;
 
-/** For the broker: result and exit code. What the unit wrote stays in the journal, for root. */
+/** For the broker: result and exit code. The unit's output stays in the journal, for root. */
 function notStarted(unit: string, state: UnitState | undefined): KpxError {
   if (!state) return new KpxError('HOST_FAILED', `systemd knows nothing of ${unit}: see journalctl --unit '${unit}'`);
   if (state.LoadState !== 'loaded')

@@ -7,8 +7,8 @@ const O_CLOEXEC = 0o2000000;
 const DESCRIPTOR_MAX = 1_023;
 
 /**
- * Whether a child would inherit it. Node opens everything close-on-exec; node-unix-socket does not, and neither does whoever started us. What has
- * been closed since it was listed (the listing's own, or by one of Node's threads) is not inherited.
+ * Whether a child would inherit it. Node opens everything close-on-exec; node-unix-socket does not, and neither does whoever started us. A
+ * descriptor that was closed since it was listed (the listing's own, or by one of Node's threads) is not inherited.
  */
 function isInheritable(descriptor: number): boolean {
   try {
@@ -20,7 +20,7 @@ function isInheritable(descriptor: number): boolean {
 }
 
 let devNull: number | undefined;
-/** What was found last, when so many sockets had been opened. One that is closed since then is masked for nothing. */
+/** The last finding, when so many sockets had been opened. One that is closed since then is masked for nothing. */
 let last = { sockets: -1, inheritable: [] as readonly number[] };
 
 type Slot = 'ignore' | 'pipe' | number;

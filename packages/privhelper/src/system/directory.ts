@@ -65,7 +65,7 @@ export type UserDirectory = AsyncDisposable & Readonly<{ handle: FileHandle; pat
 
 /**
  * Opens `path`, or makes it under another name beside: mode 0700 from the first moment, then owned by the user. `parent` is the directory of
- * `path`, from {@link openTrustedDirectory}, so nobody but root can put anything there. Whatever exists with another owner or type is refused
+ * `path`, from {@link openTrustedDirectory}, so nobody but root can put anything there. An existing one with another owner or type is refused
  * with DIRECTORY_UNSAFE. Needs CAP_CHOWN.
  */
 export async function openUserDirectory(parent: FileHandle, path: string, uid: number, gid: number): Promise<UserDirectory> {
@@ -75,7 +75,7 @@ export async function openUserDirectory(parent: FileHandle, path: string, uid: n
   const now = existing ? at(parent, basename(path)) : await mkdtemp(at(parent, '.kpx-new-')).catch(explained(path));
   const handle = existing ?? (await giveTo(uid, gid, now).catch(explained(path)));
   const publish = async () => !existing && (await rename(now, at(parent, basename(path))).then(() => true, explained(path)));
-  // What does not go has something in it, or cannot be changed: `kpxctl orphans` lists it.
+  // A directory that does not go has something in it, or cannot be changed: `kpxctl orphans` lists it.
   const dispose = () => handle.close().then(async () => void (existing ?? (await rmdir(now).catch(() => {}))));
   return { handle, path: join(dirname(path), basename(now)), staged: !existing, publish, [Symbol.asyncDispose]: dispose };
 }

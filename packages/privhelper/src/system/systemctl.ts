@@ -2,8 +2,8 @@ import { KpxError } from '@kpx/protocol';
 import { runCommand } from './command.js';
 
 /*
- * What is asked of PID 1 about a unit, by the names of org.freedesktop.systemd1(5). Id: the full name. LoadState: loaded, not-found, bad-setting, ….
- * ActiveState: active, activating, deactivating, inactive, failed, …. MainPID: 0 without a process. UID: not a number when no process runs.
+ * The properties of a unit that PID 1 is asked for, by the names of org.freedesktop.systemd1(5). Id: the full name. LoadState: loaded, not-found,
+ * bad-setting, …. ActiveState: active, activating, deactivating, inactive, failed, …. MainPID: 0 without a process. UID: not a number when no process runs.
  * StateChangeTimestampMonotonic: microseconds. Result: success, exit-code, signal, timeout, oom-kill, …. ExecMainCode: how the last process ended,
  * as in waitid(2): 1 exited, 2 killed by a signal, 3 with a core dump; 0: none has. ExecMainStatus: its exit status or signal number.
  * CPUUsageNSec: of all its processes; not a number when it is not counted.

@@ -4,7 +4,7 @@ import { basename, dirname } from 'node:path';
 import { KpxError } from '@kpx/protocol';
 import { at, closedOnError, explained, openTrustedDirectory } from './directory.js';
 
-/** Who else than root may read the file: nobody for a secret, anybody for a configuration. Nobody else may ever write it. */
+/** The readers of the file beside root: nobody for a secret, anybody for a configuration. Nobody else may ever write it. */
 const FORBIDDEN_BITS = { secret: 0o077, public: 0o022 } as const;
 type Secrecy = keyof typeof FORBIDDEN_BITS;
 

@@ -3,7 +3,7 @@ import type { Channel, ChannelModel, GetMessage } from 'amqplib';
 import { WireProperties } from './properties.js';
 
 /*
- * What kpx uses of amqplib beside its interface: fields and methods of a connection and of a channel, on the instances. They are looked for at
+ * The parts of amqplib beside its interface that kpx uses: fields and methods of a connection and of a channel, on the instances. They are looked for at
  * each connect, and package.json has one exact version of amqplib.
  */
 

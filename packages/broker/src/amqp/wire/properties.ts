@@ -32,7 +32,7 @@ const UNKNOWN_FLAGS = 0x0003;
 const PERSISTENT = 2;
 const flagOf = (field: number) => HIGHEST_FLAG >> field;
 
-/** What becomes of the properties on their way. All else stays byte for byte. */
+/** How the properties change on their way. All else stays byte for byte. */
 export interface Changes {
   /** Is the header with this name to be left out? */
   readonly drops: (name: string) => boolean;
@@ -108,7 +108,7 @@ export class WireProperties {
     return properties;
   }
 
-  /** What is in them, to be compared: each field but the headers, then each header that is not dropped, in an order of their bytes. */
+  /** Their content, to be compared: each field but the headers, then each header that is not dropped, in an order of their bytes. */
   parts(drops: (name: string) => boolean): Buffer[] {
     return (
       readable(() => {
@@ -223,7 +223,7 @@ function sizeAt(bytes: Buffer, field: number, at: number): number {
   return field === TIMESTAMP ? 8 : 1 + (bytes[at] ?? 0);
 }
 
-/** What is left of a table when these entries are dropped, neighbours together. */
+/** The rest of a table when these entries are dropped, neighbours together. */
 function keptRanges(table: Buffer, drops: (name: string) => boolean): { from: number; to: number }[] {
   const kept: { from: number; to: number }[] = [];
   let begin = 0;

@@ -17,7 +17,7 @@ const ENVIRONMENT = { PATH: '/usr/bin:/bin', LC_ALL: 'C' };
 /** The home, which is descriptor 3: whatever becomes of its name. */
 const HOME = '/proc/self/fd/3/.';
 
-/** What the unit kpx-home@.service does where there is a PID 1, see {@link Launcher.fill}. */
+/** Does the work of kpx-home@.service where there is no PID 1, see {@link Launcher.fill}. */
 export async function copyAsUser(account: Account, skeleton: string, { handle }: UserDirectory, signal: AbortSignal): Promise<void> {
   const copy = ['/usr/bin/cp', '--recursive', '--no-dereference', '--preserve=mode', '--', `${skeleton}/.`, HOME];
   const why = await runAsUser(account, copy, handle.fd, AbortSignal.any([signal, AbortSignal.timeout(COPY_MS_MAX)]));

@@ -8,7 +8,7 @@ const SOCKET_MODE = 0o660;
 
 /**
  * Makes the stand-alone form's listening socket: in a directory that only root can change, root's alone from the first moment by our umask, then
- * 0660 for the group `gid`. What a helper that was killed left behind is replaced; anything else at `path`, which is from the command line, is
+ * 0660 for the group `gid`. The leftover of a helper that was killed is replaced; anything else at `path`, which is from the command line, is
  * refused. Throws DIRECTORY_UNSAFE or DIRECTORY_FAILED.
  */
 export async function openListeningSocket(path: string, gid: number, accept: Parameters<typeof listenAt>[1]): Promise<{ close(): void }> {
