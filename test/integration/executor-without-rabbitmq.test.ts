@@ -71,7 +71,7 @@ it('ends an executor that does not get RabbitMQ back: said, counted, and a faile
   takeAway(proxy);
   await kpx.brokerLog.line({ user: 'alice', state: 'lost' });
   await publish(kpx, jobOf('alice', 'a2'));
-  const why = 'the executor has had no connection to RabbitMQ for 2000 ms (lost_after)';
+  const why = 'the executor has had no connection to RabbitMQ for 2s (lost_after)';
   expect(await kpx.brokerLog.line({ user: 'alice', msg: 'ending an executor' })).toMatchObject({ reason: why, level: 40 });
   await kpx.brokerLog.line({ user: 'alice', state: 'backoff' });
   proxy.heal();
