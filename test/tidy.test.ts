@@ -81,6 +81,33 @@ describe('folders of a package do not import each other in a circle', () => {
   });
 });
 
+it('exports nothing that nobody imports', () => {
+  const IMPORT = /\b(?:import|export)\s+(?:type\s+)?(?:\w+\s*,\s*)?\{([^}]*)\}\s*from\b|\bimport\('[^']*'\)\.(\w+)/g;
+  const EXPORT = /^export (?:(?:async|abstract|declare) )*(?:function\*?|const|let|class|interface|type|enum) (\w+)/gm;
+  const sources = tracked.filter((file) => /\.m?[jt]s$/.test(file) && !file.includes('/generated/'));
+  const importers = new Map<string, Set<string>>();
+  for (const file of sources) {
+    const lists = [...read(file).matchAll(IMPORT)].flatMap(([, list, name = '']) => list?.split(',') ?? [name]);
+    for (const name of lists.map(
+      (entry) =>
+        entry
+          .trim()
+          .replace(/^type /, '')
+          .split(' ')[0] ?? '',
+    ))
+      importers.set(name, (importers.get(name) ?? new Set()).add(file));
+  }
+  const unused = code.flatMap((file) => {
+    const text = read(file);
+    const isUnused = (name: string) => [...(importers.get(name) ?? [])].every((importer) => importer === file);
+    return [...text.matchAll(EXPORT)]
+      .filter(([, name = '']) => isUnused(name))
+      .map(({ index, 1: name }) => `${file}:${text.slice(0, index).split('\n').length}: nobody imports ${name}, take "export" away`);
+  });
+  expect(importers.size).toBeGreaterThan(500);
+  expect(unused).toEqual([]);
+});
+
 /** Lines that are neither blank nor only comment. */
 function codeLines(file: string): number {
   const withoutComments = read(file).replace(/^\s*\/\*[\s\S]*?\*\/\s*$/gm, '');

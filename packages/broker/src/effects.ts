@@ -8,7 +8,7 @@ import { reasonOf } from './host/name-service-down.js';
 import { logFailure } from './output/logged-failure.js';
 
 /** The machine's decisions about executors; what it has decided about jobs is carried out by the intake. */
-export type ExecutorEffect = Exclude<Effect, { ticket: Ticket }>;
+type ExecutorEffect = Exclude<Effect, { ticket: Ticket }>;
 
 /** Carries out what the machine has decided about executors: asks the helper, and tells the machine what came of it. */
 export class ExecutorEffects {

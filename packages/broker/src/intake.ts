@@ -12,7 +12,7 @@ import type { GroupLookups } from './host/group-lookups.js';
 import { logFailure } from './output/logged-failure.js';
 
 /** The machine's decision about a job. */
-export type JobEffect = Extract<Effect, { ticket: Ticket }>;
+type JobEffect = Extract<Effect, { ticket: Ticket }>;
 
 interface Delivery {
   readonly message: WireMessage;

@@ -17,7 +17,7 @@ const HANDED_OVER_CHARS_MAX = 16 * 1024 * 1024;
 /** Longest that {@link textOf} takes, in characters. */
 const SAID_CHARS_MAX = 1024 * 1024;
 
-export interface Successor {
+interface Successor {
   readonly uid: number;
   readonly gid: number;
   /** Its groups. */

@@ -21,7 +21,7 @@ const DBUS_SEND = '/usr/bin/dbus-send';
 /** How long one question to SSSD may take, in milliseconds. */
 const SSSD_TIMEOUT_MS = 10_000;
 
-export interface NameService {
+interface NameService {
   /** Where accounts come from, in their order. */
   readonly sources: readonly string[];
   /** Why not every one of them can say which accounts there are; undefined: nothing is known to be wrong. */

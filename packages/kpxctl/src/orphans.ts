@@ -159,7 +159,7 @@ async function sizeOf(path: Buffer, deadline: number): Promise<number | null> {
 }
 
 /** For root to paste into a shell: whatever the name is, it is one argument, and nothing of it reaches the terminal as it is. */
-export const removal = (path: Buffer) => `rm -r --one-file-system -- ${quoted(path)}`;
+const removal = (path: Buffer) => `rm -r --one-file-system -- ${quoted(path)}`;
 
 /** In quotes of every shell where it is plain text, else in the `$'…'` of bash, zsh and ksh. */
 function quoted(path: Buffer): string {

@@ -17,7 +17,7 @@ const CTRL_C = '\u0003';
 const ENDING_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** Events of a screen. */
-export interface ScreenObserver {
+interface ScreenObserver {
   /** A key, as the terminal sends it; Ctrl-C is {@link ended}. */
   pressed(key: string): void;
   /** It has another size now. */

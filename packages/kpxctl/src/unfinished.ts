@@ -5,7 +5,7 @@ const UNFINISHED = '.kpx-new-';
 /** One that was changed since then may still be made, in milliseconds: much longer than a request of the helper lasts. */
 const IDLE_MS = 60_000;
 
-export interface Unfinished {
+interface Unfinished {
   readonly path: Buffer;
   readonly uid: number;
 }

@@ -5,9 +5,9 @@ import { destination, type Logger, pino, stdTimeFunctions } from 'pino';
 export const EXIT_LOG = 74;
 
 /** The writer of the log, beside the level: facts that are in every line. */
-export type LogBase = Readonly<Record<string, string | number>>;
+type LogBase = Readonly<Record<string, string | number>>;
 
-export interface LogOptions {
+interface LogOptions {
   /** Told when a line could not be written: the program is to end then, because nothing that it writes later would be read. */
   readonly lost: (error: Error) => void;
   /** Where else each line goes, first. Throws when it cannot. */

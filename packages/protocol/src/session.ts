@@ -10,7 +10,7 @@ import { type ExecutorInfo, type Request, type Response, type ResultBody, VERBS 
 export type Answer = Response extends infer R ? (R extends Response ? Omit<R, 'id'> : never) : never;
 
 /** The serving side of one connection. */
-export interface Service {
+interface Service {
   /** Answers one request; several are asked at once. A rejection ends the process. An error in answer to Hello ends the connection. */
   answer(request: Request): Promise<Answer>;
   /** The peer did not speak the protocol, and the connection is about to be closed. */

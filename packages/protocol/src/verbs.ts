@@ -113,7 +113,7 @@ export type Request = { [V in Verb]: { id: number; verb: V; body: RequestBody<V>
 type Results = { [V in Verb as Verbs[V]['kind']]: Verbs[V]['result'] } & { error: typeof error };
 /** The content of a response, by its kind. */
 export const RESULTS = { ...Object.fromEntries(Object.values(VERBS).map(({ kind, result }) => [kind, result])), error } as Results;
-export type ResultKind = keyof Results;
+type ResultKind = keyof Results;
 export type ResultBody<K extends ResultKind> = z.output<Results[K]>;
 /** Of the verb, where it is no error. */
 export type ResultOf<V extends Verb> = z.output<Verbs[V]['result']>;

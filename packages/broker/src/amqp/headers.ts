@@ -24,7 +24,7 @@ export const HANDED_BACK_HEADER = 'x-kpx-handed-back';
 /** Hosts on which a start for it has failed, with a blank in between. */
 export const FAILED_ON_HEADER = 'x-kpx-failed-on';
 /** The properties that a parked message came with and could not keep: the first {@link KEPT_BYTES_MAX} bytes of them, in base64. */
-export const PROPERTIES_HEADER = 'x-kpx-properties';
+const PROPERTIES_HEADER = 'x-kpx-properties';
 
 /** RabbitMQ says in it where a message has expired; only one from a delay queue has it when it comes to kpx. */
 export const DEATH_HEADER = 'x-death';

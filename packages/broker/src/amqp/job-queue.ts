@@ -53,7 +53,7 @@ export function isAtLeast(version: string, major: number, minor: number): boolea
   return ofServer > major || (ofServer === major && second >= minor);
 }
 
-export const majorOf = (version: string): number => Number.parseInt(version, 10) || 0;
+const majorOf = (version: string): number => Number.parseInt(version, 10) || 0;
 
 /** Asks RabbitMQ. `password`: where it is not the broker that asks. Throws an Error where RabbitMQ does not answer to AMQP. */
 export async function lookAtJobQueue(

@@ -9,7 +9,7 @@ import type { WireProperties } from './wire/properties.js';
 export const BODY_BYTES_MAX = 1024 * 1024;
 
 /** The facts that kpx needs of a job. Its body is passed on as it came. */
-export interface Job {
+interface Job {
   /** The submitter as KNIME names them; syntax checked. */
   readonly user: KnimeUser;
   readonly hops: number;

@@ -22,7 +22,7 @@ const RECONNECT_MAX_MS = 10_000;
 const STOP_TIMEOUT_MS = 5_000;
 
 /** The events and questions of a lane. */
-export interface LaneHandlers {
+interface LaneHandlers {
   /** There is a connection again, after another one. */
   reconnected(): void;
   /** RabbitMQ gives jobs from now on. */

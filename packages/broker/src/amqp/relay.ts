@@ -37,7 +37,7 @@ const UNROUTABLE_DELAY_MS: DelayMs = 10_000;
 export type Outcome = 'forwarded' | 'deferred' | 'parked' | 'returned';
 
 /** The observer of what becomes of jobs. */
-export interface RelayObserver {
+interface RelayObserver {
   problem(message: WireMessage, why: string): void;
   /** The relay parks this one, though it was to go elsewhere. */
   unusable(message: WireMessage, reason: Reason, why: string): void;

@@ -22,7 +22,7 @@ export class BrokerRefused extends Error {
   }
 }
 
-export interface Asking {
+interface Asking {
   /** Ends it. */
   readonly signal?: AbortSignal;
   /** How long an answer may take, in milliseconds. */

@@ -8,7 +8,7 @@ const WHOLE_EVERY_MS = 1_000;
 const FREQUENT: ReadonlySet<Event['kind']> = new Set(['job', 'tick', 'connections']);
 
 /** The machine's books contradict themselves, which is a defect of kpx. No decision by them may be carried out. */
-export class BrokenBooks extends Error {
+class BrokenBooks extends Error {
   override name = 'BrokenBooks';
 }
 

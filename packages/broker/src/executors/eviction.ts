@@ -3,7 +3,7 @@ import { evictable, hasRoom, idleForMs, type Load, type Policy } from '../policy
 import type { Executor } from './roster.js';
 import type { User } from './user.js';
 
-export interface Eviction {
+interface Eviction {
   readonly executor: Executor;
   readonly why: string;
 }

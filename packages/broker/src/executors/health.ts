@@ -6,7 +6,7 @@ import type { ErrorCode, KnimeUser } from '@kpx/protocol';
  */
 
 /** So many users, one after the other and no start that has worked in between: it is the host. */
-export const SICK_AFTER_USERS = 3;
+const SICK_AFTER_USERS = 3;
 /** The wait from one probe to the next, in milliseconds, for a user whose start has not failed here. */
 export const PROBE_INITIAL_MS = 5_000;
 /** The longest such wait. Of a user whose start has failed it is twice the initial one, and doubles with each probe of theirs that fails. */
@@ -15,7 +15,7 @@ export const PROBE_MAX_MS = 120_000;
 const FAILED_USERS_MAX = 1_000;
 
 /** A host that starts no executor. Times in milliseconds of the machine's clock. */
-export interface Sickness {
+interface Sickness {
   readonly since: number;
   /** The last failure in words. */
   readonly why: string;

@@ -4,7 +4,7 @@ import type { ExecutorInfo, OsUser } from '@kpx/protocol';
 export const JUDGE_EVERY_MS = 60_000;
 
 /** An account that would be refused an executor now, though one runs. */
-export interface LostAccount {
+interface LostAccount {
   readonly osUser: OsUser;
   readonly why: string;
   /** It was refused by the judgement before, too: no name service that was only being restarted. */

@@ -36,7 +36,7 @@ export { HOLD_MAX_MS } from './holding.js';
  */
 
 /** How often the machine is to be told that time has passed, in milliseconds, where nothing asks for more: the grain of every deadline. */
-export const TICK_MS = 100;
+const TICK_MS = 100;
 
 export class Machine {
   readonly #books: Books;

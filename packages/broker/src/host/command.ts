@@ -7,7 +7,7 @@ const OUTPUT_BYTES_MAX = 64 * 1024;
 const ENVIRONMENT: Readonly<Record<string, string>> = { PATH: '/usr/bin:/usr/sbin:/bin:/sbin', LC_ALL: 'C' };
 
 /** `stderr` is whole; `exitCode` is -1 where a signal ended the command, also for want of time. */
-export type CommandResult = Readonly<{ exitCode: number; stdout: string; stderr: string }>;
+type CommandResult = Readonly<{ exitCode: number; stdout: string; stderr: string }>;
 
 const optionsOf = (environment: Readonly<Record<string, string>>) => ({
   env: { ...ENVIRONMENT, ...environment },

@@ -12,7 +12,7 @@ import { EventStreams, STREAMS_MAX } from './streams.js';
 const BOUNDS = { connectionsMax: STREAMS_MAX + 16, connectionMsMax: 5_000 };
 
 /** The broker's answers, made anew with each request. */
-export interface Watched {
+interface Watched {
   readonly record: ReadModel;
   readonly config: { readonly http: { readonly user_labels: boolean } };
 }

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 
 /** Of each server: requests at once, and how long one may take from connecting until the answer has been read. */
-export interface Bounds {
+interface Bounds {
   readonly connectionsMax: number;
   readonly connectionMsMax: number;
 }
@@ -44,7 +44,7 @@ export interface Route {
 }
 
 /** An answer without an end. The new owner of the response bounds how long that is, and how much of it may be unread. */
-export interface StreamRoute {
+interface StreamRoute {
   readonly method: 'GET';
   /** Headers are set, to be sent with the first write. Throws {@link HttpError}. */
   stream(response: ServerResponse): void;
@@ -53,7 +53,7 @@ export interface StreamRoute {
 export type Routes = Readonly<Record<string, Route | StreamRoute>>;
 
 /** Is the header `Host` one of ours? */
-export type HostCheck = (host: string | undefined) => boolean;
+type HostCheck = (host: string | undefined) => boolean;
 
 /**
  * HTTP for a few questions: one for each connection, without a body, within a bounded time. That bound is what cuts slow clients, whether they are

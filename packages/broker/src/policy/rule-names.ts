@@ -2,7 +2,7 @@ import type { ProfileName } from '@kpx/protocol';
 import type { Rule } from './rules.js';
 
 /** The groups and profiles that exist. */
-export interface Existing {
+interface Existing {
   /** Groups of rules that the host does not know. */
   readonly missingGroups: ReadonlySet<string>;
   /** undefined: not known, and not judged. */

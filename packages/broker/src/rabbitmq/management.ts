@@ -32,7 +32,7 @@ export interface Management {
   readonly files: () => Promise<Partial<TlsFiles>>;
 }
 
-export interface ManagementAnswer {
+interface ManagementAnswer {
   readonly status: number;
   readonly text: string;
 }

@@ -9,7 +9,7 @@ import { CommandError, EXIT } from '@kpx/broker/output/exit';
 import { ConfigError } from '@kpx/protocol';
 import { PASSWORD_FILE } from '../broker-options.js';
 
-export interface AccessOptions {
+interface AccessOptions {
   readonly configFile: string;
   /** undefined: where the configuration says, or {@link PASSWORD_FILE}. */
   readonly passwordFile: string | undefined;

@@ -29,7 +29,7 @@ const GIB = 1024 ** 3;
 const gib = (bytes: number) => `${(bytes / GIB).toFixed(1)} GiB`;
 
 /** `total`: of the machine, in bytes. */
-export function memory({ max_executors, executor_memory, min_available_memory }: BrokerConfig['policy'], total: number): Verdict {
+function memory({ max_executors, executor_memory, min_available_memory }: BrokerConfig['policy'], total: number): Verdict {
   if (executor_memory === 0) return ok(`${gib(total)}; executor_memory is not set, so memory does not limit how many executors start`);
   const fitting = Math.floor((total - min_available_memory) / executor_memory);
   const seen = `${max_executors} executors of ${gib(executor_memory)} and ${gib(min_available_memory)} to be left are ${gib(max_executors * executor_memory + min_available_memory)}; the machine has ${gib(total)}`;
@@ -46,13 +46,13 @@ export function licence({ max_executors, core_tokens, tokens_per_executor }: Bro
   return fitting < max_executors ? warn(seen, `Set policy.max_executors = ${fitting}: beyond that users wait for tokens.`) : ok(seen);
 }
 
-export function limits(ofBroker: number, ofHelper: number): Verdict {
+function limits(ofBroker: number, ofHelper: number): Verdict {
   const seen = `${ofBroker} in broker.toml, ${ofHelper} in privhelper.toml`;
   const fix = `The helper refuses what is beyond its own limit, as a failed start: set executor.max_executors of privhelper.toml to ${ofBroker} or more, or lower policy.max_executors.`;
   return ofHelper < ofBroker ? warn(seen, fix) : ok(seen);
 }
 
-export function waitingTimes({ executors: { start_timeout }, policy: { job_max_age } }: BrokerConfig): Verdict {
+function waitingTimes({ executors: { start_timeout }, policy: { job_max_age } }: BrokerConfig): Verdict {
   const s = (ms: number) => `${ms / 1_000} s`;
   if (job_max_age !== undefined && job_max_age < LOAD_TIMEOUT_DEFAULT_MS)
     return warn(

@@ -1,5 +1,5 @@
 /** How long one check may take before it counts as failed, in milliseconds: others do not wait for it. */
-export const CHECK_TIMEOUT_MS = 30_000;
+const CHECK_TIMEOUT_MS = 30_000;
 
 /** The result of a check: what it saw, and the fix where something is to be done. */
 export type Verdict =

@@ -59,7 +59,7 @@ export function trustIn(steps: readonly Step[]): string | undefined {
   return undefined;
 }
 
-export interface Space {
+interface Space {
   /** Of the file system in all; 0: it has no bound of its own. */
   readonly bytes: number;
   readonly freeBytes: number;

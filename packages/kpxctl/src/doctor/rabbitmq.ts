@@ -17,7 +17,7 @@ export interface Secrets {
   readonly executorUrl: () => Promise<URL>;
 }
 
-export interface Opened {
+interface Opened {
   readonly checks: Check[];
   close(): void;
 }

@@ -1,6 +1,6 @@
 /* Frames of AMQP 0-9-1: type, channel, length of the payload, payload, end. */
 
-export const METHOD_FRAME = 1;
+const METHOD_FRAME = 1;
 export const HEADER_FRAME = 2;
 export const BODY_FRAME = 3;
 export const FRAME_END = 0xce;

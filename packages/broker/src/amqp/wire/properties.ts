@@ -6,7 +6,7 @@ const FIELDS = [
   ...['contentType', 'contentEncoding', 'headers', 'deliveryMode', 'priority', 'correlationId', 'replyTo'],
   ...['expiration', 'messageId', 'timestamp', 'type', 'userId', 'appId', 'clusterId'],
 ] as const;
-export type TextField =
+type TextField =
   | 'contentType'
   | 'contentEncoding'
   | 'correlationId'
@@ -43,7 +43,7 @@ export interface Changes {
 }
 
 /** Of a body that is not in the message. */
-export interface Passage {
+interface Passage {
   readonly bytes: number;
   /** Tells what has become of it; undefined: it was not passed on. */
   readonly passedOn: PassedOn | undefined;
