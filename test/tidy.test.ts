@@ -121,7 +121,7 @@ it('has one subject a file: 300 lines of product code at most', () => {
 });
 
 describe('what runs as root stays small', () => {
-  const CODE_LINES_MAX = 720;
+  const CODE_LINES_MAX = 680;
   /** The direct launcher, with what it needs where there is no PID 1: a socket to listen at, a look at its children. */
   const isDirect = (file: string) => file.startsWith('packages/privhelper/src/launchers/direct');
 

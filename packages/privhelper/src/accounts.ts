@@ -3,8 +3,6 @@ import { ExecutorState, hasName, KpxError, knimeUsersOf, osUserOf } from '@kpx/p
 import type { AccountsConfig } from './config.js';
 import { type Group, lookUpAccount, lookUpGroups, lookUpIds, type PasswdEntry } from './system/name-service.js';
 
-export { knimeUsersOf, osUserOf } from '@kpx/protocol';
-
 /**
  * An OS account that has been judged and may have an executor. Made by {@link judgeAccount} and nowhere else. Home and shell are plain absolute paths;
  * whether the home lies below a configured parent is for directories.ts to say.

@@ -1,6 +1,6 @@
 import type { Answer, KnimeUser, PacketConnection, Request, RequestBody, Verb } from '@kpx/protocol';
-import { answerHello, KpxError, pageOf, REQUEST_DEADLINE_MS, ServingSession, SpawnOutcome, StopMode, templateOf } from '@kpx/protocol';
-import { type Account, judgeAccount, osUserOf, refusalOf } from './accounts.js';
+import { answerError, answerHello, osUserOf, pageOf, ServingSession, SpawnOutcome, StopMode, templateOf } from '@kpx/protocol';
+import { type Account, judgeAccount, refusalOf } from './accounts.js';
 import type { Audit, AuditLine, Peer } from './audit.js';
 import type { Config } from './config.js';
 import { type Created, prepareDirectories } from './directories.js';
@@ -83,28 +83,24 @@ async function alone<T>(key: string, work: () => Promise<T>): Promise<T> {
 export function serveBroker(services: Services, peer: Peer, connection: () => PacketConnection): ServingSession {
   services.audit.line({ peer, event: 'connected' });
   const violated = (reason: string) => services.audit.line({ peer, event: 'violation', decision: 'refused', reason });
-  const session = new ServingSession({ answer: (request) => dispatch(request, peer, services), violated }, connection);
+  const session = new ServingSession({ answer: (request, signal) => dispatch(request, peer, services, signal), violated }, connection);
   void session.ended.then((reason) => services.audit.line({ peer, event: 'disconnected', reason }));
   return session;
 }
 
 /** Has a request handled. The audit log has the request before anything is done, and the outcome before the answer. */
-async function dispatch({ id, verb, body }: Request, peer: Peer, services: Services): Promise<Answer> {
+async function dispatch({ id, verb, body }: Request, peer: Peer, services: Services, signal: AbortSignal): Promise<Answer> {
   const began = performance.now();
   const facts: Context['facts'] = 'knimeUser' in body ? { knime_user: body.knimeUser } : {};
-  const context = { ...services, facts, signal: AbortSignal.timeout(REQUEST_DEADLINE_MS) };
+  const context = { ...services, facts, signal };
   if (facts.knime_user !== undefined) services.audit.line({ peer, event: 'received', id, verb, ...facts });
-  const answer = await (TABLE[verb] as Handler<Verb>)(body, context).catch((error) => failure(error, facts));
+  const answer = await (TABLE[verb] as Handler<Verb>)(body, context).catch((error) => {
+    const { answer, ...why } = answerError(error);
+    Object.assign(facts, why);
+    return answer;
+  });
   const decision = answer.kind === 'error' ? 'refused' : 'done';
   const duration_ms = Math.round(performance.now() - began);
   services.audit.line({ peer, event: 'request', decision, id, verb, ...facts, duration_ms });
   return answer;
-}
-
-/** The typed error that travels; what was not foreseen is said in full to the audit log only. */
-function failure(error: unknown, facts: Context['facts']): Answer {
-  const known = error instanceof KpxError;
-  const { code, message } = known ? error : new KpxError('INTERNAL', 'the helper met an error it does not know; its audit log says more');
-  Object.assign(facts, { code, reason: known ? message : String(error instanceof Error ? error.stack : error) });
-  return { kind: 'error', body: { code, message } };
 }

@@ -4,8 +4,6 @@ import type { Config } from './config.js';
 import { userPaths } from './directories.js';
 import { readTrustedFile } from './system/trusted-file.js';
 
-export { environmentFile } from '@kpx/protocol';
-
 /** Largest MSGQ file, in bytes: a list of URLs on one line. */
 export const MSGQ_BYTES_MAX = 4_096;
 

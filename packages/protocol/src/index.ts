@@ -4,6 +4,7 @@ export * from './codec.js';
 export { hints } from './config-hints.js';
 export * from './errors.js';
 export * from './executor-text.js';
+export * as units from './executor-unit.js';
 export * from './limits.js';
 export * from './log.js';
 export * from './names.js';

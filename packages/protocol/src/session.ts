@@ -1,7 +1,14 @@
 // Runs in: the helper, as root.
 import { decodeRequest, encodeResponse, executorBytes, ProtocolViolation } from './codec.js';
-import { KpxError } from './errors.js';
-import { EXECUTORS_PER_PAGE, FINISH_MS_MAX, PAGE_BYTES_MAX, PROTOCOL_VERSION, REQUESTS_IN_FLIGHT_MAX } from './limits.js';
+import { type ErrorCode, KpxError } from './errors.js';
+import {
+  EXECUTORS_PER_PAGE,
+  FINISH_MS_MAX,
+  PAGE_BYTES_MAX,
+  PROTOCOL_VERSION,
+  REQUEST_DEADLINE_MS,
+  REQUESTS_IN_FLIGHT_MAX,
+} from './limits.js';
 import { type PrivhelperConfig, profileNamesOf } from './privhelper-config.js';
 import type { PacketConnection, PacketHandlers } from './transport.js';
 import { type ExecutorInfo, type Request, type Response, type ResultBody, VERBS } from './verbs.js';
@@ -11,8 +18,11 @@ export type Answer = Response extends infer R ? (R extends Response ? Omit<R, 'i
 
 /** The serving side of one connection. */
 interface Service {
-  /** Answers one request; several are asked at once. A rejection ends the process. An error in answer to Hello ends the connection. */
-  answer(request: Request): Promise<Answer>;
+  /**
+   * Answers one request; several are asked at once. `signal` aborts at the request's deadline. What it rejects with ends the process. An error in
+   * answer to Hello ends the connection.
+   */
+  answer(request: Request, signal: AbortSignal): Promise<Answer>;
   /** The peer did not speak the protocol, and the connection is about to be closed. */
   violated(reason: string): void;
 }
@@ -35,6 +45,14 @@ export function answerHello(version: number, executor: PrivhelperConfig['executo
   }
   const bounds = { requestsInFlightMax: REQUESTS_IN_FLIGHT_MAX, executorsMax: executor.max_executors };
   return { kind: 'hello', body: { version, ...bounds, profiles: profileNamesOf(executor) } };
+}
+
+/** The answer to what a handler has thrown, and the reason in full for root's log: what was not foreseen does not travel. */
+export function answerError(error: unknown): { readonly answer: Answer; readonly code: ErrorCode; readonly reason: string } {
+  const known = error instanceof KpxError;
+  const { code, message } = known ? error : new KpxError('INTERNAL', 'the helper met an error it does not know; its audit log says more');
+  const reason = known ? message : String(error instanceof Error ? error.stack : error);
+  return { answer: { kind: 'error', body: { code, message } }, code, reason };
 }
 
 /** Of all executors, in their order, those of one page, which is counted from 1: as many as fit a packet, EXECUTORS_PER_PAGE at most. */
@@ -114,7 +132,7 @@ export class ServingSession implements PacketHandlers, Serving {
 
   async #serve(request: Request): Promise<void> {
     const { id, verb } = request;
-    const answer = await this.#service.answer(request);
+    const answer = await this.#service.answer(request, AbortSignal.timeout(REQUEST_DEADLINE_MS));
     this.#inFlight.delete(id);
     this.#connection().send(encodeResponse({ id, ...answer } as Response));
     if (answer.kind === 'hello') this.#greeted = 'yes';

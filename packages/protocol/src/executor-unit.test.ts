@@ -1,0 +1,98 @@
+import { describe, expect, it } from 'vitest';
+import { withMap } from './account-map.js';
+import {
+  accountOf,
+  executorOf,
+  executorsOf,
+  isAlive,
+  nameOf,
+  notStarted,
+  PROPERTIES,
+  statesIn,
+  type UnitState,
+  uidOf,
+} from './executor-unit.js';
+import type { OsUser } from './names.js';
+import { privhelperConfigSchema } from './privhelper-config.js';
+import { ExecutorState } from './verbs.js';
+
+/* With what a real systemd says: test/system. */
+
+const { accounts, executor } = privhelperConfigSchema.parse({ executor: { profiles: { large: 'kpx-large@' } } });
+const CONFIG = { executor, accounts: withMap({ ...accounts, map: { al: 'alice' } }) };
+const NOW_MS = 10_000;
+
+/** One that has run for a second, but for what is given. */
+const unit = (Id: string, given: Partial<UnitState> = {}): UnitState => ({
+  Id,
+  LoadState: 'loaded',
+  ActiveState: 'active',
+  MainPID: '42',
+  UID: '1000',
+  StateChangeTimestampMonotonic: '9000000',
+  CPUUsageNSec: '1500001',
+  Result: 'success',
+  ExecMainCode: '0',
+  ExecMainStatus: '0',
+  ...given,
+});
+const FAILED = { ActiveState: 'failed', MainPID: '0', UID: '[not set]', Result: 'exit-code', ExecMainCode: '1', ExecMainStatus: '3' };
+
+describe('what systemd says of the units of executors', () => {
+  it('is a block of lines for each, with values in which there may be a "="', () => {
+    const states = statesIn('Id=a@b.service\nResult=x=y\n\nId=c@d.service\n');
+    expect(states.map(({ Id, Result }) => [Id, Result])).toEqual([
+      ['a@b.service', 'x=y'],
+      ['c@d.service', ''],
+    ]);
+    for (const state of states) expect(Object.keys(state).sort()).toEqual([...PROPERTIES].sort());
+  });
+
+  it('is of an account where the template is configured and the name is one of accounts', () => {
+    for (const osUser of ['alice', 'DOM\\alice', 'a@b.c'] as OsUser[])
+      expect(accountOf(nameOf('kpx-large@', osUser), executor)).toBe(osUser);
+    for (const other of ['kpx-executor@-x.service', 'kpx-executor@.service', 'other@alice.service', 'sshd.service'])
+      expect(accountOf(other, executor)).toBeUndefined();
+  });
+
+  it.each([
+    ['active', ExecutorState.running],
+    ['activating', ExecutorState.running],
+    ['deactivating', ExecutorState.stopping],
+    ['inactive', ExecutorState.exited],
+    ['failed', ExecutorState.exited],
+  ])('is, while %s, the state %i', (ActiveState, state) => {
+    expect(executorOf(unit('kpx-executor@alice.service', { ActiveState }), 'alice' as OsUser, CONFIG, NOW_MS)).toMatchObject({ state });
+  });
+
+  it('becomes one executor an account: the one that runs, whatever has failed under another profile, by name', () => {
+    const [zoe, other] = [unit('kpx-executor@zoe.service', FAILED), unit('elsewhere@carl.service')];
+    const pair = [unit('kpx-executor@alice.service', FAILED), unit('kpx-large@alice.service')];
+    expect(pair.map((each) => [isAlive(each), uidOf(each)])).toEqual([
+      [false, undefined],
+      [true, 1_000],
+    ]);
+    for (const units of [pair, pair.toReversed()]) {
+      const [alice, last, ...more] = executorsOf([zoe, ...units, other], CONFIG, NOW_MS);
+      expect(alice).toMatchObject({ osUser: 'alice', uid: 1_000, knimeUsers: ['alice', 'al'], mainPid: 42, cpuMs: 2 });
+      expect(Date.now() - (alice?.sinceMs ?? 0)).toBeGreaterThanOrEqual(1_000);
+      expect(last).toMatchObject({ osUser: 'zoe', uid: 0, state: ExecutorState.exited, lastExit: 'exit 3', cpuMs: 0 });
+      expect(more).toEqual([]);
+    }
+  });
+
+  it.each(['0', '[not set]'])('leaves out what runs as uid %s: the broker would end the connection', (UID) => {
+    expect(executorsOf([unit('kpx-executor@alice.service', { UID })], CONFIG, NOW_MS)).toEqual([]);
+  });
+
+  it.each([
+    ['1', '203', 'exit-code', 'HOST_FAILED'],
+    ['1', '224', 'exit-code', 'LAUNCH_FAILED'],
+    ['1', '3', 'exit-code', 'LAUNCH_FAILED'],
+    ['2', '9', 'oom-kill', 'LAUNCH_FAILED'],
+    ['0', '0', 'resources', 'HOST_FAILED'],
+  ])('says of a start with code %s, status %s and result %s that it is %s', (ExecMainCode, ExecMainStatus, Result, code) => {
+    const state = unit('kpx-executor@alice.service', { ...FAILED, ExecMainCode, ExecMainStatus, Result });
+    expect(notStarted(state.Id, state)).toMatchObject({ code });
+  });
+});

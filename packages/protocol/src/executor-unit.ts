@@ -1,0 +1,95 @@
+// Runs in: the helper, as root.
+import { constants } from 'node:os';
+import { type AccountMap, knimeUsersOf } from './account-map.js';
+import { KpxError } from './errors.js';
+import { accountNameOf, type OsUser } from './names.js';
+import { type PrivhelperConfig, templatesOf } from './privhelper-config.js';
+import { type ExecutorInfo, ExecutorState } from './verbs.js';
+
+/*
+ * Systemd's answers about the units of executors, in the terms of the wire. Pure: the helper asks systemd, see its systemctl.ts and its launcher.
+ */
+
+/**
+ * The properties of a unit that PID 1 is asked for, by the names of org.freedesktop.systemd1(5). Id: the full name. LoadState: loaded, not-found,
+ * bad-setting, …. ActiveState: active, activating, deactivating, inactive, failed, …. MainPID: 0 without a process. UID: not a number when no process runs.
+ * StateChangeTimestampMonotonic: microseconds. Result: success, exit-code, signal, timeout, oom-kill, …. ExecMainCode: how the last process ended,
+ * as in waitid(2): 1 exited, 2 killed by a signal, 3 with a core dump; 0: none has. ExecMainStatus: its exit status or signal number.
+ * CPUUsageNSec: of all its processes; not a number when it is not counted.
+ */
+const STATE = ['Id', 'LoadState', 'ActiveState', 'MainPID', 'UID', 'StateChangeTimestampMonotonic', 'CPUUsageNSec'] as const;
+const END = ['Result', 'ExecMainCode', 'ExecMainStatus'] as const;
+export const PROPERTIES = [...STATE, ...END];
+
+export type UnitState = Readonly<Record<(typeof PROPERTIES)[number], string>>;
+
+type Executors = Readonly<{ accounts: AccountMap; executor: PrivhelperConfig['executor'] }>;
+
+/** The output of `systemctl show`: a block of lines `NAME=value` for each unit. Properties that it leaves out are empty. */
+export function statesIn(output: string): UnitState[] {
+  const blocks = output.split('\n\n').filter((block) => block.trim() !== '');
+  const unsaid = Object.fromEntries(PROPERTIES.map((name) => [name, '']));
+  return blocks.map((block) => ({ ...unsaid, ...Object.fromEntries(block.split('\n').map((line) => line.split(/=(.*)/s))) }) as UnitState);
+}
+
+export const nameOf = (template: string, osUser: string) => `${template}${osUser}.service`;
+
+/** Undefined for what is no instance of a configured template, or not named like an account. */
+export function accountOf(unit: string, executor: Executors['executor']): OsUser | undefined {
+  const template = unit.slice(0, unit.indexOf('@') + 1);
+  if (!templatesOf(executor).includes(template)) return undefined;
+  return accountNameOf(unit.slice(template.length, -'.service'.length));
+}
+
+export const isAlive = ({ ActiveState }: UnitState) => !['inactive', 'failed'].includes(ActiveState);
+
+/** Undefined where PID 1 does not know it, yet (a unit of Type=simple) or any more. */
+export const uidOf = ({ UID }: UnitState) => (/^\d+$/.test(UID) ? Number(UID) : undefined);
+
+/** One executor. `nowMs` is the time of the clock that systemd's timestamps are of, in milliseconds since the boot. */
+export function executorOf(unit: UnitState, osUser: OsUser, { accounts }: Executors, nowMs: number): ExecutorInfo {
+  const { exited, running, stopping } = ExecutorState;
+  const state = isAlive(unit) ? (unit.ActiveState === 'deactivating' ? stopping : running) : exited;
+  const ageMs = Math.max(0, nowMs - Number(unit.StateChangeTimestampMonotonic) / 1_000);
+  const times = { sinceMs: Math.max(1, Math.round(Date.now() - ageMs)), cpuMs: isAlive(unit) ? cpuMsOf(unit) : 0 };
+  const knimeUsers = knimeUsersOf(osUser, accounts);
+  return { osUser, uid: uidOf(unit) ?? 0, knimeUsers, state, ...times, mainPid: Number(unit.MainPID), lastExit: lastExit(unit) };
+}
+
+/** One executor for each account, by name. */
+export function executorsOf(units: readonly UnitState[], config: Executors, nowMs: number): ExecutorInfo[] {
+  const executors = new Map<OsUser, ExecutorInfo>();
+  for (const unit of units) {
+    const osUser = accountOf(unit.Id, config.executor);
+    // A failed unit of one profile is of no interest while another one runs; what runs, not before PID 1 knows its user, nor if that is
+    // root: both would be an executor of uid 0, for which the broker would end the connection.
+    const shown = osUser && (isAlive(unit) ? uidOf(unit) : !executors.has(osUser));
+    if (osUser && shown) executors.set(osUser, executorOf(unit, osUser, config, nowMs));
+  }
+  return [...executors.values()].sort((a, b) => (a.osUser < b.osUser ? -1 : 1));
+}
+
+/** 0 where PID 1 does not count it: then its highest number stands there, which becomes 2^64, or no number. */
+const cpuMsOf = ({ CPUUsageNSec: nanoseconds }: UnitState) =>
+  Number(nanoseconds) < 2 ** 64 ? Math.ceil(Number(nanoseconds) / 1_000_000) : 0;
+
+/** "exit 1", "signal SIGKILL", with systemd's own verdict where it says more; empty when no process has ended. */
+function lastExit({ ExecMainCode: code, ExecMainStatus: status, Result: result }: UnitState): string {
+  if (code === '0') return '';
+  const signalName = Object.entries(constants.signals).find(([, number]) => number === Number(status))?.[0];
+  const how = code === '1' ? `exit ${status}` : `signal ${signalName ?? status}`;
+  return ['success', 'exit-code', 'signal', 'core-dump'].includes(result) ? how : `${how} (${result})`;
+}
+
+/** systemd could not set the process up: 200 to 243 of "Process Exit Codes" in systemd.exec(5), but for PAM's refusal of the user. */
+const NOT_SET_UP = /^result resources|, exit (?!224)2([0-3]\d|4[0-3])\b/;
+
+/** For the broker: result and exit code. The unit's output stays in the journal, for root. */
+export function notStarted(unit: string, state: UnitState | undefined): KpxError {
+  if (!state) return new KpxError('HOST_FAILED', `systemd knows nothing of ${unit}: see journalctl --unit '${unit}'`);
+  if (state.LoadState !== 'loaded')
+    return new KpxError('HOST_FAILED', `systemd cannot load ${unit} (${state.LoadState}): see systemctl status '${unit}'`);
+  const how = `result ${state.Result}, ${lastExit(state) || 'no process'}`;
+  const code = NOT_SET_UP.test(how) ? 'HOST_FAILED' : 'LAUNCH_FAILED';
+  return new KpxError(code, `${unit} did not start: ${how}: see journalctl --unit '${unit}'`);
+}
