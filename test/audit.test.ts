@@ -46,7 +46,7 @@ describe.each(DOCUMENTS)('%s', (document) => {
   });
 });
 
-it('names tests that exist, for every attack and every CVE', () => {
+it('names tests that exist, for every attack, every CVE and each place of a password', () => {
   const tests = (cell: string) =>
     cell.split('<br>').map((test) => {
       const [, file = '', title = ''] = /^`([^`]+\.test\.ts)`: (.+)$/.exec(test) ?? [];
@@ -55,9 +55,12 @@ it('names tests that exist, for every attack and every CVE', () => {
     });
   const attacks = rowsBelow('| attack or defect | test |');
   const cves = rowsBelow('| CVE | what it was | why it cannot happen here | test |');
+  const passwords = rowsBelow('| moment | where the password is | who can read it | when it dies there | test |');
+  expect(passwords.length).toBeGreaterThan(5);
   expect(attacks.length).toBeGreaterThan(30);
   expect(cves.length).toBeGreaterThanOrEqual(8);
-  for (const row of [...attacks, ...cves]) for (const { file, title } of tests(row.at(-1) ?? '')) expect(read(file), file).toContain(title);
+  for (const row of [...attacks, ...cves, ...passwords])
+    for (const { file, title } of tests(row.at(-1) ?? '')) expect(read(file), file).toContain(title);
 });
 
 it('has every file of the helper in its reading order, in an hour', () => {

@@ -121,7 +121,12 @@ it('has one subject a file: 300 lines of product code at most', () => {
 });
 
 describe('what runs as root stays small', () => {
-  const CODE_LINES_MAX = 680;
+  /**
+   * Sealed executors: credentials.ts (the password is made, answered as a hash, used once) and system/password-files.ts (where it waits) take 40 of
+   * them. The others are the two verbs and both launchers, which say what runs now, and the template.
+   */
+  const SEALED_LINES_MAX = 60;
+  const CODE_LINES_MAX = 680 + SEALED_LINES_MAX;
   /** The direct launcher, with what it needs where there is no PID 1: a socket to listen at, a look at its children. */
   const isDirect = (file: string) => file.startsWith('packages/privhelper/src/launchers/direct');
 

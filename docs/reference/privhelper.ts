@@ -60,7 +60,11 @@ export const PRIVHELPER_TEXTS: Texts = {
   'executor.working_directory':
     'With `"direct"` only: the directory in which executors start; when empty, the workspace. Set it where the program needs its own directory. Example: `working_directory = "/opt/knime"`.',
   'executor.msgq_file':
-    'The file with the value of `KNIME_EXECUTOR_MSGQ` on one line: RabbitMQ\'s address with the credentials of the executors. A secret: owner root, mode 0600. The helper reads it at each start of an executor, so a new password needs no restart. Change it where the secret is kept elsewhere. Example: `msgq_file = "/etc/kpx/executor-msgq"`.',
+    'The file with the value of `KNIME_EXECUTOR_MSGQ` on one line: RabbitMQ\'s address with the credentials of the executors. A secret: owner root, mode 0600. The helper reads it at each start of an executor, so a new password needs no restart. With `sealed = true` it is a template. Change it where the secret is kept elsewhere. Example: `msgq_file = "/etc/kpx/executor-msgq"`.',
+  'executor.sealed':
+    'Whether each account has a RabbitMQ user and virtual host of its own, both called `kpx.NODE.ACCOUNT`. Then `msgq_file` is a template: `amqp://{user}:{password}@127.0.0.1:5673/{vhost}`. The helper makes a password for each start and tells the broker its hash only. Leave it `false` while all executors share a RabbitMQ user. Example: `sealed = true`.',
+  'executor.node':
+    'With `sealed = true`: NODE in the names of users and virtual hosts, `kpx.NODE.ACCOUNT`; when empty, the short name of the host. The broker hears it from the helper. Set it where two hosts have one short name, or where the host is to be renamed. Stop all executors before a change: those that run have the old name. Example: `node = "exec1"`.',
   'executor.reservation_clause':
     'The part of `KNIME_EXECUTOR_RESERVATION` for one KNIME name; `{user}` stands for the name. The helper joins those of all names of the account by OR. Set it without the single quotes for KNIME before 4.11.3. Example: `reservation_clause = "user = {user}"`.',
   'executor.max_executors':

@@ -55,6 +55,8 @@ const launcher: Launcher = {
   },
   list: async () => RUNNING,
   stopAll: async () => {},
+  msgqOf: async () => undefined,
+  passwords: new Map(),
 };
 
 export interface Step {

@@ -43,6 +43,27 @@ it('without systemd, with executors as children of the helper, nothing fails, an
     expect(checks.find((check) => check.name === name)).toMatchObject({ result: 'ok' });
 });
 
+it('judges the template of sealed executors, and tries no login of theirs', async () => {
+  const kpx = await startKpx();
+  kpx.writeHelperConfig({ executor: { sealed: true, node: 'host1' } });
+  const wanted = 'amqp://{user}:{password}@127.0.0.1:5673/{vhost}';
+  const before = (await doctor(kpx)).failed; // the URL that was there
+  expect(before).toMatchObject([
+    { name: 'executor-msgq', seen: expect.stringContaining(`{vhost} missing: with sealed = true write ${wanted}`) },
+  ]);
+  writeFileSync(kpx.msgqFile, `${wanted}\n`);
+  const { failed, checks } = await doctor(kpx);
+  expect(failed).toEqual([]);
+  expect(checks.find(({ name }) => name === 'executor-msgq')).toMatchObject({
+    result: 'ok',
+    seen: expect.stringContaining('is a template'),
+  });
+  expect(checks.find(({ name }) => name === "executors' login")).toMatchObject({
+    result: 'skipped',
+    seen: expect.stringContaining('sealed'),
+  });
+});
+
 it('gives root up where Node refuses to, as Debian 13’s does', async () => {
   const kpx = await startKpx();
   const refusing = ['--require', join(checkout(), 'test/fixtures/nodes/refuses-ids.cjs')];

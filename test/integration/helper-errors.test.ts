@@ -35,7 +35,7 @@ function answersWith(kpx: Kpx, code: ErrorCode) {
       asked.set(verb, (asked.get(verb) ?? 0) + 1);
       const hello = {
         kind: 'hello',
-        body: { version: PROTOCOL_VERSION, requestsInFlightMax: 32, executorsMax: 40, profiles: [] },
+        body: { version: PROTOCOL_VERSION, profiles: [] },
       } as const;
       const error = { kind: 'error', body: { code, message: 'systemctl took too long' } } as const;
       connection().send(encodeResponse({ id, ...(verb === 'hello' ? hello : error) } as Response));
@@ -84,7 +84,7 @@ it('asks again within seconds when the helper could not end an executor', async 
       const { id, verb } = decodeRequest(packet);
       if (verb === 'stopExecutor') stops.push(performance.now());
       const answers = {
-        hello: { kind: 'hello', body: { version: PROTOCOL_VERSION, requestsInFlightMax: 32, executorsMax: 40 } },
+        hello: { kind: 'hello', body: { version: PROTOCOL_VERSION } },
         listExecutors: { kind: 'executorPage', body: { executors: [{ ...executor, lastExit: '', cpuMs: 0 }], more: false } },
         stopExecutor:
           stops.length === 1

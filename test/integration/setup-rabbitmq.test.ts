@@ -73,6 +73,17 @@ describe.each([undefined, ...treesToTest()])('kpxctl setup-rabbitmq, RabbitMQ of
     await doneFirst(kpx.vhost, kpx, 'first');
   });
 
+  it('makes the user of the broker alone while executors are sealed', async () => {
+    const kpx = await install();
+    kpx.writeHelperConfig({ executor: { sealed: true, node: 'host1' } });
+    const template = 'amqp://{user}:{password}@127.0.0.1/{vhost}\n';
+    writeFileSync(kpx.msgqFile, template, { mode: 0o600 });
+    expect(await setUp(kpx, ['--apply', '--new-passwords'])).toMatchObject({ code: 0, stderr: '' });
+    expect(await users()).toContain('kpx-broker');
+    expect((await users()).filter((name) => name.includes('executor') || name.includes('{'))).toEqual([]);
+    expect(readFileSync(kpx.msgqFile, 'utf8')).toBe(template);
+  });
+
   it('changes no password that it does not know, unless it is told to', async () => {
     const kpx = await install();
     await setUp(kpx, ['--apply']);

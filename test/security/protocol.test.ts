@@ -97,10 +97,7 @@ describe('out of order', () => {
   const ERROR: Response = { id: 1, kind: 'error', body: { code: 'INTERNAL', message: '' } };
   const NOT_CANONICAL = 'a packet that is not in canonical form';
   const RESPONSES: readonly (readonly [Response, string])[] = [
-    [
-      { id: 1, kind: 'hello', body: { version: PROTOCOL_VERSION, requestsInFlightMax: 32, executorsMax: 200, profiles: [] } },
-      NOT_CANONICAL,
-    ],
+    [{ id: 1, kind: 'hello', body: { version: PROTOCOL_VERSION, profiles: [] } }, NOT_CANONICAL],
     // Its bytes are those of a ListExecutors without a page.
     [{ id: 1, kind: 'executorPage', body: { executors: [], more: true } }, 'listExecutors: page'],
     [ERROR, NOT_CANONICAL],

@@ -20,6 +20,8 @@ export interface AuditLine extends Texts, Numbers {
   event: 'connected' | 'refused connection' | 'received' | 'request' | 'violation' | 'disconnected';
   decision?: 'done' | 'refused';
   created?: readonly string[];
+  /** Sealed: the password of the account's RabbitMQ user was made, is that of the executor that runs, or was given to the one that starts. */
+  credential?: 'made' | 'in use' | 'used';
 }
 
 export type Audit = Awaited<ReturnType<typeof openAudit>>;

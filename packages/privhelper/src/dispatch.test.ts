@@ -61,6 +61,8 @@ const launcher = {
   stop: vi.fn<Launcher['stop']>(),
   list: vi.fn<Launcher['list']>(),
   stopAll: vi.fn(),
+  msgqOf: vi.fn<Launcher['msgqOf']>(),
+  passwords: new Map(),
 };
 
 beforeEach(() => {
@@ -209,7 +211,7 @@ describe('a connection', () => {
     expect(await broker.ask('hello', { version: PROTOCOL_VERSION }, 9)).toEqual({
       id: 9,
       kind: 'hello',
-      body: { version: PROTOCOL_VERSION, requestsInFlightMax: REQUESTS_IN_FLIGHT_MAX, executorsMax: 17, profiles: ['default', 'large'] },
+      body: { version: PROTOCOL_VERSION, profiles: ['default', 'large'] },
     });
     expect(broker.lastLine).toMatchObject({ peer: PEER, event: 'request', decision: 'done', id: 9, verb: 'hello' });
     expect(broker.closedWhy).toBeUndefined();
@@ -346,7 +348,8 @@ describe('SpawnExecutor', () => {
     });
     const alice = expect.objectContaining({ osUser: 'alice' });
     expect(executorEnvironment).toHaveBeenCalledWith(alice, config);
-    expect(launcher.start).toHaveBeenCalledWith(alice, 'large', ENVIRONMENT, expect.any(AbortSignal));
+    expect(launcher.start).toHaveBeenCalledWith(alice, 'large', expect.any(Function), expect.any(AbortSignal));
+    expect(await launcher.start.mock.calls[0]?.[2]()).toEqual(ENVIRONMENT);
     expect(vi.mocked(prepareDirectories).mock.invocationCallOrder[0]).toBeLessThan(launcher.start.mock.invocationCallOrder[0] ?? 0);
     expect(broker.lastLine).toMatchObject({ decision: 'done', os_user: 'alice', uid: UID, outcome: 'started, pid 4711' });
   });

@@ -3,6 +3,7 @@ import { answerError, answerHello, osUserOf, pageOf, ServingSession, SpawnOutcom
 import { type Account, judgeAccount, refusalOf } from './accounts.js';
 import type { Audit, AuditLine, Peer } from './audit.js';
 import type { Config } from './config.js';
+import { prepareCredential, useCredential } from './credentials.js';
 import { type Created, prepareDirectories } from './directories.js';
 import { executorEnvironment } from './environment.js';
 import type { Launcher } from './launcher.js';
@@ -23,8 +24,11 @@ async function hello({ version }: RequestBody<'hello'>, { config }: Context): Pr
 
 async function prepareUser({ knimeUser }: RequestBody<'prepareUser'>, context: Context): Promise<Answer> {
   const account = await judge(knimeUser, context);
-  const created = await alone(account.osUser, () => prepare(account, context));
-  return { kind: 'userPrepared', body: { osUser: account.osUser, uid: account.uid, created } };
+  const { osUser, uid } = account;
+  return await alone(osUser, async () => {
+    const created = await prepare(account, context);
+    return { kind: 'userPrepared', body: { osUser, uid, created, ...(await prepareCredential(osUser, context)) } };
+  });
 }
 
 async function spawnExecutor({ knimeUser, profile }: RequestBody<'spawnExecutor'>, context: Context): Promise<Answer> {
@@ -34,7 +38,7 @@ async function spawnExecutor({ knimeUser, profile }: RequestBody<'spawnExecutor'
     // First, so that no directory is made for a start that fails here, and an executor follows its directories without a wait.
     const environment = await executorEnvironment(account, context.config);
     await prepare(account, context);
-    return await context.launcher.start(account, profile, environment, context.signal);
+    return await context.launcher.start(account, profile, () => useCredential(account.osUser, environment, context), context.signal);
   });
   context.facts.outcome = `${body.outcome === SpawnOutcome.started ? 'started' : 'already running'}, pid ${body.executor.mainPid}`;
   return { kind: 'executorSpawned', body };

@@ -1,4 +1,4 @@
-import { type Environment, KpxError, reservation } from '@kpx/protocol';
+import { type Environment, KpxError, msgqOf, problemOfMsgq, reservation } from '@kpx/protocol';
 import type { Account } from './accounts.js';
 import type { Config } from './config.js';
 import { userPaths } from './directories.js';
@@ -13,6 +13,7 @@ export const MSGQ_BYTES_MAX = 4_096;
  * msgq_file is not usable.
  */
 export async function executorEnvironment(account: Account, { directories, executor }: Config): Promise<Environment> {
+  const msgq = await readMsgq(executor);
   const paths = userPaths(account, directories);
   return {
     PATH: '/usr/local/bin:/usr/bin:/bin',
@@ -26,13 +27,17 @@ export async function executorEnvironment(account: Account, { directories, execu
     KPX_WORKSPACE: paths.workspace,
     KNIME_EXECUTOR_TEMP_DIR: paths.temp,
     KNIME_EXECUTOR_RESERVATION: reservation(account, executor.reservation_clause),
-    KNIME_EXECUTOR_MSGQ: await readMsgq(executor.msgq_file),
+    KNIME_EXECUTOR_MSGQ: executor.sealed ? msgqOf(msgq, executor, account.osUser) : msgq,
   };
 }
 
-/** The address of RabbitMQ with the executors' credentials. Read at each start, so that a new password needs no restart. */
-async function readMsgq(file: string): Promise<string> {
+/**
+ * The address of RabbitMQ with the executors' credentials; sealed, a template for it, of which {password} is left until the start. Read at each start,
+ * so that a change needs no restart.
+ */
+export async function readMsgq({ msgq_file: file, sealed }: Config['executor']): Promise<string> {
   const text = (await readTrustedFile(file, 'secret', MSGQ_BYTES_MAX)).trim();
-  if (/^amqps?:\/\/[\x21-\x7e]+$/.test(text)) return text;
-  throw new KpxError('HOST_FAILED', `msgq_file ${file} does not hold one line that starts with amqp:// or amqps://`);
+  const problem = problemOfMsgq(text, sealed);
+  if (problem !== undefined) throw new KpxError('HOST_FAILED', `msgq_file ${file} ${problem}`);
+  return text;
 }

@@ -5,7 +5,7 @@ import { adoptConnection, ConfigError, KpxError, neededTemplatesOf, peerOf, VERS
 import { openAudit, type Peer } from './audit.js';
 import { type Config, readConfig } from './config.js';
 import { type Services, serveBroker } from './dispatch.js';
-import { MSGQ_BYTES_MAX } from './environment.js';
+import { MSGQ_BYTES_MAX, readMsgq } from './environment.js';
 import { listen } from './launchers/direct/listen.js';
 import { DirectLauncher } from './launchers/direct.js';
 import { SystemdLauncher } from './launchers/systemd.js';
@@ -90,7 +90,7 @@ async function checkSurroundings({ config: file, check: thorough }: Options, { d
   await check('directories.temp_parent', trusted(directories.temp_parent));
   for (const parent of directories.home_parents) await check('directories.home_parents', trusted(parent));
   if (directories.create_home) await check('directories.skeleton', (thorough ? judgeSkeleton : trusted)(directories.skeleton));
-  await check('executor.msgq_file', readTrustedFile(executor.msgq_file, 'secret', MSGQ_BYTES_MAX));
+  await check('executor.msgq_file', thorough ? readMsgq(executor) : readTrustedFile(executor.msgq_file, 'secret', MSGQ_BYTES_MAX));
   const systemd = executor.launcher === 'systemd';
   for (const command of [...COMMANDS, ...(systemd ? ['systemctl'] : ['setpriv', 'prlimit', 'cp'])])
     await check('external commands', checkProgram(`/usr/bin/${command}`));

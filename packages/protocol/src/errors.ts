@@ -53,6 +53,11 @@ export const ERRORS = {
   },
   INTERNAL: { retry: 'later', fault: 'host', advice: 'A defect of kpx: please report it with the line from the audit log.' },
   HOST_FAILED: { retry: 'later', fault: 'host', advice: 'This host can start no executor: run `kpxctl doctor` on it.' },
+  NOT_PREPARED: {
+    retry: 'later',
+    fault: 'user',
+    advice: 'Nothing to do: kpx-broker prepares the account again. Where it names an executor that runs: `kpxctl stop NAME`.',
+  },
 } as const satisfies Record<string, ErrorKind>;
 
 export type ErrorCode = keyof typeof ERRORS;

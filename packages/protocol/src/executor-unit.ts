@@ -27,7 +27,10 @@ type Executors = Readonly<{ accounts: AccountMap; executor: PrivhelperConfig['ex
 
 /** The output of `systemctl show`: a block of lines `NAME=value` for each unit. Properties that it leaves out are empty. */
 export function statesIn(output: string): UnitState[] {
-  const blocks = output.split('\n\n').filter((block) => block.trim() !== '');
+  const blocks = output
+    .trimEnd()
+    .split('\n\n')
+    .filter((block) => block !== '');
   const unsaid = Object.fromEntries(PROPERTIES.map((name) => [name, '']));
   return blocks.map((block) => ({ ...unsaid, ...Object.fromEntries(block.split('\n').map((line) => line.split(/=(.*)/s))) }) as UnitState);
 }

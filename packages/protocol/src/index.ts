@@ -9,6 +9,7 @@ export * from './limits.js';
 export * from './log.js';
 export * from './names.js';
 export * from './privhelper-config.js';
+export * from './sealed.js';
 export * from './session.js';
 export * from './toml-config.js';
 export * from './transport.js';

@@ -42,6 +42,8 @@ it('needs only to know what to start', () => {
       command: ['/opt/knime/knime'],
       working_directory: '',
       msgq_file: '/etc/kpx/executor-msgq',
+      sealed: false,
+      node: '',
       reservation_clause: "user = '{user}'",
       max_executors: 200,
       environment: {},
@@ -110,6 +112,9 @@ it.each([
 it.each([
   ['executor.launcher', 'launcher = "shell"\ncommand = ["/x"]'],
   ['executor.command', 'command = ["/x"]'],
+  ['executor.sealed', 'sealed = "yes"'],
+  ['executor.node', 'node = "Host1"'],
+  ['executor.node', `node = "${'x'.repeat(33)}"`],
   ['executor.working_directory', 'launcher = "systemd"\nworking_directory = "/x"'],
   ['executor.unit', 'unit = "kpx-executor"'],
   ['executor.unit', 'unit = "kpx-*@"'],

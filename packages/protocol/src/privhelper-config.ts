@@ -5,6 +5,7 @@ import { KpxError } from './errors.js';
 import { reservationBytesMax } from './executor-text.js';
 import { KNIME_USERS_PER_ACCOUNT_MAX, PROFILES_MAX, RESERVATION_BYTES_MAX } from './limits.js';
 import { knimeUserSchema, osUserSchema, type ProfileName, profileNameSchema } from './names.js';
+import { NODE, NODE_RULE, nodeOf } from './sealed.js';
 import { configTable, configText } from './toml-config.js';
 
 /*
@@ -95,6 +96,12 @@ const executor = z
       .default('')
       .register(hints, { expected: 'expected an absolute path, or ""' }),
     msgq_file: path.default('/etc/kpx/executor-msgq').register(hints, SECRET),
+    sealed: z.boolean().default(false),
+    /** Empty: the short name of this host, see sealed.ts. */
+    node: z
+      .union([text.regex(NODE, NODE_RULE), z.literal('')])
+      .default('')
+      .register(hints, { expected: `${NODE_RULE}, or ""`, example: 'exec1' }),
     reservation_clause: text
       .includes('{user}', 'expected a clause with {user} in it')
       .refine(
@@ -105,8 +112,9 @@ const executor = z
     max_executors: z.int().min(1).max(EXECUTORS_MAX).default(200),
     environment: configTable(variable, text, LIST_MAX, 'variables').default({}).register(hints, SECRET),
   })
-  .superRefine(({ launcher, command, working_directory, profiles }, context) => {
+  .superRefine(({ launcher, command, working_directory, profiles, sealed, node }, context) => {
     const expect = (met: boolean, key: string, message: string) => met || context.addIssue({ code: 'custom', path: [key], message });
+    expect(!sealed || NODE.test(nodeOf({ node })), 'node', `${NODE_RULE}, because the name of this host is no such text`);
     if (launcher === 'systemd') {
       expect(command.length === 0, 'command', THE_UNIT_SAYS);
       expect(working_directory === '', 'working_directory', THE_UNIT_SAYS);

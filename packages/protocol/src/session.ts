@@ -10,6 +10,7 @@ import {
   REQUESTS_IN_FLIGHT_MAX,
 } from './limits.js';
 import { type PrivhelperConfig, profileNamesOf } from './privhelper-config.js';
+import { nodeOf } from './sealed.js';
 import type { PacketConnection, PacketHandlers } from './transport.js';
 import { type ExecutorInfo, type Request, type Response, type ResultBody, VERBS } from './verbs.js';
 
@@ -19,7 +20,7 @@ export type Answer = Response extends infer R ? (R extends Response ? Omit<R, 'i
 /** The serving side of one connection. */
 interface Service {
   /**
-   * Answers one request; several are asked at once. `signal` aborts at the request's deadline. What it rejects with ends the process. An error in
+   * Answers one request; several are asked at once. `signal` aborts at the request's deadline. A rejection ends the process. An error in
    * answer to Hello ends the connection.
    */
   answer(request: Request, signal: AbortSignal): Promise<Answer>;
@@ -43,8 +44,8 @@ export function answerHello(version: number, executor: PrivhelperConfig['executo
   if (version !== PROTOCOL_VERSION) {
     throw new KpxError('VERSION_MISMATCH', `the helper speaks version ${PROTOCOL_VERSION} of the protocol, the broker version ${version}`);
   }
-  const bounds = { requestsInFlightMax: REQUESTS_IN_FLIGHT_MAX, executorsMax: executor.max_executors };
-  return { kind: 'hello', body: { version, ...bounds, profiles: profileNamesOf(executor) } };
+  const sealed = executor.sealed ? { sealedNode: nodeOf(executor) } : {};
+  return { kind: 'hello', body: { version, profiles: profileNamesOf(executor), ...sealed } };
 }
 
 /** The answer to what a handler has thrown, and the reason in full for root's log: what was not foreseen does not travel. */

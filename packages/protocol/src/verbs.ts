@@ -3,6 +3,7 @@ import { ERRORS, type ErrorCode } from './errors.js';
 import { kpx } from './generated/privhelper.js';
 import { EXECUTORS_PER_PAGE, KNIME_USERS_PER_ACCOUNT_MAX, MESSAGE_CHARS_MAX, PROFILES_MAX } from './limits.js';
 import { knimeUserSchema, osUserSchema, profileNameSchema } from './names.js';
+import { NODE } from './sealed.js';
 
 /*
  * The requests of the broker to the helper, and their results: {@link VERBS}, a row each. Codec, session and client derive everything from it. Values
@@ -23,6 +24,9 @@ export const ExecutorState = {
 export type StopMode = (typeof StopMode)[keyof typeof StopMode];
 export type SpawnOutcome = (typeof SpawnOutcome)[keyof typeof SpawnOutcome];
 export type ExecutorState = (typeof ExecutorState)[keyof typeof ExecutorState];
+
+/** 4 bytes of salt and 32 of SHA-256 in base64. */
+const PASSWORD_HASH = /^[A-Za-z0-9+/]{48}$/;
 
 const uint32 = z.int().min(0).max(0xffff_ffff);
 export const positive = uint32.min(1);
@@ -61,16 +65,22 @@ export const VERBS = {
     kind: 'hello',
     result: z.strictObject({
       version: positive,
-      requestsInFlightMax: positive,
-      executorsMax: positive,
       profiles: z.array(profileNameSchema).max(PROFILES_MAX + 1),
+      /** Only while executors are sealed. */
+      sealedNode: z.string().regex(NODE).optional(),
     }),
   },
   prepareUser: {
     first: false,
     request: z.strictObject({ knimeUser: knimeUserSchema }),
     kind: 'userPrepared',
-    result: z.strictObject({ osUser: osUserSchema, uid: positive, created: z.array(z.enum(['home', 'workspace', 'temp'])).max(3) }),
+    result: z.strictObject({
+      osUser: osUserSchema,
+      uid: positive,
+      created: z.array(z.enum(['home', 'workspace', 'temp'])).max(3),
+      /** Only while executors are sealed. */
+      passwordHash: z.string().regex(PASSWORD_HASH).optional(),
+    }),
   },
   spawnExecutor: {
     first: false,

@@ -47,8 +47,19 @@ export function requestBodies(names: fc.Arbitrary<string>, profiles: fc.Arbitrar
 
 export const requests = requestBodies(knimeName, profile);
 export const responses: Record<Response['kind'], fc.Arbitrary<unknown>> = {
-  hello: fc.record({ version: number, requestsInFlightMax: number, executorsMax: number, profiles: fc.array(profile, { maxLength: 5 }) }),
-  userPrepared: fc.record({ osUser: name, uid: number, created: fc.subarray(['home', 'workspace', 'temp']) }),
+  hello: fc.record(
+    { version: number, profiles: fc.array(profile, { maxLength: 5 }), sealedNode: fc.stringMatching(/^[a-z0-9-]{1,32}$/) },
+    { requiredKeys: ['version', 'profiles'] },
+  ),
+  userPrepared: fc.record(
+    {
+      osUser: name,
+      uid: number,
+      created: fc.subarray(['home', 'workspace', 'temp']),
+      passwordHash: fc.stringMatching(/^[A-Za-z0-9+/]{48}$/),
+    },
+    { requiredKeys: ['osUser', 'uid', 'created'] },
+  ),
   executorSpawned: fc.record({ outcome: fc.constantFrom(...Object.values(SpawnOutcome)), executor }),
   executorStopped: fc.record({ osUser: name, uid: fc.oneof(fc.constant(0), number) }),
   executorPage: fc.record({ executors: fc.array(executor, { maxLength: 3 }), more: fc.boolean() }),

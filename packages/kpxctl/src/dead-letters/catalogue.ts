@@ -40,6 +40,7 @@ const MEANINGS = {
   LIMIT_REACHED: 'The helper runs as many executors as it may.',
   DEADLINE_EXCEEDED: 'A step of the start took too long.',
   INTERNAL: 'A defect of kpx.',
+  NOT_PREPARED: 'The start had no password for RabbitMQ: it is made before each one.',
   HOST_FAILED: 'The host can start no executor: systemd, the executor’s program or msgq_file is not as it must be.',
 } as const satisfies Record<Exclude<ErrorCode, 'NOT_RUNNING'>, string>;
 

@@ -40,7 +40,8 @@ export function secretsIn({ broker, helper, passwordFile, isRoot }: Scene): Secr
     return await readPassword({ ...amqp, password_file: own || PASSWORD_FILE }).catch(unseen);
   });
   const executorUrl = once(async () => {
-    const { msgq_file: file } = (await helper()).executor;
+    const { msgq_file: file, sealed } = (await helper()).executor;
+    if (sealed) throw new Skipped('each account has a RabbitMQ user of its own: executor.sealed');
     const msgq = await readTrustedFile(file, 'secret', MSGQ_BYTES_MAX).catch(unseen);
     return firstUrl(file, msgq.trim());
   });

@@ -25,10 +25,11 @@ export interface Login {
   readonly content: string | undefined;
 }
 
-/** The broker's first. A file without a password gets one, and with `anew` each does; written by {@link writePassword} alone. */
+/** The broker's first; sealed executors share no user. A file without a password gets one, and with `anew` each does; written by {@link writePassword} alone. */
 export async function loginsOf(config: Config, helperFile: string, anew: boolean): Promise<Login[]> {
   const { executor } = await readHelperConfig(helperFile);
-  return [await brokersLogin(config.amqp, anew), await executorsLogin(config.amqp, executor.msgq_file, anew)];
+  const broker = await brokersLogin(config.amqp, anew);
+  return executor.sealed ? [broker] : [broker, await executorsLogin(config.amqp, executor.msgq_file, anew)];
 }
 
 async function brokersLogin({ urls, password_file }: Config['amqp'], anew: boolean): Promise<Login> {

@@ -42,6 +42,8 @@ const NOT_RUN = /^(exit 12[67]$|setpriv )/;
 
 interface Child {
   readonly account: Account;
+  /** Sealed: as long as it runs. */
+  msgq: string | undefined;
   readonly process: ChildProcess;
   /** Milliseconds since the epoch of the last change of state. */
   sinceMs: number;
@@ -54,6 +56,7 @@ export class DirectLauncher implements Launcher {
   readonly #audit: Audit;
   readonly #children = new Map<string, Child>();
   #ending = false;
+  readonly passwords = new Map<OsUser, string>();
 
   constructor(config: Config, audit: Audit) {
     this.#config = config;
@@ -62,9 +65,10 @@ export class DirectLauncher implements Launcher {
 
   fill = copyAsUser;
 
-  async start(account: Account, _profile: ProfileName, environment: Environment, signal: AbortSignal): Promise<Started> {
+  async start(account: Account, _profile: ProfileName, environment: () => Promise<Environment>, signal: AbortSignal): Promise<Started> {
     const running = this.#children.get(account.osUser);
     if (running && running.state !== ExecutorState.exited) return { outcome: SpawnOutcome.alreadyRunning, executor: describe(running) };
+    const variables = await environment();
     // From here to the child's place among #children nothing is awaited: what others start meanwhile is counted.
     if (this.#ending) throw new KpxError('LAUNCH_FAILED', 'the helper is about to end');
     const same = this.#alive().find(({ account: { uid } }) => uid === account.uid);
@@ -75,7 +79,8 @@ export class DirectLauncher implements Launcher {
       );
     const limit = this.#config.executor.max_executors;
     if (this.#alive().length >= limit) throw new KpxError('LIMIT_REACHED', `max_executors of the helper is ${limit}`);
-    const child = this.#spawn(account, environment);
+    this.passwords.delete(account.osUser);
+    const child = this.#spawn(account, variables);
     await untilExecuted(child, signal);
     return { outcome: SpawnOutcome.started, executor: describe(child) };
   }
@@ -89,6 +94,11 @@ export class DirectLauncher implements Launcher {
       child.sinceMs = Date.now();
     }
     return child.account.uid;
+  }
+
+  async msgqOf(osUser: OsUser): Promise<string | undefined> {
+    const child = this.#children.get(osUser);
+    return child && child.state !== ExecutorState.exited ? (child.msgq ?? '') : undefined;
   }
 
   async list(): Promise<readonly ExecutorInfo[]> {
@@ -123,9 +133,10 @@ export class DirectLauncher implements Launcher {
       stdio: maskedStdio(['ignore', 'ignore', 'ignore']),
       detached: true, // a session of its own
     });
-    const child: Child = { account, process, sinceMs: Date.now(), state: ExecutorState.running, lastExit: '' };
+    const msgq = this.#config.executor.sealed ? env.KNIME_EXECUTOR_MSGQ : undefined;
+    const child: Child = { account, msgq, process, sinceMs: Date.now(), state: ExecutorState.running, lastExit: '' };
     const ended = (lastExit: string) => {
-      Object.assign(child, { state: ExecutorState.exited, sinceMs: Date.now(), lastExit });
+      Object.assign(child, { msgq: undefined, state: ExecutorState.exited, sinceMs: Date.now(), lastExit });
       this.#audit.info('audit', {
         event: 'executor ended',
         os_user: account.osUser,

@@ -4,8 +4,10 @@ import type { Account } from '../accounts.js';
 import type { Config } from '../config.js';
 import type { Launcher, Started } from '../launcher.js';
 import { lookUpAccount } from '../system/name-service.js';
+import { passwordFiles } from '../system/password-files.js';
 import { writePrivateFile } from '../system/private-file.js';
 import { showUnits, sinceBootMs, tellUnit } from '../system/systemctl.js';
+import { readTrustedFile } from '../system/trusted-file.js';
 
 /*
  * Executors as units of PID 1, instances of one template unit that administrators tune with drop-ins: own control group, own /tmp, own log.
@@ -15,10 +17,15 @@ import { showUnits, sinceBootMs, tellUnit } from '../system/systemctl.js';
 /** Root's directory for the environments of executors and copies, by name of the account. The template units name it, too. */
 const ENVIRONMENT_DIRECTORY = '/run/kpx/executors';
 
+/** Largest environment that is read back, in bytes: above what the kernel starts a program with. */
+const ENVIRONMENT_BYTES_MAX = 16 * 1024 * 1024;
+
 export class SystemdLauncher implements Launcher {
   readonly #config: Config;
   /** Units that are being started and may not be in PID 1's list yet. */
   readonly #starting = new Set<string>();
+
+  readonly passwords = passwordFiles(ENVIRONMENT_DIRECTORY);
 
   constructor(config: Config) {
     this.#config = config;
@@ -33,7 +40,7 @@ export class SystemdLauncher implements Launcher {
     if ((await handle.stat()).mode & 0o777) throw new KpxError('DIRECTORY_FAILED', `the home was not filled: see journalctl -u '${unit}'`);
   };
 
-  async start(account: Account, profile: ProfileName, environment: Environment, signal: AbortSignal): Promise<Started> {
+  async start(account: Account, profile: ProfileName, environment: () => Promise<Environment>, signal: AbortSignal): Promise<Started> {
     const unit = units.nameOf(templateOf(this.#config.executor, profile), account.osUser);
     // Starts that began before are counted, whether or not PID 1 shows them yet: of two starts, the later one always sees the earlier one.
     const earlier = [...this.#starting];
@@ -47,7 +54,8 @@ export class SystemdLauncher implements Launcher {
       const limit = this.#config.executor.max_executors;
       if (new Set([...alive.map(({ Id }) => Id), ...earlier]).size >= limit)
         throw new KpxError('LIMIT_REACHED', `max_executors of the helper is ${limit}`);
-      await writeEnvironment(account.osUser, 'env', environment, signal);
+      await writeEnvironment(account.osUser, 'env', await environment(), signal);
+      if (this.#config.executor.sealed) await this.passwords.delete(account.osUser);
       const started = await tellUnit('start', unit, signal);
       const [state] = await showUnits([unit], signal);
       if (!started || !state || !units.isAlive(state)) throw units.notStarted(unit, state);
@@ -65,6 +73,13 @@ export class SystemdLauncher implements Launcher {
     const done = await tellUnit(mode === StopMode.kill ? 'kill' : 'stop', state.Id, signal);
     if (!done) throw new KpxError('LAUNCH_FAILED', `systemd did not stop ${state.Id}: see systemctl status`);
     return units.uidOf(state) ?? 0;
+  }
+
+  async msgqOf(osUser: OsUser, signal: AbortSignal): Promise<string | undefined> {
+    const names = templatesOf(this.#config.executor).map((template) => units.nameOf(template, osUser));
+    if (!(await showUnits(names, signal)).some(units.isAlive)) return undefined;
+    const text = await readTrustedFile(`${ENVIRONMENT_DIRECTORY}/${fileNameOf(osUser)}.env`, 'secret', ENVIRONMENT_BYTES_MAX);
+    return /^KNIME_EXECUTOR_MSGQ="(.*)"$/m.exec(text)?.[1] ?? '';
   }
 
   async list(signal: AbortSignal): Promise<readonly ExecutorInfo[]> {
@@ -88,10 +103,12 @@ export class SystemdLauncher implements Launcher {
   }
 }
 
+/** PID 1 takes the name of an EnvironmentFile= for a glob(7) pattern, in which a backslash is not itself: DOM\alice names the file DOMalice.env. */
+const fileNameOf = (osUser: OsUser) => osUser.replace(/\\(.?)/g, '$1');
+
 async function writeEnvironment(osUser: OsUser, kind: 'env' | 'home', environment: Environment, signal: AbortSignal): Promise<void> {
-  // PID 1 takes the file's name for a glob(7) pattern, in which a backslash is not itself: DOM\alice names the file DOMalice.env. Were
-  // there an account DOMalice, one could be started with the other's environment.
-  const name = osUser.replace(/\\(.?)/g, '$1');
+  // Were there an account DOMalice, one could be started with the other's environment.
+  const name = fileNameOf(osUser);
   if (name !== osUser && (await lookUpAccount(name, signal)))
     throw new KpxError('ACCOUNT_DENIED', `the account "${osUser}" may not have an executor: systemd cannot tell it from "${name}"`);
   await writePrivateFile(ENVIRONMENT_DIRECTORY, `${name}.${kind}`, environmentFile(environment));

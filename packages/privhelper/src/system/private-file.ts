@@ -18,6 +18,12 @@ export async function writePrivateFile(directory: string, name: string, content:
   await write().catch(explained(`${directory}/${name}`));
 }
 
+/** Removes `directory/name`, if it is there: a link itself, not what it names. `directory` is judged. Throws DIRECTORY_UNSAFE or DIRECTORY_FAILED. */
+export async function removePrivateFile(directory: string, name: string): Promise<void> {
+  await using parent = await openTrustedDirectory(directory);
+  await rm(at(parent, name), { force: true }).catch(explained(`${directory}/${name}`));
+}
+
 /**
  * Adds a line at the end of a file of root's in one write, 0600 if it has to be made. Opened for each line, so that logrotate(8) may rename it at any
  * time. Its directory was judged at the start; LimitFSIZE= of the unit bounds it. Throws what write(2) says.

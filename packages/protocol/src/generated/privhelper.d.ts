@@ -555,14 +555,11 @@ export namespace kpx {
         /** HelloResult version. */
         version: number;
 
-        /** HelloResult requestsInFlightMax. */
-        requestsInFlightMax: number;
-
-        /** HelloResult executorsMax. */
-        executorsMax: number;
-
         /** HelloResult profiles. */
         profiles: string[];
+
+        /** HelloResult sealedNode. */
+        sealedNode: string;
 
         /**
          * Encodes the specified HelloResult message. Does not implicitly {@link kpx.HelloResult.verify|verify} messages.
@@ -591,14 +588,11 @@ export namespace kpx {
             /** HelloResult version */
             version?: (number|null);
 
-            /** HelloResult requestsInFlightMax */
-            requestsInFlightMax?: (number|null);
-
-            /** HelloResult executorsMax */
-            executorsMax?: (number|null);
-
             /** HelloResult profiles */
             profiles?: (string[]|null);
+
+            /** HelloResult sealedNode */
+            sealedNode?: (string|null);
 
             /** Unknown fields preserved while decoding when enabled */
             $unknowns?: Uint8Array[];
@@ -636,6 +630,9 @@ export namespace kpx {
         /** UserPrepared created. */
         created: string[];
 
+        /** UserPrepared passwordHash. */
+        passwordHash: string;
+
         /**
          * Encodes the specified UserPrepared message. Does not implicitly {@link kpx.UserPrepared.verify|verify} messages.
          * @param message UserPrepared message or plain object to encode
@@ -668,6 +665,9 @@ export namespace kpx {
 
             /** UserPrepared created */
             created?: (string[]|null);
+
+            /** UserPrepared passwordHash */
+            passwordHash?: (string|null);
 
             /** Unknown fields preserved while decoding when enabled */
             $unknowns?: Uint8Array[];
@@ -1046,7 +1046,10 @@ export namespace kpx {
         INTERNAL = 13,
 
         /** HOST_FAILED value */
-        HOST_FAILED = 14
+        HOST_FAILED = 14,
+
+        /** NOT_PREPARED value */
+        NOT_PREPARED = 15
     }
 
     /**

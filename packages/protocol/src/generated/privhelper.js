@@ -1300,9 +1300,8 @@ export const kpx = $root.kpx = (() => {
          * Properties of a HelloResult.
          * @typedef {Object} kpx.HelloResult.$Properties
          * @property {number|null} [version] HelloResult version
-         * @property {number|null} [requestsInFlightMax] HelloResult requestsInFlightMax
-         * @property {number|null} [executorsMax] HelloResult executorsMax
          * @property {Array.<string>|null} [profiles] HelloResult profiles
+         * @property {string|null} [sealedNode] HelloResult sealedNode
          * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
          */
 
@@ -1344,28 +1343,20 @@ export const kpx = $root.kpx = (() => {
         HelloResult.prototype.version = 0;
 
         /**
-         * HelloResult requestsInFlightMax.
-         * @member {number} requestsInFlightMax
-         * @memberof kpx.HelloResult
-         * @instance
-         */
-        HelloResult.prototype.requestsInFlightMax = 0;
-
-        /**
-         * HelloResult executorsMax.
-         * @member {number} executorsMax
-         * @memberof kpx.HelloResult
-         * @instance
-         */
-        HelloResult.prototype.executorsMax = 0;
-
-        /**
          * HelloResult profiles.
          * @member {Array.<string>} profiles
          * @memberof kpx.HelloResult
          * @instance
          */
         HelloResult.prototype.profiles = $util.emptyArray;
+
+        /**
+         * HelloResult sealedNode.
+         * @member {string} sealedNode
+         * @memberof kpx.HelloResult
+         * @instance
+         */
+        HelloResult.prototype.sealedNode = "";
 
         /**
          * Encodes the specified HelloResult message. Does not implicitly {@link kpx.HelloResult.verify|verify} messages.
@@ -1385,13 +1376,11 @@ export const kpx = $root.kpx = (() => {
                 throw $Error("max depth exceeded");
             if (message.version != null && $Object.hasOwnProperty.call(message, "version") && message.version !== 0)
                 writer.uint32(/* id 1, wireType 0 =*/8).uint32(message.version);
-            if (message.requestsInFlightMax != null && $Object.hasOwnProperty.call(message, "requestsInFlightMax") && message.requestsInFlightMax !== 0)
-                writer.uint32(/* id 2, wireType 0 =*/16).uint32(message.requestsInFlightMax);
-            if (message.executorsMax != null && $Object.hasOwnProperty.call(message, "executorsMax") && message.executorsMax !== 0)
-                writer.uint32(/* id 3, wireType 0 =*/24).uint32(message.executorsMax);
             if (message.profiles != null && message.profiles.length)
                 for (let i = 0; i < message.profiles.length; ++i)
-                    writer.uint32(/* id 4, wireType 2 =*/34).string(message.profiles[i]);
+                    writer.uint32(/* id 2, wireType 2 =*/18).string(message.profiles[i]);
+            if (message.sealedNode != null && $Object.hasOwnProperty.call(message, "sealedNode") && message.sealedNode !== "")
+                writer.uint32(/* id 3, wireType 2 =*/26).string(message.sealedNode);
             if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                 for (let i = 0; i < message.$unknowns.length; ++i)
                     writer.raw(message.$unknowns[i]);
@@ -1446,29 +1435,20 @@ export const kpx = $root.kpx = (() => {
                         continue;
                     }
                 case 2: {
-                        if (wireType !== 0)
-                            break;
-                        if (value = reader.uint32())
-                            message.requestsInFlightMax = value;
-                        else
-                            delete message.requestsInFlightMax;
-                        continue;
-                    }
-                case 3: {
-                        if (wireType !== 0)
-                            break;
-                        if (value = reader.uint32())
-                            message.executorsMax = value;
-                        else
-                            delete message.executorsMax;
-                        continue;
-                    }
-                case 4: {
                         if (wireType !== 2)
                             break;
                         if (!(message.profiles && message.profiles.length))
                             message.profiles = [];
                         message.profiles.push(reader.stringVerify());
+                        continue;
+                    }
+                case 3: {
+                        if (wireType !== 2)
+                            break;
+                        if ((value = reader.stringVerify()).length)
+                            message.sealedNode = value;
+                        else
+                            delete message.sealedNode;
                         continue;
                     }
                 }
@@ -1499,6 +1479,7 @@ export const kpx = $root.kpx = (() => {
          * @property {string|null} [osUser] UserPrepared osUser
          * @property {number|null} [uid] UserPrepared uid
          * @property {Array.<string>|null} [created] UserPrepared created
+         * @property {string|null} [passwordHash] UserPrepared passwordHash
          * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
          */
 
@@ -1556,6 +1537,14 @@ export const kpx = $root.kpx = (() => {
         UserPrepared.prototype.created = $util.emptyArray;
 
         /**
+         * UserPrepared passwordHash.
+         * @member {string} passwordHash
+         * @memberof kpx.UserPrepared
+         * @instance
+         */
+        UserPrepared.prototype.passwordHash = "";
+
+        /**
          * Encodes the specified UserPrepared message. Does not implicitly {@link kpx.UserPrepared.verify|verify} messages.
          * @function encode
          * @memberof kpx.UserPrepared
@@ -1578,6 +1567,8 @@ export const kpx = $root.kpx = (() => {
             if (message.created != null && message.created.length)
                 for (let i = 0; i < message.created.length; ++i)
                     writer.uint32(/* id 3, wireType 2 =*/26).string(message.created[i]);
+            if (message.passwordHash != null && $Object.hasOwnProperty.call(message, "passwordHash") && message.passwordHash !== "")
+                writer.uint32(/* id 4, wireType 2 =*/34).string(message.passwordHash);
             if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                 for (let i = 0; i < message.$unknowns.length; ++i)
                     writer.raw(message.$unknowns[i]);
@@ -1646,6 +1637,15 @@ export const kpx = $root.kpx = (() => {
                         if (!(message.created && message.created.length))
                             message.created = [];
                         message.created.push(reader.stringVerify());
+                        continue;
+                    }
+                case 4: {
+                        if (wireType !== 2)
+                            break;
+                        if ((value = reader.stringVerify()).length)
+                            message.passwordHash = value;
+                        else
+                            delete message.passwordHash;
                         continue;
                     }
                 }
@@ -2484,6 +2484,7 @@ export const kpx = $root.kpx = (() => {
      * @property {number} DEADLINE_EXCEEDED=12 DEADLINE_EXCEEDED value
      * @property {number} INTERNAL=13 INTERNAL value
      * @property {number} HOST_FAILED=14 HOST_FAILED value
+     * @property {number} NOT_PREPARED=15 NOT_PREPARED value
      */
     kpx.ErrorCode = (function() {
         const valuesById = $Object.create(null), values = $Object.create(valuesById);
@@ -2502,6 +2503,7 @@ export const kpx = $root.kpx = (() => {
         values[valuesById[12] = "DEADLINE_EXCEEDED"] = 12;
         values[valuesById[13] = "INTERNAL"] = 13;
         values[valuesById[14] = "HOST_FAILED"] = 14;
+        values[valuesById[15] = "NOT_PREPARED"] = 15;
         return values;
     })();
 

@@ -1,0 +1,84 @@
+import { describe, expect, it } from 'vitest';
+import type { OsUser } from './names.js';
+import { msgqOf, NODE, nodeOf, PASSWORD, passwordIn, problemOfMsgq } from './sealed.js';
+
+const HOST1 = { node: 'host1' };
+const TEMPLATE = 'amqp://{user}:{password}@127.0.0.1:5673/{vhost}';
+const WRITE = `with sealed = true write ${TEMPLATE}`;
+const PASSWORD_TEXT = 'A-_4567890123456789012345678901234567890123';
+
+describe('the node of a host', () => {
+  it.each([
+    ['', 'exec1', 'exec1'],
+    ['', 'Exec1.corp.example', 'exec1'],
+    ['knime-a', 'exec1', 'knime-a'],
+    ['knime-a', 'exec_1', 'knime-a'],
+  ])('is, with "%s" configured on "%s", %s', (node, host, expected) => {
+    expect(nodeOf({ node }, host)).toBe(expected);
+  });
+
+  it.each(['', 'exec_1', 'x'.repeat(33), 'exec1.corp'])('cannot be called "%s"', (name) => {
+    expect(NODE.test(name)).toBe(false);
+  });
+});
+
+describe('the template', () => {
+  it.each([
+    TEMPLATE,
+    'amqps://{user}:{password}@rabbit1/{vhost}',
+    `${TEMPLATE}?heartbeat=30`,
+    `${TEMPLATE},amqp://rabbit2:5672`,
+    `${TEMPLATE},amqp://{user}:{password}@rabbit2:5672/{vhost}`,
+  ])('may be %s', (text) => {
+    expect(problemOfMsgq(text, true)).toBeUndefined();
+  });
+
+  it.each([
+    ['amqp://{user}:{password}@127.0.0.1/knime', `line 1: {vhost} missing: ${WRITE}`],
+    ['amqp://{user}:hidden@127.0.0.1/{vhost}', `line 1: {password} missing: ${WRITE}`],
+    ['amqp://executor:hidden@127.0.0.1/knime', `line 1: {user} and {password} and {vhost} missing: ${WRITE}`],
+    ['amqp://{user}:{hidden}@127.0.0.1/{vhost}', `line 1, column 15: unknown placeholder: ${WRITE}`],
+    ['amqp://{user}:{password}@127.0.0.1/{vhost}}', `line 1, column 43: unknown placeholder: ${WRITE}`],
+    ['amqp://{user}:{password}@{host}/{vhost}', `line 1, column 26: unknown placeholder: ${WRITE}`],
+    ['amqp://{USER}:{password}@127.0.0.1/{vhost}', `line 1, column 8: unknown placeholder: ${WRITE}`],
+    ['amqp://{password}:{user}@127.0.0.1/{vhost}', `line 1: placeholders in other places: ${WRITE}`],
+    ['amqp://{user}:x{password}@127.0.0.1/{vhost}', `line 1: placeholders in other places: ${WRITE}`],
+    ['amqp://{user}:{password}@127.0.0.1/{vhost}x', `line 1: placeholders in other places: ${WRITE}`],
+    ['http://{user}:{password}@127.0.0.1/{vhost}', 'does not hold one line that starts with amqp:// or amqps://'],
+    [`${TEMPLATE}\n${TEMPLATE}`, 'does not hold one line that starts with amqp:// or amqps://'],
+  ])('may not be %j, and is not quoted', (text, problem) => {
+    expect(problemOfMsgq(text, true)).toBe(problem);
+    expect(problem).not.toContain('hidden');
+  });
+
+  it('is none while executors share a user', () => {
+    expect(problemOfMsgq('amqp://executor:hidden@127.0.0.1/knime', false)).toBeUndefined();
+    expect(problemOfMsgq(TEMPLATE, false)).toBe('line 1: {password} is for sealed = true: write the password');
+  });
+});
+
+describe('what an executor gets', () => {
+  it.each(['alice', 'a@corp.example', 'DOM\\anna', 'a-b_c.d'])('has the name of %s as one part of a URL each', (osUser) => {
+    const msgq = msgqOf(TEMPLATE, HOST1, osUser as OsUser).replaceAll('{password}', PASSWORD_TEXT);
+    const { username, password, pathname } = new URL(msgq);
+    expect([username, password, pathname].map(decodeURIComponent)).toEqual([`kpx.host1.${osUser}`, PASSWORD_TEXT, `/kpx.host1.${osUser}`]);
+    expect(passwordIn(msgq, HOST1, osUser as OsUser)).toBe(PASSWORD_TEXT);
+  });
+
+  it.each([
+    'amqp://executor:secret@127.0.0.1/knime',
+    `amqp://kpx.host2.alice:${PASSWORD_TEXT}@127.0.0.1/kpx.host2.alice`,
+    `amqp://kpx.host1.alic:${PASSWORD_TEXT}@127.0.0.1/`,
+    `amqp://kpx.host1.alice:short@127.0.0.1/`,
+    `amqp://kpx.host1.alice@127.0.0.1/x:${PASSWORD_TEXT}@`,
+    '',
+  ])('has no password of this name: %s', (msgq) => {
+    const why = 'the executor of "alice" was not started with the RabbitMQ user "kpx.host1.alice": stop it';
+    expect(() => passwordIn(msgq, HOST1, 'alice' as OsUser)).toThrow(expect.objectContaining({ code: 'NOT_PREPARED', message: why }));
+  });
+
+  it('has a password that no URL and no shell has to quote', () => {
+    expect(PASSWORD.test(Buffer.alloc(32, 0xff).toString('base64url'))).toBe(true);
+    for (const wrong of ['', `${PASSWORD_TEXT}x`, PASSWORD_TEXT.slice(1), `${PASSWORD_TEXT}\n`]) expect(PASSWORD.test(wrong)).toBe(false);
+  });
+});
