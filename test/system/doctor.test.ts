@@ -326,7 +326,9 @@ describe('of a set-up with one fault that is no way to work, that check fails an
   it.each(FAILING)('%s', async (_how, breakIt, check, fix, args = []) => {
     await breakIt();
     const { failed } = await doctor(args);
-    expect(failed).toEqual([expect.objectContaining({ name: check, fix: expect.stringContaining(fix) })]);
+    // RabbitMQ 4.3 tells nobody without a right what is there. Checks that need to know it lead to the one that is meant.
+    const ownFaults = failed.filter((other) => !other.fix?.startsWith(`The check "${check}" has the command.`));
+    expect(ownFaults).toEqual([expect.objectContaining({ name: check, fix: expect.stringContaining(fix) })]);
   });
 });
 
