@@ -50,7 +50,7 @@ describe('kpxctl', () => {
 
   it('has the configuration read again, and says what came of it', async () => {
     const kpx = await startKpx();
-    expect((await run(kpx, 'reload')).stdout).toBe('Nothing has changed.\n');
+    expect((await run(kpx, 'reload')).stdout).toBe('Reloaded. Nothing has changed.\n');
     kpx.configureBroker({ policy: { max_executors: 2 }, helper: { socket: '/run/elsewhere.sock' } });
     expect((await run(kpx, 'reload')).stdout).toMatch(
       /^Reloaded\. Changed:\n[\s\S]* {2}policy\.max_executors: 40 -> 2\n[\s\S]*With a restart only: \[helper\]\n$/,
@@ -65,7 +65,7 @@ describe('kpxctl', () => {
     await kpx.brokerLog.line({ user: 'alice', state: 'ready' });
     expect(await run(kpx, 'stop', 'alice', ...how)).toMatchObject({
       code: 0,
-      stdout: "alice: the executor is ending. The user's next job starts another one.\n",
+      stdout: `alice: the executor is ending (${how.length > 0 ? 'by force' : 'SIGTERM; by force in 90 s at most'}). The user's next job starts another one.\n`,
     });
     const none = { code: 69, stderr: 'there is no executor of "alice" on this host\n' };
     await expect.poll(() => run(kpx, 'stop', 'alice')).toMatchObject(none);

@@ -3,6 +3,7 @@ import { CommandError, EXIT } from '@kpx/broker/output/exit';
 import { complain, say } from '@kpx/broker/output/terminal';
 import { ConfigError } from '@kpx/protocol';
 import { CommanderError } from 'commander';
+import { brokerUnitText } from './broker-unit.js';
 import { kpxctl } from './program.js';
 
 // A reader may have read enough: `… | head`.
@@ -10,10 +11,12 @@ process.stdout.on('error', ({ code }: NodeJS.ErrnoException) => code === 'EPIPE'
 
 kpxctl()
   .parseAsync()
-  .catch((error: Error) => {
+  .catch(async (error: Error) => {
     process.exitCode = exitCodeOf(error);
     // commander has said its own already.
     if (!(error instanceof CommanderError)) complain(`${error.message}\n`);
+    const unit = error instanceof BrokerUnreachable ? await brokerUnitText() : undefined;
+    if (unit !== undefined) complain(`${unit}\n`);
   })
   .then(end, (defect: Error) => {
     process.exitCode = 1;

@@ -38,7 +38,7 @@ export function addOperate(program: Command): void {
       tell(
         `/stop?${about(user)}&mode=${options.kill ? 'kill' : 'graceful'}`,
         options,
-        outcome(". The user's next job starts another one."),
+        outcome(` (${options.kill ? 'by force' : 'SIGTERM; by force in 90 s at most'}). The user's next job starts another one.`),
       ),
     );
 }
@@ -50,7 +50,7 @@ const outcome =
   (next = '') =>
   (answer: unknown) => {
     const { user, decision, why } = answer as Explanation;
-    return `${printable(`${user}: ${decision === 'wait' ? 'in line: ' : ''}${why}`)}${next}\n`;
+    return `${printable(decision === 'wait' ? `${user} is in line: ${why}` : `${user}: ${why}`)}${next}\n`;
   };
 
 /** Nothing, where a restart of the broker changes nothing. */

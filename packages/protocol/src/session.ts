@@ -31,7 +31,7 @@ interface Service {
 /** A service that runs, on one connection or at a place where there may be several. */
 export interface Serving {
   /**
-   * Resolves with the reason when nobody is connected any more and nothing is under way: what was, has been finished, though nobody hears of it. A
+   * Resolves with the reason when nobody is connected any more and nothing is under way. Requests under way are finished first, unanswered. A
    * request is waited for until FINISH_MS_MAX after it came; one that takes longer is counted in the reason.
    */
   readonly ended: Promise<string>;

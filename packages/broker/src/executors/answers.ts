@@ -82,7 +82,7 @@ export function listed(books: Books, infos: readonly ExecutorInfo[], askedAt: nu
   health.helperAnswers();
   const alive = new Map(infos.filter(({ state }) => state !== ExecutorState.exited).map((info) => [info.osUser, info]));
   const ended = new Map(infos.map(({ osUser, lastExit }) => [osUser, lastExit]));
-  // New ones first: they take the room that those who lost theirs would otherwise ask for.
+  // New executors first: they fill the room before users who lost theirs ask for it.
   for (const info of alive.values()) if (!executors.has(info.osUser)) adopt(books, info);
   for (const executor of [...executors.values()]) {
     if (executor.since >= askedAt || alive.get(executor.osUser)?.mainPid === executor.pid) continue;

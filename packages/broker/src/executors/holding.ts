@@ -44,7 +44,7 @@ export function hold(books: Books, user: User, ticket: Ticket, hops: number, cro
   if (user.state === 'ready' && user.held.size === 1) books.nextOfferAt = Math.min(books.nextOfferAt, user.offering.dueAt(books.now));
 }
 
-/** How many jobs may be held for this user. Nobody else gets what a host holds that starts nothing. */
+/** How many jobs may be held for this user. A draining or sick host holds none: no other host could take them. */
 function heldAtMost(books: Books, user: User): number {
   if (failsHere(user)) return 0;
   if (user.state !== 'queued' || roomFor(books, user).ok) return books.policy.heldPerUser;

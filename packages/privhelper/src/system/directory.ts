@@ -43,7 +43,7 @@ export function judgeTrusted({ uid, mode }: Pick<Stats, 'uid' | 'mode'>, path: s
   if (mode & GROUP_OR_OTHER_WRITE) throw new KpxError('DIRECTORY_UNSAFE', `${path} is writable by others than root`);
 }
 
-/** For what a call of the file system rejects with: throws one of our errors, which path and what is wrong. */
+/** For a rejected call of the file system: throws one of our errors, with the path and the problem. */
 export const explained = (path: string) => (error: NodeJS.ErrnoException) => {
   if (error instanceof KpxError) throw error;
   if (error.code === 'ENOENT') throw new KpxError('DIRECTORY_FAILED', `${path} does not exist`);
