@@ -191,7 +191,12 @@ describe('an executor that is a unit', () => {
       'systemd cannot load kpx-executor@alice.service (bad-',
     ],
     ['ends at once', [unit('kpx-executor@alice', ended)], 'LAUNCH_FAILED', 'did not start: result exit-code, exit 3: see journalctl'],
-    ['has no program', [unit('kpx-executor@alice', { ...ended, ExecMainStatus: '203' })], 'HOST_FAILED', 'result exit-code, exit 203: see'],
+    [
+      'has no program',
+      [unit('kpx-executor@alice', { ...ended, ExecMainStatus: '203' })],
+      'HOST_FAILED',
+      'result exit-code, exit 203, the program of ExecStart= cannot be run: see',
+    ],
     ['ends with a code of its own', [unit('kpx-executor@alice', { ...ended, ExecMainStatus: '244' })], 'LAUNCH_FAILED', 'exit 244: see'],
     ['PAM refuses', [unit('kpx-executor@alice', { ...ended, ExecMainStatus: '224' })], 'LAUNCH_FAILED', 'result exit-code, exit 224: see'],
     [

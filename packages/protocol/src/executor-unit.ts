@@ -94,5 +94,6 @@ export function notStarted(unit: string, state: UnitState | undefined): KpxError
     return new KpxError('HOST_FAILED', `systemd cannot load ${unit} (${state.LoadState}): see systemctl status '${unit}'`);
   const how = `result ${state.Result}, ${lastExit(state) || 'no process'}`;
   const code = NOT_SET_UP.test(how) ? 'HOST_FAILED' : 'LAUNCH_FAILED';
-  return new KpxError(code, `${unit} did not start: ${how}: see journalctl --unit '${unit}'`);
+  const why = how.replace(/exit 203\b/, 'exit 203, the program of ExecStart= cannot be run');
+  return new KpxError(code, `${unit} did not start: ${why}: see journalctl --unit '${unit}'`);
 }

@@ -5,6 +5,7 @@ export { hints } from './config-hints.js';
 export * from './errors.js';
 export * from './executor-text.js';
 export * as units from './executor-unit.js';
+export { fileProblem } from './file-problem.js';
 export * from './limits.js';
 export * from './log.js';
 export * from './names.js';

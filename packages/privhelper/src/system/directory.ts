@@ -1,7 +1,7 @@
 import { constants, type Stats } from 'node:fs';
 import { type FileHandle, lstat, mkdtemp, open, rename, rmdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { KpxError, REQUEST_DEADLINE_MS } from '@kpx/protocol';
+import { fileProblem, KpxError, REQUEST_DEADLINE_MS } from '@kpx/protocol';
 import { runCommand } from './command.js';
 
 /*
@@ -49,7 +49,7 @@ export const explained = (path: string) => (error: NodeJS.ErrnoException) => {
   if (error.code === 'ENOENT') throw new KpxError('DIRECTORY_FAILED', `${path} does not exist`);
   if (error.code === 'ELOOP') throw new KpxError('DIRECTORY_UNSAFE', `${path} is a symbolic link`);
   if (error.code === 'ENOTDIR') throw notADirectory(path);
-  throw new KpxError('DIRECTORY_FAILED', `${path}: ${error.code ?? error.message}`);
+  throw new KpxError('DIRECTORY_FAILED', `${path}: ${fileProblem(error)}`);
 };
 
 /** The same, but for what is not there: undefined. */
