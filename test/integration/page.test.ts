@@ -60,7 +60,7 @@ describe('the status page', () => {
     expect(await page.locator('#executors-chart path.ready').getAttribute('d')).toMatch(/^M[\d.]+ [\d.]+H/);
     expect(await page.locator('#executors-said').innerText()).toMatch(/: 0 to 2 executors, 2 now\.$/);
     await kpx.signal('SIGUSR2', { draining: true });
-    await says(watch, '#starts', 'none is started: the host is drained');
+    await says(watch, '#starts', 'none is started: the host is being drained');
     await kpx.endHelper();
     await says(watch, '#helper', 'no connection');
     expect(troubles).toEqual([]);
