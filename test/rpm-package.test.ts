@@ -219,6 +219,8 @@ describe('rpm --root, in a tree of Debian', () => {
       '2710 kpx-broker:kpx-admin /run/kpx-broker',
       '755 root:root /srv/kpx/workspaces',
     ]);
+    expect(status('/etc/kpx/job-mac-key')).toEqual(['600 root:root /etc/kpx/job-mac-key']);
+    expect(readFileSync(at('etc/kpx/job-mac-key'))).toHaveLength(32);
     expect(enabled()).toBe('disabled\ndisabled\n');
     expect(rpm('--verify', '--nodeps', 'kpx')).toEqual({ status: 0, said: [] });
     expect(tree.run('/usr/sbin/kpx-broker', '--help')).toContain('Usage: kpx-broker ');
@@ -230,7 +232,9 @@ describe('rpm --root, in a tree of Debian', () => {
     writeFileSync(at('etc/kpx/broker.toml'), ADMINS, { flag: 'a' });
     writeFileSync(at('etc/kpx/amqp-password'), 'secret\n');
     chmodSync(at('etc/kpx/amqp-password'), 0o600);
+    const key = readFileSync(at('etc/kpx/job-mac-key'));
     expect(rpm('--upgrade', '--nodeps', newer)).toEqual({ status: 0, said: [] });
+    expect(readFileSync(at('etc/kpx/job-mac-key'))).toEqual(key);
     expect(rpm('--query', '--queryformat', '%{VERSION}\n', 'kpx').said).toEqual([NEWER]);
     expect(readFileSync(at('etc/kpx/broker.toml'), 'utf8')).toContain(ADMINS);
     expect(status('/etc/kpx/broker.toml', '/etc/kpx/privhelper.toml')).toEqual(CONFIGURATION);
@@ -248,7 +252,7 @@ describe('rpm --root, in a tree of Debian', () => {
     expect(rpm('--erase', 'kpx')).toEqual({ status: 0, said: ['warning: /etc/kpx/broker.toml saved as /etc/kpx/broker.toml.rpmsave'] });
     for (const gone of ['usr/lib/kpx', 'usr/share/doc/kpx', 'usr/share/licenses/kpx', 'run/kpx', 'run/kpx-broker'])
       expect(existsSync(at(gone))).toBe(false);
-    expect(readdirSync(at('etc/kpx')).sort()).toEqual(['amqp-password', 'broker.toml.rpmsave']);
+    expect(readdirSync(at('etc/kpx')).sort()).toEqual(['amqp-password', 'broker.toml.rpmsave', 'job-mac-key']);
     expect(readdirSync(at('srv/kpx')).sort()).toEqual(['temp', 'workspaces']);
     expect(tree.run('/usr/bin/getent', 'passwd', 'kpx-broker')).toMatch(/^kpx-broker:/);
     expect(lines(tree.run('/usr/bin/find', '/etc/systemd/system', '-name', 'kpx-*'))).toEqual([]);

@@ -52,6 +52,9 @@ export const BROKER_TEXTS: Texts = {
   'jobs.held_per_user':
     "How many jobs of one user the broker holds while the executor starts or is busy. Further ones wait in a delay queue. Lower it where one user's jobs leave no room for others. Example: `held_per_user = 32`.",
 
+  'jobs.mac_key_file':
+    'The file with the key of `x-kpx-mac`: 32 random bytes, the same on all hosts. Only headers that a broker has written count as kpx\'s own. With 64 bytes the first key writes, and both are accepted. When empty, systemd passes the credential `job-mac-key`, which `kpx-broker.service` takes from `/etc/kpx/job-mac-key` when it starts. Set it where the broker runs without systemd. Example: `mac_key_file = "/etc/kpx/job-mac-key"`.',
+
   helper: {
     text: 'How the broker reaches kpx-privhelper, which runs as root.',
     effect: RESTART,

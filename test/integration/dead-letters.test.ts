@@ -183,7 +183,7 @@ describe('kpxctl dead-letters show', () => {
     const [{ id } = { id: '' }] = await listed(kpx);
     const { code, stdout } = await run(kpx, 'show', id.slice(0, 5));
     expect(code).toBe(0);
-    for (const text of ['The policy denies this user an executor.', 'then kpxctl reload', /theirs +kept/, /correlationId +c/])
+    for (const text of ['The policy denies this user an executor: ', 'then kpxctl reload', /theirs +kept/, /correlationId +c/])
       expect(stdout).toMatch(text);
     expect(stdout).toMatch(/x-kpx-expiration +60000/);
     expect(stdout).toContain('{\n  "user": "mallory",\n  "number": 12345678901234567890,\n  "list": [\n    1,\n    {}\n  ]\n}\n');
@@ -234,7 +234,7 @@ describe('kpxctl dead-letters replay', () => {
     await listed(kpx); // what RabbitMQ counts of each look is no header of the job either
     expect(await run(kpx, 'replay', '--user', 'mallory')).toMatchObject({ code: 0 });
     const [job] = await drainQueue(kpx.vhost.url('admin'), 'knime-jobs');
-    expect(Object.keys(job?.headers ?? {}).sort()).toEqual(['theirs', 'x-kpx-ref', 'x-kpx-replayed-at']);
+    expect(Object.keys(job?.headers ?? {}).sort()).toEqual(['theirs', 'x-kpx-mac', 'x-kpx-ref', 'x-kpx-replayed-at']);
     expect(job?.properties).toMatchObject({ messageId: 'm1', type: 'work', priority: 3, timestamp: 1_700_000_000, deliveryMode: 2 });
     expect([job?.properties.expiration, job?.json]).toEqual([undefined, { user: 'mallory', job: 'm1' }]);
     expect(await depth(kpx, QUEUE)).toBe(0);

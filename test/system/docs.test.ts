@@ -349,10 +349,10 @@ describe('docs/troubleshooting.md: an executor that PID 1 cannot start', () => {
     await machine.waitForJournal('that it is one too many', [`--after-cursor=${cursor}`, `--unit=${SOCKET}`], said);
   });
 
-  it('without the file with its password the broker is started again and again', async () => {
+  it.each(['amqp-password', 'job-mac-key'])('without its file %s the broker is started again and again', async (file) => {
     const kpx = await startKpx();
     const cursor = await machine.journalCursor();
-    await machine.remove('/etc/kpx/amqp-password');
+    await machine.remove(`/etc/kpx/${file}`);
     await machine.run(['/usr/bin/systemctl', 'restart', BROKER], { allowFailure: true });
     const said = ({ MESSAGE }: { MESSAGE: string }) => MESSAGE.includes('status=243/CREDENTIALS');
     await machine.waitForJournal('how it ends', [`--after-cursor=${cursor}`, `--unit=${BROKER}`], said);

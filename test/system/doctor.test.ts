@@ -146,6 +146,15 @@ const FAILING: Row[] = [
   ['a password that others can read', () => mode('/etc/kpx/amqp-password', '0644'), 'amqp-password', 'chmod 0600'],
   ['a missing password', () => removed('/etc/kpx/amqp-password'), 'amqp-password', 'kpxctl setup-rabbitmq'],
   ['a wrong password', () => written('/etc/kpx/amqp-password', 'wrong\n'), RABBITMQ, 'kpxctl setup-rabbitmq --admin NAME'],
+  ['a key of headers that others can read', () => mode('/etc/kpx/job-mac-key', '0644'), 'job-mac-key', 'chmod 0600'],
+  ['a missing key of headers', () => removed('/etc/kpx/job-mac-key'), 'job-mac-key', 'copy it from another host'],
+  ['a key of headers that is none', () => written('/etc/kpx/job-mac-key', 'short\n'), 'job-mac-key', 'head -c 32'],
+  [
+    'a key of headers that the broker has not read yet',
+    () => written('/etc/kpx/job-mac-key', 'x'.repeat(32)),
+    'job-mac-key',
+    'systemctl restart kpx-broker',
+  ],
   ['a missing executor-msgq', () => removed('/etc/kpx/executor-msgq'), 'executor-msgq', 'KNIME_EXECUTOR_MSGQ'],
   [
     'an executor-msgq that is no URL',

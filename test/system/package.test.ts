@@ -20,7 +20,7 @@ const EXIT_WRONG_CONFIGURATION = 78;
 /** Nobody else in these tests is called so: their directories can be removed. */
 const USERS = ['quin', 'ria', 'sam', 'tess'];
 const CONFIGURATION = '/etc/kpx';
-const SECRETS = [`${CONFIGURATION}/amqp-password`, `${CONFIGURATION}/executor-msgq`];
+const SECRETS = [`${CONFIGURATION}/amqp-password`, `${CONFIGURATION}/executor-msgq`, `${CONFIGURATION}/job-mac-key`];
 /** A copy: what is packed while the tests run replaces the file that was packed for them. */
 const CURRENT = '/var/tmp/kpx-current.deb';
 /** A higher version, which speaks another version of the wire and brings another broker.toml. */
@@ -157,6 +157,7 @@ async function expectFirstInstallation(): Promise<void> {
     [CONFIGURATION]: '755 root:root',
     [`${CONFIGURATION}/broker.toml`]: '640 root:kpx-broker',
     [`${CONFIGURATION}/privhelper.toml`]: '600 root:root',
+    [`${CONFIGURATION}/job-mac-key`]: '600 root:root',
   };
   const found = await Promise.all(Object.keys(wanted).map(async (path) => [path, await statusOf(path)]));
   expect(Object.fromEntries(found)).toEqual(wanted);

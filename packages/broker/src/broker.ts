@@ -3,6 +3,7 @@ import { type KnimeUser, StopMode } from '@kpx/protocol';
 import type { Logger } from 'pino';
 import { Alarm } from './alarm.js';
 import { Lane } from './amqp/lane.js';
+import type { JobMac } from './amqp/mac.js';
 import { type Config, policyOf } from './config/config.js';
 import { ExecutorEffects } from './effects.js';
 import type { Effect, Event } from './executors/events.js';
@@ -30,6 +31,7 @@ const DEFECT =
 /** kpx-broker: carries events to the machine and its effects to RabbitMQ and the helper. Decides nothing itself. */
 export class Broker {
   #config: Config;
+  #mac: JobMac;
   readonly #log: Logger;
   readonly #machine: Machine;
   /** The broker's own status. */
@@ -51,8 +53,9 @@ export class Broker {
   readonly #tick = new Alarm(() => this.#emit({ kind: 'tick' }));
   #ports: ReadonlySet<number>;
 
-  constructor(config: Config, log: Logger) {
+  constructor(config: Config, mac: JobMac, log: Logger) {
     this.#config = config;
+    this.#mac = mac;
     this.#log = log;
     const policy = policyOf(config);
     const emit = (event: Event) => this.#emit(event);
@@ -60,7 +63,8 @@ export class Broker {
     this.#machine = new Machine(policy);
     this.record = new ReadModel(this.#machine, () => ({ config: this.#config, links: this.#links }));
     this.#groups = new GroupLookups(log, policy.rules);
-    this.#lane = new Lane(log, () => this.#config, {
+    const inForce = { config: () => this.#config, mac: () => this.#mac };
+    this.#lane = new Lane(log, inForce, {
       reconnected: () => this.record.metrics.reconnected(),
       opened: () => emit({ kind: 'channel opened' }),
       delivery: (message) => this.#intake.take(message),
@@ -71,7 +75,7 @@ export class Broker {
         emit({ kind: 'channel lost' });
       },
     });
-    this.#intake = new Intake(log, () => this.#config, this.#lane, this.#groups, { emit, held: (ms) => this.record.metrics.held(ms) });
+    this.#intake = new Intake(log, inForce, this.#lane, this.#groups, { emit, held: (ms) => this.record.metrics.held(ms) });
     this.#helper = new HelperClient(config.helper.socket, log, {
       connected: (profiles) => {
         this.ruleNames.profiles(profiles);
@@ -101,12 +105,18 @@ export class Broker {
     return this.#config;
   }
 
+  /** The key in force. */
+  get mac(): JobMac {
+    return this.#mac;
+  }
+
   /**
    * Puts another configuration in force. No job and no executor is lost: jobs held are put back where the connection to RabbitMQ has to be another
    * one. Answers what takes effect only with a restart.
    */
-  async reload(config: Config): Promise<string[]> {
+  async reload(config: Config, mac: JobMac): Promise<string[]> {
     const before = this.#config;
+    this.#mac = mac;
     const elsewhere = JSON.stringify([before.amqp, before.jobs]) !== JSON.stringify([config.amqp, config.jobs]);
     const { amqp, jobs } = elsewhere ? config : before; // the same object stands for the same connection
     this.#config = { ...config, amqp, jobs, helper: before.helper, control: before.control };

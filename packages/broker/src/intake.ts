@@ -1,8 +1,10 @@
 import { hostname } from 'node:os';
 import { performance } from 'node:perf_hooks';
 import type { Logger } from 'pino';
+import type { InForce } from './amqp/in-force.js';
 import { decodeJob, describe, sentAt } from './amqp/jobs.js';
 import type { Lane } from './amqp/lane.js';
+import type { JobMac } from './amqp/mac.js';
 import { headersOf, marksOf } from './amqp/marks.js';
 import type { WireMessage } from './amqp/wire/amqplib.js';
 import type { Config } from './config/config.js';
@@ -22,6 +24,9 @@ interface Delivery {
   readonly since: number;
 }
 
+const NOT_PROVEN = 'their x-kpx-mac is missing or wrong';
+const FORGED = 'headers that kpx has not written count as absent, and are removed from this job';
+
 interface IntakeHandlers {
   emit(event: Event): void;
   /** A job was held for `ms` milliseconds. */
@@ -32,21 +37,24 @@ interface IntakeHandlers {
 export class Intake {
   readonly #log: Logger;
   readonly #config: () => Config;
+  readonly #mac: () => JobMac;
   readonly #lane: Lane;
   readonly #groups: GroupLookups;
   readonly #handlers: IntakeHandlers;
   readonly #deliveries = new Map<Ticket, Delivery>();
   #lastTicket: Ticket = 0;
 
-  constructor(log: Logger, config: () => Config, lane: Lane, groups: GroupLookups, handlers: IntakeHandlers) {
+  constructor(log: Logger, { config, mac }: InForce, lane: Lane, groups: GroupLookups, handlers: IntakeHandlers) {
     this.#log = log;
     this.#config = config;
+    this.#mac = mac;
     this.#lane = lane;
     this.#groups = groups;
     this.#handlers = handlers;
   }
 
   take(message: WireMessage): void {
+    if (this.#mac().judge(message.properties, message.content)) this.#log.warn({ ...describe(message), reason: NOT_PROVEN }, FORGED);
     const decoded = () => decodeJob(message.content, message.properties, this.#config().jobs.user_field);
     const job = this.#lane.gate.endangers(message.properties) ?? decoded();
     if ('reason' in job) {
@@ -55,7 +63,7 @@ export class Intake {
       return;
     }
     const ticket = ++this.#lastTicket;
-    const marks = marksOf((name) => message.properties.header(name));
+    const marks = marksOf(message.properties.own);
     this.#deliveries.set(ticket, { message, hops: job.hops, marks, since: performance.now() });
     const ageMs = Math.max(0, Date.now() - (sentAt(message.properties) ?? Date.now()));
     const { user, hops, waited, replayed } = job;

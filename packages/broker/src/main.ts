@@ -2,6 +2,8 @@ import { hostname } from 'node:os';
 import { parseArgs } from 'node:util';
 import { ConfigError, EXIT_LOG, openLog, VERSION } from '@kpx/protocol';
 import type { Logger } from 'pino';
+import type { JobMac } from './amqp/mac.js';
+import { macKeyFile, readMac } from './amqp/mac-key.js';
 import { Broker } from './broker.js';
 import { type Config, readConfig } from './config/config.js';
 import { checkText } from './control/check.js';
@@ -60,16 +62,16 @@ async function main(args: string[]): Promise<void> {
       'kpx-broker must not be started as root: it reads what the network sends. Use an account of its own, such as kpx-broker.',
     );
   }
-  await serve(values.config, config);
+  await serve(values.config, config, await readMac(macKeyFile(config.jobs)));
 }
 
-async function serve(file: string, config: Config): Promise<void> {
+async function serve(file: string, config: Config, mac: JobMac): Promise<void> {
   let end: () => void = () => process.exit(EXIT_LOG);
   const log = openLog({ program: 'kpx-broker', host: hostname() }, config.log.level, {
     lost: (error) => lost(error, end),
     streamWrite: printableLines, // for whoever reads it with journalctl
   });
-  const broker = new Broker(config, log);
+  const broker = new Broker(config, mac, log);
   const manager = new ServiceManager(process.env, (reason) =>
     log.warn({ reason }, 'systemd cannot be notified: systemctl status may show an old state'),
   );
@@ -161,7 +163,7 @@ async function openControl(
     reload,
     start: (user) => broker.startFor(user),
     stop: (user, mode) => broker.stopOf(user, mode),
-    deadLetters: serveDeadLetters(() => broker.config, log),
+    deadLetters: serveDeadLetters({ config: () => broker.config, mac: () => broker.mac }, log),
   };
   try {
     return await ControlServer.open(socket, operations, log);
@@ -178,8 +180,9 @@ async function openControl(
 async function reload(file: string, broker: Broker, monitor: MonitorServer, log: Logger): Promise<Reloaded> {
   try {
     const config = await readConfig(file);
+    const mac = await readMac(macKeyFile(config.jobs));
     const changed = differences(asJson(broker.config), asJson(config));
-    const later = await broker.reload(config);
+    const later = await broker.reload(config, mac);
     await monitor.listen(config.http.listen);
     log.info({ changed }, changed.length === 0 ? 'configuration read again: nothing has changed' : 'another configuration is in force');
     if (later.length > 0) log.warn({ sections: later }, 'these take effect with a restart');

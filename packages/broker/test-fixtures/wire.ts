@@ -1,6 +1,8 @@
 /* Field tables and properties of AMQP 0-9-1, written as bytes: what a test publishes, and what it expects to come back. */
+import { JobMac, MAC_KEY_BYTES } from '../src/amqp/mac.js';
 import type { WireMessage } from '../src/amqp/wire/amqplib.js';
-import { WireProperties } from '../src/amqp/wire/properties.js';
+import { type OwnHeaders, WireProperties } from '../src/amqp/wire/properties.js';
+import { entry } from '../src/amqp/wire/table.js';
 
 /** One entry: its key, the tag of its type, the bytes of its value without a length. */
 export type Field = readonly [key: string | Buffer, tag: string, value: Buffer];
@@ -65,6 +67,17 @@ export function propertyBytes(properties: Properties): Buffer {
     fields.push(write(Buffer.from(value as string)));
   }
   return Buffer.concat([written(2, (to) => to.writeUInt16BE(flags)), ...fields]);
+}
+
+/** With a key of tests. */
+export const MAC = new JobMac(Buffer.alloc(MAC_KEY_BYTES, 'test'));
+
+/** Properties whose headers a broker has written for this body, and that are known to be its own. */
+export function provenProperties(own: OwnHeaders, body: string | Buffer = '', properties: Properties = {}): WireProperties {
+  const entries = Object.entries(MAC.sealed(own, Buffer.from(body as string))).map(([name, value]) => entry(name, value));
+  const proven = new WireProperties(propertyBytes({ ...properties, headers: Buffer.concat(entries) }));
+  MAC.judge(proven, Buffer.from(body as string));
+  return proven;
 }
 
 /** A message as the broker has it in hand. */

@@ -1,14 +1,17 @@
-import { type Changes, newProperties, type WireProperties } from './wire/properties.js';
+import { OWN_PREFIX } from './mac.js';
+import { type Changes, newProperties, type OwnHeaders, type WireProperties } from './wire/properties.js';
 import { CannotTravel, entry } from './wire/table.js';
 
-/* Every header that kpx adds, and every header that it takes off. */
+/*
+ * Every header that kpx adds, and every header that it takes off. It reads its own from `properties.own`, which x-kpx-mac has proven (see mac.ts). By hops,
+ * seen-at, handed-back, failed-on and replayed-at the broker decides what becomes of a job; expiration and user-id stand in for properties. Headers that are
+ * not proven stay in no copy. reason, detail, parked-at, host and properties are there for people who look at dead letters.
+ */
 
 /** How often kpx has sent this job on already. */
 export const HOPS_HEADER = 'x-kpx-hops';
 /** When kpx first saw this job, in milliseconds since the epoch. */
 export const SEEN_AT_HEADER = 'x-kpx-seen-at';
-/** Tells a returned message from its neighbours; RabbitMQ returns it before it confirms it. */
-export const REFERENCE_HEADER = 'x-kpx-ref';
 /** A delay queue would take the time to live for its own, and RabbitMQ removes it when it moves a message. */
 const EXPIRATION_HEADER = 'x-kpx-expiration';
 /** Stands in for the sender's property user_id: RabbitMQ closes the channel of whoever publishes under another user's id. */
@@ -33,19 +36,16 @@ export const DELIVERIES_HEADER = 'x-delivery-count';
 /** RabbitMQ's about an earlier way of the message, or orders to it: repeated, they would route copies or look like a loop. */
 const SERVER_HEADERS = new RegExp(`^(${DEATH_HEADER}|x-(first|last)-death-.*|${DELIVERIES_HEADER}|x-acquired-count|CC|BCC)$`);
 export const addedByServer = (name: string) => SERVER_HEADERS.test(name);
-/** All of kpx's own but the one that stands in for a property of the sender. */
-const OWN_HEADERS = /^x-kpx-(?!user-id$)/;
-
-/** A time to live that RabbitMQ takes, in milliseconds: 32 bits. */
-const EXPIRATION = /^\d{1,10}$/;
-const EXPIRATION_MS_MAX = 2 ** 32 - 1;
+const isOwn = (name: string) => name.startsWith(OWN_PREFIX);
 
 /** Most bytes of unusable properties that a parked message keeps. */
 const KEPT_BYTES_MAX = 32 * 1024;
 const DETAIL_CHARS_MAX = 1_024;
 
-/** Headers by name, in the order in which they are added. */
-export type Own = Readonly<Record<string, string | number | boolean>>;
+/** Headers that are added, in this order. */
+export type Own = OwnHeaders;
+/** Adds the header that proves the others. */
+export type Seal = (own: Own) => Own;
 
 const encoded = (own: Own) => Object.entries(own).map(([name, value]) => entry(name, value));
 
@@ -53,36 +53,36 @@ const encoded = (own: Own) => Object.entries(own).map(([name, value]) => entry(n
  * The properties of a job as they go on, all else byte for byte. With `expires`, with the job's own time to live; otherwise that is in a header.
  * Throws {@link CannotTravel} where they cannot be read, or have more than `bytesMax` bytes with what is added.
  */
-export function travelling(properties: WireProperties, own: Own, expires: boolean, bytesMax: number): Buffer {
-  const expiration = properties.text('expiration') ?? keptExpiration(properties);
-  const all = {
+export function travelling(properties: WireProperties, own: Own, seal: Seal, expires: boolean, bytesMax: number): Buffer {
+  const { [EXPIRATION_HEADER]: kept, ...before } = properties.own;
+  const expiration = properties.text('expiration') ?? (kept === undefined ? undefined : String(kept));
+  const all = seal({
+    ...before,
     ...userIdHeader(properties),
     ...(expiration === undefined || expires ? {} : { [EXPIRATION_HEADER]: expiration }),
     ...own,
-  };
-  const drops = (name: string) => name === EXPIRATION_HEADER || Object.hasOwn(all, name) || SERVER_HEADERS.test(name);
+  });
+  const drops = (name: string) => isOwn(name) || Object.hasOwn(all, name) || SERVER_HEADERS.test(name);
   return changed(properties, { drops, adds: encoded(all), expiration: expires ? expiration : undefined }, bytesMax);
-}
-
-/** Only kpx writes this header, but anybody may: what RabbitMQ would refuse is left out. */
-function keptExpiration(properties: WireProperties): string | undefined {
-  const kept = properties.header(EXPIRATION_HEADER);
-  return typeof kept === 'string' && EXPIRATION.test(kept) && Number(kept) <= EXPIRATION_MS_MAX ? kept : undefined;
 }
 
 /**
  * The properties of a dead letter as it goes back to where jobs come from: as it came to kpx the first time. Not restored is its time to live,
  * which counted from then: it would have the job expire before anybody has tried it. Throws as {@link travelling} does.
  */
-export function replayed(properties: WireProperties, canHandleHeader: string, own: Own, bytesMax: number): Buffer {
+export function replayed(properties: WireProperties, canHandleHeader: string, own: Own, seal: Seal, bytesMax: number): Buffer {
   const handled = properties.header(canHandleHeader) === true;
-  const all = { ...userIdHeader(properties), ...own };
+  const { [USER_ID_HEADER]: kept } = properties.own;
+  const all = seal({ ...(kept !== undefined && { [USER_ID_HEADER]: kept }), ...userIdHeader(properties), ...own });
   const drops = (name: string) =>
-    OWN_HEADERS.test(name) || Object.hasOwn(all, name) || SERVER_HEADERS.test(name) || (handled && name === canHandleHeader);
+    isOwn(name) || Object.hasOwn(all, name) || SERVER_HEADERS.test(name) || (handled && name === canHandleHeader);
   return changed(properties, { drops, adds: encoded(all) }, bytesMax);
 }
 
-/** The properties of a dead letter that is put behind the others, all else being equal. Throws as {@link travelling} does. */
+/**
+ * The properties of a dead letter that is put behind the others, all else being equal: also whether it is proven that kpx has parked it. Throws as
+ * {@link travelling} does.
+ */
 export function same(properties: WireProperties, own: Own, bytesMax: number): Buffer {
   const all = { ...userIdHeader(properties), ...own };
   const drops = (name: string) => Object.hasOwn(all, name) || SERVER_HEADERS.test(name);
@@ -101,12 +101,12 @@ function changed(properties: WireProperties, changes: Changes, bytesMax: number)
 }
 
 /** The properties of a parked message that could not keep its own: kpx's headers alone, with as much of the old ones as `bytesMax` has room for. */
-export function replaced(properties: WireProperties, own: Own, bytesMax: number): Buffer {
+export function replaced(properties: WireProperties, own: Own, seal: Seal, bytesMax: number): Buffer {
   const bounded = Object.fromEntries(
     Object.entries(own).map(([name, value]) => [name, typeof value === 'string' ? value.slice(0, DETAIL_CHARS_MAX) : value]),
   );
-  const added = encoded({ ...bounded, [PROPERTIES_HEADER]: '' });
-  const room = Math.max(0, bytesMax - newProperties(added).length);
+  const added = (kept: string) => newProperties(encoded(seal({ ...bounded, [PROPERTIES_HEADER]: kept })));
+  const room = Math.max(0, bytesMax - added('').length);
   const kept = properties.bytes.subarray(0, Math.max(0, Math.min(KEPT_BYTES_MAX, Math.floor(room / 4) * 3)));
-  return newProperties(encoded({ ...bounded, [PROPERTIES_HEADER]: kept.toString('base64') }));
+  return added(kept.toString('base64'));
 }

@@ -15,7 +15,7 @@ interface Job {
   readonly hops: number;
   /** It comes from a delay queue: nobody has been offered it and given it back. */
   readonly waited: boolean;
-  /** It says that an operator has replayed it, and kpx has not sent it on since. Any publisher may say so. */
+  /** An operator has replayed it, and kpx has not sent it on since. */
   readonly replayed: boolean;
 }
 
@@ -33,11 +33,11 @@ export function decodeJob(body: Buffer, properties: WireProperties, userField: s
   if (unreadable !== undefined) return { reason: 'HEADERS_UNUSABLE', detail: unreadable };
   const user = userOf(body, userField);
   if (typeof user !== 'string') return user;
-  const counted = properties.header(HOPS_HEADER);
+  const counted = properties.own[HOPS_HEADER];
   const hops = Number.isSafeInteger(counted) ? Math.max(0, Number(counted)) : 0;
   // RabbitMQ says where a message has expired last; kpx takes that off when it publishes it again.
   const waited = properties.hasHeader(DEATH_HEADER);
-  const replayed = hops === 0 && properties.hasHeader(REPLAYED_AT_HEADER);
+  const replayed = hops === 0 && properties.own[REPLAYED_AT_HEADER] !== undefined;
   return { user, hops, waited, replayed };
 }
 
@@ -84,7 +84,7 @@ function parseObject(body: Buffer): Record<string, unknown> | undefined {
 export function sentAt(properties: WireProperties): number | undefined {
   const { timestamp } = properties;
   if (timestamp !== undefined && timestamp > 0) return timestamp * 1_000;
-  const seen = properties.header(SEEN_AT_HEADER);
+  const seen = properties.own[SEEN_AT_HEADER];
   return typeof seen === 'number' && seen > 0 ? seen : undefined;
 }
 

@@ -7,8 +7,10 @@ import { backoffMs } from '../policy/backoff.js';
 import { withAdvice } from './advice.js';
 import { ConfirmWatch } from './confirm-watch.js';
 import { whyConsumerEnded } from './consumer-ended.js';
+import type { InForce } from './in-force.js';
 import { JobQueueGate } from './job-queue-gate.js';
 import { describe, tooLarge } from './jobs.js';
+import type { JobMac } from './mac.js';
 import { type Outcome, Relay } from './relay.js';
 import { AmqpSession, type Ending, type SessionHandlers } from './session.js';
 import { SlowStart } from './slow-start.js';
@@ -49,6 +51,7 @@ export class Lane {
   readonly gate: JobQueueGate;
   readonly #log: Logger;
   readonly #config: () => Config;
+  readonly #mac: () => JobMac;
   readonly #handlers: LaneHandlers;
   readonly #suspects = new Suspects();
   readonly #stopping = new AbortController();
@@ -58,9 +61,10 @@ export class Lane {
   #hasServed = false;
 
   /** `config` answers the configuration in force: while `amqp` is the same object, the connection is to be the same. */
-  constructor(log: Logger, config: () => Config, handlers: LaneHandlers) {
+  constructor(log: Logger, { config, mac }: InForce, handlers: LaneHandlers) {
     this.#log = log;
     this.#config = config;
+    this.#mac = mac;
     this.#handlers = handlers;
     this.gate = new JobQueueGate(log, this.link);
   }
@@ -190,7 +194,7 @@ export class Lane {
     return {
       tooLarge: (properties: WireProperties, bytes: number) => {
         if (!this.relay) throw new Error('a job has come before the relay');
-        return this.relay.parkedAs(properties, tooLarge(bytes));
+        return this.relay.parkedAs(properties, bytes, tooLarge(bytes));
       },
       crowded: (on) => {
         if (on) this.#log.warn({ server }, 'jobs in hand take all of amqp.held_bytes_max: no further ones until half of it is free');
@@ -206,7 +210,7 @@ export class Lane {
   }
 
   #relayOf(session: AmqpSession, left: (outcome: Outcome) => void): Relay {
-    return new Relay(session, session.publisher, this.#config(), hostname(), this.#suspects, {
+    return new Relay(session, session.publisher, { config: this.#config(), host: hostname(), mac: this.#mac }, this.#suspects, {
       unusable: (message, reason, detail) => this.#log.warn({ ...describe(message), reason, detail }, 'job parked'),
       problem: (message, why) => this.#log.error({ ...describe(message), reason: why }, 'RabbitMQ has not taken a job'),
       left: (outcome, reason) => {

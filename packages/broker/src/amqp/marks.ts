@@ -1,9 +1,8 @@
 import { HOST_CHARS_MAX, HOSTS_MAX, type Marks } from '../executors/hand-back.js';
 import { FAILED_ON_HEADER, HANDED_BACK_HEADER } from './headers.js';
+import type { OwnHeaders } from './wire/properties.js';
 
-/** `header` answers the value of a header; what is not kpx's own counts as none. */
-export function marksOf(header: (name: string) => unknown): Marks {
-  const [count, hosts] = [header(HANDED_BACK_HEADER), header(FAILED_ON_HEADER)];
+export function marksOf({ [HANDED_BACK_HEADER]: count, [FAILED_ON_HEADER]: hosts }: OwnHeaders): Marks {
   const handedBack = Number.isSafeInteger(count) ? Math.max(0, Number(count)) : 0;
   const failedOn = typeof hosts === 'string' ? hosts.slice(0, HOSTS_MAX * (HOST_CHARS_MAX + 1)).split(' ') : [];
   return { handedBack, failedOn: failedOn.filter((host) => host !== '').slice(0, HOSTS_MAX) };

@@ -1,4 +1,5 @@
-import { type Own, REFERENCE_HEADER } from './headers.js';
+import type { Own } from './headers.js';
+import { REFERENCE_HEADER } from './mac.js';
 import type { Address } from './wire/frames.js';
 import type { WireProperties } from './wire/properties.js';
 

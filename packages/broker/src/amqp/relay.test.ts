@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { bytes, type Properties, table, text, wireMessageOf } from '../../test-fixtures/wire.js';
+import { bytes, MAC, type Properties, table, text, wireMessageOf } from '../../test-fixtures/wire.js';
 import type { Config } from '../config/config.js';
 import type { Publisher } from './publisher.js';
 import { PUT_BACK_AFTER_MS, Relay, type Source } from './relay.js';
@@ -13,6 +13,8 @@ const CONFIG = {
   amqp: { queue: 'knime-jobs', exchange: 'jobs', routing_key: 'new-work' },
   jobs: { can_handle_header: 'canHandle' },
 } as Config;
+
+const SENDER = { config: CONFIG, host: 'host1', mac: () => MAC };
 
 interface Published extends Address {
   readonly content: Buffer;
@@ -64,7 +66,7 @@ beforeEach(() => {
   problems = [];
   suspects = new Suspects();
   left = [];
-  relay = new Relay(channel, channel, CONFIG, 'host1', suspects, {
+  relay = new Relay(channel, channel, SENDER, suspects, {
     problem: (_, why) => problems.push(why),
     unusable: (_, reason, why) => problems.push(`${reason}: ${why}`),
     left: (...how) => left.push(how.join(' ')),
@@ -105,15 +107,31 @@ describe('moving a delivery', () => {
     relay.defer(delivery('{}', { expiration: '500' }), 0, 2_000);
     expect(last().routingKey).toBe('kpx.delay.knime-jobs.2000ms');
     expect(last().properties.text('expiration')).toBeUndefined();
+    MAC.judge(last().properties, Buffer.from('{}'));
     relay.forward({ ...delivery('{}'), properties: last().properties }, 1);
     expect(last().properties.text('expiration')).toBe('500');
     expect(headersOf(last())['x-kpx-expiration']).toBeUndefined();
   });
 
-  it.each(['soon', '-1', '4294967296', '99999999999', ''])('leaves out a kept time to live that RabbitMQ would refuse: "%s"', (kept) => {
-    relay.forward(delivery('{}', { headers: table(['x-kpx-expiration', 'S', text(kept)]) }), 0);
+  it('leaves out every header in its own name that no broker has written', () => {
+    const forged = table(['x-kpx-expiration', 'S', text('1')], ['x-kpx-user-id', 'S', text('root')], ['x-kpx-other', 'b', bytes(1)]);
+    const proven = ['canHandle', 'x-kpx-hops', 'x-kpx-mac', 'x-kpx-ref', 'x-kpx-seen-at'];
+    relay.forward(delivery('{}', { headers: forged }), 0);
     expect(last().properties.text('expiration')).toBeUndefined();
-    expect(headersOf(last())['x-kpx-expiration']).toBeUndefined();
+    expect(Object.keys(headersOf(last())).sort()).toEqual(proven);
+    relay.defer(delivery('{}', { headers: forged }), 0, 2_000);
+    expect(Object.keys(headersOf(last())).sort()).toEqual(proven);
+    relay.park(delivery('{}', { headers: forged }), 'USER_DENIED', 'd');
+    expect(headersOf(last())).not.toHaveProperty('x-kpx-user-id');
+  });
+
+  it('proves what it writes to whoever has the key', () => {
+    for (const send of [() => relay.forward(delivery('{}'), 4), () => relay.defer(delivery('{}'), 4, 2_000)]) {
+      send();
+      const { properties } = last();
+      expect(MAC.judge(properties, Buffer.from('{}'))).toBe(false);
+      expect(properties.own).toMatchObject({ 'x-kpx-hops': 5 });
+    }
   });
 
   it('leaves out what RabbitMQ would act on: the user id of another, copies, death notices, counts of deliveries', () => {
@@ -130,6 +148,7 @@ describe('moving a delivery', () => {
       'canHandle',
       'kept',
       'x-kpx-hops',
+      'x-kpx-mac',
       'x-kpx-ref',
       'x-kpx-seen-at',
       'x-kpx-user-id',
@@ -226,7 +245,7 @@ describe('a job that was under way when RabbitMQ ended a session', () => {
     expect(headersOf(last())['x-kpx-detail']).toContain('(PRECONDITION_FAILED)');
     relay.close();
     suspects.note([suspect], 'PRECONDITION_FAILED');
-    relay = new Relay(channel, channel, CONFIG, 'h', suspects, {
+    relay = new Relay(channel, channel, SENDER, suspects, {
       problem: (_, why) => problems.push(why),
       unusable: () => {},
       left: () => {},
@@ -268,7 +287,8 @@ describe('a message that was parked while it came in', () => {
 
   it('has the properties of a parked one, or new ones where they cannot travel', () => {
     const why = { reason: 'BODY_TOO_LARGE', detail: 'd' } as const;
-    const shown = (properties: Properties) => new WireProperties(relay.parkedAs(delivery('', properties).properties, why)).shown();
+    const BYTES = 2 ** 21;
+    const shown = (properties: Properties) => new WireProperties(relay.parkedAs(delivery('', properties).properties, BYTES, why)).shown();
     expect(shown({ messageId: 'm' })).toMatchObject({ messageId: 'm', headers: { 'x-kpx-reason': 'BODY_TOO_LARGE', 'x-kpx-detail': 'd' } });
     expect(shown({ headers: bytes(1, 0x61, 0x3f) })).toMatchObject({ deliveryMode: 2, headers: { 'x-kpx-reason': 'BODY_TOO_LARGE' } });
   });
@@ -312,7 +332,7 @@ it('settles every delivery at most once, never before its copy is safe, and none
   fc.assert(
     fc.property(steps, (sequence) => {
       channel = new RecordingChannel();
-      relay = new Relay(channel, channel, CONFIG, 'h', new Suspects(), {
+      relay = new Relay(channel, channel, SENDER, new Suspects(), {
         problem: () => {},
         unusable: () => {},
         left: () => {},

@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.js';
 import type { DelayMs } from '../policy/policy.js';
 import type { Reason } from '../policy/reasons.js';
+import { type Destination, withExpiration, withoutExpiration } from './destination.js';
 import {
   DETAIL_HEADER,
   HOPS_HEADER,
@@ -10,15 +11,16 @@ import {
   REASON_HEADER,
   replaced,
   SEEN_AT_HEADER,
+  type Seal,
   travelling,
 } from './headers.js';
 import type { Undecodable } from './jobs.js';
+import type { JobMac } from './mac.js';
 import { type Compose, ConfirmedPublisher, type Prepared, type Publisher } from './publisher.js';
 import type { Standing, Suspects } from './suspects.js';
 import { DEAD_LETTER_QUEUE, delayQueue } from './topology.js';
 import type { WireMessage } from './wire/amqplib.js';
 import type { PassedOn } from './wire/cut-through.js';
-import type { Address } from './wire/frames.js';
 import type { WireProperties } from './wire/properties.js';
 import { CannotTravel } from './wire/table.js';
 
@@ -36,6 +38,13 @@ const UNROUTABLE_DELAY_MS: DelayMs = 10_000;
 /** Where a job has gone: to the executors, to a delay queue, to the dead letters, or back into the queue. */
 export type Outcome = 'forwarded' | 'deferred' | 'parked' | 'returned';
 
+/** The sender's own: its name, its configuration, its key. */
+interface Sender {
+  readonly config: Config;
+  readonly host: string;
+  readonly mac: () => JobMac;
+}
+
 /** The observer of what becomes of jobs. */
 interface RelayObserver {
   problem(message: WireMessage, why: string): void;
@@ -45,26 +54,12 @@ interface RelayObserver {
   left(outcome: Outcome, reason?: string): void;
 }
 
-interface Destination extends Address {
-  readonly left: () => void;
-  /** kpx's own headers. */
-  readonly own: Own;
-  /** How the properties change on the way there; throws {@link CannotTravel}. */
-  readonly compose: (properties: WireProperties, own: Own, bytesMax: number) => Buffer;
-  /** Called where that throws. */
-  readonly unusable: (why: string) => void;
-  /** Called where RabbitMQ has no place for it. */
-  readonly fallback: (why: string) => void;
-}
-
-const withExpiration: Destination['compose'] = (properties, own, bytesMax) => travelling(properties, own, true, bytesMax);
-const withoutExpiration: Destination['compose'] = (properties, own, bytesMax) => travelling(properties, own, false, bytesMax);
-
 export class Relay {
   readonly #source: Source;
   readonly #publisher: ConfirmedPublisher;
   readonly #config: Config;
   readonly #host: string;
+  readonly #mac: () => JobMac;
   readonly #observer: RelayObserver;
   readonly #waiting = new Set<NodeJS.Timeout>();
   readonly #suspects: Suspects;
@@ -77,11 +72,12 @@ export class Relay {
   readonly #inFlight = new Map<number, WireMessage>();
   #whenSettled: (() => void) | undefined;
 
-  constructor(source: Source, publisher: Publisher, config: Config, host: string, suspects: Suspects, observer: RelayObserver) {
+  constructor(source: Source, publisher: Publisher, { config, host, mac }: Sender, suspects: Suspects, observer: RelayObserver) {
     this.#source = source;
     this.#publisher = new ConfirmedPublisher(publisher);
     this.#config = config;
     this.#host = host;
+    this.#mac = mac;
     this.#suspects = suspects;
     this.#observer = observer;
   }
@@ -115,13 +111,15 @@ export class Relay {
   }
 
   /** The properties that {@link park} would give a message: for one that is passed on while it comes in. */
-  parkedAs(properties: WireProperties, { reason, detail }: Undecodable): Buffer {
+  parkedAs(properties: WireProperties, bytes: number, { reason, detail }: Undecodable): Buffer {
+    this.#mac().judge(properties, bytes);
+    const seal: Seal = (own) => this.#mac().sealed(own, bytes);
     const compose: Compose = (reference, bytesMax) => {
       const own = { ...this.#parkedHeaders(reason, detail), ...reference };
       try {
-        return travelling(properties, own, false, bytesMax);
+        return travelling(properties, own, seal, false, bytesMax);
       } catch (error) {
-        if (error instanceof CannotTravel) return replaced(properties, own, bytesMax);
+        if (error instanceof CannotTravel) return replaced(properties, own, seal, bytesMax);
         throw error;
       }
     };
@@ -180,7 +178,7 @@ export class Relay {
   }
 
   #onTheWay(message: WireMessage, hops: number, marks: Own = {}): Pick<Destination, 'own' | 'unusable'> {
-    const seen = message.properties.header(SEEN_AT_HEADER);
+    const seen = message.properties.own[SEEN_AT_HEADER];
     return {
       own: {
         [this.#config.jobs.can_handle_header]: true,
@@ -243,7 +241,8 @@ export class Relay {
     const { left, own, compose, unusable, fallback } = destination;
     let prepared: Prepared;
     try {
-      prepared = this.#publisher.prepare((reference, bytesMax) => compose(message.properties, { ...own, ...reference }, bytesMax));
+      const seal: Seal = (all) => this.#mac().sealed(all, message.content);
+      prepared = this.#publisher.prepare((reference, bytesMax) => compose(message.properties, { ...own, ...reference }, seal, bytesMax));
     } catch (error) {
       // A fault of one message must not end the session, nor the broker.
       if (!(error instanceof CannotTravel)) this.#observer.problem(message, String((error as Error).stack));

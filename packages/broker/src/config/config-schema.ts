@@ -158,6 +158,7 @@ export const configSchema = z.strictObject({
       user_field: text.min(1).default('user'),
       can_handle_header: amqpName(NAME_BYTES_MAX).min(1).default('canHandle'),
       held_per_user: z.int().min(1).max(PREFETCH_MAX).default(64),
+      mac_key_file: text.default(''),
     })
     .prefault({}),
   helper: z.strictObject({ socket: text.startsWith('/').default('/run/kpx/privhelper.sock') }).prefault({}),

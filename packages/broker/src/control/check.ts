@@ -1,4 +1,5 @@
 import { DEFAULT_PROFILE, type ProfileName } from '@kpx/protocol';
+import { MAC_KEY_FILE, macKeyFile, readMacKey } from '../amqp/mac-key.js';
 import { type Config, policyOf } from '../config/config.js';
 import { missingGroups } from '../host/missing-groups.js';
 import { groupsOf, namesThatDoNotExist } from '../policy/rule-names.js';
@@ -21,6 +22,7 @@ export async function checkText(file: string, config: Config): Promise<string> {
   return [
     `${file}: ${head}`,
     ...unknown.map((reason) => `  ${reason}`),
+    ...(await unseenKey(config)),
     ...(groups instanceof Error ? [`Groups of rules are not judged: ${groups.message}.`] : []),
     ...(!profiles?.profiles && rules.some(({ profile }) => profile !== DEFAULT_PROFILE) ? [NO_HELPER] : []),
     ...comparedWith(config, await running(config, '/configuration')),
@@ -29,6 +31,19 @@ export async function checkText(file: string, config: Config): Promise<string> {
 }
 
 const NO_HELPER = 'Profiles of rules are not compared, as no broker answers that is connected to the helper: kpxctl doctor compares them.';
+
+/** Throws ConfigError where the key of x-kpx-mac is missing or wrong. Answers a line where it cannot be looked at: the file is root's. */
+async function unseenKey({ jobs }: Config): Promise<string[]> {
+  try {
+    await readMacKey(macKeyFile(jobs) ?? MAC_KEY_FILE);
+    return [];
+  } catch (error) {
+    if (((error as Error).cause as NodeJS.ErrnoException | undefined)?.code !== 'EACCES') throw error;
+    return [
+      `The key in ${MAC_KEY_FILE} is not judged, as only root may read it: systemd hands it to the broker. kpxctl doctor looks at it.`,
+    ];
+  }
+}
 
 /** The answer of the running broker; undefined: none does. */
 async function running<Answer>(config: Config, question: string): Promise<Answer | undefined> {

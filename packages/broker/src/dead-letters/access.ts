@@ -2,6 +2,7 @@ import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Secrets } from '../amqp/connect.js';
 import { answerInTime } from '../amqp/deadline.js';
+import type { JobMac } from '../amqp/mac.js';
 import { AmqpSession } from '../amqp/session.js';
 import type { Config } from '../config/config.js';
 import { CommandError, EXIT } from '../output/exit.js';
@@ -24,12 +25,12 @@ const RESOURCE_LOCKED = 405;
 export type Note = (text: string) => void;
 
 /** Connects as the broker does, for one command at a time. Throws {@link CommandError}. */
-export async function openQueue(config: Config, note: Note, secrets?: Secrets): Promise<DeadLetterQueue> {
+export async function openQueue(config: Config, mac: JobMac, note: Note, secrets?: Secrets): Promise<DeadLetterQueue> {
   // Made by the broker when it may be, never by a look at the dead letters.
   const own = { ...config, amqp: { ...config.amqp, declare: false, held_bytes_max: Number.MAX_SAFE_INTEGER } };
   const deadline = performance.now() + LOCK_TIMEOUT_MS;
   for (let attempt = 0; ; attempt++) {
-    const queue = await tryToOpen(own, secrets);
+    const queue = await tryToOpen(own, mac, secrets);
     if (queue) return queue;
     if (attempt === 0) note('Another kpxctl dead-letters command is at work: waiting for it to end …');
     if (performance.now() > deadline) {
@@ -43,7 +44,7 @@ export async function openQueue(config: Config, note: Note, secrets?: Secrets): 
 }
 
 /** undefined: another command is at work. */
-async function tryToOpen(config: Config, secrets: Secrets | undefined): Promise<DeadLetterQueue | undefined> {
+async function tryToOpen(config: Config, mac: JobMac, secrets: Secrets | undefined): Promise<DeadLetterQueue | undefined> {
   let block: (reason: string) => void = () => {};
   const blocked = new Promise<string>((resolve) => {
     block = resolve;
@@ -51,7 +52,7 @@ async function tryToOpen(config: Config, secrets: Secrets | undefined): Promise<
   const session = await connectToAny(config.amqp, secrets, (reason) => reason !== undefined && block(reason));
   try {
     await answerInTime(session.channel.assertQueue(LOCK_QUEUE, { exclusive: true, durable: false }), `queue.declare of "${LOCK_QUEUE}"`);
-    return new DeadLetterQueue(session, config, blocked);
+    return new DeadLetterQueue(session, config, mac, blocked);
   } catch (error) {
     await session.close();
     if ((error as { code?: unknown }).code === RESOURCE_LOCKED) return undefined;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { bytes, type Field, type Properties, table, text, wireMessageOf } from '../../test-fixtures/wire.js';
+import { bytes, type Field, type Properties, provenProperties, table, text, wireMessageOf } from '../../test-fixtures/wire.js';
 import { readLetter } from './letter.js';
 
 const PARKED: Field[] = [
@@ -32,6 +32,13 @@ describe('readLetter', () => {
       bytes: 1,
     });
     expect(readLetter(wireMessageOf(''), 'user')).toMatchObject({ user: '', reason: '' });
+  });
+
+  it('says whether a broker has parked it', () => {
+    const own = { 'x-kpx-reason': 'USER_DENIED', 'x-kpx-parked-at': '2026-01-02T03:04:05.678Z' };
+    const parked = { ...wireMessageOf('{}'), properties: provenProperties(own, '{}') };
+    expect(readLetter(parked, 'user')).toMatchObject({ reason: 'USER_DENIED', verified: true });
+    expect(readLetter(message('{}'), 'user')).toMatchObject({ reason: 'USER_DENIED', verified: false });
   });
 
   it('is what can be read of one whose headers cannot', () => {

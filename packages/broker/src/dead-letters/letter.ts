@@ -24,6 +24,8 @@ export interface Letter {
   /** The property message_id. */
   readonly job: string;
   readonly bytes: number;
+  /** A broker has parked it, for this reason: x-kpx-mac proves that. Otherwise somebody else has written it, or kpx before it had a key. */
+  readonly verified: boolean;
 }
 
 export function readLetter({ content, properties }: WireMessage, userField: string): Letter {
@@ -44,6 +46,7 @@ export function readLetter({ content, properties }: WireMessage, userField: stri
     user: typeof user === 'string' ? user : '',
     job: messageId,
     bytes: content.length,
+    verified: properties.own[REASON_HEADER] !== undefined,
   };
 }
 

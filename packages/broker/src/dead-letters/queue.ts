@@ -1,6 +1,7 @@
 import { answerInTime, CONFIRM_TIMEOUT_MS } from '../amqp/deadline.js';
-import { REPLAYED_AT_HEADER, replayed, same } from '../amqp/headers.js';
+import { REPLAYED_AT_HEADER, replayed, type Seal, same } from '../amqp/headers.js';
 import { isAtLeast, versionOf } from '../amqp/job-queue.js';
+import type { JobMac } from '../amqp/mac.js';
 import { type Compose, ConfirmedPublisher, type Prepared } from '../amqp/publisher.js';
 import type { AmqpSession } from '../amqp/session.js';
 import { DEAD_LETTER_QUEUE } from '../amqp/topology.js';
@@ -52,13 +53,15 @@ export class DeadLetterQueue {
   readonly lost: Promise<never>;
   readonly #session: AmqpSession;
   readonly #config: Config;
+  readonly #mac: JobMac;
   readonly #publisher: ConfirmedPublisher;
   readonly #openedAt = new Date().toISOString();
 
   /** `blocked` resolves with RabbitMQ's reason when it takes no messages. */
-  constructor(session: AmqpSession, config: Config, blocked: Promise<string>) {
+  constructor(session: AmqpSession, config: Config, mac: JobMac, blocked: Promise<string>) {
     this.#session = session;
     this.#config = config;
+    this.#mac = mac;
     const lost = session.ended.then(({ why }) => `The connection to RabbitMQ was lost (${why})`);
     const alarm = blocked.then((why) => `RabbitMQ takes no messages at the moment (${why})`);
     this.lost = Promise.race([lost, alarm]).then((why) => {
@@ -101,8 +104,10 @@ export class DeadLetterQueue {
     const { exchange, routing_key, queue } = this.#config.amqp;
     const to = exchange === '' ? { exchange: '', routingKey: queue } : { exchange, routingKey: routing_key };
     // As it came the first time, but for the word to the brokers that something has been fixed.
+    const { can_handle_header } = this.#config.jobs;
+    const seal: Seal = (own) => this.#mac.sealed(own, message.content);
     const compose: Compose = (own, bytesMax) =>
-      replayed(message.properties, this.#config.jobs.can_handle_header, { [REPLAYED_AT_HEADER]: this.#openedAt, ...own }, bytesMax);
+      replayed(message.properties, can_handle_header, { [REPLAYED_AT_HEADER]: this.#openedAt, ...own }, seal, bytesMax);
     const problem = await this.#move(message, to, compose);
     return problem && `${problem} from exchange "${to.exchange}" with routing key "${to.routingKey}"`;
   }
@@ -128,6 +133,7 @@ export class DeadLetterQueue {
       );
       if (problem === undefined) return 'gone';
     }
+    this.#mac.judge(message.properties, message.content);
     return await visit(readLetter(message, this.#config.jobs.user_field), message);
   }
 

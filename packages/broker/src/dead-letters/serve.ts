@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { Config } from '../config/config.js';
+import type { InForce } from '../amqp/in-force.js';
 import { CommandError, EXIT } from '../output/exit.js';
 import { plain } from '../output/format.js';
 import { openQueue } from './access.js';
@@ -40,9 +40,9 @@ export interface DeadLetterService {
 }
 
 /** On a connection for each: what it looks at is in nobody else's hands, and back in the queue when that ends. */
-export function serveDeadLetters(config: () => Config, log: Logger): DeadLetterService {
+export function serveDeadLetters({ config, mac }: InForce, log: Logger): DeadLetterService {
   const withQueue = async <T>(work: (queue: DeadLetterQueue) => Promise<T>): Promise<T> => {
-    const queue = await openQueue(config(), () => {});
+    const queue = await openQueue(config(), mac(), () => {});
     try {
       return await Promise.race([work(queue), queue.lost]);
     } finally {

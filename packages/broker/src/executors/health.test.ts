@@ -186,9 +186,9 @@ describe('a job that is handed back', () => {
   it('says so in its headers, and they are read as they were written', () => {
     const deferred = handedBack(effect(true), { handedBack: 2, failedOn: ['one'] }, 'two');
     expect(deferred).toMatchObject({ kind: 'defer', marks: { handedBack: 3, failedOn: ['one', 'two'] } });
-    const headers: Record<string, unknown> = headersOf({ handedBack: 3, failedOn: ['one', 'two'] });
-    expect(marksOf((name) => headers[name])).toEqual({ handedBack: 3, failedOn: ['one', 'two'] });
-    for (const odd of [-1, 'x', {}, 2 ** 60, null]) expect(marksOf(() => odd)).toMatchObject({ handedBack: 0 });
+    const headers = headersOf({ handedBack: 3, failedOn: ['one', 'two'] });
+    expect(marksOf(headers)).toEqual({ handedBack: 3, failedOn: ['one', 'two'] });
+    for (const odd of [-1, 'x', 2 ** 60]) expect(marksOf({ 'x-kpx-handed-back': odd })).toMatchObject({ handedBack: 0 });
   });
 
   it('waits for a short time first, and longer when no other host has taken it', () => {

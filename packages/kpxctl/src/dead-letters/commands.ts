@@ -21,7 +21,12 @@ const NONE = 'No dead letters.';
 
 const print = (text: string) => say(`${text}\n`);
 const warn = (text: string) => complain(`${text}\n`);
-const rowOf = ({ id, parkedAt, host, reason, user, job, detail }: Letter) => [id, parkedAt, host, reason, user, job, detail];
+/** Nothing proves that kpx has written it. */
+const marked = ({ reason, verified }: Letter) => (reason === '' || verified ? reason : `${reason} (unverified)`);
+const rowOf = (letter: Letter) => {
+  const { id, parkedAt, host, user, job, detail } = letter;
+  return [id, parkedAt, host, marked(letter), user, job, detail];
+};
 const counted = (count: number) => (count === 1 ? '1 dead letter' : `${count} dead letters`);
 
 export async function list(letters: DeadLetters, selection: Selection, json: boolean): Promise<void> {
@@ -134,12 +139,13 @@ function summary(letters: readonly Letter[]): string {
   return `${counted(letters.length)}: ${sorted.map(([reason, count]) => `${cell(reason)} ${count}`).join(', ')}`;
 }
 
-function factsOf({ id, parkedAt, reason, detail, host, user, job, bytes }: Letter) {
+function factsOf({ id, parkedAt, reason, verified, detail, host, user, job, bytes }: Letter) {
   const orNull = (text: string) => (text === '' ? null : text);
   return {
     id,
     parked_at: orNull(parkedAt),
     reason: orNull(reason),
+    verified,
     detail: orNull(detail),
     host: orNull(host),
     user: orNull(user),
@@ -163,7 +169,7 @@ function describe({ letter, content, properties }: Shown): string[] {
   const { id, parkedAt, host, user, job, reason, detail } = letter;
   const { meaning, advice } = entryOf(reason) ?? { meaning: '', advice: '' };
   return [
-    ...pairs({ id, parked: parkedAt, host, user, job, reason, meaning, detail, advice }),
+    ...pairs({ id, parked: parkedAt, host, user, job, reason: marked(letter), meaning, detail, advice }),
     '\nheaders',
     ...pairs(headers ?? {}),
     '\nproperties',

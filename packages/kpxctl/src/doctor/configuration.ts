@@ -1,6 +1,8 @@
 import { X509Certificate } from 'node:crypto';
 import { constants } from 'node:fs';
 import { access, readFile, stat } from 'node:fs/promises';
+import { MAC_KEY_BYTES } from '@kpx/broker/amqp/mac';
+import { MAC_CREDENTIAL, MAC_KEY_FILE, MAC_KEY_FIX, readMacKey } from '@kpx/broker/amqp/mac-key';
 import { readConfig as readBrokerConfig } from '@kpx/broker/config/config';
 import { readConfig as readHelperConfig } from '@kpx/privhelper/config';
 import { MSGQ_BYTES_MAX } from '@kpx/privhelper/environment';
@@ -8,13 +10,15 @@ import { readTrustedFile } from '@kpx/privhelper/system/trusted-file';
 import { CONFIG_BYTES_MAX, problemOfMsgq } from '@kpx/protocol';
 import { PASSWORD_FILE } from '../broker-options.js';
 import { ASK_AS_ROOT, type Check, fail, ok, Skipped, type Verdict, warn } from './check.js';
-import { BROKER_ACCOUNT, type Scene } from './scene.js';
+import { BROKER_ACCOUNT, BROKER_UNIT, type Scene } from './scene.js';
 
 /** Longest password that is believed to be one, in bytes. */
 const PASSWORD_BYTES_MAX = 4_096;
 const OTHERS_READ = 0o004;
 const GROUP_READ = 0o040;
 const EVERYBODY = 0o007;
+/** The credentials of the broker that runs. */
+const CREDENTIALS = `/run/credentials/${BROKER_UNIT}`;
 /** A certificate that expires sooner is warned of, in milliseconds: two weeks. */
 const EXPIRES_SOON_MS = 14 * 24 * 3_600 * 1_000;
 
@@ -23,6 +27,7 @@ export const configurationChecks = (scene: Scene): Check[] => [
   brokerFile(scene),
   helperFile(scene),
   ...(scene.passwordFile === undefined ? [passwordFile(scene)] : []),
+  macKey(scene),
   msgqFile(scene),
   clientCertificate(scene),
 ];
@@ -114,6 +119,37 @@ async function ownPasswordFile(file: string): Promise<Verdict> {
     );
   return ok(`amqp.password_file is ${file}`);
 }
+
+/** With `jobs.mac_key_file` it is the broker's own, which it reads when it starts. */
+const macKey = ({ broker, isRoot }: Scene): Check => ({
+  name: 'job-mac-key',
+  fix: `By this key brokers know which headers of a job a broker has written (rabbitmq.md, "Headers of kpx"); ${MAC_KEY_FIX}. A file that is there: chown root:root and chmod 0600. Then: systemctl restart kpx-broker.`,
+  look: async () => {
+    const { mac_key_file: own } = (await broker()).jobs;
+    if (!isRoot) throw new Skipped(ASK_AS_ROOT);
+    if (own !== '') await readMacKey(own);
+    if (own !== '' && ((await stat(own)).mode & EVERYBODY) !== 0)
+      return fail(
+        `jobs.mac_key_file ${own} can be used by everybody`,
+        `chown root:${BROKER_ACCOUNT} ${own} && chmod 0640 ${own}, and a new key.`,
+      );
+    if (own !== '') return ok(`jobs.mac_key_file is ${own}`);
+    await readTrustedFile(MAC_KEY_FILE, 'secret', 2 * MAC_KEY_BYTES + 1);
+    const key = await readMacKey(MAC_KEY_FILE);
+    const handedOver = await readFile(`${CREDENTIALS}/${MAC_CREDENTIAL}`).catch(() => undefined);
+    if (handedOver === undefined ? await isThere(CREDENTIALS) : !handedOver.equals(key)) {
+      const unit = `LoadCredential=${MAC_CREDENTIAL}:${MAC_KEY_FILE}`;
+      return fail(`the broker that runs has not got the key in ${MAC_KEY_FILE}`, `systemctl restart kpx-broker; its unit needs ${unit}`);
+    }
+    return ok(`${MAC_KEY_FILE} has a key, and only root may read it`);
+  },
+});
+
+const isThere = (file: string) =>
+  access(file).then(
+    () => true,
+    () => false,
+  );
 
 const msgqFile = ({ helper, broker, isRoot }: Scene): Check => ({
   name: 'executor-msgq',

@@ -49,11 +49,16 @@ interface Passage {
   readonly passedOn: PassedOn | undefined;
 }
 
+/** Headers that kpx has written, by name. */
+export type OwnHeaders = Readonly<Record<string, string | number | boolean>>;
+
 /** The properties of a message as the bytes that they are on the wire. Reading never throws: what cannot be read is not there. */
 export class WireProperties {
   readonly bytes: Buffer;
   /** Set where the body was not kept: what has become of it. */
   passage: Passage | undefined;
+  /** The headers that a broker has written: none, until that is proven. */
+  own: OwnHeaders = {};
   /** Where each field begins, and behind the last one where that ends; undefined until it is asked for. */
   #offsets: readonly number[] | undefined;
 
@@ -91,6 +96,21 @@ export class WireProperties {
 
   hasHeader(name: string): boolean {
     return this.#find(name) !== undefined;
+  }
+
+  /** Every header whose name begins so, in the order on the wire; none where they cannot be read. */
+  beginningWith(prefix: string): (readonly [name: string, value: ReturnType<typeof scalarAt>])[] {
+    return (
+      readable(() => {
+        const table = this.#table();
+        const found: (readonly [string, ReturnType<typeof scalarAt>])[] = [];
+        walk(table, (from, tagAt) => {
+          if (table.toString('latin1', from + 1, Math.min(tagAt, from + 1 + prefix.length)) !== prefix) return;
+          found.push([keyOf(table, from, tagAt), scalarAt(table, tagAt)]);
+        });
+        return found;
+      }) ?? []
+    );
   }
 
   /** All of them for people; headers are left out where they cannot be read. */
