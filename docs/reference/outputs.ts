@@ -3,6 +3,7 @@ import { privhelperConfigSchema as privhelperSchema } from '@kpx/protocol';
 import { configSchema as brokerSchema } from '../../packages/broker/src/config/config.js';
 import { kpxctl } from '../../packages/kpxctl/src/program.js';
 import { BROKER_TEXTS } from './broker.js';
+import { withCatalogue } from './catalogue.js';
 import { completions } from './completion.js';
 import { jsonSchemaFor } from './json-schema.js';
 import { markdownOf } from './markdown.js';
@@ -42,6 +43,7 @@ export function outputs(): Record<string, string> {
     'systemd/privhelper.schema.json': jsonSchemaFor('/etc/kpx/privhelper.toml of kpx', privhelperSchema, PRIVHELPER_TEXTS),
     'systemd/man/kpx-broker.toml.5': withTables(page('kpx-broker.toml.5'), broker),
     'systemd/man/kpx-privhelper.toml.5': withTables(page('kpx-privhelper.toml.5'), privhelper),
+    'docs/operate.md': withCatalogue(readFileSync(new URL('docs/operate.md', ROOT), 'utf8')),
     ...completions(kpxctl()),
   };
 }

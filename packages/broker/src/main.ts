@@ -13,7 +13,7 @@ import { serveDeadLetters } from './dead-letters/serve.js';
 import { KeptDrain } from './host/kept-drain.js';
 import { ServiceManager } from './host/service-manager.js';
 import { MonitorServer } from './http/monitor.js';
-import { EXIT } from './output/exit.js';
+import { EXIT, exitCodes } from './output/exit.js';
 import { printableLines } from './output/format.js';
 import { complain, say } from './output/terminal.js';
 
@@ -31,7 +31,7 @@ For operators there is kpxctl.
 SIGTERM and SIGINT: held jobs go back to the queue, jobs under way are confirmed, executors live on.
 SIGHUP: the configuration is read again; one that is wrong is refused, and the old one stays in force.
 SIGUSR2: no executor is started any more, so that this host can be emptied; a second one ends that, a restart does not.
-Exit codes: 0 done, 64 wrong usage, 70 defect of kpx, 74 log not writable, 77 started as root, 78 wrong configuration.
+${exitCodes(['usage', 'defect', 'log', 'noPermission', 'config'], { noPermission: 'started as root', config: 'wrong configuration' })}
 `;
 
 async function main(args: string[]): Promise<void> {

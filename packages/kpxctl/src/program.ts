@@ -1,3 +1,4 @@
+import { exitCodes } from '@kpx/broker/output/exit';
 import { bold, complain, say } from '@kpx/broker/output/terminal';
 import { VERSION } from '@kpx/protocol';
 import { Command } from 'commander';
@@ -43,5 +44,4 @@ export function kpxctl(): Command {
   return program;
 }
 
-const EXIT_CODES = `Exit codes: 0 done, 64 wrong usage, 65 wrong settings of the original, 66 no such file, account or dead letter, 69 the broker, RabbitMQ or the name service gives no answer,
-73 a directory cannot be made, 77 not permitted, 78 wrong configuration, or a check of the doctor has failed.`;
+const EXIT_CODES = exitCodes(['usage', 'dataError', 'noInput', 'unavailable', 'cannotCreate', 'noPermission', 'config']);

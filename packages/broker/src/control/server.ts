@@ -8,7 +8,7 @@ import type { Way } from '../dead-letters/work.js';
 import type { Explanation } from '../executors/explanation.js';
 import { runCommand } from '../host/command.js';
 import { closeHttpServer, HttpError, httpServer, json, type Route, type Routes } from '../http/server.js';
-import { CommandError, STATUS_OF } from '../output/exit.js';
+import { CommandError, statusOf } from '../output/exit.js';
 import type { Status, UserDetail } from '../record/status.js';
 
 /** Each is one question of an operator; a look at 10,000 dead letters, and waiting for another one's look, takes longest. */
@@ -161,7 +161,7 @@ function routesOf(operations: Operations): Routes {
 function deadLetterRoutes(letters: DeadLetterService): Routes {
   const refusing = async <T>(work: Promise<T>): Promise<T> =>
     await work.catch((error: unknown) => {
-      throw error instanceof CommandError ? new HttpError(STATUS_OF[error.exitCode] ?? 503, error.message) : error;
+      throw error instanceof CommandError ? new HttpError(statusOf(error.exitCode), error.message) : error;
     });
   const settle = (way: Way) =>
     route('POST', SETTLE, ({ id: ids, user, reason, ...seen }) => refusing(letters.settle(way, { ids, user, reason }, seen)));

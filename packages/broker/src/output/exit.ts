@@ -1,19 +1,54 @@
-/** sysexits.h */
-export const EXIT = {
-  usage: 64,
-  dataError: 65,
-  noInput: 66,
-  unavailable: 69,
-  defect: 70,
-  cannotCreate: 73,
-  noPermission: 77,
-  config: 78,
-} as const;
+import { EXIT_LOG } from '@kpx/protocol';
+
+interface ExitKind {
+  /** Of sysexits.h. */
+  readonly code: number;
+  readonly meaning: string;
+  /** How the broker answers at its control socket what ends a command with this code; undefined: it does not. */
+  readonly status?: number;
+}
+
+/** Every code that a program of kpx ends with beside 0, for help, man pages and docs/operate.md. */
+export const EXITS = {
+  usage: { code: 64, meaning: 'wrong usage', status: 400 },
+  dataError: { code: 65, meaning: 'wrong settings of the original' },
+  noInput: { code: 66, meaning: 'no such file, account or dead letter', status: 410 },
+  unavailable: { code: 69, meaning: 'the broker, RabbitMQ or the name service gives no answer', status: 503 },
+  defect: { code: 70, meaning: 'defect of kpx' },
+  cannotCreate: { code: 73, meaning: 'a directory cannot be made' },
+  log: { code: EXIT_LOG, meaning: 'log not writable' },
+  noPermission: { code: 77, meaning: 'not permitted', status: 403 },
+  config: { code: 78, meaning: 'wrong configuration, or a check of the doctor has failed' },
+} as const satisfies Record<string, ExitKind>;
+
+type ExitName = keyof typeof EXITS;
+
+export const EXIT = Object.fromEntries(Object.entries(EXITS).map(([name, { code }]) => [name, code])) as {
+  readonly [Name in ExitName]: (typeof EXITS)[Name]['code'];
+};
+
+const WIDTH_CHARS = 165;
+
+/** "Exit codes: 0 done, 64 wrong usage, …." in lines for `--help`. `other`: what a code means to this program alone. */
+export function exitCodes(names: readonly ExitName[], other: Partial<Record<ExitName, string>> = {}): string {
+  const parts = ['Exit codes: 0 done', ...names.map((name) => `${EXITS[name].code} ${other[name] ?? EXITS[name].meaning}`)];
+  let line = '';
+  const lines: string[] = [];
+  for (const [index, part] of parts.entries()) {
+    const next = `${part}${index === parts.length - 1 ? '.' : ','}`;
+    if (line !== '' && line.length + 1 + next.length > WIDTH_CHARS) {
+      lines.push(line);
+      line = '';
+    }
+    line += line === '' ? next : ` ${next}`;
+  }
+  return [...lines, line].join('\n');
+}
 
 /** An error that ends a command: `message` says what, why and what to do, in a line or two for the person who typed it. */
 export class CommandError extends Error {
   override name = 'CommandError';
-  readonly exitCode: (typeof EXIT)[keyof typeof EXIT];
+  readonly exitCode: (typeof EXIT)[ExitName];
 
   constructor(exitCode: CommandError['exitCode'], message: string, options?: ErrorOptions) {
     super(message, options);
@@ -21,5 +56,13 @@ export class CommandError extends Error {
   }
 }
 
-/** How the broker says in a status what ends a command. */
-export const STATUS_OF: Readonly<Record<number, number>> = { [EXIT.usage]: 400, [EXIT.noPermission]: 403, [EXIT.noInput]: 410 };
+const KINDS: readonly (ExitKind & { readonly code: CommandError['exitCode'] })[] = Object.values(EXITS);
+
+/** The HTTP status by which the broker says what ends a command; what has none of its own is 503. */
+export const statusOf = (exitCode: number): number => KINDS.find(({ code }) => code === exitCode)?.status ?? EXITS.unavailable.status;
+
+/** The exit code of a command that was answered with this status; undefined: it is not known. */
+export function exitCodeOf(status: number | undefined): CommandError['exitCode'] | undefined {
+  if (status === undefined || status === EXITS.unavailable.status) return undefined;
+  return KINDS.find((kind) => kind.status === status)?.code;
+}

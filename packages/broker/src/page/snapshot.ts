@@ -1,12 +1,11 @@
 import { hostname } from 'node:os';
-import { ERRORS } from '@kpx/protocol';
 import manifest from '../../package.json' with { type: 'json' };
 import type { Outcome } from '../amqp/relay.js';
 import type { Explanation } from '../executors/explanation.js';
 import type { Machine } from '../executors/machine.js';
 import { STATES, type State, USER_STATES } from '../executors/states.js';
 import { absence } from '../host/link.js';
-import { REASONS } from '../policy/reasons.js';
+import { entryOf } from '../policy/reasons.js';
 import type { Decision } from '../record/decisions.js';
 import { type Links, meanwhile, type Standing, standingOf, type Tally, tallyOf } from '../record/standing.js';
 import { executorsOf, type Sources, type Status } from '../record/status.js';
@@ -56,11 +55,11 @@ export interface Snapshot {
   readonly decisions: readonly Decision[] | null;
 }
 
-/** Each reason that a job can be parked for. */
-const ADVICE = new Map<string, string>([
-  ...Object.entries(REASONS),
-  ...Object.entries(ERRORS).map(([code, { advice }]) => [code, advice] as const),
-]);
+/** The meaning of a reason, and the next step. */
+function adviceOn(reason: string): string {
+  const entry = entryOf(reason);
+  return entry === undefined ? '' : `${entry.meaning} ${entry.advice}`;
+}
 
 const STARTED_AT = new Date(performance.timeOrigin).toISOString();
 
@@ -95,7 +94,7 @@ function nowOf({ machine, config, links, outcomes: { jobs, parked } }: Sources):
     executors,
     users: USER_STATES.filter((state) => users[state] > 0).map((state) => ({ state, meaning: STATES[state].meaning, users: users[state] })),
     jobs,
-    parked: [...parked].sort(([, a], [, b]) => b - a).map(([reason, jobs]) => ({ reason, advice: ADVICE.get(reason) ?? '', jobs })),
+    parked: [...parked].sort(([, a], [, b]) => b - a).map(([reason, jobs]) => ({ reason, advice: adviceOn(reason), jobs })),
   };
 }
 

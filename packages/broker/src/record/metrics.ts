@@ -1,10 +1,10 @@
-import { ERRORS, type KnimeUser, PROTOCOL_VERSION, VERBS, type Verb } from '@kpx/protocol';
+import { type KnimeUser, PROTOCOL_VERSION, VERBS, type Verb } from '@kpx/protocol';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import manifest from '../../package.json' with { type: 'json' };
 import { type Effect, END_CAUSES, type Event } from '../executors/events.js';
 import { STATES, type State } from '../executors/states.js';
 import { LIMITS, type Limit } from '../policy/policy.js';
-import { REASONS } from '../policy/reasons.js';
+import { PARKED } from '../policy/reasons.js';
 import type { Outcomes } from './outcomes.js';
 import type { Standing, Tally } from './standing.js';
 
@@ -20,7 +20,7 @@ const START_RESULTS = ['ready', 'failed', 'refused', 'no_room', 'no_helper', 'en
 type StartResult = (typeof START_RESULTS)[number];
 const POLICY_REASONS = ['denied', 'job_max_age', ...LIMITS] as const;
 /** The reasons to park a job: each is there from the beginning, as the rate of a series that has only just come up is not known. */
-const PARK_REASONS = [...Object.keys(REASONS), ...Object.entries(ERRORS).flatMap(([code, { retry }]) => (retry === 'never' ? [code] : []))];
+const PARK_REASONS = PARKED.map(({ code }) => code);
 
 /** The gauges at the moment of a scrape. */
 interface Look {

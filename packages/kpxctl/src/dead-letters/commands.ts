@@ -5,8 +5,8 @@ import type { Chosen, Shown, Way } from '@kpx/broker/dead-letters/work';
 import { CommandError, EXIT } from '@kpx/broker/output/exit';
 import { cut, jsonLine, printable, table } from '@kpx/broker/output/format';
 import { complain, say, screenWidth } from '@kpx/broker/output/terminal';
+import { type Entry, entryOf, FAILURES, PARKED } from '@kpx/broker/policy/reasons';
 import { bodyLines, utf8Of } from './body.js';
-import { BROKER_REASONS, type Entry, entryOf, FAILURES, REFUSALS } from './catalogue.js';
 import { confirmed } from './confirm.js';
 import type { DeadLetters } from './in-hand.js';
 
@@ -98,15 +98,18 @@ async function settleAll(way: Way, letters: DeadLetters, selection: Selection, c
   }
 }
 
+/** A word before the advice, where it matters. */
+const REPLAY: Record<Entry['replay'], string> = { 'in vain': 'A replay ends here again. ', 'once fixed': '' };
+
 /** The catalogue of reasons. */
 export function reasons(): void {
   const sections: [title: string, entries: readonly Entry[]][] = [
-    ['Reasons that a job is parked for:', [...BROKER_REASONS, ...REFUSALS]],
-    ['Failures that are tried again, and are then in the detail of START_FAILED:', FAILURES],
+    ['Reasons that a job is parked for:', PARKED],
+    ['Failures that are tried again, and are then in the detail of START_FAILED or HOSTS_FAILED:', FAILURES],
   ];
   for (const [title, entries] of sections) {
     print(`${title}\n`);
-    for (const { code, meaning, advice } of entries) print(`${code}\n    ${meaning}\n    ${advice}\n`);
+    for (const { code, meaning, advice, replay } of entries) print(`${code}\n    ${meaning}\n    ${REPLAY[replay]}${advice}\n`);
   }
 }
 
@@ -167,7 +170,8 @@ function contentsOf({ content, properties }: Shown): Record<string, unknown> {
 function describe({ letter, content, properties }: Shown): string[] {
   const { headers, ...others } = properties;
   const { id, parkedAt, host, user, job, reason, detail } = letter;
-  const { meaning, advice } = entryOf(reason) ?? { meaning: '', advice: '' };
+  const entry = entryOf(reason);
+  const { meaning, advice } = { meaning: entry?.meaning ?? '', advice: entry ? `${REPLAY[entry.replay]}${entry.advice}` : '' };
   return [
     ...pairs({ id, parked: parkedAt, host, user, job, reason: marked(letter), meaning, detail, advice }),
     '\nheaders',

@@ -2,7 +2,7 @@ import { askBroker, BrokerRefused, tellBroker } from '@kpx/broker/control/client
 import type { Selection } from '@kpx/broker/dead-letters/selection';
 import type { Settled, ShownInJson } from '@kpx/broker/dead-letters/serve';
 import type { Chosen } from '@kpx/broker/dead-letters/work';
-import { CommandError, EXIT, STATUS_OF } from '@kpx/broker/output/exit';
+import { CommandError, EXIT, exitCodeOf } from '@kpx/broker/output/exit';
 import type { DeadLetters } from './in-hand.js';
 
 /** The broker waits for another command for a minute, and then looks at 10,000 messages; in milliseconds. */
@@ -40,8 +40,8 @@ function pathOf(below: string, { ids, user, reason }: Selection, more: Record<st
 async function said(answer: Promise<unknown>): Promise<unknown> {
   return await answer.catch((error: unknown) => {
     if (!(error instanceof BrokerRefused)) throw error;
-    const [exitCode] = Object.entries(STATUS_OF).find(([, status]) => status === error.status) ?? [];
+    const exitCode = exitCodeOf(error.status);
     if (exitCode === undefined) throw error;
-    throw new CommandError(Number(exitCode) as CommandError['exitCode'], error.message);
+    throw new CommandError(exitCode, error.message);
   });
 }
