@@ -1,5 +1,6 @@
-import { readFileSync } from 'node:fs';
-import { describe, expect, it } from 'vitest';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { TREES_OF_EVERY_RUN, treeDirectory } from './fixtures/debian/trees.mjs';
 import { lineOf, rowsOf, versionsOf } from './fixtures/debian/versions.mjs';
 import { nodes } from './fixtures/nodes/nodes.mjs';
@@ -29,5 +30,18 @@ describe('docs/versions.md', () => {
     expect(page.replaceAll('\n', ' ')).toContain(
       `under a release of each line of Node, too: ${lines.slice(0, -1).join(', ')} and ${lines.at(-1)}.`,
     );
+  });
+
+  it('is told the SSSD of a tree where only its archive is', () => {
+    const root = mkdtempSync('/tmp/kpx-versions-');
+    onTestFinished(() => rmSync(root, { recursive: true }));
+    for (const directory of ['etc', 'var/lib/dpkg', 'var/cache/apt/archives']) mkdirSync(join(root, directory), { recursive: true });
+    const files = {
+      'etc/debian_version': 'forky/sid\n',
+      'var/lib/dpkg/status': '',
+      'var/cache/apt/archives/sssd-common_2.13.1-2_amd64.deb': '',
+    };
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(root, name), text);
+    expect(versionsOf(root)).toMatchObject({ SSSD: '2.13.1', systemd: '-' });
   });
 });
