@@ -54,7 +54,7 @@ describe('the status page', () => {
     await says(watch, '#line', '1');
     await says(watch, '#held-count', '1 of 128');
     await says(watch, '#parked', '2');
-    expect(await says(watch, '#letters tr', 'USER_DENIED')).toMatch(/The policy denies this user an executor\.\s+1$/);
+    expect(await says(watch, '#letters tr', 'USER_DENIED')).toMatch(/The policy denies this user an executor\b.*\s+1$/s);
     await says(watch, '#letters tr', 'BODY_NOT_JSON');
     expect(await says(watch, '#users tr', 'queued')).toMatch(/waits for room\s+1$/);
     expect(await page.locator('#executors-chart path.ready').getAttribute('d')).toMatch(/^M[\d.]+ [\d.]+H/);
