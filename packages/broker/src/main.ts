@@ -99,7 +99,7 @@ async function serve(file: string, config: Config, mac: JobMac): Promise<void> {
         log.error({ reason: error.message, stack: error.stack }, 'the configuration could not be read again');
     });
   });
-  process.on('SIGUSR2', () => drain(!broker.draining));
+  process.on('SIGUSR2', () => drain(!broker.operator.draining));
   manager.lives(() => broker.record.doing());
   broker.onHelper(() => manager.ready());
   await broker.run();
@@ -131,14 +131,14 @@ function drainKept(broker: Broker, log: Logger): (on: boolean) => string | undef
   try {
     if (kept.on) {
       log.warn({ file }, 'this host was being drained before the restart, and still is: kpxctl resume ends it');
-      broker.drain(true);
+      broker.operator.drain(true);
     }
   } catch (error) {
     const reason = (error as Error).message;
     log.error({ file, reason }, 'whether this host was being drained is not known: executors are started, kpxctl drain ends that');
   }
   return (on) => {
-    broker.drain(on);
+    broker.operator.drain(on);
     const reason = kept.keep(on);
     if (reason !== undefined) log.error({ draining: on, file, reason }, 'a restart of the broker will not know of this');
     return reason;
@@ -154,15 +154,15 @@ async function openControl(
   const { socket } = broker.config.control;
   if (socket === '') return undefined;
   const operations: Operations = {
-    explain: (user, groups) => broker.explain(user, groups),
+    explain: (user, groups) => broker.operator.explain(user, groups),
     status: () => broker.record.status(),
-    user: (user) => broker.user(user),
+    user: (user) => broker.operator.user(user),
     configuration: () => broker.config,
     profiles: () => broker.ruleNames.known,
     drain,
     reload,
-    start: (user) => broker.startFor(user),
-    stop: (user, mode) => broker.stopOf(user, mode),
+    start: (user) => broker.operator.startFor(user),
+    stop: (user, mode) => broker.operator.stopOf(user, mode),
     deadLetters: serveDeadLetters({ config: () => broker.config, mac: () => broker.mac }, log),
   };
   try {

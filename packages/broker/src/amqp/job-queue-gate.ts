@@ -19,13 +19,16 @@ type Where = [session: AmqpSession, url: string, amqp: Config['amqp']];
 /** Lets the broker consume from a job queue that keeps its jobs, and from another one only where the configuration accepts that. */
 export class JobQueueGate {
   readonly #log: Logger;
+  readonly #facts: object;
   readonly #link: Link;
   /** When a refusal was logged last, in milliseconds of the machine's clock, and which. */
   #said = { at: Number.NEGATIVE_INFINITY, danger: '' };
   #seen: { readonly place: string; readonly jobQueue: JobQueue } | undefined;
 
-  constructor(log: Logger, link: Link) {
+  /** `facts`: what its log lines have beside their own. */
+  constructor(log: Logger, facts: object, link: Link) {
     this.#log = log;
+    this.#facts = facts;
     this.#link = link;
   }
 
@@ -55,7 +58,10 @@ export class JobQueueGate {
       const { danger, fix } = await Promise.race([this.#look(session, url, amqp), ended]);
       if (danger === undefined) return true;
       if (amqp.delivery_limit === 'accept') {
-        this.#log.warn({ reason: danger, fix }, 'jobs can be lost in the job queue; amqp.delivery_limit = "accept" lets them be taken');
+        this.#log.warn(
+          { ...this.#facts, reason: danger, fix },
+          'jobs can be lost in the job queue; amqp.delivery_limit = "accept" lets them be taken',
+        );
         return true;
       }
       this.#refuse(danger, `${fix}${amqp.management_urls.length === 0 ? UNSEEN : ''}`, amqp.queue);
@@ -81,7 +87,10 @@ export class JobQueueGate {
     const deliveries = properties.header(DELIVERIES_HEADER);
     const { jobQueue, place } = this.#seen ?? {};
     if (jobQueue && place !== undefined && refutes(jobQueue, deliveries)) {
-      this.#log.info({ limit: jobQueue.limit, deliveries }, 'the job queue has another limit than was assumed: jobs are not parked for it');
+      this.#log.info(
+        { ...this.#facts, limit: jobQueue.limit, deliveries },
+        'the job queue has another limit than was assumed: jobs are not parked for it',
+      );
       this.#seen = { place, jobQueue: withoutLimit(jobQueue.version) };
     }
     return nearDeliveryLimit(this.jobQueue?.limit, deliveries);
@@ -89,7 +98,7 @@ export class JobQueueGate {
 
   async #look(...[session, url, amqp]: Where): Promise<JobQueue> {
     const place = `${new URL(url).pathname} ${amqp.queue}`;
-    const seen = await lookAtJobQueue(session.source, url, amqp);
+    const seen = await lookAtJobQueue(session.source.connection, url, amqp);
     // RabbitMQ may not tell its policies: for some seconds after a node was lost, or while all of the management API is away. Then what it told before holds.
     const before = this.#seen?.place === place ? this.#seen.jobQueue : undefined;
     const jobQueue = seen.assumed && before?.version === seen.version && !before.assumed ? before : seen;
@@ -102,7 +111,10 @@ export class JobQueueGate {
     const now = performance.now();
     if (danger === this.#said.danger && now - this.#said.at < SAY_AGAIN_MS) return;
     this.#said = { at: now, danger };
-    this.#log.error({ queue, reason: danger, fix, again_ms: LOOK_AGAIN_MS }, 'not consuming: jobs would be lost in the job queue');
+    this.#log.error(
+      { ...this.#facts, queue, reason: danger, fix, again_ms: LOOK_AGAIN_MS },
+      'not consuming: jobs would be lost in the job queue',
+    );
   }
 }
 

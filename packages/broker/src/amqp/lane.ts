@@ -3,28 +3,25 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Config } from '../config/config.js';
 import { Link } from '../host/link.js';
-import { backoffMs } from '../policy/backoff.js';
 import { withAdvice } from './advice.js';
 import { ConfirmWatch } from './confirm-watch.js';
 import { whyConsumerEnded } from './consumer-ended.js';
 import type { InForce } from './in-force.js';
 import { JobQueueGate } from './job-queue-gate.js';
 import { describe, tooLarge } from './jobs.js';
-import type { JobMac } from './mac.js';
-import { type Outcome, Relay } from './relay.js';
-import { AmqpSession, type Ending, type SessionHandlers } from './session.js';
+import { Relay } from './relay.js';
+import type { Outcome } from './relay-observer.js';
+import { AmqpSession, CannotOpen, type End, type Ending, type Ends, type SessionHandlers } from './session.js';
 import { SlowStart } from './slow-start.js';
 import { Suspects } from './suspects.js';
 import type { WireMessage } from './wire/amqplib.js';
 import type { WireProperties } from './wire/properties.js';
 
-const RECONNECT_INITIAL_MS = 500;
-const RECONNECT_MAX_MS = 10_000;
 /** How long a graceful stop waits for confirms that are under way, in milliseconds. */
 const STOP_TIMEOUT_MS = 5_000;
 
 /** The events and questions of a lane. */
-interface LaneHandlers {
+export interface LaneHandlers {
   /** There is a connection again, after another one. */
   reconnected(): void;
   /** RabbitMQ gives jobs from now on. */
@@ -34,39 +31,51 @@ interface LaneHandlers {
   left(outcome: Outcome, reason?: string): void;
   /** Jobs in hand that go back to the queue: none of them is settled after this. */
   release(): readonly WireMessage[];
-  /** The connection is gone, and RabbitMQ has put back what was in hand. */
+  /** An end is gone: what was in hand goes back to the queue, or RabbitMQ has put it there already. */
   lost(): void;
 }
 
-/** The parts that live as long as a connection. */
+/** The orders of a lane. */
+export interface LaneSpec {
+  /** The `amqp` of its configuration is where jobs come from: while it is the same object, the connection is to be the same. */
+  readonly inForce: InForce;
+  /** Where they go, if that is another server; as above. */
+  readonly destination?: () => Config['amqp'];
+  readonly handlers: LaneHandlers;
+}
+
+/** The parts that live as long as both ends are connected. */
 interface Served {
   readonly session: AmqpSession;
   readonly relay: Relay;
   readonly slowStart: SlowStart;
 }
 
-/** From one job queue to where its jobs go: connects, serves, and connects again, to whichever of `amqp.urls` answers. */
+/** How a connection of both ends was over. */
+interface Run {
+  /** Has a job passed? That it could be opened does not make it good. */
+  readonly passed: boolean;
+  /** The end that was lost, or could not be opened. */
+  readonly end: End;
+}
+
+/** From a source to a destination: opens both, and serves until one of them is lost. A supervisor has it do so again. */
 export class Lane {
   readonly link = new Link();
   readonly gate: JobQueueGate;
   readonly #log: Logger;
-  readonly #config: () => Config;
-  readonly #mac: () => JobMac;
-  readonly #handlers: LaneHandlers;
+  /** Beside the own facts of its log lines. */
+  readonly #facts: object;
+  readonly #spec: LaneSpec;
   readonly #suspects = new Suspects();
-  readonly #stopping = new AbortController();
-  /** Aborted, and replaced, when another configuration is in force. */
-  #replacing = new AbortController();
   #served: Served | undefined;
   #hasServed = false;
 
-  /** `config` answers the configuration in force: while `amqp` is the same object, the connection is to be the same. */
-  constructor(log: Logger, { config, mac }: InForce, handlers: LaneHandlers) {
+  constructor(log: Logger, facts: object, spec: LaneSpec) {
     this.#log = log;
-    this.#config = config;
-    this.#mac = mac;
-    this.#handlers = handlers;
-    this.gate = new JobQueueGate(log, this.link);
+    this.#facts = facts;
+    this.#spec = spec;
+    this.gate = new JobQueueGate(log, facts, this.link);
   }
 
   /** Undefined while there is no connection. */
@@ -76,43 +85,61 @@ export class Lane {
 
   /** Do bodies in hand leave no room for more? */
   get crowded(): boolean {
-    return this.#served?.session.crowded === true;
+    return this.#served?.session.source.crowded === true;
   }
 
-  /** Runs until {@link stop}. Errors of RabbitMQ are logged and tried again; they never end it. */
-  async run(): Promise<void> {
-    let failures = 0;
-    while (!this.#stopping.signal.aborted) {
-      const { amqp } = this.#config();
-      // Every URL is tried before there is a pause.
-      for (const url of amqp.urls) {
-        if (this.#leaves(amqp)) break;
-        if (await this.#serve(url, amqp)) failures = 0;
-      }
-      if (this.#leaves(amqp)) continue;
-      const wait = backoffMs(failures++, RECONNECT_INITIAL_MS, RECONNECT_MAX_MS, Math.random());
-      this.link.waits(wait);
-      await delay(wait, undefined, { signal: this.#woken() }).catch(() => {}); // by stop() or replace()
-      this.link.tries();
+  /** Where both ends are to be. */
+  get places(): Record<End, Config['amqp']> {
+    const source = this.#spec.inForce.config().amqp;
+    return { source, destination: this.#spec.destination?.() ?? source };
+  }
+
+  /** Once, from the beginning to the end. Errors of RabbitMQ are logged. `leave` is aborted when the lane is to end, or to be elsewhere. */
+  async serve(ends: Ends, leave: AbortSignal): Promise<Run> {
+    let confirms: ConfirmWatch | undefined;
+    const opened = await this.#open(ends, leave, (on) => confirms?.blocked(on));
+    if (!(opened instanceof AmqpSession)) return { passed: false, end: opened };
+    const session = opened;
+    if (leave.aborted) {
+      await session.close();
+      return { passed: true, end: 'source' };
     }
-  }
-
-  /** Goes over to another configuration, which is in force already. Jobs in hand are put back. */
-  async replace(): Promise<void> {
-    this.#replacing.abort();
-    this.#replacing = new AbortController();
-    await this.#close('another configuration');
+    if (this.#hasServed) this.#spec.handlers.reconnected();
+    this.#hasServed = true;
+    let passed = false;
+    const relay = this.#relayOf(session, ends, (outcome) => {
+      passed ||= outcome !== 'returned';
+      slowStart.look(relay.underWayCount);
+    });
+    let cancelled: (why: string) => void = () => {};
+    const cancel = new Promise<Ending>((resolve) => {
+      cancelled = (why) => resolve({ why, refused: false, end: 'source' });
+    });
+    const { amqp, url } = ends.source;
+    const late = new Promise<Ending>((resolve) => {
+      confirms = new ConfirmWatch(
+        () => relay.oldestUnderWay,
+        (why) => resolve({ why, refused: false, end: 'destination' }),
+      );
+    });
+    const unwatch = this.gate.watch(cancelled, session, url, amqp);
+    const slowStart = new SlowStart(amqp.prefetch, (prefetch) => {
+      session.source.widen(prefetch).catch((error: Error) => cancelled(error.message));
+    });
+    this.#served = { session, relay, slowStart };
+    this.#consume(ends, this.#served, cancelled);
+    const ending = await Promise.race([session.ended, cancel, late]);
+    if (ending.refused) this.#suspects.note(relay.underWay, ending.why);
+    confirms?.stop();
+    unwatch();
+    await this.#over(ends, ending, leave);
+    return { passed, end: ending.end };
   }
 
   /** Jobs in hand go back to the queue, jobs under way are confirmed. Takes STOP_TIMEOUT_MS and little more at most. */
-  async stop(): Promise<void> {
-    this.#stopping.abort();
-    await this.#close('stopping');
-  }
-
-  async #close(why: string): Promise<void> {
+  async close(why: string): Promise<void> {
     const served = this.#served;
-    if (!served) return; // connecting, or waiting to: run() sees that it is to end, or to be elsewhere
+    if (!served) return; // connecting, or waiting to: serve() sees that it is to end, or to be elsewhere
     try {
       await Promise.race([this.#settleAll(served, why), delay(STOP_TIMEOUT_MS, undefined, { ref: false })]);
     } finally {
@@ -121,139 +148,108 @@ export class Lane {
   }
 
   async #settleAll({ session, relay }: Served, why: string): Promise<void> {
-    await session.cancel().catch((error: Error) => this.#log.warn({ reason: error.message }, 'the consumer could not be cancelled'));
-    const held = this.#handlers.release();
+    await session.source
+      .cancel()
+      .catch((error: Error) => this.#log.warn({ ...this.#facts, reason: error.message }, 'the consumer could not be cancelled'));
+    const held = this.#spec.handlers.release();
     for (const message of held) relay.putBackNow(message);
-    this.#log.info({ put_back: held.length }, `${why}: held jobs are back in the queue`);
+    this.#log.info({ ...this.#facts, put_back: held.length }, `${why}: held jobs are back in the queue`);
     await relay.settled();
   }
 
-  #woken(): AbortSignal {
-    return AbortSignal.any([this.#stopping.signal, this.#replacing.signal]);
-  }
-
-  /** Is a connection of this configuration to end? */
-  #leaves(amqp: Config['amqp']): boolean {
-    return this.#stopping.signal.aborted || this.#config().amqp !== amqp;
-  }
-
-  /** One connection from beginning to end. Answers whether a job has passed: that it could be opened does not make it good. */
-  async #serve(url: string, amqp: Config['amqp']): Promise<boolean> {
-    const server = new URL(url).host;
-    let confirms: ConfirmWatch | undefined;
-    const session = await this.#open(server, url, amqp, (on) => confirms?.blocked(on));
-    if (session === undefined) return false;
-    if (this.#leaves(amqp)) {
-      await session.close();
-      return true;
-    }
-    if (this.#hasServed) this.#handlers.reconnected();
-    this.#hasServed = true;
-    let passed = false;
-    const relay = this.#relayOf(session, (outcome) => {
-      passed ||= outcome !== 'returned';
-      slowStart.look(relay.underWayCount);
-    });
-    let cancelled: (why: string) => void = () => {};
-    const cancel = new Promise<Ending>((resolve) => {
-      cancelled = (why) => resolve({ why, refused: false });
-    });
-    confirms = new ConfirmWatch(() => relay.oldestUnderWay, cancelled);
-    const unwatch = this.gate.watch(cancelled, session, url, amqp);
-    const slowStart = new SlowStart(amqp.prefetch, (prefetch) => {
-      session.widen(prefetch).catch((error: Error) => cancelled(error.message));
-    });
-    this.#served = { session, relay, slowStart };
-    this.#consume(server, this.#served, amqp, cancelled);
-    const ending = await Promise.race([session.ended, cancel]);
-    if (ending.refused) this.#suspects.note(relay.underWay, ending.why);
-    confirms.stop();
-    unwatch();
-    await this.#over(server, url, amqp, ending);
-    return passed;
-  }
-
-  /** Undefined where RabbitMQ cannot be used, which has been logged. */
-  async #open(server: string, url: string, amqp: Config['amqp'], blocked: (on: boolean) => void): Promise<AmqpSession | undefined> {
+  /** The end where RabbitMQ cannot be used, which has been logged. */
+  async #open(ends: Ends, leave: AbortSignal, blocked: (on: boolean) => void): Promise<AmqpSession | End> {
     let session: AmqpSession | undefined;
     try {
-      session = await AmqpSession.open(url, amqp, hostname(), this.#sessionHandlers(server, amqp, blocked), this.#stopping.signal);
-      await this.gate.opens(this.#woken(), session, url, amqp);
+      session = await AmqpSession.open(ends, hostname(), this.#sessionHandlers(ends, leave, blocked), leave);
+      await this.gate.opens(leave, session, ends.source.url, ends.source.amqp);
       return session;
     } catch (error) {
+      const end = error instanceof CannotOpen ? error.end : (session?.ending?.end ?? 'source');
+      const [server, reason] = [serverOf(ends, end), (error as Error).message];
       await session?.close();
-      this.link.down(`${server}: ${(error as Error).message}`);
-      if (!this.#stopping.signal.aborted) {
-        this.#log.error({ server, reason: (error as Error).message }, 'RabbitMQ cannot be used; trying again');
-      }
-      return undefined;
+      this.link.down(`${server}: ${reason}`);
+      if (!leave.aborted) this.#log.error({ ...this.#facts, server, reason }, 'RabbitMQ cannot be used; trying again');
+      return end;
     }
   }
 
-  #sessionHandlers(server: string, amqp: Config['amqp'], blocked: (on: boolean) => void): SessionHandlers {
+  #sessionHandlers(ends: Ends, leave: AbortSignal, blocked: (on: boolean) => void): SessionHandlers {
+    const server = serverOf(ends, 'source');
     return {
       tooLarge: (properties: WireProperties, bytes: number) => {
         if (!this.relay) throw new Error('a job has come before the relay');
         return this.relay.parkedAs(properties, bytes, tooLarge(bytes));
       },
       crowded: (on) => {
-        if (on) this.#log.warn({ server }, 'jobs in hand take all of amqp.held_bytes_max: no further ones until half of it is free');
-        else this.#log.info({ server }, 'half of amqp.held_bytes_max is free: jobs are taken again');
+        const facts = { ...this.#facts, server };
+        if (on) this.#log.warn(facts, 'jobs in hand take all of amqp.held_bytes_max: no further ones until half of it is free');
+        else this.#log.info(facts, 'half of amqp.held_bytes_max is free: jobs are taken again');
       },
-      delivery: (message) => this.#taken(message, amqp),
-      blocked: (reason) => {
+      delivery: (message) => this.#taken(message, leave),
+      blocked: (reason, end) => {
         blocked(reason !== undefined);
-        if (reason === undefined) this.#log.info({ server }, 'RabbitMQ takes messages again');
-        else this.#log.warn({ server, reason }, 'RabbitMQ takes no messages (alarm); jobs wait');
+        const facts = { ...this.#facts, server: serverOf(ends, end) };
+        if (reason === undefined) this.#log.info(facts, 'RabbitMQ takes messages again');
+        else this.#log.warn({ ...facts, reason }, 'RabbitMQ takes no messages (alarm); jobs wait');
       },
     };
   }
 
-  #relayOf(session: AmqpSession, left: (outcome: Outcome) => void): Relay {
-    return new Relay(session, session.publisher, { config: this.#config(), host: hostname(), mac: this.#mac }, this.#suspects, {
-      unusable: (message, reason, detail) => this.#log.warn({ ...describe(message), reason, detail }, 'job parked'),
-      problem: (message, why) => this.#log.error({ ...describe(message), reason: why }, 'RabbitMQ has not taken a job'),
-      left: (outcome, reason) => {
-        this.#handlers.left(outcome, reason);
+  #relayOf({ source, destination, home }: AmqpSession, ends: Ends, left: (outcome: Outcome) => void): Relay {
+    const elsewhere = destination === home ? undefined : { publisher: destination.publisher, amqp: ends.destination.amqp };
+    const observer = {
+      unusable: (message: WireMessage, reason: string, detail: string) =>
+        this.#log.warn({ ...describe(message), reason, detail }, 'job parked'),
+      problem: (message: WireMessage, why: string) =>
+        this.#log.error({ ...describe(message), reason: why }, 'RabbitMQ has not taken a job'),
+      left: (outcome: Outcome, reason?: string) => {
+        this.#spec.handlers.left(outcome, reason);
         left(outcome);
       },
-    });
+    };
+    const { config, mac } = this.#spec.inForce;
+    const sender = { config: config(), host: hostname(), mac };
+    return new Relay(source, home.publisher, sender, this.#suspects, observer, elsewhere);
   }
 
-  #consume(server: string, served: Served, amqp: Config['amqp'], cancelled: (why: string) => void): void {
+  #consume(ends: Ends, served: Served, cancelled: (why: string) => void): void {
     const { session, slowStart } = served;
-    const { queue, prefetch } = amqp;
-    session
+    const { queue, prefetch } = ends.source.amqp;
+    session.source
       .consume(queue, slowStart.prefetch, () => cancelled(whyConsumerEnded(queue, this.gate.jobQueue)))
       .then(() => {
         if (this.#served !== served) return; // lost meanwhile
         this.link.up();
-        this.#log.info({ server, queue, prefetch }, 'consuming');
-        this.#handlers.opened();
+        this.#log.info({ ...this.#facts, server: serverOf(ends, 'source'), queue, prefetch }, 'consuming');
+        this.#spec.handlers.opened();
       })
       .catch((error: Error) => cancelled(error.message));
   }
 
-  async #over(server: string, url: string, amqp: Config['amqp'], ending: Ending): Promise<void> {
+  /** Nothing is taken between the word that all is lost and the end of the source: what comes then goes back as well. */
+  async #over(ends: Ends, { end, why }: Ending, leave: AbortSignal): Promise<void> {
     const served = this.#served;
-    const reason = withAdvice(ending.why, url);
+    const [server, reason] = [serverOf(ends, end), withAdvice(why, ends[end].url)];
     this.link.down(`${server}: ${reason}`);
     served?.relay.close();
     this.#served = undefined;
-    this.#handlers.lost();
-    if (!this.#leaves(amqp)) this.#log.warn({ server, reason }, 'lost RabbitMQ; connecting again');
+    this.#spec.handlers.lost();
+    if (!leave.aborted) this.#log.warn({ ...this.#facts, server, reason }, 'lost RabbitMQ; connecting again');
     await served?.session.close();
   }
 
-  #taken(message: WireMessage, amqp: Config['amqp']): void {
+  #taken(message: WireMessage, leave: AbortSignal): void {
     const { passage } = message.properties;
     if (passage?.passedOn !== undefined) {
       const { reason, detail } = tooLarge(passage.bytes);
       this.#log.warn({ ...describe(message), reason, detail }, 'job parked');
       this.relay?.parked(message, passage.passedOn, reason);
-    } else if (this.#leaves(amqp)) this.relay?.putBackNow(message);
-    else this.#handlers.delivery(message);
+    } else if (leave.aborted) this.relay?.putBackNow(message);
+    else this.#spec.handlers.delivery(message);
     this.#served?.slowStart.taken();
     this.#served?.slowStart.look(this.relay?.underWayCount ?? 0);
   }
 }
+
+const serverOf = (ends: Ends, end: End) => new URL(ends[end].url).host;

@@ -30,6 +30,7 @@ export class ConfirmedPublisher {
   readonly #publisher: Publisher;
   /** References of messages that have come back. */
   readonly #returned = new Set<number>();
+  /** No other message of this channel has the same. */
   #lastReference = 0;
 
   constructor(publisher: Publisher) {
@@ -37,14 +38,9 @@ export class ConfirmedPublisher {
     publisher.onReturn((properties) => this.#returned.add(Number(properties.header(REFERENCE_HEADER))));
   }
 
-  /** A number that no other message of this channel has. */
-  nextReference(): number {
-    return ++this.#lastReference;
-  }
-
   /** Throws what `compose` throws; then nothing was sent. */
   prepare(compose: Compose): Prepared {
-    const reference = this.nextReference();
+    const reference = ++this.#lastReference;
     return { reference, properties: compose({ [REFERENCE_HEADER]: reference }, this.#publisher.propertiesBytesMax) };
   }
 

@@ -2,8 +2,10 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { bytes, MAC, type Properties, table, text, wireMessageOf } from '../../test-fixtures/wire.js';
 import type { Config } from '../config/config.js';
+import type { Elsewhere } from './destination.js';
 import type { Publisher } from './publisher.js';
-import { PUT_BACK_AFTER_MS, Relay, type Source } from './relay.js';
+import { PUT_BACK_AFTER_MS, Relay } from './relay.js';
+import type { Source } from './relay-observer.js';
 import { Suspects } from './suspects.js';
 import type { WireMessage } from './wire/amqplib.js';
 import type { Address } from './wire/frames.js';
@@ -60,22 +62,61 @@ let suspects: Suspects;
 let problems: string[];
 let left: string[];
 
+const newRelay = (elsewhere?: Elsewhere) =>
+  new Relay(
+    channel,
+    channel,
+    SENDER,
+    suspects,
+    {
+      problem: (_, why) => problems.push(why),
+      unusable: (_, reason, why) => problems.push(`${reason}: ${why}`),
+      left: (...how) => left.push(how.join(' ')),
+    },
+    elsewhere,
+  );
+
 beforeEach(() => {
   vi.useFakeTimers();
   channel = new RecordingChannel();
   problems = [];
   suspects = new Suspects();
   left = [];
-  relay = new Relay(channel, channel, SENDER, suspects, {
-    problem: (_, why) => problems.push(why),
-    unusable: (_, reason, why) => problems.push(`${reason}: ${why}`),
-    left: (...how) => left.push(how.join(' ')),
-  });
+  relay = newRelay();
 });
 afterEach(() => {
   vi.useRealTimers();
 });
 const last = () => channel.published.at(-1) as Published;
+
+describe('a relay whose jobs go to another server', () => {
+  const amqp = { queue: 'theirs', exchange: 'there', routing_key: 'key' } as Config['amqp'];
+
+  it('forwards there, and has jobs wait and parked where they come from', () => {
+    const there = new RecordingChannel();
+    const jobs = [delivery('forwarded'), delivery('deferred'), delivery('parked')] as const;
+    relay = newRelay({ publisher: there, amqp });
+    relay.forward(jobs[0], 0);
+    relay.defer(jobs[1], 0, 2_000);
+    relay.park(jobs[2], 'R', '');
+    expect(there.published).toMatchObject([{ exchange: 'there', routingKey: 'key' }]);
+    expect(channel.published.map(({ routingKey }) => routingKey)).toEqual(['kpx.delay.knime-jobs.2000ms', 'kpx.dead-letter']);
+    // Both servers count for themselves: what one confirms says nothing of the other's.
+    there.confirm(there.published[0] as Published, 'taken');
+    expect(channel.acked).toEqual([jobs[0]]);
+    for (const copy of channel.published) channel.confirm(copy, 'taken');
+    expect(channel.acked).toEqual(jobs);
+  });
+
+  it('has a job wait where it comes from that the other server does not route', () => {
+    const there = new RecordingChannel();
+    relay = newRelay({ publisher: there, amqp });
+    relay.forward(delivery('{}'), 0);
+    there.confirm(there.published[0] as Published, 'unroutable');
+    expect(channel.acked).toEqual([]);
+    expect(last().routingKey).toBe('kpx.delay.knime-jobs.10000ms');
+  });
+});
 
 describe('moving a delivery', () => {
   it('acknowledges only after RabbitMQ has confirmed the copy', () => {

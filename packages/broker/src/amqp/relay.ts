@@ -1,7 +1,7 @@
 import type { Config } from '../config/config.js';
 import type { DelayMs } from '../policy/policy.js';
 import type { Reason } from '../policy/reasons.js';
-import { type Destination, withExpiration, withoutExpiration } from './destination.js';
+import { type Destination, type Elsewhere, withExpiration, withoutExpiration } from './destination.js';
 import {
   DETAIL_HEADER,
   HOPS_HEADER,
@@ -17,6 +17,7 @@ import {
 import type { Undecodable } from './jobs.js';
 import type { JobMac } from './mac.js';
 import { type Compose, ConfirmedPublisher, type Prepared, type Publisher } from './publisher.js';
+import type { RelayObserver, Sender, Source } from './relay-observer.js';
 import type { Standing, Suspects } from './suspects.js';
 import { DEAD_LETTER_QUEUE, delayQueue } from './topology.js';
 import type { WireMessage } from './wire/amqplib.js';
@@ -24,39 +25,16 @@ import type { PassedOn } from './wire/cut-through.js';
 import type { WireProperties } from './wire/properties.js';
 import { CannotTravel } from './wire/table.js';
 
-/** Where deliveries come from. */
-export interface Source {
-  ack(message: WireMessage): void;
-  putBack(message: WireMessage): void;
-}
-
 /** How long a delivery that RabbitMQ took nowhere is kept before it is put back, in milliseconds. */
 export const PUT_BACK_AFTER_MS = 5_000;
 /** Where jobs wait that the exchange did not route. */
 const UNROUTABLE_DELAY_MS: DelayMs = 10_000;
 
-/** Where a job has gone: to the executors, to a delay queue, to the dead letters, or back into the queue. */
-export type Outcome = 'forwarded' | 'deferred' | 'parked' | 'returned';
-
-/** The sender's own: its name, its configuration, its key. */
-interface Sender {
-  readonly config: Config;
-  readonly host: string;
-  readonly mac: () => JobMac;
-}
-
-/** The observer of what becomes of jobs. */
-interface RelayObserver {
-  problem(message: WireMessage, why: string): void;
-  /** The relay parks this one, though it was to go elsewhere. */
-  unusable(message: WireMessage, reason: Reason, why: string): void;
-  /** The job is elsewhere, confirmed; `reason` with those that were parked. */
-  left(outcome: Outcome, reason?: string): void;
-}
-
 export class Relay {
   readonly #source: Source;
   readonly #publisher: ConfirmedPublisher;
+  /** By whom jobs are forwarded, and as whose. */
+  readonly #forwards: { readonly by: ConfirmedPublisher; readonly amqp: Config['amqp'] };
   readonly #config: Config;
   readonly #host: string;
   readonly #mac: () => JobMac;
@@ -68,13 +46,25 @@ export class Relay {
   /** One is under way with which nothing else is sent. */
   #alone = false;
   #open = true;
-  /** Published and not confirmed, by reference. */
+  /** Published and not confirmed, by a number of its own. */
   readonly #inFlight = new Map<number, WireMessage>();
+  #lastMove = 0;
   #whenSettled: (() => void) | undefined;
 
-  constructor(source: Source, publisher: Publisher, { config, host, mac }: Sender, suspects: Suspects, observer: RelayObserver) {
+  /** `publisher`: to where `source` is, for all that is not forwarded `elsewhere`. */
+  constructor(
+    source: Source,
+    publisher: Publisher,
+    { config, host, mac }: Sender,
+    suspects: Suspects,
+    observer: RelayObserver,
+    elsewhere?: Elsewhere,
+  ) {
     this.#source = source;
     this.#publisher = new ConfirmedPublisher(publisher);
+    this.#forwards = elsewhere
+      ? { by: new ConfirmedPublisher(elsewhere.publisher), amqp: elsewhere.amqp }
+      : { by: this.#publisher, amqp: config.amqp };
     this.#config = config;
     this.#host = host;
     this.#mac = mac;
@@ -84,7 +74,8 @@ export class Relay {
 
   /** To the executors: same body and properties, with the header that lets an executor take it. */
   forward(message: WireMessage, hops: number): void {
-    const { exchange, routing_key, queue } = this.#config.amqp;
+    const { by, amqp } = this.#forwards;
+    const { exchange, routing_key, queue } = amqp;
     const target = exchange === '' ? { exchange: '', routingKey: queue } : { exchange, routingKey: routing_key };
     const fallback = (why: string) => {
       const tried = `${why} from exchange "${target.exchange}" with routing key "${target.routingKey}"`;
@@ -92,7 +83,7 @@ export class Relay {
       this.defer(message, hops, UNROUTABLE_DELAY_MS);
     };
     const left = () => this.#observer.left('forwarded');
-    this.#move(message, { ...target, ...this.#onTheWay(message, hops), compose: withExpiration, left, fallback });
+    this.#move(message, { ...target, by, ...this.#onTheWay(message, hops), compose: withExpiration, left, fallback });
   }
 
   /** Back to the queue after a wait. */
@@ -128,8 +119,7 @@ export class Relay {
 
   /** A message that was published to the dead letters while it came in: acknowledged when RabbitMQ has it. */
   parked(message: WireMessage, passedOn: PassedOn, reason: Reason): void {
-    const reference = this.#publisher.nextReference();
-    this.#inFlight.set(reference, message);
+    const move = this.#begin(message);
     const settle = (why: string | undefined) => {
       if (why !== undefined) this.#putBack(message, `${why} in ${DEAD_LETTER_QUEUE}`);
       else
@@ -139,7 +129,7 @@ export class Relay {
         );
     };
     // As with other confirms: where the channel has ended there is nothing to do here.
-    passedOn((why) => setImmediate(() => this.#confirmed(reference, () => settle(why))));
+    passedOn((why) => setImmediate(() => this.#confirmed(move, () => settle(why))));
   }
 
   /** At once, for others to take. */
@@ -238,11 +228,11 @@ export class Relay {
 
   #send(message: WireMessage, destination: Destination): void {
     if (!this.#open) return;
-    const { left, own, compose, unusable, fallback } = destination;
+    const { left, own, compose, unusable, fallback, by = this.#publisher } = destination;
     let prepared: Prepared;
     try {
       const seal: Seal = (all) => this.#mac().sealed(all, message.content);
-      prepared = this.#publisher.prepare((reference, bytesMax) => compose(message.properties, { ...own, ...reference }, seal, bytesMax));
+      prepared = by.prepare((reference, bytesMax) => compose(message.properties, { ...own, ...reference }, seal, bytesMax));
     } catch (error) {
       // A fault of one message must not end the session, nor the broker.
       if (!(error instanceof CannotTravel)) this.#observer.problem(message, String((error as Error).stack));
@@ -250,18 +240,23 @@ export class Relay {
       unusable((error as Error).message);
       return;
     }
-    const { reference } = prepared;
-    this.#inFlight.set(reference, message);
+    const move = this.#begin(message);
     const answered = (why: string | undefined) => {
       if (why === undefined) this.#suspects.clear(message);
-      this.#confirmed(reference, () => (why === undefined ? this.#settle(() => this.#source.ack(message), left) : fallback(why)));
+      this.#confirmed(move, () => (why === undefined ? this.#settle(() => this.#source.ack(message), left) : fallback(why)));
     };
-    this.#settle(() => this.#publisher.send(prepared, destination, message.content, answered));
+    this.#settle(() => by.send(prepared, destination, message.content, answered));
   }
 
-  #confirmed(reference: number, next: () => void): void {
+  /** Answers what {@link #confirmed} is to be told. */
+  #begin(message: WireMessage): number {
+    this.#inFlight.set(++this.#lastMove, message);
+    return this.#lastMove;
+  }
+
+  #confirmed(move: number, next: () => void): void {
     if (!this.#open) return;
-    this.#inFlight.delete(reference);
+    this.#inFlight.delete(move);
     if (this.#inFlight.size === 0) this.#alone = false;
     next();
     this.#goOn();

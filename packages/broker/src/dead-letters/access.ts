@@ -51,7 +51,10 @@ async function tryToOpen(config: Config, mac: JobMac, secrets: Secrets | undefin
   });
   const session = await connectToAny(config.amqp, secrets, (reason) => reason !== undefined && block(reason));
   try {
-    await answerInTime(session.channel.assertQueue(LOCK_QUEUE, { exclusive: true, durable: false }), `queue.declare of "${LOCK_QUEUE}"`);
+    await answerInTime(
+      session.source.channel.assertQueue(LOCK_QUEUE, { exclusive: true, durable: false }),
+      `queue.declare of "${LOCK_QUEUE}"`,
+    );
     return new DeadLetterQueue(session, config, mac, blocked);
   } catch (error) {
     await session.close();
@@ -70,7 +73,9 @@ async function connectToAny(
   for (const url of amqp.urls) {
     try {
       const giveUp = AbortSignal.timeout(OPEN_TIMEOUT_MS);
-      return await AmqpSession.open(url, amqp, `${hostname()}, dead-letters`, { delivery: () => {}, blocked }, giveUp, secrets);
+      const server = { url, amqp };
+      const ends = { source: server, destination: server };
+      return await AmqpSession.open(ends, `${hostname()}, dead-letters`, { delivery: () => {}, blocked }, giveUp, secrets);
     } catch (error) {
       failures.push(`${new URL(url).host}: ${(error as Error).message}`);
     }

@@ -68,12 +68,12 @@ export class DeadLetterQueue {
       throw new CommandError(EXIT.unavailable, `${why}. All that was not reported as done is still in ${DEAD_LETTER_QUEUE}: try again.`);
     });
     this.lost.catch(() => {}); // also when nobody waits for it
-    this.#publisher = new ConfirmedPublisher(session.publisher);
+    this.#publisher = new ConfirmedPublisher(session.home.publisher);
   }
 
   /** Where RabbitMQ may hide letters, for the operator: why, and what to do. A policy cannot be seen over AMQP. */
   get hint(): string | undefined {
-    const version = versionOf(this.#session.source);
+    const version = versionOf(this.#session.source.connection);
     return hidesWhatWasGivenBack(version) ? hiddenHint(version) : undefined;
   }
 
@@ -92,7 +92,7 @@ export class DeadLetterQueue {
       if (visits.includes('stop') || messages.length < answers.length) all = true;
       else if (stay >= LETTERS_MAX) all = messages.at(-1)?.fields.messageCount === 0;
     }
-    if (stay > 0) this.#session.channel.nackAll(true);
+    if (stay > 0) this.#session.source.channel.nackAll(true);
     return all;
   }
 
@@ -114,7 +114,7 @@ export class DeadLetterQueue {
 
   /** As {@link replay}: answers undefined. */
   drop(message: WireMessage): undefined {
-    this.#session.ack(message);
+    this.#session.source.ack(message);
   }
 
   async close(): Promise<void> {
@@ -122,7 +122,7 @@ export class DeadLetterQueue {
   }
 
   async #get(): Promise<WireMessage | undefined> {
-    return await inTime(this.#session.get(DEAD_LETTER_QUEUE), `basic.get of "${DEAD_LETTER_QUEUE}"`);
+    return await inTime(this.#session.source.get(DEAD_LETTER_QUEUE), `basic.get of "${DEAD_LETTER_QUEUE}"`);
   }
 
   async #visit(message: WireMessage, visit: Visitor): Promise<Visit> {
@@ -149,7 +149,7 @@ export class DeadLetterQueue {
       this.#publisher.send(prepared, to, message.content, resolve);
     });
     const why = await inTime(answer, 'basic.publish', CONFIRM_TIMEOUT_MS);
-    if (why === undefined) this.#session.ack(message);
+    if (why === undefined) this.#session.source.ack(message);
     else await Promise.race([this.lost, Promise.resolve()]); // the channel may have ended: then that is the reason
     return why;
   }

@@ -8,7 +8,7 @@ const RECONNECT_INITIAL_MS = 100;
 const RECONNECT_MAX_MS = 5_000;
 
 /** The observer of the connection. */
-interface HelperObserver {
+export interface HelperObserver {
   /** On every new connection, after Hello, with the profiles that the helper has: executors may have come and gone meanwhile. */
   connected(profiles: readonly ProfileName[]): void;
   /** How long an answer took, in milliseconds. */

@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
 import manifest from '../../package.json' with { type: 'json' };
-import type { Outcome } from '../amqp/relay.js';
+import type { Outcome } from '../amqp/relay-observer.js';
 import type { Explanation } from '../executors/explanation.js';
 import type { Machine } from '../executors/machine.js';
 import { STATES, type State, USER_STATES } from '../executors/states.js';

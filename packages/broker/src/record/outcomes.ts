@@ -1,4 +1,4 @@
-import type { Outcome } from '../amqp/relay.js';
+import type { Outcome } from '../amqp/relay-observer.js';
 
 /** Counts the jobs that have left the broker since it started: for status, metrics and the page. */
 export class Outcomes {

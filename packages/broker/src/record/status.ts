@@ -1,4 +1,4 @@
-import type { Outcome } from '../amqp/relay.js';
+import type { Outcome } from '../amqp/relay-observer.js';
 import type { Config } from '../config/config.js';
 import type { Explanation } from '../executors/explanation.js';
 import type { Machine } from '../executors/machine.js';

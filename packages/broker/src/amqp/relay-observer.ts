@@ -1,0 +1,29 @@
+import type { Config } from '../config/config.js';
+import type { Reason } from '../policy/reasons.js';
+import type { JobMac } from './mac.js';
+import type { WireMessage } from './wire/amqplib.js';
+
+/** Where deliveries come from. */
+export interface Source {
+  ack(message: WireMessage): void;
+  putBack(message: WireMessage): void;
+}
+
+/** Where a job has gone: to the executors, to a delay queue, to the dead letters, or back into the queue. */
+export type Outcome = 'forwarded' | 'deferred' | 'parked' | 'returned';
+
+/** The broker that sends jobs on. */
+export interface Sender {
+  readonly config: Config;
+  readonly host: string;
+  readonly mac: () => JobMac;
+}
+
+/** The observer of what becomes of jobs. */
+export interface RelayObserver {
+  problem(message: WireMessage, why: string): void;
+  /** The relay parks this one, though it was to go elsewhere. */
+  unusable(message: WireMessage, reason: Reason, why: string): void;
+  /** The job is elsewhere, confirmed; `reason` with those that were parked. */
+  left(outcome: Outcome, reason?: string): void;
+}

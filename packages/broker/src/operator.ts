@@ -1,0 +1,64 @@
+import { type KnimeUser, StopMode } from '@kpx/protocol';
+import type { Logger } from 'pino';
+import type { Engine } from './engine.js';
+import type { Explanation } from './executors/explanation.js';
+import type { GroupLookups } from './host/group-lookups.js';
+import type { ReadModel } from './record/read-model.js';
+import { type Links, meanwhile } from './record/standing.js';
+import type { UserDetail } from './record/status.js';
+
+/** Answers the questions and carries out the orders of an operator of the running broker. */
+export class Operator {
+  readonly #log: Logger;
+  readonly #engine: Engine;
+  readonly #groups: GroupLookups;
+  readonly #record: ReadModel;
+  readonly #links: () => Links;
+
+  constructor(log: Logger, engine: Engine, groups: GroupLookups, record: ReadModel, links: () => Links) {
+    this.#log = log;
+    this.#engine = engine;
+    this.#groups = groups;
+    this.#record = record;
+    this.#links = links;
+  }
+
+  get draining(): boolean {
+    return this.#engine.machine.draining;
+  }
+
+  /** Starts no executor any more, or starts them again. Running ones get their jobs. */
+  drain(on: boolean): void {
+    this.#log.warn({ draining: on }, on ? 'draining: no executor is started any more' : 'executors are started again');
+    this.#engine.emit({ kind: 'drain', on });
+  }
+
+  /** Asks for an executor as a job of this user would, and at once where earlier starts have failed. */
+  async startFor(user: KnimeUser): Promise<Explanation> {
+    const groups = this.#groups.asked ? await this.#groups.of(user) : undefined;
+    this.#log.warn({ user }, 'an operator has an executor started');
+    this.#engine.emit({ kind: 'start asked', user, groups });
+    return await this.explain(user, groups);
+  }
+
+  /** Ends the executor that this user's jobs go to; undefined: there is none. */
+  async stopOf(user: KnimeUser, mode: StopMode): Promise<Explanation | undefined> {
+    if (!this.#engine.machine.executorOf(user)) return undefined;
+    this.#log.warn({ user, mode }, 'an operator has an executor ended');
+    this.#engine.emit({ kind: 'stop asked', user, force: mode === StopMode.kill });
+    return await this.explain(user, undefined);
+  }
+
+  /** Says what a job of this user would meet now. Groups that are not given are looked up where a rule asks for them. */
+  async explain(user: KnimeUser, groups: readonly string[] | undefined): Promise<Explanation> {
+    const { machine } = this.#engine;
+    const known = groups ?? (this.#groups.asked ? await this.#groups.of(user).catch((error: Error) => error) : []);
+    if (known instanceof Error) return { ...machine.explain(user, []), decision: 'hand back', why: known.message };
+    return meanwhile(machine.explain(user, known), this.#links());
+  }
+
+  /** All that is known of one user. */
+  async user(user: KnimeUser): Promise<UserDetail> {
+    return this.#record.user(await this.explain(user, undefined));
+  }
+}
