@@ -193,7 +193,9 @@ describe('--check', () => {
     const node = installHelper({ msgq: TEMPLATE, config: { executor: { sealed: true, node: 'Host_1' } } });
     expect(await node.runHelper(['--check'])).toMatchObject({
       code: EXIT_CONFIG,
-      stderr: expect.stringMatching(/line \d+, executor\.node = "Host_1": expected 1 to 32 characters out of a-z 0-9 -, or ""/),
+      stderr: expect.stringMatching(
+        /line \d+, executor\.node = "Host_1": expected 1 to 32 characters out of a-z 0-9 -; for example node = "exec1"\n$/,
+      ),
     });
   });
 });

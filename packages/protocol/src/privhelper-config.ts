@@ -114,7 +114,7 @@ const executor = z
   })
   .superRefine(({ launcher, command, working_directory, profiles, sealed, node }, context) => {
     const expect = (met: boolean, key: string, message: string) => met || context.addIssue({ code: 'custom', path: [key], message });
-    expect(!sealed || NODE.test(nodeOf({ node })), 'node', `${NODE_RULE}, because the name of this host is no such text`);
+    expect(!sealed || node !== '' || NODE.test(nodeOf({ node })), 'node', `${NODE_RULE}, because the name of this host is no such text`);
     if (launcher === 'systemd') {
       expect(command.length === 0, 'command', THE_UNIT_SAYS);
       expect(working_directory === '', 'working_directory', THE_UNIT_SAYS);
