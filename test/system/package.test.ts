@@ -236,7 +236,7 @@ describe('an upgrade', { timeout: TEST_TIMEOUT_MS }, () => {
     await expectFirstInstallation();
     expect(await installedVersion()).toMatch(/\+newer$/);
     expect(await machine.readFile(`${CONFIGURATION}/broker.toml`)).toContain(OTHER_LINE);
-    expect(await machine.run(['/usr/bin/ls', CONFIGURATION])).toMatchObject({ stdout: 'broker.toml\nprivhelper.toml\n' });
+    expect(await machine.run(['/usr/bin/ls', CONFIGURATION])).toMatchObject({ stdout: 'broker.toml\njob-mac-key\nprivhelper.toml\n' });
   });
 
   it('replaces broker and helper, loses no job, and leaves executors, configuration and drop-ins alone', async () => {
