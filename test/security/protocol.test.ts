@@ -1,4 +1,12 @@
-import { encodeResponse, type KnimeUser, PACKET_BYTES_MAX, PROTOCOL_VERSION, REQUESTS_IN_FLIGHT_MAX, type Response } from '@kpx/protocol';
+import {
+  encodeResponse,
+  type KnimeUser,
+  PACKET_BYTES_MAX,
+  PROTOCOL_VERSION,
+  type ProfileName,
+  REQUESTS_IN_FLIGHT_MAX,
+  type Response,
+} from '@kpx/protocol';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { BROKER_ACCOUNT, LOW_UID_ACCOUNT } from '../fixtures/accounts.js';
 import { eventually } from '../fixtures/eventually.js';
@@ -97,7 +105,8 @@ describe('out of order', () => {
   const ERROR: Response = { id: 1, kind: 'error', body: { code: 'INTERNAL', message: '' } };
   const NOT_CANONICAL = 'a packet that is not in canonical form';
   const RESPONSES: readonly (readonly [Response, string])[] = [
-    [{ id: 1, kind: 'hello', body: { version: PROTOCOL_VERSION, profiles: [] } }, NOT_CANONICAL],
+    // Without a profile its bytes would be those of a Hello; the helper always has one.
+    [{ id: 1, kind: 'hello', body: { version: PROTOCOL_VERSION, profiles: ['default' as ProfileName] } }, NOT_CANONICAL],
     // Its bytes are those of a ListExecutors without a page.
     [{ id: 1, kind: 'executorPage', body: { executors: [], more: true } }, 'listExecutors: page'],
     [ERROR, NOT_CANONICAL],
