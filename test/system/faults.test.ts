@@ -84,7 +84,11 @@ describe('an executor', () => {
   });
 
   it.each([
-    ['a program that is not there', '[Service]\nExecStart=\nExecStart=/opt/knime/missing\n', 'exit 203'],
+    [
+      'a program that is not there',
+      '[Service]\nExecStart=\nExecStart=/opt/knime/missing\n',
+      'exit 203, the program of ExecStart= cannot be run',
+    ],
     ['a working directory that is not there', '[Service]\nWorkingDirectory=/nowhere\n', 'exit 200'],
   ])('whose drop-in names %s: handed back, for another host, with systemd’s exit code', ON_EACH_DEBIAN, async (_what, text, code) => {
     await dropIn(machine, unitOf('uma'), text);
