@@ -52,6 +52,8 @@ class Passage {
   forward: (message: WireMessage) => void = () => {};
   #taken = 0;
   #held: WireMessage[] = [];
+  /** Undefined once every job is published: until then none goes on. */
+  #waiting: WireMessage[] | undefined = [];
 
   constructor(
     readonly from: Vhost,
@@ -68,7 +70,8 @@ class Passage {
         reconnected: () => {},
         opened: () => {},
         delivery: (message) => {
-          if (this.hold && ++this.#taken % HELD_OF === 0) this.#held.push(message);
+          if (this.#waiting) this.#waiting.push(message);
+          else if (this.hold && ++this.#taken % HELD_OF === 0) this.#held.push(message);
           else this.forward(message);
         },
         left: (outcome) => {
@@ -87,6 +90,12 @@ class Passage {
   async fill(): Promise<void> {
     const jobs = Array.from({ length: JOBS }, (_, index) => jobOf('alice', `job-${index}`));
     await publishJobs(this.from.url('publisher'), jobs);
+  }
+
+  go(): void {
+    const waiting = this.#waiting ?? [];
+    this.#waiting = undefined;
+    for (const message of waiting) this.forward(message);
   }
 
   /** How often each job is at the destination, as soon as every one is. */
@@ -135,6 +144,7 @@ describe('two lanes, of which one server is killed', () => {
     await eventually('both lanes consume', () => lines.filter(({ msg }) => msg === 'consuming').length === 2);
     await north.registered(southwards.from.vhost, own);
     await Promise.all([northwards.fill(), southwards.fill()]);
+    for (const passage of [northwards, southwards]) passage.go();
     await killed;
   }, SCENE_MS);
 
