@@ -1,8 +1,8 @@
 import { askBroker } from '@kpx/broker/control/client';
 import type { Explanation } from '@kpx/broker/executors/explanation';
-import { jsonLine, printable } from '@kpx/broker/output/format';
+import { jsonLine } from '@kpx/broker/output/format';
 import { bold, say } from '@kpx/broker/output/terminal';
-import { type KnimeUser, knimeUserSchema } from '@kpx/protocol';
+import { type KnimeUser, knimeUserSchema, printable } from '@kpx/protocol';
 import { type Command, InvalidArgumentError } from 'commander';
 import { seen } from './account.js';
 import { asksBroker, type BrokerOptions, judgesAccount } from './broker-options.js';

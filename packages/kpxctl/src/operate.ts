@@ -1,8 +1,9 @@
 import { tellBroker } from '@kpx/broker/control/client';
 import type { Reloaded } from '@kpx/broker/control/server';
 import type { Explanation } from '@kpx/broker/executors/explanation';
-import { jsonLine, printable } from '@kpx/broker/output/format';
+import { jsonLine } from '@kpx/broker/output/format';
 import { say, warning } from '@kpx/broker/output/terminal';
+import { printable } from '@kpx/protocol';
 import type { Command } from 'commander';
 import { asksBroker, type BrokerOptions } from './broker-options.js';
 import { controlSocket } from './control-socket.js';

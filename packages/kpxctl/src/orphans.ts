@@ -1,11 +1,10 @@
 import { lstat, readdir } from 'node:fs/promises';
 import { CommandError, EXIT } from '@kpx/broker/output/exit';
-import { printable } from '@kpx/broker/output/format';
 import { bold, say, warning } from '@kpx/broker/output/terminal';
 import { readConfig } from '@kpx/privhelper/config';
 import { runCommand } from '@kpx/privhelper/system/command';
 import { lookUpAccount } from '@kpx/privhelper/system/name-service';
-import { KpxError, osUserSchema } from '@kpx/protocol';
+import { KpxError, osUserSchema, printable } from '@kpx/protocol';
 import type { Command } from 'commander';
 import { HELPER_CONFIG_FILE } from './broker-options.js';
 import { endCommandsWithThis } from './interrupt.js';

@@ -1,10 +1,11 @@
 import { UNITS_MS } from '@kpx/broker/config/config';
 import { askBroker } from '@kpx/broker/control/client';
-import { inWhole, jsonLine, printable } from '@kpx/broker/output/format';
+import { inWhole, jsonLine } from '@kpx/broker/output/format';
 import { bold, say, warning } from '@kpx/broker/output/terminal';
 import type { Change } from '@kpx/broker/record/histories';
 import type { UserDetail } from '@kpx/broker/record/status';
 import type { KnimeUser } from '@kpx/protocol';
+import { printable } from '@kpx/protocol';
 import type { Command } from 'commander';
 import { seen } from './account.js';
 import { asksBroker, type BrokerOptions, judgesAccount } from './broker-options.js';

@@ -1,10 +1,10 @@
 import { readConfig } from '@kpx/broker/config/config';
 import { askBroker } from '@kpx/broker/control/client';
 import { differences } from '@kpx/broker/control/difference';
-import { jsonLine, printable } from '@kpx/broker/output/format';
+import { jsonLine } from '@kpx/broker/output/format';
 import { bold, say, warning } from '@kpx/broker/output/terminal';
 import type { Status } from '@kpx/broker/record/status';
-import { ConfigError } from '@kpx/protocol';
+import { ConfigError, printable } from '@kpx/protocol';
 import type { Command } from 'commander';
 import { asksBroker, type BrokerOptions } from './broker-options.js';
 import { controlSocket } from './control-socket.js';

@@ -1,9 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { askStatus, BrokerRefused, BrokerUnreachable } from '@kpx/broker/control/client';
 import { CommandError, EXIT } from '@kpx/broker/output/exit';
-import { cut, printable } from '@kpx/broker/output/format';
+import { cut } from '@kpx/broker/output/format';
 import { bold, warning } from '@kpx/broker/output/terminal';
 import type { Status } from '@kpx/broker/record/status';
+import { printable } from '@kpx/protocol';
 import { type Command, InvalidArgumentError } from 'commander';
 import { asksAt, type BrokerOptions } from './broker-options.js';
 import { controlSocket } from './control-socket.js';

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { keysOf, type Place, placeIn } from './config-hints.js';
 import { nearestName } from './nearest.js';
+import { printable } from './printable.js';
 import { definitionsIn, lineOf } from './toml-lines.js';
 
 /*
@@ -148,18 +149,12 @@ function valueAt(raw: unknown, path: readonly PropertyKey[]): unknown {
   );
 }
 
-/** With nothing in it that a terminal acts on or hides. */
-const visible = (text: string) => text.replaceAll(/\p{C}/gu, (char) => `\\u${char.codePointAt(0)?.toString(16).padStart(4, '0')}`);
-
-function shownKey(key: string): string {
-  const shown = visible(key);
-  return shown.length > VALUE_CHARS_MAX ? `${shown.slice(0, VALUE_CHARS_MAX)}…` : shown;
-}
+const shownKey = (key: string) => printable(key.length > VALUE_CHARS_MAX ? `${key.slice(0, VALUE_CHARS_MAX)}…` : key);
 
 /** As it stands in the file; undefined for what is not repeated. */
 export function shownValue(value: unknown): string | undefined {
   const isPlain = (each: unknown) => ['string', 'number', 'bigint', 'boolean'].includes(typeof each);
   if (!isPlain(value) && !(Array.isArray(value) && value.every(isPlain))) return undefined;
-  const text = typeof value === 'bigint' ? String(value) : visible(asToml(value));
+  const text = typeof value === 'bigint' ? String(value) : printable(asToml(value));
   return text.length > VALUE_CHARS_MAX || MAY_HOLD_A_SECRET.test(text) ? undefined : text;
 }

@@ -9,6 +9,7 @@ export { fileProblem } from './file-problem.js';
 export * from './limits.js';
 export * from './log.js';
 export * from './names.js';
+export * from './printable.js';
 export * from './privhelper-config.js';
 export * from './sealed.js';
 export * from './session.js';

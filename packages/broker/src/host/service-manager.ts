@@ -1,5 +1,5 @@
+import { printable } from '@kpx/protocol';
 import { DgramSocket } from 'node-unix-socket';
-import { printable } from '../output/format.js';
 
 /** Signs of life in each of the service manager's watchdog intervals: one may be late. */
 const SIGNS_PER_INTERVAL = 3;

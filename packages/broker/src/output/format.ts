@@ -1,19 +1,11 @@
+import { printable } from '@kpx/protocol';
+
 /** Widest cell of a table but the last one, in columns of the screen: a UUID. */
 const CELL_CHARS_MAX = 36;
 const GAP = '  ';
 const INDENT = '  ';
 /** JSON may be nested as deeply as it is long: deeper levels are not indented further. */
 const INDENTED_LEVELS_MAX = 20;
-
-/**
- * For a terminal: what came from outside must not move the cursor, change the direction of writing or hide. Control, format and invisible
- * characters become `\uXXXX`, which in JSON means the same.
- */
-export function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu, (character) =>
-    Array.from({ length: character.length }, (_, at) => `\\u${character.charCodeAt(at).toString(16).padStart(4, '0')}`).join(''),
-  );
-}
 
 /** The same of a text of several lines. */
 export const printableLines = (text: string) => text.split('\n').map(printable).join('\n');

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import { styleText } from 'node:util';
-import { printable } from './format.js';
+import { printable } from '@kpx/protocol';
 
 /*
  * The one place that writes what kpxctl and the broker say to people, errors included. It may come from a publisher, a user or a file, and must

@@ -1,4 +1,5 @@
-import { indentJson, printable } from '@kpx/broker/output/format';
+import { indentJson } from '@kpx/broker/output/format';
+import { printable } from '@kpx/protocol';
 
 /** Most of a body that is shown to people, in bytes. */
 const SHOWN_BYTES_MAX = 64 * 1024;

@@ -1,8 +1,8 @@
 import { EXIT } from '@kpx/broker/output/exit';
-import { printable } from '@kpx/broker/output/format';
 import { bold, failure, say, success, warning } from '@kpx/broker/output/terminal';
 import { lookUpGroups } from '@kpx/privhelper/system/name-service';
 import type { KnimeUser } from '@kpx/protocol';
+import { printable } from '@kpx/protocol';
 import type { Command } from 'commander';
 import { CONFIG_FILE, HELPER_CONFIG_FILE, PASSWORD_FILE } from '../broker-options.js';
 import { knimeUser } from '../explain.js';

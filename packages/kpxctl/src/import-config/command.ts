@@ -1,6 +1,7 @@
 import { CommandError, EXIT } from '@kpx/broker/output/exit';
-import { cut, printable } from '@kpx/broker/output/format';
+import { cut } from '@kpx/broker/output/format';
 import { bold, say } from '@kpx/broker/output/terminal';
+import { printable } from '@kpx/protocol';
 import type { Command } from 'commander';
 import { convert, DROP_IN, type ImportedFile, type Report } from './conversion.js';
 import { REPORT_FILE, writeImport } from './directory.js';
