@@ -54,14 +54,15 @@ const encoded = (own: Own) => Object.entries(own).map(([name, value]) => entry(n
  * Throws {@link CannotTravel} where they cannot be read, or have more than `bytesMax` bytes with what is added.
  */
 export function travelling(properties: WireProperties, own: Own, seal: Seal, expires: boolean, bytesMax: number): Buffer {
-  const { [EXPIRATION_HEADER]: kept, ...before } = properties.own;
+  const kept = properties.own[EXPIRATION_HEADER];
   const expiration = properties.text('expiration') ?? (kept === undefined ? undefined : String(kept));
-  const all = seal({
-    ...before,
-    ...userIdHeader(properties),
-    ...(expiration === undefined || expires ? {} : { [EXPIRATION_HEADER]: expiration }),
-    ...own,
-  });
+  const userId = properties.text('userId');
+  // Plain assignments, as this is done for every job.
+  const added: Record<string, string | number | boolean> = {};
+  for (const [name, value] of Object.entries(properties.own)) if (name !== EXPIRATION_HEADER) added[name] = value;
+  if (userId !== undefined) added[USER_ID_HEADER] = userId;
+  if (expiration !== undefined && !expires) added[EXPIRATION_HEADER] = expiration;
+  const all = seal(Object.assign(added, own));
   const drops = (name: string) => isOwn(name) || Object.hasOwn(all, name) || SERVER_HEADERS.test(name);
   return changed(properties, { drops, adds: encoded(all), expiration: expires ? expiration : undefined }, bytesMax);
 }

@@ -37,6 +37,42 @@ describe('x-kpx-mac', () => {
     expect(macOf({ 'x-kpx-word': 'ä', canHandle: true, 'x-kpx-hops': 3, 'x-kpx-ref': 9 })).toBe(expected);
   });
 
+  it('is the same whatever order the headers come in, for any number of them', () => {
+    for (let count = 1; count < OWN_HEADERS_MAX - 1; count++) {
+      const entries = Array.from({ length: count }, (_, index) => [`x-kpx-${(index * 37) % 101}`, index] as const);
+      const values = new Map(entries);
+      const all = [...values.keys()].sort().map((name) => `${name.length}:${name}i${String(values.get(name)).length}:${values.get(name)}`);
+      const exact = `kpx job headers 1,${count},${all.join('')}c${BODY.length}:${BODY}`;
+      expect(macOf(Object.fromEntries(entries))).toBe(createHmac('sha256', KEY).update(exact).digest('base64'));
+      expect(macOf(Object.fromEntries(entries.toReversed()))).toBe(macOf(Object.fromEntries(entries)));
+      const fields = entries.map(([name, value]): Field => [name, 'b', bytes(value)]);
+      expect(own([...fields, macField(macOf(Object.fromEntries(entries)))])).toEqual(Object.fromEntries(entries));
+    }
+  });
+
+  it.each<[string, Field[]]>([
+    ['the proof', [macField(macOf(OWN))]],
+    [
+      'the reference',
+      [
+        ['x-kpx-ref', 'b', bytes(1)],
+        ['x-kpx-ref', 'b', bytes(1)],
+      ],
+    ],
+  ])('does not hold with %s twice', (_, more) => {
+    expect(own([...FIELDS, macField(macOf(OWN)), ...more])).toEqual({});
+  });
+
+  it('is not looked for because of a header whose name only begins like one of kpx', () => {
+    expect(own([['x-kpx', 'b', bytes(1)], ['x-kpy-hops', 'b', bytes(1)], ...FIELDS, macField(macOf(OWN))])).toEqual(OWN);
+    expect(
+      own([
+        ['x-kpx', 'b', bytes(1)],
+        ['', 'b', bytes(1)],
+      ]),
+    ).toEqual({});
+  });
+
   it('holds for the same headers in another order and of other types', () => {
     expect(own([...FIELDS, macField(macOf(OWN))])).toEqual(OWN);
     const others: Field[] = [macField(macOf(OWN)), ['x-kpx-hops', 'd', double(3)], ...FIELDS.filter(([name]) => name !== 'x-kpx-hops')];

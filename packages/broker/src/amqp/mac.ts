@@ -1,4 +1,4 @@
-import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto';
+import { createHmac, createSecretKey, type Hmac, type KeyObject, timingSafeEqual } from 'node:crypto';
 import { BODY_BYTES_MAX } from './jobs.js';
 import type { OwnHeaders, WireProperties } from './wire/properties.js';
 
@@ -58,25 +58,30 @@ export class JobMac {
   sealed<O extends OwnHeaders>(own: O, body: Body): O {
     const [key] = this.#keys;
     if (!key) throw new Error('there is no key');
-    return { ...own, [MAC_HEADER]: macOf(key, own, body).toString('base64') };
+    return Object.assign({}, own, { [MAC_HEADER]: hmacOf(key, canonical(own, body), body).digest('base64') });
   }
 
   /** Undefined: it is not proven that a broker has written all of them. */
   #proven(entries: readonly (readonly [string, unknown])[], body: Body): OwnHeaders | undefined {
     if (entries.length > OWN_HEADERS_MAX) return undefined;
     const own: Record<string, string | number | boolean> = {};
+    let mac: unknown;
+    let reference: unknown;
     for (const [name, value] of entries) {
-      if (Object.hasOwn(own, name) || !isPlain(value)) return undefined;
-      own[name] = value;
+      const earlier = name === MAC_HEADER ? mac : name === REFERENCE_HEADER ? reference : own[name];
+      if (earlier !== undefined || !isPlain(value)) return undefined;
+      if (name === MAC_HEADER) mac = value;
+      else if (name === REFERENCE_HEADER) reference = value;
+      else own[name] = value;
     }
-    const { [MAC_HEADER]: mac, [REFERENCE_HEADER]: _, ...others } = own;
     if (typeof mac !== 'string' || mac.length !== MAC_CHARS) return undefined;
     const given = Buffer.from(mac, 'base64');
+    const text = canonical(own, body);
     const isOurs = this.#keys.some((key) => {
-      const expected = macOf(key, others, body);
+      const expected = hmacOf(key, text, body).digest();
       return given.length === expected.length && timingSafeEqual(given, expected);
     });
-    return isOurs ? others : undefined;
+    return isOurs ? own : undefined;
   }
 }
 
@@ -84,19 +89,25 @@ export class JobMac {
 const isPlain = (value: unknown): value is string | number | boolean =>
   typeof value === 'string' || typeof value === 'boolean' || Number.isSafeInteger(value);
 
-function macOf(key: KeyObject, own: OwnHeaders, body: Body): Buffer {
-  const hmac = createHmac('sha256', key).update(canonical(own, body));
-  return (isHashed(body) ? hmac.update(body) : hmac).digest();
+function hmacOf(key: KeyObject, text: string, body: Body): Hmac {
+  const hmac = createHmac('sha256', key).update(text);
+  return isHashed(body) ? hmac.update(body) : hmac;
 }
 
 const lengthOf = (body: Body) => (typeof body === 'number' ? body : body.length);
 const isHashed = (body: Body): body is Buffer => lengthOf(body) <= BODY_BYTES_MAX;
 
-/** All that is hashed before the body. */
+/** All that is hashed before the body. In plain loops, as this is done for every job. */
 function canonical(own: OwnHeaders, body: Body): string {
-  const names = Object.keys(own).filter((name) => name.startsWith(OWN_PREFIX) && name !== REFERENCE_HEADER && name !== MAC_HEADER);
+  const names: string[] = [];
+  for (const name in own) {
+    if (!name.startsWith(OWN_PREFIX) || name === REFERENCE_HEADER || name === MAC_HEADER) continue;
+    let at = names.length;
+    for (let before = names[at - 1]; before !== undefined && before > name; before = names[at - 1]) names[at--] = before;
+    names[at] = name;
+  }
   let text = `kpx job headers 1,${names.length},`;
-  for (const name of names.sort()) text += withLength(name) + kindOf(own[name]) + withLength(String(own[name]));
+  for (const name of names) text += withLength(name) + kindOf(own[name]) + withLength(String(own[name]));
   return `${text}${isHashed(body) ? 'c' : 'l'}${lengthOf(body)}:`;
 }
 

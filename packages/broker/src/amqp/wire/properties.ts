@@ -105,7 +105,7 @@ export class WireProperties {
         const table = this.#table();
         const found: (readonly [string, ReturnType<typeof scalarAt>])[] = [];
         walk(table, (from, tagAt) => {
-          if (table.toString('latin1', from + 1, Math.min(tagAt, from + 1 + prefix.length)) !== prefix) return;
+          if (!beginsWith(table, from + 1, tagAt, prefix)) return;
           found.push([keyOf(table, from, tagAt), scalarAt(table, tagAt)]);
         });
         return found;
@@ -241,6 +241,13 @@ function sizeAt(bytes: Buffer, field: number, at: number): number {
   }
   if (field === DELIVERY_MODE || field === PRIORITY) return 1;
   return field === TIMESTAMP ? 8 : 1 + (bytes[at] ?? 0);
+}
+
+/** Does what is between `from` and `to` begin with this ASCII text? Makes no string: it is asked for every header of every job. */
+function beginsWith(bytes: Buffer, from: number, to: number, prefix: string): boolean {
+  if (to - from < prefix.length) return false;
+  for (let index = 0; index < prefix.length; index++) if (bytes[from + index] !== prefix.charCodeAt(index)) return false;
+  return true;
 }
 
 /** The rest of a table when these entries are dropped, neighbours together. */
