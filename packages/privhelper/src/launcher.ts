@@ -2,7 +2,7 @@ import type { Answer, Environment, ExecutorInfo, OsUser, ProfileName, StopMode }
 import type { Account } from './accounts.js';
 import type { UserDirectory } from './system/directory.js';
 
-/** The outcome of a start: its outcome, and the executor that runs now. */
+/** The answer to a start: its outcome, and the executor that runs now. */
 export type Started = Extract<Answer, { kind: 'executorSpawned' }>['body'];
 
 /** Sealed: passwords by account, from PrepareUser until an executor starts with it. */
@@ -22,7 +22,8 @@ export interface Launcher {
   fill(account: Account, skeleton: string, home: UserDirectory, signal: AbortSignal): Promise<void>;
   /**
    * Idempotent: one executor an account, whatever its profile. Resolves when the executor's program runs under the account (not when it is ready for jobs).
-   * `environment` is asked for when nothing stands in the way any more. Throws what it throws, PROFILE_UNKNOWN, LIMIT_REACHED, LAUNCH_FAILED, HOST_FAILED or DEADLINE_EXCEEDED.
+   * `environment` is called only where no executor of the account runs. Throws its errors, PROFILE_UNKNOWN, LIMIT_REACHED, LAUNCH_FAILED, HOST_FAILED
+   * or DEADLINE_EXCEEDED.
    */
   start(account: Account, profile: ProfileName, environment: () => Promise<Environment>, signal: AbortSignal): Promise<Started>;
   /**
