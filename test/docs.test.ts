@@ -19,6 +19,9 @@ const RUNS = ['integration', 'system'].flatMap((folder) =>
     .map((name) => read(`test/${folder}/${name}`)),
 );
 
+/** Lists of tables: a line for an empty one would be in the way of the first table. */
+const LISTS: ReadonlySet<string> = new Set(['policy.rule', 'sealed.up', 'sealed.down']);
+
 function valueAt(config: unknown, key: string): unknown {
   return key.split('.').reduce<unknown>((at, part) => (at as Record<string, unknown> | undefined)?.[part], config);
 }
@@ -30,8 +33,7 @@ describe.each([
   const text = read(file);
 
   it('has every key, with its default', () => {
-    // A line for an empty list of tables would be in the way of the first table.
-    for (const key of keysOf(schema).filter((key) => key !== 'policy.rule')) expect(valueAt(parse(text), key), key).toBeDefined();
+    for (const key of keysOf(schema).filter((key) => !LISTS.has(key))) expect(valueAt(parse(text), key), key).toBeDefined();
     expect(parseConfig(file, text, schema)).toEqual(schema.parse(required));
   });
 });
@@ -42,6 +44,13 @@ it('systemd/broker.toml names every key of a rule', () => {
   const [parsed = {}] = brokerSchema.parse({ amqp, policy: { rule: [rule] } }).policy.rule;
   expect(Object.keys(parsed).length).toBe(8);
   for (const key of Object.keys(parsed)) expect(read('systemd/broker.toml')).toContain(`\n# ${key} = `);
+});
+
+it('systemd/broker.toml names every key of an exchange that executors may publish to, and takes what is written out in it', () => {
+  const example = read('systemd/broker.toml');
+  const written = example.replace(/^# \[\[sealed\.up\]\]\n(# \w+ = .*\n)+/m, (block) => block.replaceAll(/^# (\S+(?: = \S+)?).*$/gm, '$1'));
+  const { up } = parseConfig('broker.toml', written, brokerSchema).sealed;
+  expect(up).toEqual([{ exchange: 'celeryev', type: 'topic', durable: true, auto_delete: false, keys: [] }]);
 });
 
 it('systemd/broker.toml takes rules that are appended to it, and those that are written out in it', () => {

@@ -66,6 +66,7 @@ describe.each([
   const NEEDED: Readonly<Record<string, string>> = {
     cert_file: 'key_file = "/k"',
     key_file: 'cert_file = "/c"',
+    enabled: 'node = "h"\nurls = ["amqp://u@h"]\nmanagement_password_file = "/p"',
     core_tokens: 'tokens_per_executor = 4',
     tokens_per_executor: 'core_tokens = 64',
     command: 'launcher = "direct"',
@@ -74,7 +75,8 @@ describe.each([
   const AMQP = 'urls = ["amqp://u@h"]';
   const problemWith = (heading: string, name: string, example: string) => {
     const isRule = heading === '[[policy.rule]]' && !['users', 'groups'].includes(name);
-    const table = [heading, NEEDED[name] ?? (isRule ? 'users = ["a"]' : ''), example];
+    const other = isRule ? 'users = ["a"]' : /^\[\[sealed\./.test(heading) && name !== 'exchange' ? 'exchange = "e"' : '';
+    const table = [heading, NEEDED[name] ?? other, example];
     if (heading === '[amqp]' && name !== 'urls') table.push(AMQP);
     const rest = schema === brokerSchema && heading !== '[amqp]' ? ['[amqp]', AMQP] : [];
     return schema.safeParse(parse([...rest, ...table].join('\n'))).error?.message;

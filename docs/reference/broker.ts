@@ -1,4 +1,5 @@
 import type { Texts } from './json-schema.js';
+import { SEALED_TEXTS } from './sealed.js';
 
 const RELOAD = 'with `systemctl reload kpx-broker`';
 const RECONNECT = `${RELOAD}, which makes a new connection to RabbitMQ: held jobs go back to the queue`;
@@ -54,6 +55,8 @@ export const BROKER_TEXTS: Texts = {
 
   'jobs.mac_key_file':
     'The file with the key of `x-kpx-mac`: 32 random bytes, the same on all hosts. Only headers that a broker has written count as kpx\'s own. With 64 bytes the first key writes, and both are accepted. When empty, systemd passes the credential `job-mac-key`, which `kpx-broker.service` takes from `/etc/kpx/job-mac-key` when it starts. Set it where the broker runs without systemd. Example: `mac_key_file = "/etc/kpx/job-mac-key"`.',
+
+  ...SEALED_TEXTS,
 
   helper: {
     text: 'How the broker reaches kpx-privhelper, which runs as root.',

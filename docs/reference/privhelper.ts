@@ -62,7 +62,7 @@ export const PRIVHELPER_TEXTS: Texts = {
   'executor.msgq_file':
     'The file with the value of `KNIME_EXECUTOR_MSGQ` on one line: RabbitMQ\'s address with the credentials of the executors. A secret: owner root, mode 0600. The helper reads it at each start of an executor, so a new password needs no restart. With `sealed = true` it is a template. Change it where the secret is kept elsewhere. Example: `msgq_file = "/etc/kpx/executor-msgq"`.',
   'executor.sealed':
-    'Whether each account has a RabbitMQ user and virtual host of its own, both called `kpx.NODE.ACCOUNT`. Then `msgq_file` is a template: `amqp://{user}:{password}@127.0.0.1:5673/{vhost}`. The helper makes a password for each start and tells the broker its hash only. Leave it `false`: kpx-broker does not register these users yet. Example: `sealed = false`.',
+    'Whether each account has a RabbitMQ user and virtual host of its own, both called `kpx.NODE.ACCOUNT`. Then `msgq_file` is a template: `amqp://{user}:{password}@127.0.0.1:5673/{vhost}`. The helper makes a password for each start and tells the broker its hash only. Set it to true together with `sealed.enabled` in `broker.toml`. Example: `sealed = false`.',
   'executor.node':
     'With `sealed = true`: NODE in the names of users and virtual hosts, `kpx.NODE.ACCOUNT`; when empty, the short name of the host. The broker hears it from the helper. Set it where two hosts have one short name, or where the host is to be renamed. Stop all executors before a change: those that run have the old name. Example: `node = "exec1"`.',
   'executor.reservation_clause':

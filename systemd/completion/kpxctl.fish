@@ -39,7 +39,7 @@ complete -c kpxctl -n '__kpxctl_at status' -l config -r -F -d 'configuration of 
 complete -c kpxctl -n '__kpxctl_at status' -l json -d 'print JSON, for programs'
 complete -c kpxctl -n '__kpxctl_at status' -l help -d 'a summary'
 complete -c kpxctl -n '__kpxctl_at list' -l sort -x -a 'user state since held cpu' -d 'the order of the lines'
-complete -c kpxctl -n '__kpxctl_at list' -l state -x -a 'idle queued starting booting ready lost ending backoff broken refused' -d 'only users in this state'
+complete -c kpxctl -n '__kpxctl_at list' -l state -x -a 'idle queued preparing provisioning starting booting ready lost ending backoff broken refused' -d 'only users in this state'
 complete -c kpxctl -n '__kpxctl_at list' -l config -r -F -d 'configuration of kpx-broker, which names its control socket'
 complete -c kpxctl -n '__kpxctl_at list' -l json -d 'print JSON for programs, an object a line'
 complete -c kpxctl -n '__kpxctl_at list' -l help -d 'a summary'

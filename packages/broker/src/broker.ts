@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+import type { KnimeUser } from '@kpx/protocol';
 import type { Logger } from 'pino';
 import type { LaneHandlers } from './amqp/lane.js';
 import type { JobMac } from './amqp/mac.js';
@@ -7,7 +8,7 @@ import { type Config, policyOf } from './config/config.js';
 import { ExecutorEffects } from './effects.js';
 import { Engine } from './engine.js';
 import type { Event } from './executors/events.js';
-import { rabbitmqPorts } from './host/connections.js';
+import { connectedUids, rabbitmqPorts } from './host/connections.js';
 import { GroupLookups } from './host/group-lookups.js';
 import { HelperClient, type HelperObserver } from './host/helper-client.js';
 import { MemoryWatch } from './host/memory.js';
@@ -18,6 +19,7 @@ import { Operator } from './operator.js';
 import { logFailure } from './output/logged-failure.js';
 import { ReadModel } from './record/read-model.js';
 import type { Links } from './record/standing.js';
+import { SealedExecutors } from './sealed-executors.js';
 
 /** kpx-broker: puts its parts together. Events go to the engine; what it decides goes to RabbitMQ and the helper. */
 export class Broker {
@@ -36,6 +38,8 @@ export class Broker {
   readonly #groups: GroupLookups;
   readonly #lanes: Supervisor<'jobs'>;
   readonly #intake: Intake;
+  /** Undefined: executors share the virtual host of the job queue. */
+  readonly #sealed: SealedExecutors | undefined;
   #onHelper = () => {};
   #ports: ReadonlySet<number>;
 
@@ -57,15 +61,25 @@ export class Broker {
     const inForce = { config: () => this.#config, mac: () => this.#mac };
     this.#lanes = new Supervisor(log, { jobs: { inForce, handlers: this.#jobsHandlers() } });
     const { jobs } = this.#lanes.lanes;
-    this.#intake = new Intake(log, inForce, jobs, this.#groups, { emit, held: (ms) => this.record.metrics.held(ms) });
     this.#helper = new HelperClient(config.helper.socket, log, this.#helperObserver());
-    const effects = new ExecutorEffects(log, this.#helper, emit);
+    this.#sealed = config.sealed.enabled
+      ? new SealedExecutors(log, inForce, machine, this.#helper, (why) => jobs.link.down(why))
+      : undefined;
+    const handlers = {
+      emit,
+      accountOf: (user: KnimeUser) => machine.executorOf(user)?.osUser,
+      held: (ms: number) => this.record.metrics.held(ms),
+    };
+    this.#intake = new Intake(log, inForce, jobs, this.#groups, handlers, this.#sealed);
+    const effects = new ExecutorEffects(log, this.#helper, emit, this.#sealed);
     this.#ports = rabbitmqPorts(config.amqp.urls);
     const told = (event: Event) => {
       emit(event);
-      if (event.kind === 'listed') this.#lookUpGroups();
+      if (event.kind !== 'listed') return;
+      this.#lookUpGroups();
+      this.#sealed?.listed();
     };
-    this.#watch = new ExecutorWatch(machine, this.#helper, () => this.#ports, { now: () => performance.now(), emit: told, log });
+    this.#watch = new ExecutorWatch(machine, this.#helper, () => this.#served(), { now: () => performance.now(), emit: told, log });
     this.#memory = new MemoryWatch(
       log,
       () => this.#config.policy.executor_memory > 0 || this.#config.policy.min_available_memory > 0,
@@ -89,13 +103,19 @@ export class Broker {
 
   #helperObserver(): HelperObserver {
     return {
-      connected: (profiles) => {
+      connected: (profiles, sealedNode) => {
+        this.#sealed?.helperIsFor(sealedNode);
         this.ruleNames.profiles(profiles);
         this.#onHelper();
         this.#watch.list().catch(logFailure(this.#log, 'the executors cannot be listed'));
       },
       answered: (verb, ms) => this.record.metrics.answered(verb, ms),
     };
+  }
+
+  /** The executors that take jobs. Where they are sealed RabbitMQ tells, otherwise the kernel's list of connections. */
+  async #served(): Promise<{ readonly uids: ReadonlySet<number>; readonly unknown?: ReadonlySet<number> }> {
+    return this.#sealed ? await this.#sealed.served() : { uids: await connectedUids(this.#ports) };
   }
 
   get #links(): Links {
@@ -122,16 +142,16 @@ export class Broker {
     this.#mac = mac;
     const elsewhere = JSON.stringify([before.amqp, before.jobs]) !== JSON.stringify([config.amqp, config.jobs]);
     const { amqp, jobs } = elsewhere ? config : before; // the same object stands for the same connection
-    this.#config = { ...config, amqp, jobs, helper: before.helper, control: before.control };
+    this.#config = { ...config, amqp, jobs, helper: before.helper, control: before.control, sealed: before.sealed };
     this.#log.level = config.log.level;
     this.#ports = rabbitmqPorts(amqp.urls);
-    const policy = policyOf(config);
+    const policy = policyOf(this.#config);
     this.#groups.replace(policy.rules);
     this.ruleNames.rules(policy.rules);
     this.#engine.emit({ kind: 'policy', policy });
     this.#lookUpGroups();
-    await this.#lanes.replace();
-    const fixed = ['helper', 'control'] as const;
+    await Promise.all([this.#lanes.replace(), elsewhere ? this.#sealed?.replace() : undefined]);
+    const fixed = ['helper', 'control', 'sealed'] as const;
     return fixed.filter((section) => JSON.stringify(before[section]) !== JSON.stringify(config[section]));
   }
 
@@ -161,6 +181,7 @@ export class Broker {
     this.#watch.start();
     this.#engine.emit({ kind: 'tick' });
     await this.#memory.start();
+    await this.#sealed?.begin();
     await this.#lanes.run();
     this.#engine.stop();
     this.#memory.stop();
@@ -172,5 +193,6 @@ export class Broker {
   /** Held jobs go back to the queue, jobs under way are confirmed, executors are left alone. */
   async stop(): Promise<void> {
     await this.#lanes.stop();
+    await this.#sealed?.stop();
   }
 }

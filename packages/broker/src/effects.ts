@@ -2,10 +2,12 @@ import { HelperUnavailable, type KnimeUser, KpxError, type ProfileName, StopMode
 import type { Logger } from 'pino';
 import { END_RETRY_MS } from './executors/ending.js';
 import type { Effect, Event, Ticket } from './executors/events.js';
-import { STATES } from './executors/states.js';
+import { STATES, type StartingState } from './executors/states.js';
 import type { HelperClient } from './host/helper-client.js';
 import { reasonOf } from './host/name-service-down.js';
 import { logFailure } from './output/logged-failure.js';
+import { SealedUnavailable } from './sealed/preparing.js';
+import type { SealedExecutors } from './sealed-executors.js';
 
 /** The machine's decisions about executors; what it has decided about jobs is carried out by the intake. */
 type ExecutorEffect = Exclude<Effect, { ticket: Ticket }>;
@@ -15,11 +17,14 @@ export class ExecutorEffects {
   readonly #log: Logger;
   readonly #helper: HelperClient;
   readonly #emit: (event: Event) => void;
+  /** Undefined: executors are not sealed. */
+  readonly #sealed: SealedExecutors | undefined;
 
-  constructor(log: Logger, helper: HelperClient, emit: (event: Event) => void) {
+  constructor(log: Logger, helper: HelperClient, emit: (event: Event) => void, sealed: SealedExecutors | undefined) {
     this.#log = log;
     this.#helper = helper;
     this.#emit = emit;
+    this.#sealed = sealed;
   }
 
   apply(effect: ExecutorEffect): void {
@@ -45,13 +50,23 @@ export class ExecutorEffects {
   }
 
   async #start(user: KnimeUser, profile: ProfileName): Promise<void> {
+    let settled: (() => void) | undefined;
+    const goesOn = (to: StartingState) => this.#emit({ kind: 'start goes on', user, to });
     try {
+      if (this.#sealed) {
+        ({ settled } = await this.#sealed.prepare(user, () => goesOn('provisioning')));
+        goesOn('starting');
+      }
       const { executor } = await this.#helper.request('spawnExecutor', { knimeUser: user, profile });
       this.#emit({ kind: 'started', user, executor });
     } catch (error) {
-      if (error instanceof KpxError) this.#emit({ kind: 'not started', user, ...(await reasonOf(error)) });
+      if (error instanceof SealedUnavailable)
+        this.#emit({ kind: 'not started', user, code: 'HOST_FAILED', detail: `SEALED_UNAVAILABLE: ${error.message}` });
+      else if (error instanceof KpxError) this.#emit({ kind: 'not started', user, ...(await reasonOf(error)) });
       else this.#emit({ kind: 'no helper', user, detail: (error as Error).message });
-      if (!(error instanceof KpxError || error instanceof HelperUnavailable)) throw error;
+      if (!(error instanceof KpxError || error instanceof HelperUnavailable || error instanceof SealedUnavailable)) throw error;
+    } finally {
+      settled?.();
     }
   }
 

@@ -1,17 +1,23 @@
 import { hostname } from 'node:os';
 import { performance } from 'node:perf_hooks';
+import type { ErrorCode, KnimeUser, OsUser } from '@kpx/protocol';
 import type { Logger } from 'pino';
+import { ACCOUNT_HEADER } from './amqp/headers.js';
 import type { InForce } from './amqp/in-force.js';
 import { decodeJob, describe, sentAt } from './amqp/jobs.js';
 import type { Lane } from './amqp/lane.js';
 import type { JobMac } from './amqp/mac.js';
 import { headersOf, marksOf } from './amqp/marks.js';
 import type { WireMessage } from './amqp/wire/amqplib.js';
+import type { PassedOn } from './amqp/wire/cut-through.js';
 import type { Config } from './config/config.js';
 import type { Effect, Event, Ticket } from './executors/events.js';
 import { handedBack, type Marks, NO_MARKS } from './executors/hand-back.js';
 import type { GroupLookups } from './host/group-lookups.js';
 import { logFailure } from './output/logged-failure.js';
+import { HOPS_FREE } from './policy/policy.js';
+import type { Reason } from './policy/reasons.js';
+import type { Given } from './sealed/giving.js';
 
 /** The machine's decision about a job. */
 type JobEffect = Extract<Effect, { ticket: Ticket }>;
@@ -22,6 +28,8 @@ interface Delivery {
   readonly marks: Marks;
   /** When it came, in milliseconds of the machine's clock. */
   readonly since: number;
+  /** Its account has not taken it already. */
+  readonly refused?: boolean;
 }
 
 const NOT_PROVEN = 'their x-kpx-mac is missing or wrong';
@@ -29,8 +37,21 @@ const FORGED = 'headers that kpx has not written count as absent, and are remove
 
 interface IntakeHandlers {
   emit(event: Event): void;
+  /** Whose executor the jobs of this user go to; undefined: nobody's. */
+  accountOf(user: KnimeUser): OsUser | undefined;
   /** A job was held for `ms` milliseconds. */
   held(ms: number): void;
+}
+
+/** Where jobs go to if executors are sealed. */
+interface SealedWay {
+  laneOf(account: OsUser): { give(message: WireMessage, hops: number): Promise<Given> } | undefined;
+}
+
+/** Why a job may not run as this account; undefined: it may. One that was published in the virtual host of an account runs as that one or not at all. */
+function notOf(account: OsUser | undefined, publishedBy: unknown): string | undefined {
+  if (publishedBy === undefined || publishedBy === account) return undefined;
+  return `the code of the account "${publishedBy}" has published it, and its user has the account "${account ?? ''}"`;
 }
 
 /** The jobs that the broker has in hand. Reads them for the machine, and carries out what the machine has decided about them. */
@@ -43,14 +64,17 @@ export class Intake {
   readonly #handlers: IntakeHandlers;
   readonly #deliveries = new Map<Ticket, Delivery>();
   #lastTicket: Ticket = 0;
+  /** Undefined: executors are not sealed. */
+  readonly #sealed: SealedWay | undefined;
 
-  constructor(log: Logger, { config, mac }: InForce, lane: Lane, groups: GroupLookups, handlers: IntakeHandlers) {
+  constructor(log: Logger, { config, mac }: InForce, lane: Lane, groups: GroupLookups, handlers: IntakeHandlers, sealed?: SealedWay) {
     this.#log = log;
     this.#config = config;
     this.#mac = mac;
     this.#lane = lane;
     this.#groups = groups;
     this.#handlers = handlers;
+    this.#sealed = sealed;
   }
 
   take(message: WireMessage): void {
@@ -67,7 +91,10 @@ export class Intake {
     this.#deliveries.set(ticket, { message, hops: job.hops, marks, since: performance.now() });
     const ageMs = Math.max(0, Date.now() - (sentAt(message.properties) ?? Date.now()));
     const { user, hops, waited, replayed } = job;
-    const event = { kind: 'job', ticket, user, hops, waited, replayed, ageMs, crowded: this.#lane.crowded } as const;
+    this.#judge({ kind: 'job', ticket, user, hops, waited, replayed, ageMs, crowded: this.#lane.crowded });
+  }
+
+  #judge(event: Omit<Extract<Event, { kind: 'job' }>, 'groups'>): void {
     if (this.#groups.asked) this.#withGroups(event).catch(logFailure(this.#log, 'a job cannot be judged'));
     else this.#handlers.emit({ ...event, groups: undefined });
   }
@@ -103,14 +130,54 @@ export class Intake {
     this.#handlers.held(performance.now() - since);
     const facts = () => ({ ...describe(message), user: effect.user, hops });
     if (effect.kind === 'forward') {
-      if (this.#log.isLevelEnabled('debug')) this.#log.debug(facts(), 'job forwarded');
-      relay.forward(message, hops);
+      const account = this.#handlers.accountOf(effect.user);
+      const detail = notOf(account, message.properties.own[ACCOUNT_HEADER]);
+      if (detail !== undefined) this.#park(message, facts(), 'SEALED_REFUSED', detail);
+      else if (this.#sealed) this.#give(this.#sealed, effect, delivery);
+      else {
+        if (this.#log.isLevelEnabled('debug')) this.#log.debug(facts(), 'job forwarded');
+        relay.forward(message, hops);
+      }
     } else if (effect.kind === 'defer') {
       if (this.#log.isLevelEnabled('debug')) this.#log.debug({ ...facts(), reason: effect.why, delay_ms: effect.delayMs }, 'job deferred');
       relay.defer(message, hops, effect.delayMs, effect.marks && headersOf(effect.marks));
     } else if (effect.kind === 'park') {
-      this.#log.warn({ ...facts(), reason: effect.reason, detail: effect.detail }, 'job parked');
-      relay.park(message, effect.reason, effect.detail);
+      this.#park(message, facts(), effect.reason, effect.detail);
     }
+  }
+
+  #park(message: WireMessage, facts: object, reason: Reason | ErrorCode, detail: string): void {
+    this.#log.warn({ ...facts, reason, detail }, 'job parked');
+    this.#lane.relay?.park(message, reason, detail);
+  }
+
+  /** Into the virtual host of its account. A job that has no place there is in the machine's hands again, as one that its executor has given back. */
+  #give(sealed: SealedWay, { ticket, user }: JobEffect, delivery: Delivery): void {
+    const { message, hops } = delivery;
+    const { relay } = this.#lane;
+    const account = this.#handlers.accountOf(user);
+    let given: Given = { is: 'not yet', why: 'its account has no virtual host at the moment' };
+    const giving = async () => {
+      const lane = account === undefined ? undefined : sealed.laneOf(account);
+      if (lane) given = await lane.give(message, hops);
+      if (given.is !== 'given') return given.why;
+      if (this.#log.isLevelEnabled('debug')) this.#log.debug({ ...describe(message), user, hops, account }, 'job forwarded');
+      return undefined;
+    };
+    const refused = (why: string) => {
+      if (given.is === 'never') {
+        this.#park(message, { ...describe(message), user, hops }, given.reason, why);
+        return;
+      }
+      if (this.#log.isLevelEnabled('debug')) this.#log.debug({ ...describe(message), user, hops, reason: why }, 'job not taken');
+      this.#deliveries.set(ticket, { ...delivery, refused: true, since: performance.now() });
+      // The first time it was given as it came, and says nothing of how much of an offer is taken.
+      const again = { waited: false, offered: delivery.refused === true, ageMs: 0, crowded: this.#lane.crowded };
+      this.#judge({ kind: 'job', ticket, user, hops: Math.max(hops, HOPS_FREE), ...again });
+    };
+    const passedOn: PassedOn = (told) => {
+      giving().then(told, ({ message: why }: Error) => told(why));
+    };
+    relay?.given(message, passedOn, refused);
   }
 }

@@ -2,6 +2,7 @@ import type { Policy } from '../src/policy/policy.js';
 
 /** Small numbers, no rules, nothing limited but by number: what a test is about, it changes. */
 export const PLAIN_POLICY: Policy = {
+  sealed: false,
   maxExecutors: 3,
   maxStarting: 2,
   startAttempts: 3,

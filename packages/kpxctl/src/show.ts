@@ -1,4 +1,4 @@
-import { UNITS_MS } from '@kpx/broker/config/config';
+import { UNITS_MS } from '@kpx/broker/config/values';
 import { askBroker } from '@kpx/broker/control/client';
 import { inWhole, jsonLine } from '@kpx/broker/output/format';
 import { bold, say, warning } from '@kpx/broker/output/terminal';

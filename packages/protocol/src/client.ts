@@ -34,6 +34,7 @@ export class HelperSession {
   #connection: PacketConnection | undefined;
   #greeted = false;
   #profiles: readonly ProfileName[] = [];
+  #sealedNode: string | undefined;
   #lastId = 0;
   #tellLost!: (why: string) => void;
 
@@ -53,8 +54,9 @@ export class HelperSession {
       closed: (why) => this.#end(why),
     });
     try {
-      const { profiles } = await this.#ask('hello', { version: PROTOCOL_VERSION });
+      const { profiles, sealedNode } = await this.#ask('hello', { version: PROTOCOL_VERSION });
       this.#profiles = profiles;
+      this.#sealedNode = sealedNode;
       this.#greeted = true;
     } catch (error) {
       this.close('no greeting');
@@ -68,6 +70,11 @@ export class HelperSession {
   /** Every profile that the helper starts an executor with. */
   get profiles(): readonly ProfileName[] {
     return this.#profiles;
+  }
+
+  /** The node of the helper's sealed executors; undefined: they are not sealed. */
+  get sealedNode(): string | undefined {
+    return this.#sealedNode;
   }
 
   /** Throws {@link KpxError} for the helper's typed errors, {@link HelperUnavailable} when there was no answer. */

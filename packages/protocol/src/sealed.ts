@@ -23,7 +23,7 @@ const HOST = hostname();
 export const nodeOf = ({ node }: Executor, host = HOST) => node || host.replace(/\..*/s, '').toLowerCase();
 
 /** The name of an account's virtual host and user: at most 101 characters, of which RabbitMQ takes 255 bytes. */
-const sealedName = (node: string, osUser: OsUser) => `kpx.${node}.${osUser}`;
+export const sealedName = (node: string, osUser: OsUser) => `kpx.${node}.${osUser}`;
 
 const EXAMPLE = 'amqp://{user}:{password}@127.0.0.1:5673/{vhost}';
 const PLACEHOLDERS = ['{user}', '{password}', '{vhost}'];

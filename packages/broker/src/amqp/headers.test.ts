@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { bytes, type Field, MAC, type Properties, propertyBytes, provenProperties, table, text, uint64 } from '../../test-fixtures/wire.js';
-import { replayed, type Seal, same } from './headers.js';
+import { carriedUp, replayed, type Seal, same, travelling } from './headers.js';
 import { WireProperties } from './wire/properties.js';
 import { CannotTravel } from './wire/table.js';
 
@@ -62,6 +62,45 @@ it('a dead letter that is put behind the others keeps all but what RabbitMQ has 
   const headers = table(...OURS, ...SERVERS, ...THEIRS);
   const kept = propertyBytes({ headers: table(...OURS, ...THEIRS, ['x-kpx-ref', 'l', uint64(1n)]), expiration: '5', messageId: 'm' });
   expect(same(of({ headers, expiration: '5', messageId: 'm' }), REF, ROOM)).toEqual(kept);
+});
+
+it('the account in whose virtual host a job was published stays with it when it is replayed, where a broker has written it', () => {
+  const letter = provenProperties({ 'x-kpx-account': 'alice', 'x-kpx-reason': 'USER_DENIED' }, BODY);
+  const again = new WireProperties(replayed(letter, 'canHandle', REF, SEAL, ROOM));
+  expect(shown(again.bytes).headers).toEqual({ 'x-kpx-account': 'alice', ...PROVEN });
+  expect([MAC.judge(again, BODY), again.own]).toEqual([false, { 'x-kpx-account': 'alice' }]);
+  const forged = of({ headers: table(['x-kpx-account', 'S', text('bob')]) });
+  expect(shown(replayed(forged, 'canHandle', REF, SEAL, ROOM)).headers).toEqual(PROVEN);
+});
+
+describe('the properties of what an account has published', () => {
+  it('go to the server without any header that only kpx and RabbitMQ write, and with the name of the account, which is proven', () => {
+    const forged: Field = ['x-kpx-account', 'S', text('bob')];
+    const headers = table(...SERVERS, forged, ...OURS, ...THEIRS);
+    const up = carriedUp(of({ headers, userId: 'kpx.host.alice', type: 't', expiration: '9' }), 'alice', '', REF, SEAL, ROOM);
+    const kept = { theirs: 1, 'x-kpxx': 2, canHandle: true };
+    expect(shown(up)).toEqual({ type: 't', expiration: '9', headers: { ...kept, 'x-kpx-account': 'alice', ...PROVEN } });
+    const properties = new WireProperties(up);
+    expect([MAC.judge(properties, BODY), properties.own]).toEqual([false, { 'x-kpx-account': 'alice' }]);
+  });
+
+  it('are without what a broker has proven of the job that the account was given', () => {
+    const given = provenProperties({ 'x-kpx-hops': 7, 'x-kpx-handed-back': 1 }, BODY);
+    expect(shown(carriedUp(given, 'alice', '', REF, SEAL, ROOM)).headers).toEqual({ 'x-kpx-account': 'alice', ...PROVEN });
+  });
+
+  it('are answered to where that is said, and nowhere else', () => {
+    const from = of({ replyTo: 'client-of-bob', correlationId: 'c' });
+    const up = (replyTo: string) => shown(carriedUp(from, 'alice', replyTo, REF, SEAL, ROOM));
+    expect(up('')).not.toHaveProperty('replyTo');
+    expect(up('client-of-alice')).toMatchObject({ replyTo: 'client-of-alice', correlationId: 'c' });
+  });
+});
+
+it('a job that goes to an account is answered to another queue, and all else stays', () => {
+  const job: Properties = { replyTo: 'client', correlationId: 'c', headers: table(...THEIRS), expiration: '60000' };
+  const down = travelling(of(job), REF, (own) => own, true, ROOM, 'kpx.reply.Y2xpZW50');
+  expect(down).toEqual(propertyBytes({ ...job, replyTo: 'kpx.reply.Y2xpZW50', headers: table(...THEIRS, ['x-kpx-ref', 'l', uint64(1n)]) }));
 });
 
 it('says which bound properties do not fit into', () => {

@@ -26,6 +26,8 @@ export const REPLAYED_AT_HEADER = 'x-kpx-replayed-at';
 export const HANDED_BACK_HEADER = 'x-kpx-handed-back';
 /** Hosts on which a start for it has failed, with a blank in between. */
 export const FAILED_ON_HEADER = 'x-kpx-failed-on';
+/** The account in whose virtual host a message was published: on all that comes up from there. A job that has it runs as that account or not at all. */
+export const ACCOUNT_HEADER = 'x-kpx-account';
 /** The properties that a parked message came with and could not keep: the first {@link KEPT_BYTES_MAX} bytes of them, in base64. */
 const PROPERTIES_HEADER = 'x-kpx-properties';
 
@@ -47,13 +49,19 @@ export type Own = OwnHeaders;
 /** Adds the header that proves the others. */
 export type Seal = (own: Own) => Own;
 
+/** kpx's own on a job that goes on, to executors or to wait: it may be taken, how often it was sent on, and when it was seen first. */
+export function onTheWay(properties: WireProperties, canHandleHeader: string, hops: number): Own {
+  const seen = properties.own[SEEN_AT_HEADER];
+  return { [canHandleHeader]: true, [HOPS_HEADER]: hops + 1, [SEEN_AT_HEADER]: Number.isSafeInteger(seen) ? Number(seen) : Date.now() };
+}
+
 const encoded = (own: Own) => Object.entries(own).map(([name, value]) => entry(name, value));
 
 /**
  * The properties of a job as they go on, all else byte for byte. With `expires`, with the job's own time to live; otherwise that is in a header.
- * Throws {@link CannotTravel} where they cannot be read, or have more than `bytesMax` bytes with what is added.
+ * `replyTo`, where it is given: the queue that is answered to instead. Throws {@link CannotTravel} where they cannot be read, or have more than `bytesMax` bytes with what is added.
  */
-export function travelling(properties: WireProperties, own: Own, seal: Seal, expires: boolean, bytesMax: number): Buffer {
+export function travelling(properties: WireProperties, own: Own, seal: Seal, expires: boolean, bytesMax: number, replyTo?: string): Buffer {
   const kept = properties.own[EXPIRATION_HEADER];
   const expiration = properties.text('expiration') ?? (kept === undefined ? undefined : String(kept));
   const userId = properties.text('userId');
@@ -64,7 +72,8 @@ export function travelling(properties: WireProperties, own: Own, seal: Seal, exp
   if (expiration !== undefined && !expires) added[EXPIRATION_HEADER] = expiration;
   const all = seal(Object.assign(added, own));
   const drops = (name: string) => isOwn(name) || Object.hasOwn(all, name) || SERVER_HEADERS.test(name);
-  return changed(properties, { drops, adds: encoded(all), expiration: expires ? expiration : undefined }, bytesMax);
+  const answered = replyTo === undefined ? {} : { replyTo };
+  return changed(properties, { drops, adds: encoded(all), expiration: expires ? expiration : undefined, ...answered }, bytesMax);
 }
 
 /**
@@ -73,8 +82,9 @@ export function travelling(properties: WireProperties, own: Own, seal: Seal, exp
  */
 export function replayed(properties: WireProperties, canHandleHeader: string, own: Own, seal: Seal, bytesMax: number): Buffer {
   const handled = properties.header(canHandleHeader) === true;
-  const { [USER_ID_HEADER]: kept } = properties.own;
-  const all = seal({ ...(kept !== undefined && { [USER_ID_HEADER]: kept }), ...userIdHeader(properties), ...own });
+  const { [USER_ID_HEADER]: kept, [ACCOUNT_HEADER]: account } = properties.own;
+  const from = { ...(kept !== undefined && { [USER_ID_HEADER]: kept }), ...(account !== undefined && { [ACCOUNT_HEADER]: account }) };
+  const all = seal({ ...from, ...userIdHeader(properties), ...own });
   const drops = (name: string) =>
     isOwn(name) || Object.hasOwn(all, name) || SERVER_HEADERS.test(name) || (handled && name === canHandleHeader);
   return changed(properties, { drops, adds: encoded(all) }, bytesMax);
@@ -88,6 +98,16 @@ export function same(properties: WireProperties, own: Own, bytesMax: number): Bu
   const all = { ...userIdHeader(properties), ...own };
   const drops = (name: string) => Object.hasOwn(all, name) || SERVER_HEADERS.test(name);
   return changed(properties, { drops, adds: encoded(all), expiration: properties.text('expiration') }, bytesMax);
+}
+
+/**
+ * The properties of what an account has published, as they go to the server: without any header that only kpx and RabbitMQ write, and with the account's
+ * name. `replyTo`: the queue that is answered to; empty: none. Throws as {@link travelling} does.
+ */
+export function carriedUp(properties: WireProperties, account: string, replyTo: string, own: Own, seal: Seal, bytesMax: number): Buffer {
+  const drops = (name: string) => isOwn(name) || SERVER_HEADERS.test(name);
+  const adds = encoded(seal({ ...own, [ACCOUNT_HEADER]: account }));
+  return changed(properties, { drops, adds, expiration: properties.text('expiration'), replyTo }, bytesMax);
 }
 
 function userIdHeader(properties: WireProperties): Own {

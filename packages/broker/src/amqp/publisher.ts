@@ -16,6 +16,9 @@ export interface Publisher {
   onReturn(listener: (properties: WireProperties) => void): void;
 }
 
+/** The answer for a message that has come back. */
+export const NO_QUEUE = 'RabbitMQ found no queue';
+
 /** Makes the properties of a message, at most `bytesMax` bytes with kpx's own headers. Throws CannotTravel. */
 export type Compose = (own: Own, bytesMax: number) => Buffer;
 
@@ -53,7 +56,7 @@ export class ConfirmedPublisher {
       const wasReturned = this.#returned.delete(reference);
       // amqplib ends open confirms with an error when the channel dies, just before it says so.
       if (error) setImmediate(() => answered('RabbitMQ refused a place'));
-      else answered(wasReturned ? 'RabbitMQ found no queue' : undefined);
+      else answered(wasReturned ? NO_QUEUE : undefined);
     });
   }
 }

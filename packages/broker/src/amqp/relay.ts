@@ -4,13 +4,12 @@ import type { Reason } from '../policy/reasons.js';
 import { type Destination, type Elsewhere, withExpiration, withoutExpiration } from './destination.js';
 import {
   DETAIL_HEADER,
-  HOPS_HEADER,
   HOST_HEADER,
   type Own,
+  onTheWay,
   PARKED_AT_HEADER,
   REASON_HEADER,
   replaced,
-  SEEN_AT_HEADER,
   type Seal,
   travelling,
 } from './headers.js';
@@ -119,15 +118,18 @@ export class Relay {
 
   /** A message that was published to the dead letters while it came in: acknowledged when RabbitMQ has it. */
   parked(message: WireMessage, passedOn: PassedOn, reason: Reason): void {
+    const left = () => this.#observer.left('parked', reason);
+    this.#passed(message, passedOn, left, (why) => this.#putBack(message, `${why} in ${DEAD_LETTER_QUEUE}`));
+  }
+
+  /** To an executor by another way than the job queue: acknowledged when it is there. `refused` is called where it is not: it is in hand as before. */
+  given(message: WireMessage, passedOn: PassedOn, refused: (why: string) => void): void {
+    this.#passed(message, passedOn, () => this.#observer.left('forwarded'), refused);
+  }
+
+  #passed(message: WireMessage, passedOn: PassedOn, left: () => void, refused: (why: string) => void): void {
     const move = this.#begin(message);
-    const settle = (why: string | undefined) => {
-      if (why !== undefined) this.#putBack(message, `${why} in ${DEAD_LETTER_QUEUE}`);
-      else
-        this.#settle(
-          () => this.#source.ack(message),
-          () => this.#observer.left('parked', reason),
-        );
-    };
+    const settle = (why: string | undefined) => (why === undefined ? this.#settle(() => this.#source.ack(message), left) : refused(why));
     // As with other confirms: where the channel has ended there is nothing to do here.
     passedOn((why) => setImmediate(() => this.#confirmed(move, () => settle(why))));
   }
@@ -168,14 +170,8 @@ export class Relay {
   }
 
   #onTheWay(message: WireMessage, hops: number, marks: Own = {}): Pick<Destination, 'own' | 'unusable'> {
-    const seen = message.properties.own[SEEN_AT_HEADER];
     return {
-      own: {
-        [this.#config.jobs.can_handle_header]: true,
-        [HOPS_HEADER]: hops + 1,
-        [SEEN_AT_HEADER]: Number.isSafeInteger(seen) ? Number(seen) : Date.now(),
-        ...marks,
-      },
+      own: { ...onTheWay(message.properties, this.#config.jobs.can_handle_header, hops), ...marks },
       unusable: (why) => {
         this.#observer.unusable(message, 'HEADERS_UNUSABLE', why);
         this.#parkAnew(message, 'HEADERS_UNUSABLE', why);

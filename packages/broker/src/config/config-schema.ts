@@ -1,51 +1,16 @@
 import { hints, isComposed, knimePatternSchema, NOT_COMPOSED, profileNameSchema } from '@kpx/protocol';
 import * as z from 'zod';
 import { addressOf } from './address.js';
+import { sealed } from './sealed.js';
+import { amqpName, amqpUrl, duration, isManagementUrl, memory, NAME_BYTES_MAX, NODES_MAX, optionalDuration, text } from './values.js';
 
 /** Held jobs are unacknowledged deliveries: the prefetch bounds them all. */
 const PREFETCH_MAX = 20_000;
 const LIST_MAX = 10_000;
 const EXECUTORS_MAX = 5_000;
 const RULES_MAX = 1_000;
-const TEXT_CHARS_MAX = 4_096;
-/** AMQP's short strings, in bytes: names of queues, exchanges and headers, routing keys. */
-const NAME_BYTES_MAX = 255;
-/** The same of the job queue, whose name is in those of kpx's delay queues. */
+/** Of the job queue, in bytes: a name of AMQP, less what is before it in those of kpx's delay queues. */
 const QUEUE_BYTES_MAX = 230;
-
-export const UNITS_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const;
-
-const DURATION = 'expected a duration such as "500ms", "15s", "2m" or "1h"';
-
-/** "250ms", "15s", "2m", "1h" as milliseconds. */
-const duration = z
-  .string()
-  .regex(/^[1-9]\d{0,6}(ms|s|m|h)$/, DURATION)
-  .transform((text) => Number.parseInt(text, 10) * UNITS_MS[text.replace(/^\d+/, '') as keyof typeof UNITS_MS])
-  .register(hints, { expected: DURATION });
-
-/** A duration, or empty for none. */
-const optionalDuration = z
-  .union([z.literal('').transform(() => undefined), duration])
-  .prefault('')
-  .register(hints, { expected: 'expected a duration such as "30m", or "" for never' });
-
-export const UNITS_BYTES = { KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3, TiB: 1024 ** 4 } as const;
-
-const MEMORY = 'expected an amount of memory such as "512MiB" or "4GiB", or "" for none';
-
-/** "512MiB", "4GiB" as bytes, or empty for 0. */
-const memory = z
-  .string()
-  .regex(/^([1-9]\d{0,8}(KiB|MiB|GiB|TiB))?$/, MEMORY)
-  .transform((text) => (text === '' ? 0 : Number.parseInt(text, 10) * UNITS_BYTES[text.replace(/^\d+/, '') as keyof typeof UNITS_BYTES]))
-  .prefault('')
-  .register(hints, { expected: MEMORY });
-
-const text = z.string().max(TEXT_CHARS_MAX);
-
-/** A name on the wire of AMQP. */
-const amqpName = (bytesMax: number) => text.refine((name) => Buffer.byteLength(name) <= bytesMax, `expected at most ${bytesMax} bytes`);
 
 const limit = z.int().min(1).max(EXECUTORS_MAX);
 
@@ -73,24 +38,6 @@ const rule = z
   });
 
 const URLS_EXAMPLE = ['amqp://kpx-broker@127.0.0.1:5672/knime'];
-
-const amqpUrl = text.superRefine((value, context) => {
-  const url = URL.canParse(value) ? new URL(value) : undefined;
-  if (!url || !/^amqps?:$/.test(url.protocol) || url.hostname === '') {
-    context.addIssue({ code: 'custom', message: 'expected "amqp://USER@HOST:PORT/VHOST" or "amqps://…"' });
-  } else if (url.password !== '') {
-    context.addIssue({ code: 'custom', message: 'holds a password: put it into amqp.password_file' });
-  }
-});
-
-/** Of one cluster of RabbitMQ. */
-const NODES_MAX = 16;
-
-/** The user is that of `amqp.urls`. */
-function isManagementUrl(value: string): boolean {
-  const url = URL.canParse(value) ? new URL(value) : undefined;
-  return url !== undefined && /^https?:$/.test(url.protocol) && url.username === '' && url.password === '';
-}
 
 /** Files of TLS; the last two together, or neither. */
 const tls = z
@@ -161,6 +108,7 @@ export const configSchema = z.strictObject({
       mac_key_file: text.default(''),
     })
     .prefault({}),
+  sealed,
   helper: z.strictObject({ socket: text.startsWith('/').default('/run/kpx/privhelper.sock') }).prefault({}),
   executors: z
     .strictObject({

@@ -4,7 +4,7 @@ import * as z from 'zod';
 import type { Policy } from '../policy/policy.js';
 import { type Config, configSchema, controlSchema } from './config-schema.js';
 
-export { type Config, configSchema, UNITS_BYTES, UNITS_MS } from './config-schema.js';
+export { type Config, configSchema } from './config-schema.js';
 
 /** Reads and judges the configuration. Throws {@link ConfigError}: file, key or line, what is expected. */
 export async function readConfig(file: string): Promise<Config> {
@@ -68,8 +68,9 @@ export async function readPassword(config: Config['amqp']): Promise<string> {
 }
 
 /** Turns what the configuration says into the numbers that the machine decides by. */
-export function policyOf({ policy, jobs, amqp, executors }: Config): Policy {
+export function policyOf({ policy, jobs, amqp, executors, sealed }: Config): Policy {
   return {
+    sealed: sealed.enabled,
     maxExecutors: policy.max_executors,
     maxStarting: policy.max_starting,
     startAttempts: policy.start_attempts,

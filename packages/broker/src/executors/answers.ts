@@ -10,7 +10,7 @@ import { release } from './holding.js';
 import { type Executor, sample } from './roster.js';
 import { failureOf, serves } from './service.js';
 import { begin, settle } from './starting.js';
-import { WITH_EXECUTOR } from './states.js';
+import { STARTING, WITH_EXECUTOR } from './states.js';
 import type { User } from './user.js';
 
 /* The consequences of the helper's answers. */
@@ -62,9 +62,15 @@ export function noHelper(books: Books, name: KnimeUser, detail: string): void {
   leaveStarting(books, name, (user) => fail(books, user, detail, 'HOST_FAILED'));
 }
 
+/** A start that takes several steps has taken one. */
+export function startGoesOn(books: Books, { user: name, to }: Extract<Event, { kind: 'start goes on' }>): void {
+  const user = books.users.get(name);
+  if (user && STARTING.has(user.state)) enter(books, user, to, '');
+}
+
 function leaveStarting({ users, asked }: Books, name: KnimeUser, next: (user: User) => void): void {
   const user = users.get(name);
-  if (user?.state !== 'starting') return;
+  if (!user || !STARTING.has(user.state)) return;
   asked.delete(user);
   next(user);
 }

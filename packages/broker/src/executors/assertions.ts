@@ -1,5 +1,6 @@
 import type { Books } from './books.js';
 import type { Event } from './events.js';
+import { STARTING } from './states.js';
 import type { User } from './user.js';
 
 /** The longest time from one look at all users to the next, in milliseconds, while only frequent events come. */
@@ -38,7 +39,7 @@ function assertAll(books: Books, event: Event): void {
     assertUser(books, user, event);
     held += user.held.size;
     if (user.state === 'queued') queued += 1;
-    if (user.state === 'starting') starting += 1;
+    if (STARTING.has(user.state)) starting += 1;
   }
   if (held !== books.held) broken(event, `users hold ${held} jobs, not ${books.held}`);
   if (queued !== line.size) broken(event, `${queued} users are queued, and ${line.size} in line`);
@@ -49,7 +50,7 @@ function assertUser({ executors, line, asked }: Books, user: User, event: Event)
   const { name, state } = user;
   if (state === 'ready' && !executors.of(name)) broken(event, `"${name}" is ready, and has no executor`);
   if (line.has(user) !== (state === 'queued')) broken(event, `"${name}" is ${state}, and ${line.has(user) ? '' : 'not '}in line`);
-  if (asked.has(user) !== (state === 'starting'))
+  if (asked.has(user) !== STARTING.has(state))
     broken(event, `"${name}" is ${state}, and the helper was ${asked.has(user) ? '' : 'not '}asked for an executor`);
 }
 

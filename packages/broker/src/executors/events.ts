@@ -2,7 +2,7 @@ import type { ErrorCode, ExecutorInfo, KnimeUser, OsUser, ProfileName } from '@k
 import type { DelayMs, Limit, Policy } from '../policy/policy.js';
 import type { Reason } from '../policy/reasons.js';
 import type { Marks } from './hand-back.js';
-import type { State } from './states.js';
+import type { StartingState, State } from './states.js';
 
 export type { State };
 
@@ -19,6 +19,8 @@ export type Event =
       readonly hops: number;
       /** It comes from a delay queue, not from an offer. */
       readonly waited: boolean;
+      /** False: its account has not taken it, and it was not part of an offer to a busy executor. */
+      readonly offered?: boolean;
       /** It says that an operator has replayed it. */
       readonly replayed?: boolean;
       /** OS groups of the user; undefined: no rule asks for them. The same array for as long as nothing has changed. */
@@ -30,12 +32,14 @@ export type Event =
     }
   /** The helper has started the executor, or found it running. */
   | { readonly kind: 'started'; readonly user: KnimeUser; readonly executor: ExecutorInfo }
+  /** A start that takes several steps has taken one. */
+  | { readonly kind: 'start goes on'; readonly user: KnimeUser; readonly to: StartingState }
   /** The helper has answered with an error. */
   | { readonly kind: 'not started'; readonly user: KnimeUser; readonly code: ErrorCode; readonly detail: string }
   /** The helper could not be asked. */
   | { readonly kind: 'no helper'; readonly user: KnimeUser; readonly detail: string }
-  /** The accounts that have a connection to RabbitMQ at the moment, by uid. */
-  | { readonly kind: 'connections'; readonly uids: ReadonlySet<number> }
+  /** The accounts that RabbitMQ serves at the moment, by uid; and those of whom nobody can say. */
+  | { readonly kind: 'connections'; readonly uids: ReadonlySet<number>; readonly unknown?: ReadonlySet<number> }
   /** The helper could not end an executor. */
   | { readonly kind: 'not ended'; readonly user: KnimeUser }
   /** All that the helper runs; `askedAt` is when it was asked. An executor that is not in the list has ended. */

@@ -3,7 +3,7 @@ import { durationText } from '../output/duration.js';
 import { hasRoom, type Load, mayStart, type Policy, profileOf, type Verdict } from '../policy/policy.js';
 import type { Rule } from '../policy/rules.js';
 import { type Executor, stateOf } from './roster.js';
-import { STATES, type State } from './states.js';
+import { STARTING, STATES, type State } from './states.js';
 import { failsHere, type User } from './user.js';
 
 /** The answer to `explain`: what a job of a user would meet now. */
@@ -60,7 +60,7 @@ function decisionOf(
   if (executor && (!executor.ready || executor.ending)) return ['hold', STATES[stateOf(executor)].meaning];
   if (executor && held > 0) return ['hold', `the executor is busy: it has not taken the ${held} job(s) that wait for it`];
   if (executor) return ['forward', STATES.ready.meaning];
-  if (state === 'starting') return ['hold', STATES.starting.meaning];
+  if (STARTING.has(state)) return ['hold', STATES[state].meaning];
   if (sick !== undefined) return ['hand back', sick];
   const room = hasRoom(policy, load, rule);
   if (!room.ok) return ['wait', room.why];

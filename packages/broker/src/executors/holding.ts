@@ -27,8 +27,8 @@ function gives({ executors, now }: Books, user: User, jobs: number): void {
 }
 
 /** The executor did not take a job. */
-export function cameBack({ executors, now }: Books, user: User): void {
-  user.offering.cameBack();
+export function cameBack({ executors, now }: Books, user: User, offered: boolean): void {
+  if (offered) user.offering.cameBack();
   executors.of(user.name)?.given.cameBack(now);
 }
 

@@ -20,7 +20,7 @@ export function startQueued(books: Books): void {
     books.health.starts(user.name, books.now);
     const rule = user.rule ? `, ${user.rule.label}` : '';
     const why = `${executors + 1} of ${books.policy.maxExecutors} executors with this one${rule}`;
-    enter(books, user, 'starting', why);
+    enter(books, user, books.policy.sealed ? 'preparing' : 'starting', why);
     books.effects.push({ kind: 'start', user: user.name, profile: profileOf(user.rule), why });
   }
 }

@@ -350,6 +350,20 @@ describe('a job that comes back although its executor is ready', () => {
     expect(job(alice, 2)).toMatchObject([{ kind: 'defer', delayMs: 2_000 }]);
   });
 
+  it('says nothing of an offer where it was not part of one', () => {
+    const rounds = (offered: boolean) => {
+      machine = new Machine(PLAIN_POLICY);
+      makeReady();
+      for (let count = 0; count < 4; count++) job(alice, 2);
+      tick(100);
+      for (let count = 0; count < 4; count++)
+        step({ kind: 'job', ticket: ++tickets, user: alice, hops: 2, waited: false, offered, groups: NO_GROUPS, ageMs: 0 });
+      return kinds(tick(100)).filter((kind) => kind === 'forward').length;
+    };
+    expect(rounds(false)).toBe(4); // the offer before was taken
+    expect(rounds(true)).toBe(1);
+  });
+
   it('is taken for refused only if it comes back from an offer, not from a delay queue', () => {
     const rounds = (waited: boolean) => {
       machine = new Machine(PLAIN_POLICY);

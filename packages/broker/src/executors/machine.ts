@@ -1,7 +1,7 @@
 import type { KnimeUser } from '@kpx/protocol';
 import { admits, HOPS_FREE, idleGrainMs, type Load, type Policy, ruleOf, tooOld } from '../policy/policy.js';
 import { setGroups, setPolicy, ungrouped, userOf } from './admission.js';
-import { groupsUnknown, listed, noHelper, notStarted, started } from './answers.js';
+import { groupsUnknown, listed, noHelper, notStarted, started, startGoesOn } from './answers.js';
 import { assertSound } from './assertions.js';
 import { Books, forgetIfNothing, loadOf } from './books.js';
 import { accountLost, stopAsked } from './ending.js';
@@ -22,6 +22,8 @@ export { HOLD_MAX_MS } from './holding.js';
 /*
  * The per-user state machine. Events in, effects out; no clock, no dice, no socket, no log of its own: `now` (milliseconds, monotonic) and
  * `random` ([0, 1)) come with each event. Every job that comes in leaves by exactly one effect, or is forgotten with the channel it came from.
+ *
+ * Sealed, `preparing` and `provisioning` come before `starting`.
  *
  *   idle -> queued -> starting -> booting -> ready -> idle
  *             ^          |           |         |
@@ -152,9 +154,10 @@ type EventOf = { readonly [K in Kind]: Extract<Event, { kind: K }> };
 const HANDLERS: { readonly [K in Kind]: (books: Books, event: EventOf[K]) => void } = {
   job,
   started: (books, { user, executor }) => started(books, user, executor),
+  'start goes on': startGoesOn,
   'not started': notStarted,
   'no helper': (books, { user, detail }) => noHelper(books, user, detail),
-  connections: (books, { uids }) => connections(books, uids),
+  connections,
   'not ended': ({ executors, now }, { user }) => executors.of(user)?.end?.failed(now),
   listed: (books, { executors, askedAt }) => listed(books, executors, askedAt),
   'account lost': (books, { osUser, why }) => accountLost(books, osUser, why),
@@ -184,7 +187,10 @@ const HANDLERS: { readonly [K in Kind]: (books: Books, event: EventOf[K]) => voi
 
 const handle = <K extends Kind>(books: Books, event: EventOf[K]): void => HANDLERS[event.kind as K](books, event);
 
-function job(books: Books, { ticket, user: name, hops, waited, replayed, groups, ageMs, crowded = false }: EventOf['job']): void {
+function job(
+  books: Books,
+  { ticket, user: name, hops, waited, replayed, groups, ageMs, crowded = false, offered = true }: EventOf['job'],
+): void {
   const detail = tooOld(books.policy, ageMs);
   if (detail !== undefined) {
     books.effects.push({ kind: 'park', ticket, user: name, reason: 'JOB_TOO_OLD', detail });
@@ -202,7 +208,7 @@ function job(books: Books, { ticket, user: name, hops, waited, replayed, groups,
     case 'ready':
       if (hops < HOPS_FREE && user.held.size === 0) forward(books, user, ticket);
       else hold(books, user, ticket, hops, crowded);
-      if (hops > 0 && !waited) cameBack(books, user);
+      if (hops > 0 && !waited) cameBack(books, user, offered);
       break;
     case 'broken':
     case 'refused':
@@ -214,9 +220,10 @@ function job(books: Books, { ticket, user: name, hops, waited, replayed, groups,
   }
 }
 
-function connections(books: Books, uids: ReadonlySet<number>): void {
+function connections(books: Books, { uids, unknown }: EventOf['connections']): void {
   for (const executor of books.executors.values()) {
-    executor.link.see(uids.has(executor.uid), books.now);
+    if (unknown?.has(executor.uid)) executor.link.startAnew(books.now);
+    else executor.link.see(uids.has(executor.uid), books.now);
     judgeService(books, executor);
   }
 }

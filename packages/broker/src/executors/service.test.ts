@@ -57,6 +57,48 @@ beforeEach(() => {
   withPolicy({});
 });
 
+describe('an executor of which nobody can say whether RabbitMQ serves it', () => {
+  const unknown = () => step({ kind: 'connections', uids: new Set(), unknown: new Set([UID]) });
+
+  it('stays what it is, however long that lasts, and has its whole time once it can be seen again', () => {
+    job();
+    start();
+    passes(2_000, true);
+    expect(stateNow()).toBe('ready');
+    for (const until = now + 120_000; now < until; now += LOOK_MS) unknown();
+    expect(stateNow()).toBe('ready');
+    expect(kinds(passes(25_000, false))).toEqual([]);
+    expect(stateNow()).toBe('lost');
+    expect(kinds(passes(5_000, true))).toEqual([]);
+    expect(stateNow()).toBe('ready');
+  });
+});
+
+describe('a start that takes several steps', () => {
+  const states = (effects: Effect[]) => effects.flatMap((effect) => (effect.kind === 'state' ? [effect.state] : []));
+
+  it('has a state for each where executors are sealed, in each of which it may fail', () => {
+    withPolicy({ sealed: true });
+    expect(states(job())).toEqual(['queued', 'preparing']);
+    expect(states(step({ kind: 'start goes on', user: alice, to: 'provisioning' }))).toEqual(['provisioning']);
+    expect(machine.explain(alice, [])).toMatchObject({ decision: 'hold', state: 'provisioning' });
+    expect(machine.counts).toMatchObject({ executors: 1, starting: 1, held: 1 });
+    expect(states(step({ kind: 'not started', user: alice, code: 'HOST_FAILED', detail: 'SEALED_UNAVAILABLE: away' }))).toEqual([
+      'backoff',
+    ]);
+    expect(machine.counts).toMatchObject({ executors: 0, starting: 0 });
+    expect(states(step({ kind: 'start goes on', user: alice, to: 'starting' }))).toEqual([]);
+  });
+
+  it('goes on to where its executor boots', () => {
+    withPolicy({ sealed: true });
+    job();
+    for (const to of ['provisioning', 'starting'] as const) step({ kind: 'start goes on', user: alice, to });
+    start();
+    expect(stateNow()).toBe('booting');
+  });
+});
+
 describe('an executor is ready', () => {
   it('when its connection has lasted for ready_for, not before', () => {
     job();

@@ -5,7 +5,7 @@
 
 /** Facts of a state that the rest of the program needs. */
 interface Row {
-  /** A user or an executor can be in it; an executor that is `starting` has no process yet. */
+  /** A user or an executor can be in it; an executor that is `starting` has no process yet. `preparing` and `provisioning` come before that, where executors are sealed. */
   readonly of: 'user' | 'executor' | 'both';
   /** `serves`: the user waits for an executor that lives, or has it. `rests`: the user waits until the next start may be tried. */
   readonly phase: 'none' | 'line' | 'starts' | 'serves' | 'ends' | 'rests';
@@ -18,11 +18,15 @@ interface Row {
   readonly meaning: string;
 }
 
+const PREPARING = 'the helper prepares the account for its executor';
+const PROVISIONING = 'the virtual host and the RabbitMQ user of the account are being made';
 const LOST = 'the executor has lost its connection to RabbitMQ; it is ended if that does not come back within lost_after';
 
 export const STATES = {
   idle: { of: 'user', phase: 'none', troubled: false, log: 'info', start: 'ended', meaning: 'nothing to do' },
   queued: { of: 'user', phase: 'line', troubled: true, log: 'debug', start: 'ended', meaning: 'waits for room' },
+  preparing: { of: 'user', phase: 'starts', troubled: false, log: 'debug', start: undefined, meaning: PREPARING },
+  provisioning: { of: 'user', phase: 'starts', troubled: false, log: 'debug', start: undefined, meaning: PROVISIONING },
   starting: { of: 'both', phase: 'starts', troubled: false, log: 'debug', start: undefined, meaning: 'the executor is being started' },
   booting: { of: 'both', phase: 'serves', troubled: false, log: 'info', start: undefined, meaning: 'the executor is starting' },
   ready: { of: 'both', phase: 'serves', troubled: false, log: 'info', start: 'ready', meaning: 'the executor is ready' },
@@ -41,6 +45,7 @@ type StateWith<R extends Partial<Row>> = { [S in AnyState]: Table[S] extends R ?
 export type State = StateWith<{ of: 'user' | 'both' }>;
 export type ExecutorState = StateWith<{ of: 'executor' | 'both' }>;
 export type RestingState = StateWith<{ phase: 'rests' }>;
+export type StartingState = StateWith<{ phase: 'starts' }>;
 
 export const ANY_STATES = Object.keys(STATES) as AnyState[];
 const statesWith = (is: (row: Row) => boolean) => ANY_STATES.filter((state) => is(STATES[state]));
@@ -48,6 +53,7 @@ export const USER_STATES = statesWith(({ of }) => of !== 'executor') as State[];
 export const EXECUTOR_STATES = statesWith(({ of }) => of !== 'user') as ExecutorState[];
 export const WITH_EXECUTOR: ReadonlySet<AnyState> = new Set(statesWith(({ phase }) => phase === 'serves'));
 export const RESTING: ReadonlySet<AnyState> = new Set(statesWith(({ phase }) => phase === 'rests'));
+export const STARTING: ReadonlySet<AnyState> = new Set(statesWith(({ phase }) => phase === 'starts'));
 /** Somebody may have to look at these. */
 export const TROUBLED: ReadonlySet<string> = new Set(statesWith(({ troubled }) => troubled));
 

@@ -10,7 +10,7 @@ const RECONNECT_MAX_MS = 5_000;
 /** The observer of the connection. */
 export interface HelperObserver {
   /** On every new connection, after Hello, with the profiles that the helper has: executors may have come and gone meanwhile. */
-  connected(profiles: readonly ProfileName[]): void;
+  connected(profiles: readonly ProfileName[], sealedNode: string | undefined): void;
   /** How long an answer took, in milliseconds. */
   answered(verb: Verb, ms: number): void;
 }
@@ -58,7 +58,7 @@ export class HelperClient {
         lastProblem = '';
         this.#link.up();
         this.#log.info({ socket: this.#path }, 'connected to the helper');
-        this.#observer.connected(this.#session.profiles);
+        this.#observer.connected(this.#session.profiles, this.#session.sealedNode);
         const why = await this.#session.lost;
         this.#link.down(why);
         if (!this.#stopped.signal.aborted) this.#log.warn({ socket: this.#path, reason: why }, 'lost the helper; connecting again');

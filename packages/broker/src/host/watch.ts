@@ -5,7 +5,6 @@ import { JUDGE_EVERY_MS, LostAccounts } from '../executors/lost-accounts.js';
 import type { Machine } from '../executors/machine.js';
 import { SaidOnce } from '../output/said-once.js';
 import { backoffMs } from '../policy/backoff.js';
-import { connectedUids } from './connections.js';
 import type { HelperClient } from './helper-client.js';
 import { nameServiceIsDown } from './name-service-down.js';
 
@@ -27,11 +26,17 @@ const LIST_RETRY_MS = 1_000;
 const MAY_BE_LOST = 'an executor runs whose account would be refused one now; it is judged again in a minute';
 const LOST = 'an executor runs whose account is refused one: policy.account_lost says what happens to it';
 
+/** The accounts that RabbitMQ serves, by uid, and those of whom nobody can say. */
+interface Served {
+  readonly uids: ReadonlySet<number>;
+  readonly unknown?: ReadonlySet<number>;
+}
+
 /** Looks at the operating system for what becomes of executors, and tells the machine. */
 export class ExecutorWatch {
   readonly #machine: Machine;
   readonly #helper: HelperClient;
-  readonly #ports: () => ReadonlySet<number>;
+  readonly #served: () => Promise<Served>;
   readonly #emit: (event: Event) => void;
   readonly #now: () => number;
   readonly #log: Logger;
@@ -49,12 +54,12 @@ export class ExecutorWatch {
   constructor(
     machine: Machine,
     helper: HelperClient,
-    ports: () => ReadonlySet<number>,
+    served: () => Promise<Served>,
     { now, emit, log }: { readonly now: () => number; readonly emit: (event: Event) => void; readonly log: Logger },
   ) {
     this.#machine = machine;
     this.#helper = helper;
-    this.#ports = ports;
+    this.#served = served;
     this.#now = now;
     this.#emit = emit;
     this.#log = log;
@@ -118,7 +123,7 @@ export class ExecutorWatch {
     this.#looking = true;
     this.#lookedAt = this.#now();
     try {
-      this.#emit({ kind: 'connections', uids: await connectedUids(this.#ports()) });
+      this.#emit({ kind: 'connections', ...(await this.#served()) });
     } finally {
       this.#looking = false;
     }

@@ -10,6 +10,8 @@ import { type Rule, ruleFor } from './rules.js';
 
 /** `[policy]`, `[jobs]` and `[executors]`; times in milliseconds, memory in bytes. */
 export interface Policy {
+  /** Each account has a virtual host of its own in RabbitMQ, which is made before its executor starts. */
+  readonly sealed: boolean;
   readonly maxExecutors: number;
   readonly maxStarting: number;
   readonly startAttempts: number;

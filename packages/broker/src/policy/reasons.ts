@@ -66,6 +66,13 @@ export const REASONS = {
     advice: 'See the executor with kpxctl logs USER, and the URL in /etc/kpx/executor-msgq: fix what keeps it from RabbitMQ, then replay.',
     replay: 'once fixed',
   },
+  SEALED_REFUSED: {
+    meaning:
+      'The code of an account has published it, and it may not leave the virtual host of that account, or not as this job: the detail names the account and the reason.',
+    advice:
+      'If the executor has to publish it: name the exchange in [[sealed.up]] of broker.toml. If not: ask the user of the account, then drop it.',
+    replay: 'in vain',
+  },
 } as const satisfies Record<string, ReasonKind>;
 
 export type Reason = keyof typeof REASONS;

@@ -1,15 +1,15 @@
-import { request as requestByHttp } from 'node:http';
+import { Agent as HttpAgent, request as requestByHttp } from 'node:http';
 import { request as requestByHttps } from 'node:https';
 import { type Config, readPassword } from '../config/config.js';
 import { readTlsFiles, type TlsFiles } from '../config/tls-files.js';
 
-/* A queue, as RabbitMQ's management API has it: AMQP does not tell policies. */
+/* Questions to RabbitMQ's management API, and what it says of a queue: AMQP does not tell policies. */
 
 /** How long it may take for its answer, in milliseconds. */
 const ANSWER_TIMEOUT_MS = 5_000;
 /** RabbitMQ's answer about one queue is far below that. */
 const ANSWER_BYTES_MAX = 256 * 1024;
-const SHOWN_CHARS_MAX = 200;
+export const SHOWN_CHARS_MAX = 200;
 
 /** Of a queue. */
 export interface QueueFacts {
@@ -30,6 +30,9 @@ export interface Management {
   readonly password: string;
   /** Read for `https://` alone. */
   readonly files: () => Promise<Partial<TlsFiles>>;
+  /** How long it may take for an answer, in milliseconds, and how long that may be, in bytes. */
+  readonly timeoutMs?: number;
+  readonly bytesMax?: number;
 }
 
 interface ManagementAnswer {
@@ -56,7 +59,7 @@ async function factsAt(at: string, url: string, amqp: Config['amqp'], password: 
   const vhost = decodeURIComponent(pathname.slice(1)) || '/';
   const name = `the management API at ${at}`;
   const api = { name, url: at, user, password, files: () => readTlsFiles(amqp.tls) };
-  const { status, text } = await askManagement(api, 'GET', ['queues', vhost, amqp.queue]);
+  const { status, text } = await askManagement(api, { method: 'GET', path: ['queues', vhost, amqp.queue] });
   if (status === 401 && text.includes('Not management user')) {
     throw new Error(`RabbitMQ does not let "${user}" use its management API: rabbitmqctl set_user_tags ${user} management`);
   }
@@ -93,31 +96,47 @@ export function parsed(text: string): unknown {
   }
 }
 
-/** `path` is what follows `/api/`, in parts. Throws an Error without secrets when there is no answer. */
+/** Of questions that run at once; further ones wait, and their time counts. */
+const CONNECTIONS_MAX = 16;
+/** How long a connection is kept for the next question, in milliseconds: less than RabbitMQ keeps it. */
+const KEPT_MS = 5_000;
+const KEPT = { keepAlive: true, maxSockets: CONNECTIONS_MAX, timeout: KEPT_MS };
+const BY_HTTP = new HttpAgent(KEPT);
+
+/** A call. `path` follows `/api/`, in parts, none of them encoded. */
+export interface Question {
+  readonly method: 'GET' | 'PUT' | 'POST' | 'DELETE';
+  readonly path: readonly string[];
+  /** The parts of each entry that a list is to have; not set: all of them. */
+  readonly columns?: readonly string[];
+  readonly body?: object;
+}
+
+/** Throws an Error without secrets when there is no whole answer in time. */
 export async function askManagement(
-  { name, url, user, password, files }: Management,
-  method: 'GET' | 'PUT',
-  path: readonly string[],
-  body?: object,
+  { name, url, user, password, files, timeoutMs = ANSWER_TIMEOUT_MS, bytesMax = ANSWER_BYTES_MAX }: Management,
+  { method, path, columns, body }: Question,
 ): Promise<ManagementAnswer> {
   const at = new URL(`/api/${path.map(encodeURIComponent).join('/')}`, url);
+  if (columns) at.searchParams.set('columns', columns.join(','));
   const isTls = at.protocol === 'https:';
-  const signal = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
-  const options = { method, auth: `${user}:${password}`, signal, ...(isTls ? await files() : {}) };
+  const signal = AbortSignal.timeout(timeoutMs);
+  const options = { method, auth: `${user}:${password}`, signal, ...(isTls ? await files() : { agent: BY_HTTP }) };
   return await new Promise((resolve, reject) => {
     const failed = ({ message }: Error) => {
-      const why = signal.aborted ? `does not answer within ${ANSWER_TIMEOUT_MS / 1_000} s` : `cannot be asked: ${message}`;
+      const why = signal.aborted ? `does not answer within ${timeoutMs / 1_000} s` : `cannot be asked: ${message}`;
       reject(new Error(`${name} ${why}`));
     };
     const asked = (isTls ? requestByHttps : requestByHttp)(at, options, (answer) => {
-      let text = '';
-      answer.setEncoding('utf8');
+      const parts: Buffer[] = [];
+      let bytes = 0;
       answer.on('error', failed);
-      answer.on('data', (chunk: string) => {
-        text += chunk;
-        if (text.length > ANSWER_BYTES_MAX) answer.destroy(new Error(`its answer has more than ${ANSWER_BYTES_MAX} bytes`));
+      answer.on('data', (part: Buffer) => {
+        parts.push(part);
+        bytes += part.length;
+        if (bytes > bytesMax) answer.destroy(new Error(`its answer has more than ${bytesMax} bytes`));
       });
-      answer.on('end', () => resolve({ status: answer.statusCode ?? 0, text }));
+      answer.on('end', () => resolve({ status: answer.statusCode ?? 0, text: Buffer.concat(parts).toString('utf8') }));
     });
     asked.on('error', failed);
     if (body !== undefined) asked.setHeader('content-type', 'application/json');

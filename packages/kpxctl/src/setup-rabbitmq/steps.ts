@@ -93,7 +93,7 @@ class Server {
 
   async #ask(method: 'GET' | 'PUT', path: readonly string[], body?: object): Promise<string | undefined> {
     const { name, user } = this.api;
-    const { status, text } = await askManagement(this.api, method, path, body).catch((error: Error) => {
+    const { status, text } = await askManagement(this.api, { method, path, ...(body && { body }) }).catch((error: Error) => {
       throw new CommandError(EXIT.unavailable, `${error.message}. Does RabbitMQ have the plugin rabbitmq_management?`);
     });
     if (status === 404 && method === 'GET') return undefined;

@@ -33,7 +33,8 @@ export interface WireChannel {
 /** A message as amqplib hands it over, with its properties as they came. */
 export type WireMessage = Omit<GetMessage, 'properties' | 'fields'> & {
   readonly properties: WireProperties;
-  readonly fields: Pick<GetMessage['fields'], 'deliveryTag' | 'redelivered'> & { readonly messageCount?: number };
+  readonly fields: Pick<GetMessage['fields'], 'deliveryTag' | 'redelivered'> &
+    Partial<Pick<GetMessage['fields'], 'exchange' | 'routingKey' | 'messageCount'>>;
 };
 
 const NOT_THIS_ONE = 'this amqplib is not the version that kpx was made for: install kpx as it was packaged';

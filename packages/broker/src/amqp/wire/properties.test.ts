@@ -35,6 +35,19 @@ describe('properties that travel', () => {
     expect(composed).toEqual(propertyBytes({ ...ALL, headers: table(...left, ['ours', 't', bytes(1)]), expiration: '60000' }));
   });
 
+  it.each([
+    ['another', 'kpx.reply.YWJj', 'kpx.reply.YWJj'],
+    ['one of 255 bytes', 'q'.repeat(255), 'q'.repeat(255)],
+    ['none', '', undefined],
+  ])('have %s to be answered to, where that is asked for', (_, replyTo, expected) => {
+    const { replyTo: old, ...others } = ALL;
+    const answered = (changed: Properties) => propertyBytes({ ...changed, ...(expected && { replyTo: expected }) });
+    expect(of(ALL).with({ ...unchanged, replyTo })).toEqual(answered(others));
+    expect(of(others).with({ ...unchanged, replyTo })).toEqual(answered(others));
+    expect(of(others).with(unchanged)).toEqual(propertyBytes(others));
+    expect(of({ ...ALL, replyTo: old ?? '' }).with(unchanged)).toEqual(propertyBytes(ALL));
+  });
+
   it('are the same for any choice of properties, types and bytes', () => {
     const octets = (maxLength: number) => fc.uint8Array({ maxLength }).map((array) => Buffer.from(array));
     const exactly = (length: number) => fc.uint8Array({ minLength: length, maxLength: length }).map((array) => Buffer.from(array));

@@ -21,6 +21,7 @@ type TextField =
 const HEADERS = FIELDS.indexOf('headers');
 const DELIVERY_MODE = FIELDS.indexOf('deliveryMode');
 const PRIORITY = FIELDS.indexOf('priority');
+const REPLY_TO = FIELDS.indexOf('replyTo');
 const EXPIRATION = FIELDS.indexOf('expiration');
 const TIMESTAMP = FIELDS.indexOf('timestamp');
 const USER_ID = FIELDS.indexOf('userId');
@@ -40,6 +41,8 @@ export interface Changes {
   readonly adds: readonly Buffer[];
   /** Replaces the time to live; undefined: without one. */
   readonly expiration?: string | undefined;
+  /** Replaces the queue that is answered to; empty: without one; not set: it stays. */
+  readonly replyTo?: string;
 }
 
 /** Of a body that is not in the message. */
@@ -147,15 +150,16 @@ export class WireProperties {
    * The properties as they travel on, without the user id and with these changes. Throws {@link CannotTravel}. In plain loops, as this is done for
    * every job.
    */
-  with({ drops, adds, expiration }: Changes): Buffer {
+  with({ drops, adds, expiration, replyTo }: Changes): Buffer {
     const table = this.#table();
     const kept = keptRanges(table, drops);
     let headersBytes = 0;
     for (const { from, to } of kept) headersBytes += to - from;
     for (const { length } of adds) headersBytes += length;
-    const ttlBytes = expiration === undefined ? 0 : Buffer.byteLength(expiration);
-    const unchanged = this.bytes.length - FLAG_BYTES - this.#size(HEADERS) - this.#size(EXPIRATION) - this.#size(USER_ID);
-    const bytes = Buffer.allocUnsafe(FLAG_BYTES + unchanged + LENGTH_BYTES + headersBytes + (ttlBytes === 0 ? 0 : 1 + ttlBytes));
+    const ttlBytes = textBytes(expiration);
+    const replyBytes = replyTo === undefined ? this.#size(REPLY_TO) : textBytes(replyTo);
+    const replaced = this.#size(HEADERS) + this.#size(EXPIRATION) + this.#size(USER_ID) + this.#size(REPLY_TO);
+    const bytes = Buffer.allocUnsafe(this.bytes.length - replaced + LENGTH_BYTES + headersBytes + ttlBytes + replyBytes);
     let flags = flagOf(HEADERS);
     let at = FLAG_BYTES;
     for (let field = 0; field < FIELDS.length; field++) {
@@ -163,11 +167,13 @@ export class WireProperties {
         at = bytes.writeUInt32BE(headersBytes, at);
         for (const { from, to } of kept) at += table.copy(bytes, at, from, to);
         for (const added of adds) at += added.copy(bytes, at);
-      } else if (field === EXPIRATION && expiration !== undefined && ttlBytes > 0) {
+      } else if (field === EXPIRATION || (field === REPLY_TO && replyTo !== undefined)) {
+        const text = field === EXPIRATION ? expiration : replyTo;
+        if (!text) continue;
         flags |= flagOf(field);
-        at = bytes.writeUInt8(ttlBytes, at);
-        at += bytes.write(expiration, at);
-      } else if (field !== EXPIRATION && field !== USER_ID && this.#size(field) > 0) {
+        at = bytes.writeUInt8(Buffer.byteLength(text), at);
+        at += bytes.write(text, at);
+      } else if (field !== USER_ID && this.#size(field) > 0) {
         flags |= flagOf(field);
         at += this.bytes.copy(bytes, at, this.#start(field), this.#start(field + 1));
       }
@@ -242,6 +248,9 @@ function sizeAt(bytes: Buffer, field: number, at: number): number {
   if (field === DELIVERY_MODE || field === PRIORITY) return 1;
   return field === TIMESTAMP ? 8 : 1 + (bytes[at] ?? 0);
 }
+
+/** Of a text with its length before it; one that is empty is left out. */
+const textBytes = (text: string | undefined) => (text ? 1 + Buffer.byteLength(text) : 0);
 
 /** Does what is between `from` and `to` begin with this ASCII text? Makes no string: it is asked for every header of every job. */
 function beginsWith(bytes: Buffer, from: number, to: number, prefix: string): boolean {

@@ -1,0 +1,224 @@
+import { askManagement, isRecord, type Management, parsed, type Question, SHOWN_CHARS_MAX } from './management.js';
+import type { Permissions } from './permissions.js';
+
+/*
+ * Work of an administrator of RabbitMQ, by its management API: virtual hosts, users, permissions, limits, policies. Every call has a deadline and can be
+ * repeated. It leaves things as they are asked for, whatever they were. Tried with RabbitMQ 3.10.8, 4.0.5 and 4.3.6.
+ */
+
+/** Of a list, in bytes: some 100 for each virtual host, user or queue. */
+const LIST_BYTES_MAX = 4 * 1024 * 1024;
+const ADMINISTRATOR = 'administrator';
+/** RabbitMQ's words for what is not there, in its JSON. */
+const NOT_THERE = 'Object Not Found';
+
+/** A failed call. Its message is for operators, without secrets. `status`: of the answer; undefined: there was none, or not one of RabbitMQ's. */
+class ManagementFailed extends Error {
+  override name = 'ManagementFailed';
+
+  constructor(
+    message: string,
+    readonly status?: number,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
+/** Of queues or exchanges whose names match `pattern`. */
+interface PolicyOf {
+  readonly pattern: string;
+  readonly appliesTo: 'queues' | 'exchanges';
+  readonly definition: Readonly<Record<string, string | number>>;
+}
+
+/** A virtual host and its description. */
+export interface Vhost {
+  readonly name: string;
+  readonly description: string;
+}
+
+/** A queue as it was declared. */
+export interface DeclaredQueue {
+  readonly name: string;
+  readonly arguments: Readonly<Record<string, unknown>>;
+}
+
+type Limits = Readonly<Record<string, number>>;
+
+/** The management API, and what reads the password for each question. */
+type Administered = Omit<Management, 'password' | 'bytesMax'> & { readonly password: () => Promise<string> };
+
+/** All of it throws {@link ManagementFailed}. */
+export class Provisioning {
+  readonly #api: Administered;
+
+  constructor(api: Administered) {
+    this.#api = api;
+  }
+
+  /** The name of the own user. Throws where it is no administrator. */
+  async administrator(): Promise<string> {
+    const { name, tags } = this.#record(await this.#ask({ method: 'GET', path: ['whoami'] }));
+    // A list in RabbitMQ 3.9 and later, before that one text.
+    const all = Array.isArray(tags) ? tags : String(tags).split(',');
+    if (all.includes(ADMINISTRATOR) && typeof name === 'string') return name;
+    throw new ManagementFailed(
+      `${this.#api.name} knows "${this.#api.user}" without the tag ${ADMINISTRATOR}, which making virtual hosts takes: rabbitmqctl set_user_tags ${this.#api.user} ${ADMINISTRATOR}`,
+      401,
+    );
+  }
+
+  /** Those whose names begin with `prefix`. */
+  async vhosts(prefix: string): Promise<Vhost[]> {
+    const all = this.#list(await this.#ask({ method: 'GET', path: ['vhosts'], columns: ['name', 'description'] }));
+    return all
+      .map((vhost) => {
+        const { name, description } = isRecord(vhost) ? vhost : {};
+        if (typeof name !== 'string') throw this.#strange();
+        return { name, description: typeof description === 'string' ? description : '' };
+      })
+      .filter(({ name }) => name.startsWith(prefix));
+  }
+
+  /** The names that begin with `prefix`. */
+  async users(prefix: string): Promise<string[]> {
+    return (await this.#names(['users'])).filter((name) => name.startsWith(prefix));
+  }
+
+  async putVhost(vhost: string, description: string): Promise<void> {
+    await this.#ask({ method: 'PUT', path: ['vhosts', vhost], body: { description } });
+  }
+
+  async deleteVhost(vhost: string): Promise<void> {
+    await this.#ask({ method: 'DELETE', path: ['vhosts', vhost] });
+  }
+
+  async limitVhost(vhost: string, limits: Limits): Promise<void> {
+    await this.#putLimits('vhost-limits', vhost, limits);
+  }
+
+  async hasUser(user: string): Promise<boolean> {
+    return (await this.#ask({ method: 'GET', path: ['users', user] })) !== undefined;
+  }
+
+  /** A user without tags, who may do nothing yet. `passwordHash`: salt and SHA-256, in base64. */
+  async putUser(user: string, passwordHash: string): Promise<void> {
+    const body = { password_hash: passwordHash, hashing_algorithm: 'rabbit_password_hashing_sha256', tags: '' };
+    await this.#ask({ method: 'PUT', path: ['users', user], body });
+  }
+
+  /** RabbitMQ closes the connections of that user a moment later. */
+  async deleteUser(user: string): Promise<void> {
+    await this.#ask({ method: 'DELETE', path: ['users', user] });
+  }
+
+  /** In one call; RabbitMQ refuses that where one of them is not there (400; tried with 3.10.8). */
+  async deleteUsers(users: readonly string[]): Promise<void> {
+    if (users.length === 0) return;
+    try {
+      await this.#ask({ method: 'POST', path: ['users', 'bulk-delete'], body: { users } });
+    } catch (error) {
+      if (!(error instanceof ManagementFailed && error.status === 400)) throw error;
+      for (const user of users) await this.deleteUser(user);
+    }
+  }
+
+  async limitUser(user: string, limits: Limits): Promise<void> {
+    await this.#putLimits('user-limits', user, limits);
+  }
+
+  /** How many connections that user has, by RabbitMQ's own count, which does not lag behind. */
+  async connectionsOf(user: string): Promise<number> {
+    return this.#list(await this.#ask({ method: 'GET', path: ['connections', 'username', user] })).length;
+  }
+
+  async putPermissions(vhost: string, user: string, { configure, write, read }: Permissions): Promise<void> {
+    await this.#ask({ method: 'PUT', path: ['permissions', vhost, user], body: { configure, write, read } });
+  }
+
+  async putPolicy(vhost: string, name: string, policy: PolicyOf): Promise<void> {
+    await this.#putPolicy('policies', vhost, name, policy);
+  }
+
+  /** One that wins over policies, and over what a queue is declared with. */
+  async putOperatorPolicy(vhost: string, name: string, policy: PolicyOf): Promise<void> {
+    await this.#putPolicy('operator-policies', vhost, name, policy);
+  }
+
+  async queues(vhost: string): Promise<DeclaredQueue[]> {
+    const all = this.#list(await this.#ask({ method: 'GET', path: ['queues', vhost], columns: ['name', 'arguments'] }));
+    return all.map((queue) => {
+      const { name, arguments: declaredWith } = isRecord(queue) ? queue : {};
+      if (typeof name !== 'string') throw this.#strange();
+      return { name, arguments: isRecord(declaredWith) ? declaredWith : {} };
+    });
+  }
+
+  async #names(path: readonly string[]): Promise<string[]> {
+    const all = this.#list(await this.#ask({ method: 'GET', path, columns: ['name'] }));
+    return all.map((entry) => {
+      if (isRecord(entry) && typeof entry.name === 'string') return entry.name;
+      throw this.#strange();
+    });
+  }
+
+  async #putLimits(kind: 'vhost-limits' | 'user-limits', of: string, limits: Limits): Promise<void> {
+    const entries = Object.entries(limits);
+    await Promise.all(entries.map(([limit, value]) => this.#ask({ method: 'PUT', path: [kind, of, limit], body: { value } })));
+  }
+
+  async #putPolicy(kind: string, vhost: string, name: string, { pattern, appliesTo, definition }: PolicyOf): Promise<void> {
+    await this.#ask({ method: 'PUT', path: [kind, vhost, name], body: { pattern, 'apply-to': appliesTo, definition } });
+  }
+
+  /** The answer, decoded; undefined: the thing that was asked for, or was to be deleted, is not there. */
+  async #ask(question: Question): Promise<unknown> {
+    const { method, path } = question;
+    const { name, user } = this.#api;
+    const password = await this.#api.password().catch((error: Error) => {
+      throw new ManagementFailed(error.message, undefined, { cause: error });
+    });
+    const { status, text } = await askManagement({ ...this.#api, password, bytesMax: LIST_BYTES_MAX }, question).catch((error: Error) => {
+      throw new ManagementFailed(`${error.message}; does RabbitMQ run there, with the plugin rabbitmq_management?`, undefined, {
+        cause: error,
+      });
+    });
+    if (status === 401)
+      throw new ManagementFailed(
+        `${name} refuses the login of "${user}", or what it asks: is the password the right one, and has the user the tag ${ADMINISTRATOR}?`,
+        status,
+      );
+    if (method === 'GET' && status === 200) return this.#decoded(text);
+    if (method !== 'GET' && (status === 201 || status === 204)) return true;
+    if (method !== 'PUT' && status === 404 && isNotThere(text)) return undefined;
+    const shown = text.slice(0, SHOWN_CHARS_MAX);
+    throw new ManagementFailed(`${name} answers ${method} ${path.join('/')} with ${status}: ${shown}`, status);
+  }
+
+  #decoded(text: string): unknown {
+    const answer = parsed(text);
+    if (answer === undefined) throw this.#strange();
+    return answer;
+  }
+
+  #list(answer: unknown): unknown[] {
+    if (answer === undefined) return [];
+    if (!Array.isArray(answer)) throw this.#strange();
+    return answer;
+  }
+
+  #record(answer: unknown): Record<string, unknown> {
+    if (!isRecord(answer)) throw this.#strange();
+    return answer;
+  }
+
+  #strange(): ManagementFailed {
+    return new ManagementFailed(`${this.#api.name} does not answer as RabbitMQ does: is it RabbitMQ's management API?`);
+  }
+}
+
+const isNotThere = (text: string) => {
+  const answer = parsed(text);
+  return isRecord(answer) && answer.error === NOT_THERE;
+};

@@ -1,0 +1,104 @@
+import { hostname } from 'node:os';
+import { type KnimeUser, nodeOf, type OsUser } from '@kpx/protocol';
+import type { Logger } from 'pino';
+import type { InForce } from './amqp/in-force.js';
+import type { Machine } from './executors/machine.js';
+import type { HelperClient } from './host/helper-client.js';
+import { logFailure } from './output/logged-failure.js';
+import type { AccountLane } from './sealed/account-lane.js';
+import { prepareUser, SealedUnavailable } from './sealed/preparing.js';
+import { Sealed } from './sealed/sealed.js';
+
+/** The sealed executors of this broker, for as long as it runs; another configuration of RabbitMQ has another {@link Sealed}. */
+export class SealedExecutors {
+  readonly #log: Logger;
+  readonly #inForce: InForce;
+  readonly #waits: (why: string) => void;
+  readonly #machine: Machine;
+  readonly #helper: HelperClient;
+  readonly #stopped = new AbortController();
+  #sealed: Sealed;
+  #onListed: () => void = () => {};
+  /** The reason that the helper's executors would find nothing of what is made for them; undefined: there is none. */
+  #mismatch: string | undefined;
+  readonly #node: string;
+  /** Resolves when the helper has said for the first time what runs. */
+  readonly #isListed = new Promise<void>((resolve) => {
+    this.#onListed = resolve;
+  });
+
+  /** `waits` is told why no job is taken for now. */
+  constructor(log: Logger, inForce: InForce, machine: Machine, helper: HelperClient, waits: (why: string) => void) {
+    this.#log = log;
+    this.#machine = machine;
+    this.#helper = helper;
+    this.#inForce = inForce;
+    this.#waits = waits;
+    this.#node = nodeOf(inForce.config().sealed);
+    this.#sealed = this.#made();
+  }
+
+  #made(): Sealed {
+    return new Sealed(this.#log, this.#inForce, hostname(), {
+      running: () => new Map([...this.#machine.running()].map(({ osUser, uid, user }) => [osUser, { osUser, uid, user }])),
+      passwordHash: async (user) => (await prepareUser(this.#helper, user)).passwordHash,
+      waits: this.#waits,
+    });
+  }
+
+  /** The helper has said hello: its executors log in with this node's name; undefined: they are not sealed. */
+  helperIsFor(node: string | undefined): void {
+    const differs = `sealed.node is "${this.#node}" here and "${node}" in the helper (executor.node in privhelper.toml): write the same in both`;
+    const missing = 'the helper makes no passwords: executor.sealed = true is missing in privhelper.toml';
+    this.#mismatch = node === undefined ? missing : node === this.#node ? undefined : differs;
+    if (this.#mismatch !== undefined)
+      this.#log.error({ reason: this.#mismatch }, 'no executor can be started until the configurations agree');
+  }
+
+  /** Resolves when jobs may be taken, or at {@link stop}: it is known what runs, and each of it has its way to the server. */
+  async begin(): Promise<void> {
+    this.#sealed.start();
+    const stopped = new Promise<void>((resolve) => this.#stopped.signal.addEventListener('abort', () => resolve()));
+    await Promise.race([this.#isListed.then(() => this.#sealed.takeOver()), stopped]);
+  }
+
+  /** Goes over to another configuration, which is in force already. Executors live on; answers to their jobs are taken as after a restart. */
+  async replace(): Promise<void> {
+    const before = this.#sealed;
+    this.#sealed = this.#made();
+    await before.stop();
+    this.#sealed.start();
+    this.#sealed.takeOver().catch(logFailure(this.#log, "the accounts' RabbitMQ cannot be taken over"));
+  }
+
+  /** The helper has just said what runs. */
+  listed(): void {
+    this.#onListed();
+    this.#sealed.reconcile();
+  }
+
+  /** Whose executors take jobs from their queue, by uid; and of whom nobody can say. */
+  async served(): Promise<{ readonly uids: ReadonlySet<number>; readonly unknown: ReadonlySet<number> }> {
+    return await this.#sealed.served();
+  }
+
+  /** Has everything ready that the executor of this user will find, the login included. Throws as the helper's client does, and SealedUnavailable. */
+  async prepare(user: KnimeUser, provisioning: () => void): Promise<{ settled: () => void }> {
+    if (this.#mismatch !== undefined) throw new SealedUnavailable(this.#mismatch);
+    const sealed = this.#sealed;
+    const { osUser, passwordHash } = await prepareUser(this.#helper, user);
+    provisioning();
+    await sealed.prepare(osUser, passwordHash);
+    return { settled: () => sealed.settled(osUser) };
+  }
+
+  laneOf(account: OsUser): AccountLane | undefined {
+    return this.#sealed.laneOf(account);
+  }
+
+  /** Executors live on. */
+  async stop(): Promise<void> {
+    this.#stopped.abort();
+    await this.#sealed.stop();
+  }
+}

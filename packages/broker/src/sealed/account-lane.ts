@@ -1,0 +1,288 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { type OsUser, sealedName } from '@kpx/protocol';
+import type { Logger } from 'pino';
+import type { JobMac } from '../amqp/mac.js';
+import type { WireMessage } from '../amqp/wire/amqplib.js';
+import type { HeldBytes } from '../amqp/wire/bodies.js';
+import type { Config } from '../config/config.js';
+import { backoffMs } from '../policy/backoff.js';
+import type { Provisioning } from '../rabbitmq/provisioning.js';
+import { AccountSession, type Ending } from './account-session.js';
+import { Carrying, publishedOf } from './carrying.js';
+import { finish, takeBack } from './finishing.js';
+import { type Given, Giving } from './giving.js';
+import { UP_QUEUE } from './names.js';
+import { Registration } from './registration.js';
+import { Replies } from './replies.js';
+import { usedAt } from './retention.js';
+import { judgeAnswer, judgeUp } from './rules.js';
+import { declareAccountTopology, provisionVhost } from './topology.js';
+import type { Uplink } from './uplink.js';
+
+const RECONNECT_INITIAL_MS = 500;
+const RECONNECT_MAX_MS = 10_000;
+/** How often reply queues that nobody waits for are looked for at least, in milliseconds. */
+const SWEEP_MS = 60_000;
+/** How long a consumer that was seen counts as there, in milliseconds. */
+const STILL_THERE_MS = 1_000;
+
+/** Things that all accounts share. */
+export interface SealedServices {
+  readonly log: Logger;
+  readonly config: Config;
+  readonly mac: () => JobMac;
+  readonly node: string;
+  readonly host: string;
+  readonly api: Provisioning;
+  readonly uplink: Uplink;
+  readonly held: HeldBytes;
+  /** The broker's own name at the accounts' RabbitMQ. */
+  readonly administrator: () => Promise<string>;
+  /** Asks the helper for the hash of the password that the account's executor has. */
+  readonly passwordHash: (account: OsUser) => Promise<string>;
+}
+
+/** Why a connection is not used any more. */
+type Over = Ending | 'finished' | 'stopped';
+
+/** Between the server and the virtual host of one account, in both directions, from before its executor starts until all that it has published is carried. */
+export class AccountLane {
+  readonly name: string;
+  readonly account: OsUser;
+  /** Starts of its executor that are under way. */
+  starts = 0;
+  readonly registration: Registration;
+  /** Of a virtual host that is not used anew; undefined: it is. */
+  descriptionKept: string | undefined;
+  #opening: Promise<void> | undefined;
+  readonly #services: SealedServices;
+  readonly #carrying: Carrying;
+  readonly #replies: Replies;
+  readonly #giving: Giving;
+  readonly #stopped = new AbortController();
+  #session: AccountSession | undefined;
+  #end: (value: 'ending') => void = () => {};
+  #stop: (value: 'stopped') => void = () => {};
+  readonly #ending = new Promise<'ending'>((resolve) => {
+    this.#end = resolve;
+  });
+  readonly #stopping = new Promise<'stopped'>((resolve) => {
+    this.#stop = resolve;
+  });
+  #isEnding = false;
+  #looking: Promise<number | undefined> | undefined;
+  #failures = 0;
+  /** Consumers of the job queue, at the last look, and when that was. */
+  #seen = 0;
+  #seenAt = 0;
+
+  /** `fromBefore`: there may be jobs from before this broker, whose answers are open. */
+  constructor(services: SealedServices, account: OsUser, fromBefore: boolean) {
+    const { node, config, mac } = services;
+    this.name = sealedName(node, account);
+    this.account = account;
+    this.#services = services;
+    this.#carrying = new Carrying(services, account);
+    this.#replies = new Replies(config.sealed.reply_grace, config.sealed.replies_max, fromBefore, {
+      answer: (session, message, client) => this.#answer(session, message, client),
+    });
+    this.#giving = new Giving(config, mac, this.#replies);
+    this.registration = new Registration(services, account, this.name);
+  }
+
+  get connected(): boolean {
+    return this.#session !== undefined;
+  }
+
+  /** Makes what is missing, and connects. One attempt, however often it is asked for: throws an Error for operators. */
+  async open(): Promise<void> {
+    this.#opening ??= this.#openOnce();
+    await this.#opening;
+  }
+
+  /** Jobs that were left there were given to an executor before: nobody knows whom they answer to any more. */
+  async #openOnce(): Promise<void> {
+    const session = await this.#establish();
+    try {
+      await takeBack(session, this.#rest);
+    } catch (error) {
+      await session.close();
+      throw error;
+    }
+    this.#session = session;
+  }
+
+  get #rest() {
+    return { jobQueue: this.#services.config.amqp.queue, replies: this.#replies, carrying: this.#carrying };
+  }
+
+  /** To an executor that runs. One attempt and no Error: {@link run} goes on. */
+  async attach(): Promise<void> {
+    this.#opening = Promise.resolve();
+    await this.#again();
+  }
+
+  /** Runs until {@link stop}, or until the end of the executor is dealt with. Errors are logged and tried again. */
+  async run(): Promise<void> {
+    const sweeping = setInterval(() => this.#sweep(), Math.min(SWEEP_MS, this.#services.config.sealed.reply_grace));
+    for (let over: Over | undefined; over !== 'finished' && over !== 'stopped'; ) {
+      const session = this.#session ?? (await this.#again());
+      if (session) {
+        over = await this.#serve(session);
+        await this.#left(session, over);
+      } else if (this.#stopped.signal.aborted) over = 'stopped';
+    }
+    clearInterval(sweeping);
+  }
+
+  /** Until the connection is lost, the broker ends, or the end of the executor is dealt with. */
+  async #serve(session: AccountSession): Promise<Over> {
+    const over = Promise.race([session.ended, this.#stopping]);
+    const first = await Promise.race([over, this.#ending]);
+    return first === 'ending' ? await Promise.race([over, this.#finished(session)]) : first;
+  }
+
+  async #left(session: AccountSession, over: Over): Promise<void> {
+    this.#session = undefined;
+    this.#replies.lost();
+    if (typeof over === 'object') {
+      if (over.refused) this.#giving.suspect(session.underWay, over.why);
+      this.#services.log.warn({ account: this.account, reason: over.why }, 'lost the virtual host of an account; connecting again');
+    }
+    if (over === 'stopped') await session.settled();
+    await session.close();
+  }
+
+  /** The executor has ended: its user goes, what it has published is carried, its jobs go back. {@link run} resolves when that is done. */
+  end(): void {
+    this.#isEnding = true;
+    this.#end('ending');
+  }
+
+  /** The broker ends, the executor lives on. */
+  stop(): void {
+    this.#stopped.abort();
+    this.#stop('stopped');
+  }
+
+  /** How many consumers the job queue has; undefined: nobody can say at the moment. */
+  async consumers(): Promise<number | undefined> {
+    if (this.#isEnding) return 0;
+    // One that is there is not asked for all the time.
+    if (this.#session && this.#seen > 0 && performance.now() - this.#seenAt < STILL_THERE_MS) return this.#seen;
+    this.#looking ??= this.#look().finally(() => {
+      this.#looking = undefined;
+    });
+    return await this.#looking;
+  }
+
+  async #look(): Promise<number | undefined> {
+    const session = this.#session;
+    if (!session) return undefined;
+    try {
+      const queue = await session.look(this.#services.config.amqp.queue);
+      if (queue === undefined) session.fail('the job queue of the account was deleted');
+      this.#seen = queue?.consumers ?? 0;
+      this.#seenAt = performance.now();
+      return queue?.consumers;
+    } catch {
+      return undefined; // the session has ended, and says so itself
+    }
+  }
+
+  /** Gives a job to the account. Never rejects. */
+  async give(message: WireMessage, hops: number): Promise<Given> {
+    const session = this.#session;
+    if (!session || this.#isEnding) return { is: 'not yet', why: 'its virtual host is not connected' };
+    return await this.#giving.give(session, message, hops);
+  }
+
+  /** A message of the server to all accounts, where anybody in there listens. */
+  async broadcast(exchange: string, message: WireMessage): Promise<void> {
+    if (this.#session && !this.#isEnding) await this.#giving.broadcast(this.#session, message, exchange);
+  }
+
+  async #establish(): Promise<AccountSession> {
+    const { api, config, administrator, held, host, log } = this.#services;
+    const began = performance.now();
+    const description = this.descriptionKept ?? usedAt(Date.now());
+    await provisionVhost(api, { name: this.name, description }, await administrator(), config);
+    const session = await AccountSession.openAny(config, this.name, `${host}, ${this.account}`, held);
+    try {
+      await declareAccountTopology(session.channel, config);
+      await this.#replies.takeUp(session, await api.queues(this.name));
+      await session.consume(
+        UP_QUEUE,
+        (message) => this.#up(session, message),
+        () => session.fail(`"${UP_QUEUE}" was deleted`),
+      );
+    } catch (error) {
+      await session.close();
+      throw error;
+    }
+    const ms = Math.round(performance.now() - began);
+    log.debug({ account: this.account, vhost: this.name, ms }, 'the virtual host of an account is ready');
+    return session;
+  }
+
+  /** After a loss: everything is made anew that is not there any more, the user included. Undefined: it has failed, and there was a wait. */
+  async #again(): Promise<AccountSession | undefined> {
+    const { log } = this.#services;
+    let session: AccountSession | undefined;
+    try {
+      session = await this.#establish();
+      if (!this.#isEnding) await this.registration.repair();
+      this.#failures = 0;
+      this.#session = session;
+      log.info({ account: this.account }, 'the virtual host of an account is connected');
+      return session;
+    } catch (error) {
+      await session?.close();
+      const ms = backoffMs(this.#failures++, RECONNECT_INITIAL_MS, RECONNECT_MAX_MS, Math.random());
+      log.error(
+        { account: this.account, reason: (error as Error).message, again_ms: Math.round(ms) },
+        'the virtual host of an account cannot be used; trying again',
+      );
+      await delay(ms, undefined, { signal: this.#stopped.signal }).catch(() => {}); // by stop()
+      return undefined;
+    }
+  }
+
+  /** Resolves with why it has to be done again, after a wait. */
+  async #finished(session: AccountSession): Promise<Over> {
+    const { api, log } = this.#services;
+    try {
+      const { takenBack } = await finish(api, this.name, session, this.#rest);
+      log.info(
+        { account: this.account, taken_back: takenBack },
+        'the virtual host of an account is left: all that was published is carried',
+      );
+      return 'finished';
+    } catch (error) {
+      await delay(RECONNECT_INITIAL_MS, undefined, { signal: this.#stopped.signal }).catch(() => {});
+      return { why: (error as Error).message, refused: false };
+    }
+  }
+
+  #up(session: AccountSession, message: WireMessage): void {
+    const verdict = judgeUp(this.#services.config.sealed.up, publishedOf(message), (queue) => this.#replies.standsFor(queue));
+    this.#carrying.carry(session, message, verdict).catch(() => {}); // it never rejects
+  }
+
+  #answer(session: AccountSession, message: WireMessage, client: string): void {
+    const published = publishedOf(message);
+    const { answers } = this.#replies;
+    const isOpen = answers.isOpen(client, published.correlationId, performance.now());
+    const verdict = judgeAnswer(client, published, isOpen, (queue) => this.#replies.standsFor(queue));
+    this.#carrying
+      .carry(session, message, verdict)
+      .then((isCarried) => {
+        if (isCarried) answers.answered(client, published.correlationId, performance.now());
+      })
+      .catch(() => {}); // it never rejects
+  }
+
+  #sweep(): void {
+    if (this.#session) this.#replies.sweep(this.#session, performance.now()).catch(() => {}); // the session has ended, and says so itself
+  }
+}

@@ -1,0 +1,264 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Channel, ChannelModel, ConfirmChannel, Message } from 'amqplib';
+import { ConfirmWatch } from '../amqp/confirm-watch.js';
+import { close, connect, destroy } from '../amqp/connect.js';
+import { answerInTime } from '../amqp/deadline.js';
+import { type Compose, ConfirmedPublisher } from '../amqp/publisher.js';
+import { refuses } from '../amqp/refused-publish.js';
+import { type WireMessage, wireMessage, wireOf } from '../amqp/wire/amqplib.js';
+import { type HeldBytes, KeptBody, SkippedBody } from '../amqp/wire/bodies.js';
+import type { Address } from '../amqp/wire/frames.js';
+import { WirePublisher } from '../amqp/wire/publish.js';
+import { Receiver } from '../amqp/wire/receive.js';
+import type { Config } from '../config/config.js';
+import { UP_BYTES_MAX } from './rules.js';
+
+/** Of each queue, that are not acknowledged. */
+const PREFETCH = 64;
+/** How long a message is kept from being read again for which there was no memory, in milliseconds. */
+const AGAIN_AFTER_MS = 1_000;
+/** How long a session that ends in order waits for what it has read, and how often it looks, in milliseconds. */
+const SETTLED_WITHIN_MS = 2_000;
+const LOOK_EVERY_MS = 20;
+
+/** The end of a session. */
+export interface Ending {
+  readonly why: string;
+  /** For what kpx has published. */
+  readonly refused: boolean;
+}
+
+/** The broker's connection to the virtual host of one account. */
+export class AccountSession {
+  /** Resolves when it is of no use any more. */
+  readonly ended: Promise<Ending>;
+  readonly #publisher: ConfirmedPublisher;
+  readonly #confirms: ConfirmWatch;
+  /** Published and not confirmed, by reference. */
+  readonly #underWay = new Map<number, WireMessage>();
+  readonly #connection: ChannelModel;
+  readonly #channel: ConfirmChannel;
+  readonly #up: Channel;
+  readonly #held: HeldBytes;
+  readonly #waiting = new Set<NodeJS.Timeout>();
+  /** For questions that close their channel where the answer is no. */
+  #looking: Channel | undefined;
+  #left: readonly WireMessage[] | undefined;
+  /** Of consumers. */
+  readonly #tags: string[] = [];
+  #inHand = 0;
+  /** Of what all sessions hold, in bytes. */
+  #heldHere = 0;
+  #open = true;
+
+  private constructor(
+    connection: ChannelModel,
+    channels: { channel: ConfirmChannel; up: Channel },
+    ended: Promise<Ending>,
+    held: HeldBytes,
+  ) {
+    this.#connection = connection;
+    this.#channel = channels.channel;
+    this.#up = channels.up;
+    this.#held = held;
+    this.ended = ended;
+    // Before anything comes in: what is larger than may be carried, or than there is memory for, is not kept.
+    new Receiver(wireOf(connection), (properties, bytes) => {
+      if (bytes <= UP_BYTES_MAX && held.hasRoomFor(bytes)) {
+        this.#hold(bytes);
+        return new KeptBody(bytes);
+      }
+      properties.passage = { bytes, passedOn: undefined };
+      return new SkippedBody(bytes);
+    });
+    ended.then(() => {
+      this.#left = [...this.#underWay.values()];
+    }, NEVER);
+    this.#publisher = new ConfirmedPublisher(new WirePublisher(channels.channel));
+    this.#confirms = new ConfirmWatch(
+      () => this.#underWay.keys().next().value,
+      (why) => destroy(connection, why),
+    );
+    connection.on('blocked', () => this.#confirms.blocked(true));
+    connection.on('unblocked', () => this.#confirms.blocked(false));
+  }
+
+  /** To whichever node of `sealed.urls` answers. Throws an Error for operators, without secrets. */
+  static async openAny({ amqp, sealed }: Config, vhost: string, name: string, held: HeldBytes): Promise<AccountSession> {
+    const login = { ...amqp, password_file: sealed.management_password_file };
+    const problems: string[] = [];
+    for (const url of sealed.urls) {
+      const at = new URL(`/${encodeURIComponent(vhost)}`, url).href;
+      try {
+        return await AccountSession.#openAt(at, login, name, held);
+      } catch (error) {
+        problems.push(`${new URL(url).host}: ${(error as Error).message}`);
+      }
+    }
+    throw new Error(problems.join('; '));
+  }
+
+  static async #openAt(url: string, amqp: Config['amqp'], name: string, held: HeldBytes): Promise<AccountSession> {
+    const connection = await connect(url, amqp, name);
+    let end: (ending: Ending) => void = () => {};
+    const ended = new Promise<Ending>((resolve) => {
+      end = resolve;
+    });
+    const watch = (of: ChannelModel | Channel, what: string) => {
+      of.on('error', (error: Error) => end({ why: `${what}: ${error.message}`, refused: refuses(error) }));
+      of.on('close', () => end({ why: `the ${what} was closed`, refused: false }));
+    };
+    watch(connection, 'connection');
+    try {
+      const channel = await answerInTime(connection.createConfirmChannel(), 'channel.open or confirm.select');
+      watch(channel, 'channel');
+      const up = await answerInTime(connection.createChannel(), 'channel.open');
+      watch(up, 'channel');
+      await answerInTime(up.prefetch(PREFETCH), 'basic.qos');
+      return new AccountSession(connection, { channel, up }, ended, held);
+    } catch (error) {
+      await close(connection);
+      throw error;
+    }
+  }
+
+  /** For declarations: RabbitMQ closes it, and with it the session, where it refuses one. */
+  get channel(): ConfirmChannel {
+    return this.#channel;
+  }
+
+  /** Messages that were read and are not settled. */
+  get inHand(): number {
+    return this.#inHand;
+  }
+
+  /** It can be used. */
+  get open(): boolean {
+    return this.#open;
+  }
+
+  /** Published and not confirmed; of one that has ended, when that was. */
+  get underWay(): readonly WireMessage[] {
+    return this.#left ?? [...this.#underWay.values()];
+  }
+
+  /** With undefined when RabbitMQ has it, otherwise with why not. Throws CannotTravel, and an Error when the session ends first. */
+  async publish(message: WireMessage, to: Address, compose: Compose): Promise<string | undefined> {
+    const prepared = this.#publisher.prepare(compose);
+    this.#underWay.set(prepared.reference, message);
+    const answer = new Promise<string | undefined>((resolve) => this.#publisher.send(prepared, to, message.content, resolve));
+    const ended = this.ended.then(({ why }) => {
+      throw new Error(why);
+    });
+    try {
+      return await Promise.race([answer, ended]);
+    } finally {
+      this.#underWay.delete(prepared.reference);
+    }
+  }
+
+  /** Ends it: something that was declared is gone. */
+  fail(why: string): void {
+    destroy(this.#connection, why);
+  }
+
+  /** `cancelled`: the queue is gone. */
+  async consume(queue: string, taken: (message: WireMessage) => void, cancelled: () => void): Promise<void> {
+    const consuming = this.#up.consume(queue, (message) => {
+      if (message) this.#taken(wireMessage(message), taken);
+      else cancelled();
+    });
+    this.#tags.push((await answerInTime(consuming, `basic.consume of "${queue}"`)).consumerTag);
+  }
+
+  /** Reads no more, and resolves when what was read is settled, or after some seconds. */
+  async settled(): Promise<void> {
+    const deadline = performance.now() + SETTLED_WITHIN_MS;
+    await Promise.all(this.#tags.map((tag) => answerInTime(this.#up.cancel(tag), 'basic.cancel', SETTLED_WITHIN_MS))).catch(() => {});
+    while (this.#inHand > 0 && performance.now() < deadline) await delay(LOOK_EVERY_MS);
+  }
+
+  #taken(message: WireMessage, taken: (message: WireMessage) => void): void {
+    this.#inHand += 1;
+    const { passage } = message.properties;
+    if (passage === undefined || passage.bytes > UP_BYTES_MAX) taken(message);
+    else this.putBackLater(message);
+  }
+
+  /** One message of a queue, not acknowledged; undefined: it is empty. Throws where there is no memory for it. */
+  async get(queue: string): Promise<WireMessage | undefined> {
+    const got = await answerInTime(this.#up.get(queue), `basic.get of "${queue}"`);
+    if (!got) return undefined;
+    this.#inHand += 1;
+    const message = wireMessage(got);
+    const { passage } = message.properties;
+    if (passage === undefined || passage.bytes > UP_BYTES_MAX) return message;
+    this.putBackLater(message);
+    throw new Error(`messages in hand leave no memory for one of ${passage.bytes} bytes`);
+  }
+
+  /** Nothing happens where the session has ended: RabbitMQ has put it back. */
+  ack(message: WireMessage): void {
+    this.#settle(message, () => this.#up.ack(message as unknown as Message));
+  }
+
+  putBackLater(message: WireMessage): void {
+    const timer = setTimeout(() => {
+      this.#waiting.delete(timer);
+      this.#settle(message, () => this.#up.nack(message as unknown as Message, false, true));
+    }, AGAIN_AFTER_MS);
+    this.#waiting.add(timer);
+  }
+
+  #hold(bytes: number): void {
+    this.#heldHere += bytes;
+    this.#held.add(bytes);
+  }
+
+  #settle(message: WireMessage, action: () => void): void {
+    if (!this.#open) return;
+    this.#inHand -= 1;
+    this.#hold(-message.content.length);
+    try {
+      action();
+    } catch (error) {
+      // amqplib throws on a channel that has just closed.
+      if (!(error instanceof Error && error.name === 'IllegalOperationError')) throw error;
+    }
+  }
+
+  /** How many messages and consumers a queue has; undefined: there is no such queue. */
+  async look(queue: string): Promise<{ readonly messages: number; readonly consumers: number } | undefined> {
+    this.#looking ??= await this.#newLook();
+    const looking = this.#looking;
+    try {
+      const { messageCount, consumerCount } = await answerInTime(looking.checkQueue(queue), `queue.declare of "${queue}"`);
+      return { messages: messageCount, consumers: consumerCount };
+    } catch (error) {
+      this.#looking = undefined;
+      if ((error as { code?: unknown }).code === NOT_FOUND) return undefined;
+      throw error;
+    }
+  }
+
+  async #newLook(): Promise<Channel> {
+    const channel = await answerInTime(this.#connection.createChannel(), 'channel.open');
+    channel.on('error', () => {}); // rejects the question as well
+    return channel;
+  }
+
+  /** Messages that are not acknowledged go back into the account's queues. */
+  async close(): Promise<void> {
+    this.#open = false;
+    this.#confirms.stop();
+    this.#hold(-this.#heldHere);
+    for (const timer of this.#waiting) clearTimeout(timer);
+    this.#waiting.clear();
+    await close(this.#connection, this.#up);
+  }
+}
+
+/** The promise of an end never rejects. */
+const NEVER = () => {};
+/** AMQP 0-9-1. */
+const NOT_FOUND = 404;

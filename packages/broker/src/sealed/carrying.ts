@@ -1,0 +1,139 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import {
+  ACCOUNT_HEADER,
+  carriedUp,
+  DETAIL_HEADER,
+  HOST_HEADER,
+  type Own,
+  PARKED_AT_HEADER,
+  REASON_HEADER,
+  replaced,
+  type Seal,
+} from '../amqp/headers.js';
+import { BODY_BYTES_MAX, describe } from '../amqp/jobs.js';
+import type { JobMac } from '../amqp/mac.js';
+import type { Compose } from '../amqp/publisher.js';
+import { DEAD_LETTER_QUEUE } from '../amqp/topology.js';
+import type { WireMessage } from '../amqp/wire/amqplib.js';
+import { CannotTravel } from '../amqp/wire/table.js';
+import type { Reason } from '../policy/reasons.js';
+import type { AccountSession } from './account-session.js';
+import { Refusals } from './refusals.js';
+import type { Published, Verdict } from './rules.js';
+import { Forbidden, type Sent, type Uplink, UplinkLost } from './uplink.js';
+
+/** How long a message that the server has not taken waits, in milliseconds. */
+const AGAIN_AFTER_MS = 500;
+const REFUSED: Reason = 'SEALED_REFUSED';
+
+interface Services {
+  readonly log: Logger;
+  readonly uplink: Uplink;
+  readonly mac: () => JobMac;
+  readonly host: string;
+}
+
+/** The facts that the rules go by. */
+export const publishedOf = ({ fields, properties, content }: WireMessage): Published => ({
+  exchange: fields.exchange ?? '',
+  routingKey: fields.routingKey ?? '',
+  replyTo: properties.text('replyTo'),
+  correlationId: properties.text('correlationId'),
+  bytes: properties.passage?.bytes ?? content.length,
+});
+
+/** Carries what one account has published to the server, as the rules have judged it: acknowledged when the server has it. */
+export class Carrying {
+  readonly refusals = new Refusals();
+  readonly #services: Services;
+  readonly #account: string;
+
+  constructor(services: Services, account: string) {
+    this.#services = services;
+    this.#account = account;
+  }
+
+  /** Resolves with true when the server has it, or nobody there would get it. Never rejects. */
+  async carry(session: AccountSession, message: WireMessage, verdict: Verdict): Promise<boolean> {
+    try {
+      if (verdict.is === 'refused') await this.#refuse(session, message, verdict.why);
+      else {
+        const { exchange, routingKey, replyTo } = verdict;
+        const compose: Compose = (own, bytesMax) =>
+          carriedUp(message.properties, this.#account, replyTo, own, this.#seal(message.content), bytesMax);
+        const sent = await this.#send(session, { exchange, routingKey }, compose, message.content);
+        if (sent === undefined) return false;
+      }
+      session.ack(message);
+      return verdict.is === 'carried';
+    } catch (error) {
+      if ((error instanceof CannotTravel || error instanceof Forbidden) && verdict.is === 'carried')
+        return await this.carry(session, message, { is: 'refused', why: error.message });
+      const { message: reason, stack } = error as Error;
+      this.#services.log.error(
+        { account: this.#account, reason, stack },
+        'what an account has published could not be carried; it is tried again',
+      );
+      session.putBackLater(message);
+      return false;
+    }
+  }
+
+  #seal(content: Buffer): Seal {
+    return (own) => this.#services.mac().sealed(own, content);
+  }
+
+  /** Until the server has it; undefined: the account's own connection ended first, and RabbitMQ has put it back there. */
+  async #send(
+    session: AccountSession,
+    to: { readonly exchange: string; readonly routingKey: string },
+    compose: Compose,
+    content: Buffer,
+  ): Promise<Sent | undefined> {
+    while (session.open) {
+      await this.#services.uplink.ready();
+      if (!session.open) return undefined;
+      try {
+        return await this.#services.uplink.send(to, compose, content);
+      } catch (error) {
+        if (!(error instanceof UplinkLost)) throw error;
+        await delay(AGAIN_AFTER_MS); // a queue that is full refuses at once
+      }
+    }
+    return undefined;
+  }
+
+  async #refuse(session: AccountSession, message: WireMessage, why: string): Promise<void> {
+    const { exchange, routingKey, bytes } = publishedOf(message);
+    const done = this.refusals.next(performance.now());
+    const detail = `account ${this.#account}, exchange "${exchange}", key "${routingKey}": ${why}`;
+    if (done === 'counted from now on')
+      this.#services.log.warn(
+        { account: this.#account },
+        'an account publishes more that is refused; for the rest of this minute it is only counted',
+      );
+    if (done !== 'parked') return;
+    this.#services.log.warn(
+      { account: this.#account, ...describe(message), reason: REFUSED, detail },
+      'what an account has published is refused',
+    );
+    const parked: Own = {
+      [REASON_HEADER]: REFUSED,
+      [DETAIL_HEADER]: detail,
+      [PARKED_AT_HEADER]: new Date().toISOString(),
+      [HOST_HEADER]: this.#services.host,
+    };
+    const content = bytes > BODY_BYTES_MAX ? Buffer.alloc(0) : message.content;
+    const seal = this.#seal(content);
+    const compose: Compose = (own, bytesMax) => {
+      try {
+        return carriedUp(message.properties, this.#account, '', { ...parked, ...own }, seal, bytesMax);
+      } catch (error) {
+        if (!(error instanceof CannotTravel)) throw error;
+        return replaced(message.properties, { ...parked, ...own, [ACCOUNT_HEADER]: this.#account }, seal, bytesMax);
+      }
+    };
+    await this.#send(session, { exchange: '', routingKey: DEAD_LETTER_QUEUE }, compose, content);
+  }
+}

@@ -1,0 +1,120 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Channel, ChannelModel, Message } from 'amqplib';
+import type { Logger } from 'pino';
+import { withAdvice } from '../amqp/advice.js';
+import { close, connect } from '../amqp/connect.js';
+import { answerInTime } from '../amqp/deadline.js';
+import { BODY_BYTES_MAX } from '../amqp/jobs.js';
+import { type WireMessage, wireMessage, wireOf } from '../amqp/wire/amqplib.js';
+import { KeptBody, SkippedBody } from '../amqp/wire/bodies.js';
+import { Receiver } from '../amqp/wire/receive.js';
+import type { Config } from '../config/config.js';
+import { backoffMs } from '../policy/backoff.js';
+import { broadcastQueueOf } from './names.js';
+import { endOf, isThere } from './server-connection.js';
+
+/** Of each exchange, that are not carried yet. */
+const PREFETCH = 16;
+const RECONNECT_INITIAL_MS = 500;
+const RECONNECT_MAX_MS = 10_000;
+/** How often exchanges that were not there are looked for, in milliseconds. */
+const LOOK_AGAIN_MS = 30_000;
+
+type DownRule = Config['sealed']['down'][number];
+/** Carries a message into every account's virtual host. Never rejects. */
+type Broadcast = (exchange: string, message: WireMessage) => Promise<void>;
+
+/** From the exchanges of `[[sealed.down]]` to all accounts. A broadcast that comes while the broker is away is gone, as for any other listener. */
+export class Downlink {
+  readonly #log: Logger;
+  readonly #config: Config;
+  readonly #host: string;
+  readonly #node: string;
+  readonly #broadcast: Broadcast;
+  readonly #stopped = new AbortController();
+  #connection: ChannelModel | undefined;
+
+  constructor(log: Logger, config: Config, { host, node }: { readonly host: string; readonly node: string }, broadcast: Broadcast) {
+    this.#log = log;
+    this.#config = config;
+    this.#host = host;
+    this.#node = node;
+    this.#broadcast = broadcast;
+  }
+
+  /** Runs until {@link stop}. */
+  async run(): Promise<void> {
+    const { signal } = this.#stopped;
+    if (this.#config.sealed.down.length === 0) return;
+    for (let failures = 0; !signal.aborted; ) {
+      for (const url of this.#config.amqp.urls) if (!signal.aborted && (await this.#serve(url))) failures = 0;
+      await delay(backoffMs(failures++, RECONNECT_INITIAL_MS, RECONNECT_MAX_MS, Math.random()), undefined, { signal }).catch(() => {});
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped.abort();
+    if (this.#connection) await close(this.#connection);
+  }
+
+  /** One connection from beginning to end; answers whether it could be opened. */
+  async #serve(url: string): Promise<boolean> {
+    const server = new URL(url).host;
+    let looking: NodeJS.Timeout | undefined;
+    try {
+      const connection = await connect(url, this.#config.amqp, `${this.#host}, to accounts`);
+      this.#connection = connection;
+      const ended = endOf(connection);
+      const channel = await answerInTime(connection.createChannel(), 'channel.open');
+      const over = Promise.race([ended, endOf(channel)]);
+      new Receiver(wireOf(connection), (properties, bytes) => {
+        if (bytes <= BODY_BYTES_MAX) return new KeptBody(bytes);
+        properties.passage = { bytes, passedOn: undefined };
+        return new SkippedBody(bytes);
+      });
+      await answerInTime(channel.prefetch(PREFETCH), 'basic.qos');
+      const wanted = new Set(this.#config.sealed.down);
+      await this.#listen(connection, channel, wanted);
+      looking = setInterval(() => {
+        this.#listen(connection, channel, wanted).catch(() => {}); // the connection has ended, and says so itself
+      }, LOOK_AGAIN_MS);
+      const why = await over;
+      if (!this.#stopped.signal.aborted)
+        this.#log.warn({ server, reason: withAdvice(why, url) }, 'broadcasts do not reach accounts: lost RabbitMQ; connecting again');
+      return true;
+    } catch (error) {
+      const reason = withAdvice((error as Error).message, url);
+      if (!this.#stopped.signal.aborted) this.#log.error({ server, reason }, 'broadcasts do not reach accounts; trying again');
+      return false;
+    } finally {
+      clearInterval(looking);
+      if (this.#connection) await close(this.#connection);
+      this.#connection = undefined;
+    }
+  }
+
+  /** To those that are there; the others stay in `wanted`. */
+  async #listen(connection: ChannelModel, channel: Channel, wanted: Set<DownRule>): Promise<void> {
+    for (const rule of wanted) {
+      if (!(await isThere(connection, rule.exchange))) continue;
+      wanted.delete(rule);
+      const queue = broadcastQueueOf(this.#node, rule.exchange);
+      await answerInTime(channel.assertQueue(queue, { exclusive: true, autoDelete: true }), `queue.declare of "${queue}"`);
+      const all = rule.type === 'headers' ? { 'x-match': 'all' } : {};
+      for (const key of rule.type === 'direct' ? rule.keys : ['#'])
+        await answerInTime(channel.bindQueue(queue, rule.exchange, key, all), `queue.bind to "${rule.exchange}"`);
+      const consuming = channel.consume(queue, (message) => {
+        if (message) this.#carry(channel, rule.exchange, wireMessage(message));
+      });
+      await answerInTime(consuming, `basic.consume of "${queue}"`);
+      this.#log.info({ exchange: rule.exchange }, 'broadcasts of this exchange reach all accounts');
+    }
+  }
+
+  #carry(channel: Channel, exchange: string, message: WireMessage): void {
+    const { passage } = message.properties;
+    if (passage) this.#log.warn({ exchange, bytes: passage.bytes }, `a broadcast is left out: at most ${BODY_BYTES_MAX} bytes are carried`);
+    const carried = passage ? Promise.resolve() : this.#broadcast(exchange, message);
+    carried.then(() => channel.ack(message as unknown as Message)).catch(() => {}); // the channel has ended
+  }
+}

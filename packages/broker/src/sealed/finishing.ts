@@ -1,0 +1,72 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Provisioning } from '../rabbitmq/provisioning.js';
+import type { AccountSession } from './account-session.js';
+import { type Carrying, publishedOf } from './carrying.js';
+import { UP_QUEUE } from './names.js';
+import type { Replies } from './replies.js';
+import { judgeBack } from './rules.js';
+
+/** How often it is looked whether all is carried, in milliseconds, and how often in a row it has to look so. */
+const LOOK_EVERY_MS = 50;
+const QUIET_LOOKS = 2;
+/** How long RabbitMQ may take to close the connections of a user who is deleted, in milliseconds: some 10 with all versions tried. */
+const GONE_WITHIN_MS = 10_000;
+
+interface Left {
+  readonly jobQueue: string;
+  readonly replies: Replies;
+  readonly carrying: Carrying;
+}
+
+/**
+ * Deals with the end of an executor, in this order. Its user goes, so nobody can log in any more. All that it has published is carried. The jobs that it has
+ * not done go back to the server. Can be done again from the beginning. Throws an Error for operators.
+ */
+export async function finish(
+  api: Provisioning,
+  name: string,
+  session: AccountSession,
+  left: Left,
+): Promise<{ readonly takenBack: number }> {
+  await api.deleteUser(name);
+  await until(
+    async () => (await api.connectionsOf(name)) === 0,
+    GONE_WITHIN_MS,
+    `RabbitMQ keeps connections of the deleted user "${name}"`,
+  );
+  let takenBack = 0;
+  // RabbitMQ puts jobs back into a queue a moment after the connection has ended.
+  for (let quiet = 0; quiet < QUIET_LOOKS; ) {
+    const now = await takeBack(session, left);
+    takenBack += now;
+    quiet = now === 0 && (await isEmpty(session, left.replies)) ? quiet + 1 : 0;
+    if (quiet < QUIET_LOOKS) await delay(LOOK_EVERY_MS);
+  }
+  return { takenBack };
+}
+
+async function isEmpty(session: AccountSession, replies: Replies): Promise<boolean> {
+  if (session.inHand > 0) return false;
+  for (const queue of [UP_QUEUE, ...replies.queues]) if (((await session.look(queue))?.messages ?? 0) > 0) return false;
+  return session.inHand === 0;
+}
+
+/** Jobs that lie in the account's job queue go back to the server; answers how many. Throws an Error for operators. */
+export async function takeBack(session: AccountSession, { jobQueue, replies, carrying }: Left): Promise<number> {
+  let takenBack = 0;
+  for (;;) {
+    const message = await session.get(jobQueue);
+    if (message === undefined) return takenBack;
+    const verdict = judgeBack(jobQueue, publishedOf(message), (queue) => replies.standsFor(queue));
+    if (await carrying.carry(session, message, verdict)) takenBack += 1;
+    if (!session.open) throw new Error('the connection was closed');
+  }
+}
+
+async function until(isSo: () => Promise<boolean>, withinMs: number, otherwise: string): Promise<void> {
+  const deadline = performance.now() + withinMs;
+  while (!(await isSo())) {
+    if (performance.now() > deadline) throw new Error(otherwise);
+    await delay(LOOK_EVERY_MS);
+  }
+}

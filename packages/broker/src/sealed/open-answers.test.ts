@@ -1,0 +1,80 @@
+import { describe, expect, it } from 'vitest';
+import { OPEN_MAX, OpenAnswers } from './open-answers.js';
+
+const GRACE_MS = 1_000;
+const opened = (...pairs: [client: string, id: string | undefined][]) => {
+  const answers = new OpenAnswers(GRACE_MS);
+  for (const [client, id] of pairs) answers.open(client, id, 0);
+  return answers;
+};
+
+describe('an answer is open', () => {
+  it('for the reply_to and correlation id of a job that was given, together', () => {
+    const answers = opened(['client', 'c1'], ['other', 'c2']);
+    expect(answers.isOpen('client', 'c1', 1)).toBe(true);
+    expect(answers.isOpen('client', 'c2', 1)).toBe(false);
+    expect(answers.isOpen('other', 'c1', 1)).toBe(false);
+    expect(answers.isOpen('clientc', '1', 1)).toBe(false);
+    expect(answers.isOpen('client', undefined, 1)).toBe(false);
+  });
+
+  it('again and again until it has been answered for the last time so long ago', () => {
+    const answers = opened(['client', 'c1']);
+    answers.answered('client', 'c1', 500);
+    answers.sweep(1_400);
+    expect(answers.isOpen('client', 'c1', 1_400)).toBe(true);
+    answers.answered('client', 'c1', 1_400);
+    answers.sweep(2_399);
+    expect(answers.isOpen('client', 'c1', 2_399)).toBe(true);
+    answers.sweep(2_400);
+    expect(answers.isOpen('client', 'c1', 2_400)).toBe(false);
+  });
+
+  it('however long its job takes', () => {
+    const answers = opened(['client', 'c1']);
+    expect(answers.sweep(1_000 * GRACE_MS)).toEqual([]);
+    expect(answers.isOpen('client', 'c1', 1_000 * GRACE_MS)).toBe(true);
+  });
+
+  it('no more when the job was not given after all', () => {
+    const answers = opened(['client', undefined]);
+    answers.close('client', undefined, 1);
+    expect(answers.isOpen('client', undefined, 1)).toBe(false);
+  });
+
+  it('for any id after a restart, to clients from before and for a while', () => {
+    const answers = new OpenAnswers(GRACE_MS);
+    answers.unknownBefore('client', 100);
+    expect(answers.isOpen('client', 'any', 1_099)).toBe(true);
+    expect(answers.isOpen('other', 'any', 1_099)).toBe(false);
+    expect(answers.isOpen('client', 'any', 1_100)).toBe(false);
+  });
+});
+
+describe('what is remembered', () => {
+  it('is bounded: the oldest is forgotten, and counted', () => {
+    const answers = new OpenAnswers(GRACE_MS);
+    for (let id = 0; id <= OPEN_MAX; id++) answers.open('client', String(id), 0);
+    expect(answers.size).toBe(OPEN_MAX);
+    expect(answers.forgotten).toBe(1);
+    expect(answers.isOpen('client', '0', 0)).toBe(false);
+    expect(answers.isOpen('client', '1', 0)).toBe(true);
+  });
+
+  it('does not grow with a job that is given twice', () => {
+    const answers = opened(['client', 'c1'], ['client', 'c1']);
+    answers.close('client', 'c1', 1);
+    expect(answers.size).toBe(0);
+    expect(answers.sweep(1 + GRACE_MS)).toEqual(['client']);
+  });
+
+  it('names each client that has waited for nothing for a while, once', () => {
+    const answers = opened(['busy', 'c1'], ['idle', 'c2']);
+    answers.unknownBefore('from before', 0);
+    answers.close('idle', 'c2', 500);
+    expect(answers.sweep(999)).toEqual([]);
+    expect(answers.sweep(1_000)).toEqual(['from before']);
+    expect(answers.sweep(1_500)).toEqual(['idle']);
+    expect(answers.sweep(99_999)).toEqual([]);
+  });
+});

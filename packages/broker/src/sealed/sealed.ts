@@ -1,0 +1,296 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { type KnimeUser, nodeOf, type OsUser } from '@kpx/protocol';
+import type { Logger } from 'pino';
+import type { InForce } from '../amqp/in-force.js';
+import { HeldBytes } from '../amqp/wire/bodies.js';
+import { readPassword } from '../config/config.js';
+import { readTlsFiles } from '../config/tls-files.js';
+import { logFailure } from '../output/logged-failure.js';
+import { backoffMs } from '../policy/backoff.js';
+import { Provisioning, type Vhost } from '../rabbitmq/provisioning.js';
+import { AccountLane, type SealedServices } from './account-lane.js';
+import { Downlink } from './downlink.js';
+import { inTime } from './in-time.js';
+import { prefixOf } from './names.js';
+import { SealedUnavailable } from './preparing.js';
+import { outdated } from './retention.js';
+import { Uplink } from './uplink.js';
+
+/** Bodies that come up from all accounts, in memory, in bytes. */
+const HELD_BYTES_MAX = 64 * 1024 * 1024;
+const RETRY_INITIAL_MS = 500;
+const RETRY_MAX_MS = 10_000;
+/** How often virtual hosts that are not used any more are looked for, in milliseconds. */
+const SWEEP_MS = 3_600_000;
+/** How long a stop waits for what is being carried, in milliseconds. */
+const STOP_TIMEOUT_MS = 5_000;
+/** Virtual hosts of earlier executors that are looked through at the same time. */
+const LEFT_AT_ONCE = 4;
+
+/** An executor of which the broker knows. */
+interface Running {
+  readonly osUser: OsUser;
+  readonly uid: number;
+  /** A KNIME name that leads to the account. */
+  readonly user: KnimeUser;
+}
+
+/** Facts that the broker knows. */
+interface Known {
+  /** All that runs. */
+  readonly running: () => ReadonlyMap<OsUser, Running>;
+  /** Of the password that the executor of this user has. */
+  readonly passwordHash: (user: KnimeUser) => Promise<string>;
+  /** No job is taken for now, for this reason. */
+  readonly waits: (why: string) => void;
+}
+
+/** Sealed executors: each account has a virtual host and a user of its own, and a lane in between. */
+export class Sealed {
+  readonly #log: Logger;
+  readonly #services: SealedServices;
+  readonly #uplink: Uplink;
+  readonly #downlink: Downlink;
+  readonly #running: () => ReadonlyMap<OsUser, Running>;
+  readonly #waits: (why: string) => void;
+  readonly #lanes = new Map<OsUser, AccountLane>();
+  /** Resolves when a lane has come to its end. */
+  readonly #runs = new Map<OsUser, Promise<void>>();
+  /** Of those that end: resolves when that is dealt with. A start waits for it: what is taken back would be handed to the executor that it was taken from. */
+  readonly #ends = new Map<OsUser, Promise<void>>();
+  readonly #stopped = new AbortController();
+  #administrator: string | undefined;
+  #tookOver = false;
+  #taking: Promise<void> | undefined;
+  #sweeping: NodeJS.Timeout | undefined;
+  #uplinkRuns: Promise<void> = Promise.resolve();
+
+  /** Goes by the configuration of this moment. */
+  constructor(log: Logger, inForce: InForce, host: string, known: Known) {
+    const config = inForce.config();
+    const { sealed, amqp } = config;
+    this.#log = log;
+    this.#running = known.running;
+    this.#waits = known.waits;
+    this.#uplink = new Uplink(log, config, host);
+    const user = decodeURIComponent(new URL(sealed.urls[0] ?? '').username);
+    const login = { ...amqp, password_file: sealed.management_password_file };
+    const api = new Provisioning({
+      name: `the accounts' management API at ${sealed.management_url} (sealed.management_url)`,
+      url: sealed.management_url,
+      user,
+      password: () => readPassword(login),
+      files: () => readTlsFiles(amqp.tls),
+      timeoutMs: sealed.api_timeout,
+    });
+    const administrator = async () => {
+      this.#administrator ??= await api.administrator();
+      return this.#administrator;
+    };
+    const node = nodeOf(sealed);
+    this.#downlink = new Downlink(log, config, { host, node }, async (exchange, message) => {
+      await Promise.all([...this.#lanes.values()].map((lane) => lane.broadcast(exchange, message)));
+    });
+    const held = new HeldBytes(HELD_BYTES_MAX);
+    const passwordHash = async (account: OsUser) => {
+      const executor = known.running().get(account);
+      if (!executor) throw new Error(`the executor of "${account}" does not run any more`);
+      return await known.passwordHash(executor.user);
+    };
+    this.#services = { log, config, mac: inForce.mac, node, host, api, uplink: this.#uplink, held, administrator, passwordHash };
+  }
+
+  /** Begins: what accounts publish can be carried from now on. */
+  start(): void {
+    this.#uplinkRuns = this.#uplink.run();
+    this.#uplinkRuns.catch(logFailure(this.#log, 'what accounts publish cannot be carried any more'));
+    this.#downlink.run().catch(logFailure(this.#log, 'broadcasts do not reach accounts any more'));
+  }
+
+  /**
+   * After a start of the broker, once it is known what runs: attaches to it, and removes users and clears up after executors that have ended meanwhile. Tries
+   * until that has worked, or {@link stop}. Resolves when jobs may be taken.
+   */
+  async takeOver(): Promise<void> {
+    this.#taking ??= this.#takeOver();
+    await this.#taking;
+  }
+
+  async #takeOver(): Promise<void> {
+    const { signal } = this.#stopped;
+    for (let failures = 0; !signal.aborted; ) {
+      try {
+        await this.#takeOverOnce();
+        this.#tookOver = true;
+        return;
+      } catch (error) {
+        const ms = backoffMs(failures++, RETRY_INITIAL_MS, RETRY_MAX_MS, Math.random());
+        const reason = (error as Error).message;
+        this.#waits(`no jobs are taken, as the accounts' RabbitMQ cannot be used: ${reason}`);
+        this.#log.error({ reason, again_ms: Math.round(ms) }, "no jobs are taken: the accounts' RabbitMQ cannot be used; trying again");
+        await delay(ms, undefined, { signal }).catch(() => {}); // by stop()
+      }
+    }
+  }
+
+  async #takeOverOnce(): Promise<void> {
+    const { api, node, administrator } = this.#services;
+    const prefix = prefixOf(node);
+    const me = await administrator();
+    const [users, vhosts] = await Promise.all([api.users(prefix), api.vhosts(prefix)]);
+    const running = this.#running();
+    const isLeft = (name: string) => name !== me && !running.has(name.slice(prefix.length) as OsUser);
+    await api.deleteUsers(users.filter(isLeft));
+    await Promise.all([...running.values()].map((executor) => this.#attach(executor)));
+    this.#cleanUp(vhosts.filter(({ name }) => isLeft(name)));
+    this.#sweeping ??= setInterval(() => this.#sweep(), SWEEP_MS);
+    this.#log.info({ attached: running.size, left: vhosts.length - running.size }, "the accounts' RabbitMQ is taken over");
+  }
+
+  /** After executors that ended while there was no broker. Each of them is spoken for before the first job is taken. */
+  #cleanUp(vhosts: readonly Vhost[]): void {
+    const prefix = prefixOf(this.#services.node);
+    const turns: Promise<void>[] = [];
+    for (const [index, { name, description }] of vhosts.entries()) {
+      const account = name.slice(prefix.length) as OsUser;
+      const lane = new AccountLane(this.#services, account, true);
+      lane.descriptionKept = description;
+      const before = turns[index - LEFT_AT_ONCE] ?? Promise.resolve();
+      const done = before.then(() => lane.run());
+      turns.push(done);
+      this.#lanes.set(account, lane);
+      this.#end(lane, done);
+    }
+  }
+
+  #sweep(): void {
+    this.#removeOutdated().catch(
+      logFailure(this.#log, 'virtual hosts of accounts without executors cannot be removed; tried again in an hour'),
+    );
+  }
+
+  /** Virtual hosts of accounts that have had no executor for a while. A start waits for the end of such a removal. */
+  async #removeOutdated(): Promise<void> {
+    const { api, node, config } = this.#services;
+    const prefix = prefixOf(node);
+    const accountOf = (name: string) => name.slice(prefix.length) as OsUser;
+    const unused = (await api.vhosts(prefix)).filter(({ name }) => !this.#lanes.has(accountOf(name)));
+    const { keep: keepMs, vhosts_max: max } = config.sealed;
+    for (const name of outdated(unused, this.#lanes.size, { keepMs, max }, Date.now())) {
+      const account = accountOf(name);
+      if (this.#lanes.has(account) || this.#ends.has(account) || this.#running().has(account)) continue;
+      const removing = api.deleteVhost(name).finally(() => this.#ends.delete(account));
+      this.#ends.set(
+        account,
+        removing.catch(() => {}), // it is logged
+      );
+      await removing;
+      this.#log.info({ account, vhost: name }, 'the virtual host of an account is removed: it has had no executor for a while');
+    }
+  }
+
+  /** To an executor that runs already. Its lane connects by itself where the first attempt fails. */
+  async #attach({ osUser }: Running): Promise<void> {
+    if (this.#lanes.has(osUser)) return;
+    const lane = new AccountLane(this.#services, osUser, true);
+    this.#lanes.set(osUser, lane);
+    await lane.attach();
+    this.#run(lane);
+  }
+
+  #run(lane: AccountLane): void {
+    const done = lane.run();
+    done.catch(logFailure(this.#log, 'a lane of an account has failed'));
+    this.#runs.set(lane.account, done);
+  }
+
+  #end(lane: AccountLane, done: Promise<void>): void {
+    lane.end();
+    const ended = done.finally(() => {
+      this.#lanes.delete(lane.account);
+      this.#runs.delete(lane.account);
+      this.#ends.delete(lane.account);
+    });
+    this.#ends.set(lane.account, ended);
+    ended.catch(logFailure(this.#log, 'the end of an executor could not be dealt with'));
+  }
+
+  /** Before an executor starts: nobody can log in before all is there. Throws {@link SealedUnavailable}. */
+  async prepare(osUser: OsUser, passwordHash: string): Promise<void> {
+    await inTime(this.takeOver(), "the accounts' RabbitMQ is not taken over yet");
+    await inTime(this.#ends.get(osUser), 'the end of its last executor is not dealt with yet');
+    if (this.#lanes.has(osUser) && this.#running().has(osUser)) return; // the helper answers that it runs
+    const lane = this.#lanes.get(osUser) ?? this.#newLane(osUser);
+    /*
+     * Two names of one account may ask at the same time. The helper answers in the order in which it made passwords, and its last answer is the hash of the
+     * password that the executor has, whichever start came first.
+     */
+    lane.registration.passwordHash = passwordHash;
+    lane.starts += 1;
+    const isFirst = lane.starts === 1;
+    try {
+      await inTime(lane.open(), `the virtual host "${lane.name}" is not ready yet`);
+      if (!lane.connected) throw new Error(`the virtual host "${lane.name}" is not connected`);
+      await lane.registration.register(isFirst);
+    } catch (error) {
+      this.settled(osUser);
+      throw new SealedUnavailable((error as Error).message, { cause: error });
+    }
+  }
+
+  #newLane(osUser: OsUser): AccountLane {
+    const lane = new AccountLane(this.#services, osUser, false);
+    this.#lanes.set(osUser, lane);
+    lane.open().then(
+      () => this.#run(lane),
+      () => this.#lanes.delete(osUser), // who asked for it is told
+    );
+    return lane;
+  }
+
+  /** A start has come to an end, well or not. */
+  settled(osUser: OsUser): void {
+    const lane = this.#lanes.get(osUser);
+    if (lane && lane.starts > 0) lane.starts -= 1;
+  }
+
+  /** Goes by what runs: attaches to what runs without a lane, and ends the lanes of what does not. To be called when the helper has just been asked. */
+  reconcile(): void {
+    if (!this.#tookOver) return;
+    const running = this.#running();
+    for (const executor of running.values()) {
+      if (this.#lanes.has(executor.osUser) || this.#ends.has(executor.osUser)) continue;
+      this.#attach(executor).catch(logFailure(this.#log, 'an executor cannot be attached to'));
+    }
+    for (const [account, lane] of this.#lanes) {
+      const done = this.#runs.get(account);
+      if (done && !running.has(account) && lane.starts === 0 && !this.#ends.has(account)) this.#end(lane, done);
+    }
+  }
+
+  /** Undefined: the account has none at the moment. */
+  laneOf(account: OsUser): AccountLane | undefined {
+    return this.#lanes.get(account);
+  }
+
+  /** Whose executors take jobs from their queue, by uid; and of whom nobody can say. */
+  async served(): Promise<{ readonly uids: ReadonlySet<number>; readonly unknown: ReadonlySet<number> }> {
+    const [uids, unknown] = [new Set<number>(), new Set<number>()];
+    const look = async ({ osUser, uid }: Running) => {
+      const consumers = await this.#lanes.get(osUser)?.consumers();
+      if (consumers === undefined) unknown.add(uid);
+      else if (consumers > 0) uids.add(uid);
+    };
+    await Promise.all([...this.#running().values()].map(look));
+    return { uids, unknown };
+  }
+
+  /** Executors live on; what is being carried is carried to its end, where that takes no longer than a few seconds. */
+  async stop(): Promise<void> {
+    this.#stopped.abort();
+    clearInterval(this.#sweeping);
+    for (const lane of this.#lanes.values()) lane.stop();
+    await Promise.race([Promise.allSettled(this.#runs.values()), delay(STOP_TIMEOUT_MS, undefined, { ref: false })]);
+    await Promise.all([this.#uplink.stop(), this.#downlink.stop()]);
+  }
+}

@@ -1,0 +1,84 @@
+import type { ConfirmChannel } from 'amqplib';
+import { answerInTime } from '../amqp/deadline.js';
+import type { Config } from '../config/config.js';
+import { literally, type Permissions } from '../rabbitmq/permissions.js';
+import type { Provisioning, Vhost } from '../rabbitmq/provisioning.js';
+import { type ReplyQueue, THEIRS, theirsBut, UNROUTED_EXCHANGE, UP_QUEUE } from './names.js';
+
+/* The virtual host of an account: its queues, exchanges and policies, and the rights of the account's user. */
+
+/** Of an account's user. */
+const CONNECTIONS_MAX = 10;
+const CHANNELS_MAX = 200;
+/** Queues that an account may have beside those that stand in for clients. */
+const QUEUES_MAX = 100;
+/** Of a queue that the account has declared, and of what it has published: messages and bytes. */
+const MESSAGES_MAX = 10_000;
+const BYTES_MAX = 256 * 1024 * 1024;
+/** How long such a queue is kept that nobody uses, in milliseconds. */
+const UNUSED_MS = 24 * 60 * 60 * 1_000;
+const ALL: Permissions = { configure: '.*', write: '.*', read: '.*' };
+
+const HELD = { 'x-max-length': MESSAGES_MAX, 'x-max-length-bytes': BYTES_MAX, 'x-overflow': 'reject-publish' };
+
+/** Makes the virtual host, and lets the broker do there what it likes. Nobody can log in there by this. */
+export async function provisionVhost(api: Provisioning, vhost: Vhost, broker: string, { amqp, sealed }: Config): Promise<void> {
+  const { name } = vhost;
+  await api.putVhost(name, vhost.description);
+  const unrouted = { 'alternate-exchange': UNROUTED_EXCHANGE };
+  // A broadcast that nobody in there listens to is not the account's.
+  const broadcasts = sealed.down.map(({ exchange }) => exchange);
+  const window = { 'max-length': sealed.window, overflow: 'reject-publish' };
+  const bounds = { 'max-length': MESSAGES_MAX, 'max-length-bytes': BYTES_MAX, expires: UNUSED_MS };
+  await Promise.all([
+    api.putPermissions(name, broker, ALL),
+    api.limitVhost(name, { 'max-queues': QUEUES_MAX + sealed.replies_max }),
+    api.putPolicy(name, 'kpx.unrouted', { pattern: theirsBut(...broadcasts), appliesTo: 'exchanges', definition: unrouted }),
+    api.putPolicy(name, 'kpx.window', { pattern: `^${literally(amqp.queue)}$`, appliesTo: 'queues', definition: window }),
+    api.putOperatorPolicy(name, 'kpx.bounds', { pattern: theirsBut(amqp.queue), appliesTo: 'queues', definition: bounds }),
+  ]);
+}
+
+/** Lets the account's user work in its virtual host and nowhere else. */
+export async function permitUser(api: Provisioning, name: string, { amqp }: Config): Promise<void> {
+  await Promise.all([
+    api.putPermissions(name, name, { configure: theirsBut(amqp.queue), write: THEIRS, read: THEIRS }),
+    api.limitUser(name, { 'max-connections': CONNECTIONS_MAX, 'max-channels': CHANNELS_MAX }),
+  ]);
+}
+
+/** Declares what the broker reads from, and what the executor expects. Throws an Error with RabbitMQ's words. */
+export async function declareAccountTopology(channel: ConfirmChannel, { amqp, sealed }: Config): Promise<void> {
+  const ask = (answer: Promise<unknown>, asked: string) => answerInTime(answer, asked);
+  await ask(
+    channel.assertExchange(UNROUTED_EXCHANGE, 'fanout', { durable: true, internal: true }),
+    `exchange.declare of "${UNROUTED_EXCHANGE}"`,
+  );
+  await ask(channel.assertQueue(UP_QUEUE, { durable: true, arguments: HELD }), `queue.declare of "${UP_QUEUE}"`);
+  await ask(channel.bindQueue(UP_QUEUE, UNROUTED_EXCHANGE, ''), `queue.bind of "${UP_QUEUE}"`);
+  for (const { exchange, type, durable, auto_delete: autoDelete } of sealed.up) {
+    if (exchange === amqp.exchange) continue; // jobs that nobody in there takes come by the alternate exchange
+    await ask(channel.assertExchange(exchange, type, { durable, autoDelete }), `exchange.declare of "${exchange}"`);
+    // A message that also goes to a queue of the executor's own is never unrouted: kpx.up gets all of them by a binding.
+    if (type === 'direct') continue;
+    const all = type === 'headers' ? { 'x-match': 'all' } : {};
+    await ask(channel.bindQueue(UP_QUEUE, exchange, '#', all), `queue.bind to "${exchange}"`);
+  }
+  for (const { exchange, type, durable, auto_delete: autoDelete } of sealed.down) {
+    await ask(channel.assertExchange(exchange, type, { durable, autoDelete }), `exchange.declare of "${exchange}"`);
+  }
+  const { durable, arguments: withArguments } = sealed.job_queue;
+  await ask(channel.assertQueue(amqp.queue, { durable, arguments: withArguments }), `queue.declare of "${amqp.queue}"`);
+  if (amqp.exchange === '') return;
+  const { type, durable: kept, arguments: exchangeArguments } = sealed.job_exchange;
+  await ask(
+    channel.assertExchange(amqp.exchange, type, { durable: kept, arguments: exchangeArguments }),
+    `exchange.declare of "${amqp.exchange}"`,
+  );
+  await ask(channel.bindQueue(amqp.queue, amqp.exchange, amqp.routing_key), `queue.bind of "${amqp.queue}"`);
+}
+
+/** The same each time: RabbitMQ refuses a queue that is there with other arguments. */
+export async function declareReplyQueue(channel: ConfirmChannel, { name, arguments: noted }: ReplyQueue): Promise<void> {
+  await answerInTime(channel.assertQueue(name, { durable: true, arguments: { ...HELD, ...noted } }), `queue.declare of "${name}"`);
+}

@@ -1,0 +1,186 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { ChannelModel } from 'amqplib';
+import type { Logger } from 'pino';
+import { withAdvice } from '../amqp/advice.js';
+import { ConfirmWatch } from '../amqp/confirm-watch.js';
+import { close, connect, destroy } from '../amqp/connect.js';
+import { answerInTime } from '../amqp/deadline.js';
+import { type Compose, ConfirmedPublisher, NO_QUEUE } from '../amqp/publisher.js';
+import { wireOf } from '../amqp/wire/amqplib.js';
+import { SkippedBody } from '../amqp/wire/bodies.js';
+import type { Address } from '../amqp/wire/frames.js';
+import { WirePublisher } from '../amqp/wire/publish.js';
+import { Receiver } from '../amqp/wire/receive.js';
+import type { Config } from '../config/config.js';
+import { backoffMs } from '../policy/backoff.js';
+import { endOf, isThere } from './server-connection.js';
+
+const RECONNECT_INITIAL_MS = 500;
+const RECONNECT_MAX_MS = 10_000;
+/** How often exchanges that were not there are looked for, in milliseconds. */
+const LOOK_AGAIN_MS = 30_000;
+
+/** The outcome of a message: RabbitMQ has it; nobody is there who would get it. */
+export type Sent = 'taken' | 'nobody';
+
+/** The connection went before RabbitMQ had answered: it may have the message. */
+export class UplinkLost extends Error {
+  override name = 'UplinkLost';
+}
+
+/** The server refuses the broker this exchange. The message says what to do. */
+export class Forbidden extends Error {
+  override name = 'Forbidden';
+}
+
+/** RabbitMQ's words where a user may not publish to an exchange. Tried with 3.10.8, 4.0.5 and 4.3.6. */
+const ACCESS_REFUSED = /ACCESS_REFUSED - .*exchange '([^']+)'/;
+
+interface Up {
+  readonly connection: ChannelModel;
+  readonly publisher: ConfirmedPublisher;
+  /** Exchanges that are not at the server: nobody listens there. */
+  readonly absent: Set<string>;
+  /** Published and not confirmed, by reference. */
+  readonly underWay: Set<number>;
+  /** Rejects with {@link UplinkLost}. */
+  readonly lost: Promise<never>;
+}
+
+/** The one way from all accounts to the server: a connection of its own, made again whenever it is lost. Its failures end no connection of jobs. */
+export class Uplink {
+  readonly #log: Logger;
+  readonly #config: Config;
+  readonly #host: string;
+  readonly #stopped = new AbortController();
+  #up: Up | undefined;
+  /** Exchanges that the server refuses the broker, and its words; looked at again from time to time. */
+  readonly #forbidden = new Map<string, string>();
+  /** Messages that wait for a connection. */
+  #waiting: (() => void)[] = [];
+
+  constructor(log: Logger, config: Config, host: string) {
+    this.#log = log;
+    this.#config = config;
+    this.#host = host;
+  }
+
+  get connected(): boolean {
+    return this.#up !== undefined;
+  }
+
+  /** Runs until {@link stop}. */
+  async run(): Promise<void> {
+    const { signal } = this.#stopped;
+    let failures = 0;
+    while (!signal.aborted) {
+      for (const url of this.#config.amqp.urls) if (!signal.aborted && (await this.#serve(url))) failures = 0;
+      const wait = backoffMs(failures++, RECONNECT_INITIAL_MS, RECONNECT_MAX_MS, Math.random());
+      await delay(wait, undefined, { signal }).catch(() => {}); // by stop()
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped.abort();
+    if (this.#up) await close(this.#up.connection);
+  }
+
+  /** Resolves when there is a connection. Never, after {@link stop}. */
+  async ready(): Promise<void> {
+    while (this.#up === undefined) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+
+  /** Waits for a connection. Throws CannotTravel; {@link Forbidden}; {@link UplinkLost} where nobody knows whether RabbitMQ has it. */
+  async send(to: Address, compose: Compose, content: Buffer): Promise<Sent> {
+    await this.ready();
+    const up = this.#up as Up;
+    if (up.absent.has(to.exchange)) return 'nobody';
+    const forbidden = this.#forbidden.get(to.exchange);
+    if (forbidden !== undefined) throw new Forbidden(forbidden);
+    const prepared = up.publisher.prepare(compose);
+    up.underWay.add(prepared.reference);
+    const answer = new Promise<string | undefined>((resolve) => up.publisher.send(prepared, to, content, resolve));
+    const why = await Promise.race([answer, up.lost]).catch((error: Error) => {
+      throw new UplinkLost(error.message); // amqplib's, of a channel that has just closed, too
+    });
+    up.underWay.delete(prepared.reference);
+    if (why === undefined) return 'taken';
+    if (why === NO_QUEUE) return 'nobody';
+    throw new UplinkLost(why);
+  }
+
+  /** One connection from beginning to end; answers whether it could be opened. */
+  async #serve(url: string): Promise<boolean> {
+    const server = new URL(url).host;
+    let connection: ChannelModel | undefined;
+    try {
+      connection = await connect(url, this.#config.amqp, `${this.#host}, from accounts`);
+      const ended = endOf(connection);
+      const channel = await answerInTime(connection.createConfirmChannel(), 'channel.open or confirm.select');
+      const over = Promise.race([ended, endOf(channel)]);
+      // A message that comes back was not taken: it is in hand.
+      new Receiver(wireOf(connection), (_, bytes) => new SkippedBody(bytes));
+      const absent = await this.#absent(connection);
+      const underWay = new Set<number>();
+      this.#open({ connection, publisher: new ConfirmedPublisher(new WirePublisher(channel)), absent, underWay }, over);
+      this.#log.info({ server, ...(absent.size > 0 && { absent: [...absent] }) }, 'what accounts publish can be carried to the server');
+      const looking = setInterval(() => this.#lookAgain(connection as ChannelModel), LOOK_AGAIN_MS);
+      const confirms = watchConfirms(connection, underWay);
+      const why = await over;
+      confirms.stop();
+      clearInterval(looking);
+      const [, exchange] = ACCESS_REFUSED.exec(why) ?? [];
+      if (exchange !== undefined) this.#forbidden.set(exchange, withAdvice(why, url));
+      if (!this.#stopped.signal.aborted)
+        this.#log.warn({ server, reason: withAdvice(why, url) }, 'what accounts publish waits: lost RabbitMQ; connecting again');
+      return true;
+    } catch (error) {
+      const reason = withAdvice((error as Error).message, url);
+      if (!this.#stopped.signal.aborted)
+        this.#log.error({ server, reason }, 'what accounts publish waits: RabbitMQ cannot be used; trying again');
+      return false;
+    } finally {
+      this.#up = undefined;
+      if (connection) await close(connection);
+    }
+  }
+
+  #open(up: Omit<Up, 'lost'>, over: Promise<string>): void {
+    const lost = over.then((why) => {
+      throw new UplinkLost(why);
+    });
+    lost.catch(() => {}); // also when nothing is under way
+    this.#up = { ...up, lost };
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+
+  /** Of the exchanges that executors may publish to. One that is missing would end the channel. */
+  async #absent(connection: ChannelModel): Promise<Set<string>> {
+    const absent = new Set<string>();
+    for (const { exchange } of this.#config.sealed.up) if (!(await isThere(connection, exchange))) absent.add(exchange);
+    return absent;
+  }
+
+  #lookAgain(connection: ChannelModel): void {
+    this.#forbidden.clear();
+    const up = this.#up;
+    if (!up || up.absent.size === 0) return;
+    this.#absent(connection).then(
+      (absent) => {
+        for (const exchange of up.absent) if (!absent.has(exchange)) up.absent.delete(exchange);
+      },
+      () => {}, // the connection has ended, and says so itself
+    );
+  }
+}
+
+/** Ends a connection that confirms nothing any more: what is under way is then sent again by another one. */
+function watchConfirms(connection: ChannelModel, underWay: ReadonlySet<number>): ConfirmWatch {
+  const confirms = new ConfirmWatch(
+    () => underWay.values().next().value,
+    (why) => destroy(connection, why),
+  );
+  connection.on('blocked', () => confirms.blocked(true));
+  connection.on('unblocked', () => confirms.blocked(false));
+  return confirms;
+}
