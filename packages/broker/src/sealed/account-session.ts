@@ -12,6 +12,7 @@ import { WirePublisher } from '../amqp/wire/publish.js';
 import { Receiver } from '../amqp/wire/receive.js';
 import type { Config } from '../config/config.js';
 import { UP_BYTES_MAX } from './rules.js';
+import { UnderWay } from './under-way.js';
 
 /** Of each queue, that are not acknowledged. */
 const PREFETCH = 64;
@@ -32,10 +33,8 @@ export interface Ending {
 export class AccountSession {
   /** Resolves when it is of no use any more. */
   readonly ended: Promise<Ending>;
-  readonly #publisher: ConfirmedPublisher;
+  readonly #published: UnderWay<WireMessage>;
   readonly #confirms: ConfirmWatch;
-  /** Published and not confirmed, by reference. */
-  readonly #underWay = new Map<number, WireMessage>();
   readonly #connection: ChannelModel;
   readonly #channel: ConfirmChannel;
   readonly #up: Channel;
@@ -43,7 +42,6 @@ export class AccountSession {
   readonly #waiting = new Set<NodeJS.Timeout>();
   /** For questions that close their channel where the answer is no. */
   #looking: Channel | undefined;
-  #left: readonly WireMessage[] | undefined;
   /** Of consumers. */
   readonly #tags: string[] = [];
   #inHand = 0;
@@ -71,12 +69,10 @@ export class AccountSession {
       properties.passage = { bytes, passedOn: undefined };
       return new SkippedBody(bytes);
     });
-    ended.then(() => {
-      this.#left = [...this.#underWay.values()];
-    }, NEVER);
-    this.#publisher = new ConfirmedPublisher(new WirePublisher(channels.channel));
+    this.#published = new UnderWay(new ConfirmedPublisher(new WirePublisher(channels.channel)));
+    ended.then(({ why }) => this.#published.lost(why), NEVER);
     this.#confirms = new ConfirmWatch(
-      () => this.#underWay.keys().next().value,
+      () => this.#published.oldest(),
       (why) => destroy(connection, why),
     );
     connection.on('blocked', () => this.#confirms.blocked(true));
@@ -139,22 +135,12 @@ export class AccountSession {
 
   /** Published and not confirmed; of one that has ended, when that was. */
   get underWay(): readonly WireMessage[] {
-    return this.#left ?? [...this.#underWay.values()];
+    return this.#published.all;
   }
 
   /** With undefined when RabbitMQ has it, otherwise with why not. Throws CannotTravel, and an Error when the session ends first. */
   async publish(message: WireMessage, to: Address, compose: Compose): Promise<string | undefined> {
-    const prepared = this.#publisher.prepare(compose);
-    this.#underWay.set(prepared.reference, message);
-    const answer = new Promise<string | undefined>((resolve) => this.#publisher.send(prepared, to, message.content, resolve));
-    const ended = this.ended.then(({ why }) => {
-      throw new Error(why);
-    });
-    try {
-      return await Promise.race([answer, ended]);
-    } finally {
-      this.#underWay.delete(prepared.reference);
-    }
+    return await this.#published.publish(message, to, compose, message.content);
   }
 
   /** Ends it: something that was declared is gone. */

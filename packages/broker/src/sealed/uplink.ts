@@ -11,9 +11,11 @@ import { SkippedBody } from '../amqp/wire/bodies.js';
 import type { Address } from '../amqp/wire/frames.js';
 import { WirePublisher } from '../amqp/wire/publish.js';
 import { Receiver } from '../amqp/wire/receive.js';
+import { CannotTravel } from '../amqp/wire/table.js';
 import type { Config } from '../config/config.js';
 import { backoffMs } from '../policy/backoff.js';
 import { endOf, isThere } from './server-connection.js';
+import { UnderWay } from './under-way.js';
 
 const RECONNECT_INITIAL_MS = 500;
 const RECONNECT_MAX_MS = 10_000;
@@ -38,13 +40,9 @@ const ACCESS_REFUSED = /ACCESS_REFUSED - .*exchange '([^']+)'/;
 
 interface Up {
   readonly connection: ChannelModel;
-  readonly publisher: ConfirmedPublisher;
   /** Exchanges that are not at the server: nobody listens there. */
   readonly absent: Set<string>;
-  /** Published and not confirmed, by reference. */
-  readonly underWay: Set<number>;
-  /** Rejects with {@link UplinkLost}. */
-  readonly lost: Promise<never>;
+  readonly published: UnderWay<undefined>;
 }
 
 /** The one way from all accounts to the server: a connection of its own, made again whenever it is lost. Its failures end no connection of jobs. */
@@ -97,13 +95,9 @@ export class Uplink {
     if (up.absent.has(to.exchange)) return 'nobody';
     const forbidden = this.#forbidden.get(to.exchange);
     if (forbidden !== undefined) throw new Forbidden(forbidden);
-    const prepared = up.publisher.prepare(compose);
-    up.underWay.add(prepared.reference);
-    const answer = new Promise<string | undefined>((resolve) => up.publisher.send(prepared, to, content, resolve));
-    const why = await Promise.race([answer, up.lost]).catch((error: Error) => {
-      throw new UplinkLost(error.message); // amqplib's, of a channel that has just closed, too
+    const why = await up.published.publish(undefined, to, compose, content).catch((error: Error) => {
+      throw error instanceof CannotTravel ? error : new UplinkLost(error.message); // amqplib's, of a channel that has just closed, too
     });
-    up.underWay.delete(prepared.reference);
     if (why === undefined) return 'taken';
     if (why === NO_QUEUE) return 'nobody';
     throw new UplinkLost(why);
@@ -121,12 +115,13 @@ export class Uplink {
       // A message that comes back was not taken: it is in hand.
       new Receiver(wireOf(connection), (_, bytes) => new SkippedBody(bytes));
       const absent = await this.#absent(connection);
-      const underWay = new Set<number>();
-      this.#open({ connection, publisher: new ConfirmedPublisher(new WirePublisher(channel)), absent, underWay }, over);
+      const published = new UnderWay<undefined>(new ConfirmedPublisher(new WirePublisher(channel)));
+      this.#open({ connection, published, absent });
       this.#log.info({ server, ...(absent.size > 0 && { absent: [...absent] }) }, 'what accounts publish can be carried to the server');
       const looking = setInterval(() => this.#lookAgain(connection as ChannelModel), LOOK_AGAIN_MS);
-      const confirms = watchConfirms(connection, underWay);
+      const confirms = watchConfirms(connection, published);
       const why = await over;
+      published.lost(why);
       confirms.stop();
       clearInterval(looking);
       const [, exchange] = ACCESS_REFUSED.exec(why) ?? [];
@@ -145,12 +140,8 @@ export class Uplink {
     }
   }
 
-  #open(up: Omit<Up, 'lost'>, over: Promise<string>): void {
-    const lost = over.then((why) => {
-      throw new UplinkLost(why);
-    });
-    lost.catch(() => {}); // also when nothing is under way
-    this.#up = { ...up, lost };
+  #open(up: Up): void {
+    this.#up = up;
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
@@ -175,9 +166,9 @@ export class Uplink {
 }
 
 /** Ends a connection that confirms nothing any more: what is under way is then sent again by another one. */
-function watchConfirms(connection: ChannelModel, underWay: ReadonlySet<number>): ConfirmWatch {
+function watchConfirms(connection: ChannelModel, published: UnderWay<undefined>): ConfirmWatch {
   const confirms = new ConfirmWatch(
-    () => underWay.values().next().value,
+    () => published.oldest(),
     (why) => destroy(connection, why),
   );
   connection.on('blocked', () => confirms.blocked(true));
