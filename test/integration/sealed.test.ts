@@ -200,8 +200,9 @@ describe('sealed executors', () => {
     await publish(kpx, jobOf('alice', 'a2'));
     await jobsDone(kpx, 'alice', 2);
     const from = kpx.brokerLog.lines.length;
-    await own.ctl('delete_vhost', nameOf('alice'));
+    // The user first: it is made anew when the connection to the virtual host is.
     await own.ctl('delete_user', nameOf('alice'));
+    await own.ctl('delete_vhost', nameOf('alice'));
     await kpx.brokerLog.line({ account: 'alice', msg: 'the virtual host of an account is connected' }, { from });
     await publish(kpx, jobOf('alice', 'a3'));
     const done = await jobsDone(kpx, 'alice', 3);
