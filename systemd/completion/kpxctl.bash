@@ -7,7 +7,7 @@ _kpxctl() {
     --config | --helper-config | --password-file | --admin-password-file | --definitions) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
     --sort) mapfile -t COMPREPLY < <(compgen -W 'user state since held cpu' -- "$current"); return ;;
     --state) mapfile -t COMPREPLY < <(compgen -W 'idle queued preparing provisioning starting booting ready lost ending backoff broken refused' -- "$current"); return ;;
-    --interval | --lines | --since | --user | --reason | --admin | --management-url)  return ;;
+    --interval | --lines | --since | --user | --reason | --account | --admin | --management-url)  return ;;
     --group) mapfile -t COMPREPLY < <(compgen -g -- "$current"); return ;;
     --output-dir) mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
     esac
@@ -29,12 +29,16 @@ _kpxctl() {
     'dead-letters replay '*) words='--config --password-file --direct --user --reason --all --help' ;;
     'dead-letters drop '*) words='--config --password-file --direct --user --reason --all --yes --help' ;;
     'dead-letters reasons '*) words='--help' ;;
+    'sealed list '*) words='--config --json --help' ;;
+    'sealed refused '*) words='--account --config --json --help' ;;
+    'sealed purge '*) words='--apply --config --json --help' ;;
     'doctor '*) words='--user --config --helper-config --password-file --json --help' ;;
     'orphans '*) words='--size --helper-config --json --help' ;;
     'setup-rabbitmq '*) words='--admin --admin-password-file --management-url --definitions --apply --new-passwords --config --helper-config --help' ;;
     'import-config '*) words='--output-dir --force --json --help' ;;
     'dead-letters '*) words='list show replay drop reasons --help' ;;
-    ' ') words='status list show top logs explain drain resume reload start stop dead-letters doctor orphans setup-rabbitmq import-config --version --help' ;;
+    'sealed '*) words='list refused purge --help' ;;
+    ' ') words='status list show top logs explain drain resume reload start stop dead-letters sealed doctor orphans setup-rabbitmq import-config --version --help' ;;
     esac
     case $before in
     'import-config '*) [[ $current == -* ]] || mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;

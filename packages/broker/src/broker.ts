@@ -39,7 +39,7 @@ export class Broker {
   readonly #lanes: Supervisor<'jobs'>;
   readonly #intake: Intake;
   /** Undefined: executors share the virtual host of the job queue. */
-  readonly #sealed: SealedExecutors | undefined;
+  readonly sealed: SealedExecutors | undefined;
   #onHelper = () => {};
   #ports: ReadonlySet<number>;
 
@@ -62,22 +62,25 @@ export class Broker {
     this.#lanes = new Supervisor(log, { jobs: { inForce, handlers: this.#jobsHandlers() } });
     const { jobs } = this.#lanes.lanes;
     this.#helper = new HelperClient(config.helper.socket, log, this.#helperObserver());
-    this.#sealed = config.sealed.enabled
-      ? new SealedExecutors(log, inForce, machine, this.#helper, (why) => jobs.link.down(why))
+    this.sealed = config.sealed.enabled
+      ? new SealedExecutors(log, inForce, machine, this.#helper, {
+          waits: (why) => jobs.link.down(why),
+          provisioned: (ms) => this.record.metrics.provisioned(ms),
+        })
       : undefined;
     const handlers = {
       emit,
       accountOf: (user: KnimeUser) => machine.executorOf(user)?.osUser,
       held: (ms: number) => this.record.metrics.held(ms),
     };
-    this.#intake = new Intake(log, inForce, jobs, this.#groups, handlers, this.#sealed);
-    const effects = new ExecutorEffects(log, this.#helper, emit, this.#sealed);
+    this.#intake = new Intake(log, inForce, jobs, this.#groups, handlers, this.sealed);
+    const effects = new ExecutorEffects(log, this.#helper, emit, this.sealed);
     this.#ports = rabbitmqPorts(config.amqp.urls);
     const told = (event: Event) => {
       emit(event);
       if (event.kind !== 'listed') return;
       this.#lookUpGroups();
-      this.#sealed?.listed();
+      this.sealed?.listed();
     };
     this.#watch = new ExecutorWatch(machine, this.#helper, () => this.#served(), { now: () => performance.now(), emit: told, log });
     this.#memory = new MemoryWatch(
@@ -104,7 +107,7 @@ export class Broker {
   #helperObserver(): HelperObserver {
     return {
       connected: (profiles, sealedNode) => {
-        this.#sealed?.helperIsFor(sealedNode);
+        this.sealed?.helperIsFor(sealedNode);
         this.ruleNames.profiles(profiles);
         this.#onHelper();
         this.#watch.list().catch(logFailure(this.#log, 'the executors cannot be listed'));
@@ -115,12 +118,12 @@ export class Broker {
 
   /** The executors that take jobs. Where they are sealed RabbitMQ tells, otherwise the kernel's list of connections. */
   async #served(): Promise<{ readonly uids: ReadonlySet<number>; readonly unknown?: ReadonlySet<number> }> {
-    return this.#sealed ? await this.#sealed.served() : { uids: await connectedUids(this.#ports) };
+    return this.sealed ? await this.sealed.served() : { uids: await connectedUids(this.#ports) };
   }
 
   get #links(): Links {
     const { link, gate } = this.#lanes.lanes.jobs;
-    return { rabbitmq: link.status, helper: this.#helper.link, jobQueue: gate.jobQueue };
+    return { rabbitmq: link.status, helper: this.#helper.link, jobQueue: gate.jobQueue, sealed: this.sealed?.tally() };
   }
 
   /** The configuration in force. */
@@ -150,7 +153,7 @@ export class Broker {
     this.ruleNames.rules(policy.rules);
     this.#engine.emit({ kind: 'policy', policy });
     this.#lookUpGroups();
-    await Promise.all([this.#lanes.replace(), elsewhere ? this.#sealed?.replace() : undefined]);
+    await Promise.all([this.#lanes.replace(), elsewhere ? this.sealed?.replace() : undefined]);
     const fixed = ['helper', 'control', 'sealed'] as const;
     return fixed.filter((section) => JSON.stringify(before[section]) !== JSON.stringify(config[section]));
   }
@@ -181,7 +184,7 @@ export class Broker {
     this.#watch.start();
     this.#engine.emit({ kind: 'tick' });
     await this.#memory.start();
-    await this.#sealed?.begin();
+    await this.sealed?.begin();
     await this.#lanes.run();
     this.#engine.stop();
     this.#memory.stop();
@@ -193,6 +196,6 @@ export class Broker {
   /** Held jobs go back to the queue, jobs under way are confirmed, executors are left alone. */
   async stop(): Promise<void> {
     await this.#lanes.stop();
-    await this.#sealed?.stop();
+    await this.sealed?.stop();
   }
 }

@@ -163,6 +163,7 @@ async function openControl(
     reload,
     start: (user) => broker.operator.startFor(user),
     stop: (user, mode) => broker.operator.stopOf(user, mode),
+    sealed: broker.sealed,
     deadLetters: serveDeadLetters({ config: () => broker.config, mac: () => broker.mac }, log),
   };
   try {

@@ -7,13 +7,25 @@ import type { HelperClient } from './host/helper-client.js';
 import { logFailure } from './output/logged-failure.js';
 import type { AccountLane } from './sealed/account-lane.js';
 import { prepareUser, SealedUnavailable } from './sealed/preparing.js';
+import { RefusedRecord, type RefusedRow } from './sealed/refused.js';
 import { Sealed } from './sealed/sealed.js';
+import type { SealedList, SealedTally } from './sealed/standing.js';
+import type { Holdings, SealedOperations } from './sealed/vhosts.js';
+
+/** Told what happens. */
+interface Observer {
+  /** No job is taken for now, for this reason. */
+  readonly waits: (why: string) => void;
+  /** An account had everything at its RabbitMQ that its executor needs, after this time, in milliseconds. */
+  readonly provisioned: (ms: number) => void;
+}
 
 /** The sealed executors of this broker, for as long as it runs; another configuration of RabbitMQ has another {@link Sealed}. */
-export class SealedExecutors {
+export class SealedExecutors implements SealedOperations {
   readonly #log: Logger;
   readonly #inForce: InForce;
-  readonly #waits: (why: string) => void;
+  readonly #observer: Observer;
+  readonly #refused = new RefusedRecord();
   readonly #machine: Machine;
   readonly #helper: HelperClient;
   readonly #stopped = new AbortController();
@@ -27,13 +39,12 @@ export class SealedExecutors {
     this.#onListed = resolve;
   });
 
-  /** `waits` is told why no job is taken for now. */
-  constructor(log: Logger, inForce: InForce, machine: Machine, helper: HelperClient, waits: (why: string) => void) {
+  constructor(log: Logger, inForce: InForce, machine: Machine, helper: HelperClient, observer: Observer) {
     this.#log = log;
     this.#machine = machine;
     this.#helper = helper;
     this.#inForce = inForce;
-    this.#waits = waits;
+    this.#observer = observer;
     this.#node = nodeOf(inForce.config().sealed);
     this.#sealed = this.#made();
   }
@@ -42,7 +53,8 @@ export class SealedExecutors {
     return new Sealed(this.#log, this.#inForce, hostname(), {
       running: () => new Map([...this.#machine.running()].map(({ osUser, uid, user }) => [osUser, { osUser, uid, user }])),
       passwordHash: async (user) => (await prepareUser(this.#helper, user)).passwordHash,
-      waits: this.#waits,
+      waits: this.#observer.waits,
+      refused: this.#refused,
     });
   }
 
@@ -88,8 +100,30 @@ export class SealedExecutors {
     const sealed = this.#sealed;
     const { osUser, passwordHash } = await prepareUser(this.#helper, user);
     provisioning();
+    const began = performance.now();
     await sealed.prepare(osUser, passwordHash);
+    this.#observer.provisioned(performance.now() - began);
     return { settled: () => sealed.settled(osUser) };
+  }
+
+  async list(): Promise<SealedList> {
+    return await this.#sealed.vhosts.list();
+  }
+
+  refused(account: OsUser | undefined): RefusedRow[] {
+    return this.#refused.rows(account);
+  }
+
+  async holdingsOf(account: OsUser): Promise<Holdings> {
+    return await this.#sealed.vhosts.holdingsOf(account);
+  }
+
+  async purge(account: OsUser): Promise<Holdings> {
+    return await this.#sealed.purge(account);
+  }
+
+  tally(): SealedTally {
+    return this.#sealed.vhosts.tally();
   }
 
   laneOf(account: OsUser): AccountLane | undefined {

@@ -10,6 +10,7 @@ import { addList } from './list.js';
 import { addLogs } from './logs.js';
 import { addOperate } from './operate.js';
 import { addOrphans } from './orphans.js';
+import { addSealed } from './sealed/command.js';
 import { addSetupRabbitmq } from './setup-rabbitmq/command.js';
 import { addShow } from './show.js';
 import { addStatus } from './status.js';
@@ -37,6 +38,7 @@ export function kpxctl(): Command {
   addExplain(program);
   addOperate(program);
   addDeadLetters(program);
+  addSealed(program);
   addDoctor(program);
   addOrphans(program);
   addSetupRabbitmq(program);

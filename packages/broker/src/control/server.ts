@@ -1,6 +1,6 @@
 import { chmod, stat, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { ConfigError, type KnimeUser, knimeUserSchema, type ProfileName, StopMode } from '@kpx/protocol';
+import { ConfigError, type KnimeUser, knimeUserSchema, osUserSchema, type ProfileName, StopMode } from '@kpx/protocol';
 import type { Logger } from 'pino';
 import * as z from 'zod';
 import type { DeadLetterService } from '../dead-letters/serve.js';
@@ -10,6 +10,7 @@ import { runCommand } from '../host/command.js';
 import { closeHttpServer, HttpError, httpServer, json, type Route, type Routes } from '../http/server.js';
 import { CommandError, statusOf } from '../output/exit.js';
 import type { Status, UserDetail } from '../record/status.js';
+import type { SealedOperations } from '../sealed/vhosts.js';
 
 /** Each is one question of an operator; a look at 10,000 dead letters, and waiting for another one's look, takes longest. */
 const BOUNDS = { connectionsMax: 16, connectionMsMax: 160_000 };
@@ -52,6 +53,8 @@ export interface Operations {
   /** Undefined: there is no executor of this user. */
   stop(user: KnimeUser, mode: StopMode): Promise<Explanation | undefined>;
   readonly deadLetters: DeadLetterService;
+  /** Undefined: executors are not sealed. */
+  readonly sealed: SealedOperations | undefined;
 }
 
 /** A parameter that is given once. */
@@ -59,6 +62,7 @@ const once = <Schema extends z.ZodType>(schema: Schema) => z.tuple([schema], 'ex
 const user = once(knimeUserSchema);
 const NOTHING = z.strictObject({});
 const ABOUT_USER = z.strictObject({ user });
+const ABOUT_ACCOUNT = z.strictObject({ account: once(osUserSchema) });
 const EXPLAIN = z.strictObject({ user, group: z.array(z.string().max(GROUP_CHARS_MAX)).max(GROUPS_MAX).optional() });
 const STOP = z.strictObject({ user, mode: once(z.enum(['graceful', 'kill'])).prefault(['graceful']) });
 const id = z.string().regex(/^[0-9a-f]{4,64}$/, 'expected 4 to 64 of 0-9 a-f');
@@ -155,14 +159,30 @@ function routesOf(operations: Operations): Routes {
       return explanation;
     }),
     ...deadLetterRoutes(operations.deadLetters),
+    ...sealedRoutes(operations),
+  };
+}
+
+/** Tells the one who asked why a command is refused. */
+const refusing = async <T>(work: Promise<T>): Promise<T> =>
+  await work.catch((error: unknown) => {
+    throw error instanceof CommandError ? new HttpError(statusOf(error.exitCode), error.message) : error;
+  });
+
+function sealedRoutes({ sealed }: Operations): Routes {
+  const there = () => {
+    if (sealed) return sealed;
+    throw new HttpError(503, 'Executors are not sealed here: sealed.enabled in broker.toml is false.');
+  };
+  return {
+    '/sealed': route('GET', NOTHING, () => there().list()),
+    '/sealed/refused': route('GET', ABOUT_ACCOUNT.partial(), ({ account }) => ({ refused: there().refused(account) })),
+    '/sealed/account': route('GET', ABOUT_ACCOUNT, ({ account }) => refusing(there().holdingsOf(account))),
+    '/sealed/purge': route('POST', ABOUT_ACCOUNT, ({ account }) => refusing(there().purge(account))),
   };
 }
 
 function deadLetterRoutes(letters: DeadLetterService): Routes {
-  const refusing = async <T>(work: Promise<T>): Promise<T> =>
-    await work.catch((error: unknown) => {
-      throw error instanceof CommandError ? new HttpError(statusOf(error.exitCode), error.message) : error;
-    });
   const settle = (way: Way) =>
     route('POST', SETTLE, ({ id: ids, user, reason, ...seen }) => refusing(letters.settle(way, { ids, user, reason }, seen)));
   return {

@@ -81,6 +81,6 @@ export class MonitorServer {
 const FILES: Routes = Object.fromEntries(Object.entries(PAGE).map(([path, file]) => [path, { method: 'GET', answer: () => file }]));
 
 /** Loopback is everybody's who has an account here: who else works is not for them to read. */
-function withoutNames({ doing, draining, rabbitmq, helper, capacity }: Status): Partial<Status> {
-  return { doing, draining, rabbitmq, helper, capacity };
+function withoutNames({ doing, draining, rabbitmq, helper, sealed, capacity }: Status): Partial<Status> {
+  return { doing, draining, rabbitmq, helper, sealed, capacity };
 }

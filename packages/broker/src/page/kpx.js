@@ -118,6 +118,22 @@ function showStarts({ draining, sick, capacity }) {
 }
 
 /** @param {Now} now */
+function showSealed({ sealed }) {
+  element('sealed').hidden = sealed === null;
+  if (!sealed) return;
+  const counts = Object.entries(sealed.accounts);
+  bar(
+    'vhosts',
+    counts.reduce((sum, [, count]) => sum + count, 0),
+    sealed.vhosts_max,
+  );
+  for (const [state, count] of counts) write(`vhosts-${state}`, count);
+  write('vhosts-jobs', sealed.jobs_waiting);
+  const refused = sealed.refused.map(({ reason, meaning, messages }) => [reason, meaning, messages]);
+  fill('refused', refused, 'Nothing was refused since the broker was started.');
+}
+
+/** @param {Now} now */
 function showNow(now) {
   const { capacity, executors, jobs } = now;
   write('host', now.host);
@@ -135,6 +151,7 @@ function showNow(now) {
   for (const [state, count] of Object.entries(executors)) write(state, count);
   write('held', capacity.held);
   write('line', capacity.waiting);
+  showSealed(now);
   const states = now.users.map(({ state, meaning, users }) => [state, meaning, users]);
   fill('users', states, 'Nobody has jobs here, an executor, or failed starts.');
   const letters = now.parked.map(({ reason, advice, jobs }) => [reason, advice, jobs]);

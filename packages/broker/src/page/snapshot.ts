@@ -9,6 +9,8 @@ import { entryOf } from '../policy/reasons.js';
 import type { Decision } from '../record/decisions.js';
 import { type Links, meanwhile, type Standing, standingOf, type Tally, tallyOf } from '../record/standing.js';
 import { executorsOf, type Sources, type Status } from '../record/status.js';
+import { REFUSED_FOR, type RefusedFor } from '../sealed/rules.js';
+import type { SealedTally } from '../sealed/standing.js';
 
 /** Rows of each table; what is beyond is counted. */
 const EXECUTOR_ROWS_MAX = 200;
@@ -30,6 +32,12 @@ export interface Now {
   readonly sick: boolean;
   readonly capacity: Standing['capacity'];
   readonly executors: Tally['executors'];
+  /** Accounts with a virtual host, and what they were refused, the most frequent reason first; null: executors are not sealed. */
+  readonly sealed:
+    | (Pick<SealedTally, 'accounts' | 'vhosts_max' | 'jobs_waiting'> & {
+        readonly refused: readonly { readonly reason: string; readonly meaning: string; readonly messages: number }[];
+      })
+    | null;
   /** How many users are in each state in which somebody is. */
   readonly users: readonly { readonly state: State; readonly meaning: string; readonly users: number }[];
   /** Jobs that have left the broker since it was started. */
@@ -75,7 +83,7 @@ export function snapshotOf(sources: Sources): Snapshot {
 }
 
 function nowOf({ machine, config, links, outcomes: { jobs, parked } }: Sources): Now {
-  const { rabbitmq, helper, draining, sick, capacity } = standingOf(machine, links);
+  const { rabbitmq, helper, draining, sick, capacity, sealed } = standingOf(machine, links);
   const { executors, users } = tallyOf(machine);
   return {
     host: hostname(),
@@ -92,10 +100,17 @@ function nowOf({ machine, config, links, outcomes: { jobs, parked } }: Sources):
     sick: sick !== null,
     capacity,
     executors,
+    sealed: sealed && sealedOf(sealed),
     users: USER_STATES.filter((state) => users[state] > 0).map((state) => ({ state, meaning: STATES[state].meaning, users: users[state] })),
     jobs,
     parked: [...parked].sort(([, a], [, b]) => b - a).map(([reason, jobs]) => ({ reason, advice: adviceOn(reason), jobs })),
   };
+}
+
+function sealedOf({ accounts, vhosts_max, jobs_waiting, refused }: SealedTally): Now['sealed'] {
+  const counted = (Object.entries(refused) as [RefusedFor, number][]).filter(([, messages]) => messages > 0).sort(([, a], [, b]) => b - a);
+  const rows = counted.map(([reason, messages]) => ({ reason, meaning: REFUSED_FOR[reason], messages }));
+  return { accounts, vhosts_max, jobs_waiting, refused: rows };
 }
 
 function peopleOf(machine: Machine, links: Links): People {

@@ -42,6 +42,8 @@ export interface Vhost {
 export interface DeclaredQueue {
   readonly name: string;
   readonly arguments: Readonly<Record<string, unknown>>;
+  /** Some seconds ago; undefined: RabbitMQ does not say yet. */
+  readonly messages?: number;
 }
 
 type Limits = Readonly<Record<string, number>>;
@@ -147,11 +149,11 @@ export class Provisioning {
   }
 
   async queues(vhost: string): Promise<DeclaredQueue[]> {
-    const all = this.#list(await this.#ask({ method: 'GET', path: ['queues', vhost], columns: ['name', 'arguments'] }));
+    const all = this.#list(await this.#ask({ method: 'GET', path: ['queues', vhost], columns: ['name', 'arguments', 'messages'] }));
     return all.map((queue) => {
-      const { name, arguments: declaredWith } = isRecord(queue) ? queue : {};
+      const { name, arguments: declaredWith, messages } = isRecord(queue) ? queue : {};
       if (typeof name !== 'string') throw this.#strange();
-      return { name, arguments: isRecord(declaredWith) ? declaredWith : {} };
+      return { name, arguments: isRecord(declaredWith) ? declaredWith : {}, ...(typeof messages === 'number' && { messages }) };
     });
   }
 

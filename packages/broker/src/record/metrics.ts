@@ -5,6 +5,8 @@ import { type Effect, END_CAUSES, type Event } from '../executors/events.js';
 import { STATES, type State } from '../executors/states.js';
 import { LIMITS, type Limit } from '../policy/policy.js';
 import { PARKED } from '../policy/reasons.js';
+import { REFUSED_FOR } from '../sealed/rules.js';
+import { VHOST_STATES } from '../sealed/standing.js';
 import type { Outcomes } from './outcomes.js';
 import type { Standing, Tally } from './standing.js';
 
@@ -13,6 +15,8 @@ const START_BUCKETS_SECONDS = [0.1, 0.5, 1, 2, 5, 10, 15, 20, 30, 60, 120, 300];
 const HOLD_BUCKETS_SECONDS = [0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300];
 /** The helper answers within milliseconds, and gives a request up after 10 s. */
 const HELPER_BUCKETS_SECONDS = [0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10];
+/** Some milliseconds where the virtual host is there, and a tenth of a second where it is not; a start waits for it for 30 s at most. */
+const PROVISION_BUCKETS_SECONDS = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30];
 /** Users with a series of their own, where that is asked for: those with the most jobs held. */
 const USER_SERIES_MAX = 1_000;
 
@@ -62,6 +66,23 @@ export class Metrics {
     'Round trips to kpx-privhelper.',
     HELPER_BUCKETS_SECONDS,
     Object.keys(VERBS),
+  );
+  readonly #provisionTime = this.#histogram(
+    'kpx_sealed_provision_seconds',
+    "From when an executor's account is prepared until its virtual host and user are there.",
+    PROVISION_BUCKETS_SECONDS,
+  );
+  readonly #sealedAccounts = this.#gauge('kpx_sealed_accounts', 'Accounts with a virtual host of their own.', ['vhost']);
+  readonly #sealedMax = this.#gauge(
+    'kpx_sealed_vhosts_max',
+    'How many virtual hosts are kept: sealed.vhosts_max; 0: executors are not sealed.',
+  );
+  readonly #sealedJobs = this.#gauge('kpx_sealed_jobs_waiting', 'Jobs in the queues of accounts that their executors have not taken yet.');
+  readonly #sealedRefused = this.#counter(
+    'kpx_sealed_refused_total',
+    'Messages that accounts have published and that may not leave their virtual host.',
+    'reason',
+    Object.keys(REFUSED_FOR),
   );
   readonly #build = this.#gauge('kpx_build_info', 'Always 1.', ['version', 'protocol', 'node']);
   readonly #rabbitmq = this.#gauge('kpx_rabbitmq_connected', '1 while jobs are consumed.');
@@ -122,6 +143,10 @@ export class Metrics {
     this.#helperTime.observe({ verb }, ms / 1_000);
   }
 
+  provisioned(ms: number): void {
+    this.#provisionTime.observe(ms / 1_000);
+  }
+
   reconnected(): void {
     this.#reconnects.inc();
   }
@@ -129,7 +154,7 @@ export class Metrics {
   /** Prometheus' text format; names of users are in it only if they are asked for. */
   async text(userLabels: boolean): Promise<string> {
     const { standing, tally, users } = this.#look();
-    const { rabbitmq, helper, job_queue, draining, sick, capacity } = standing;
+    const { rabbitmq, helper, job_queue, draining, sick, capacity, sealed } = standing;
     this.#rabbitmq.set(Number(rabbitmq.connected));
     this.#helper.set(Number(helper.connected));
     this.#losesJobs.set(Number(job_queue?.danger !== undefined));
@@ -141,6 +166,10 @@ export class Metrics {
     this.#longestWait.set(capacity.longest_wait / 1_000);
     for (const [state, count] of Object.entries(tally.executors)) this.#executors.set({ state }, count);
     for (const [state, count] of Object.entries(tally.users)) this.#users.set({ state }, count);
+    this.#sealedMax.set(sealed?.vhosts_max ?? 0);
+    this.#sealedJobs.set(sealed?.jobs_waiting ?? 0);
+    for (const state of VHOST_STATES) this.#sealedAccounts.set({ vhost: state }, sealed?.accounts[state] ?? 0);
+    if (sealed) counted(this.#sealedRefused, 'reason', Object.entries(sealed.refused));
     counted(this.#jobs, 'outcome', Object.entries(this.#outcomes.jobs));
     counted(this.#parked, 'reason', [...PARK_REASONS.map((reason) => [reason, 0] as const), ...this.#outcomes.parked]);
     this.#userHeld.reset();

@@ -5,6 +5,7 @@ import { stateOf } from '../executors/roster.js';
 import { countedBy, EXECUTOR_STATES, type ExecutorState, type State, USER_STATES } from '../executors/states.js';
 import { absence, type LinkStatus } from '../host/link.js';
 import { durationText } from '../output/duration.js';
+import type { SealedTally } from '../sealed/standing.js';
 
 /** The connections that the broker needs to do anything. */
 export interface Links {
@@ -12,6 +13,8 @@ export interface Links {
   readonly helper: LinkStatus;
   /** As it was seen last; undefined: not yet. */
   readonly jobQueue?: JobQueue | undefined;
+  /** Undefined: executors are not sealed. */
+  readonly sealed?: SealedTally | undefined;
 }
 
 /** The state at the moment. Status, metrics and the page have it in this one spelling. */
@@ -23,6 +26,8 @@ export interface Standing {
   readonly helper: LinkStatus;
   /** RabbitMQ's facts about the queue that jobs come from; null: it was not seen yet. */
   readonly job_queue: JobQueue | null;
+  /** The accounts' virtual hosts; null: executors are not sealed. */
+  readonly sealed: SealedTally | null;
   readonly capacity: {
     readonly executors: number;
     readonly max_executors: number;
@@ -42,11 +47,12 @@ export interface Tally {
   readonly users: Readonly<Record<State, number>>;
 }
 
-export function standingOf(machine: Machine, { rabbitmq, helper, jobQueue }: Links): Standing {
+export function standingOf(machine: Machine, { rabbitmq, helper, jobQueue, sealed }: Links): Standing {
   const { executors, starting, held, waiting, longestWaitMs: longest_wait } = machine.counts;
   const { maxExecutors: max_executors, maxStarting: max_starting, heldInAll: held_max } = machine.policy;
   const capacity = { executors, max_executors, starting, max_starting, held, held_max, waiting, longest_wait };
-  return { draining: machine.draining, sick: sicknessOf(machine), rabbitmq, helper, job_queue: jobQueue ?? null, capacity };
+  const sick = sicknessOf(machine);
+  return { draining: machine.draining, sick, rabbitmq, helper, job_queue: jobQueue ?? null, sealed: sealed ?? null, capacity };
 }
 
 function sicknessOf({ health: { sickness } }: Machine): Standing['sick'] {

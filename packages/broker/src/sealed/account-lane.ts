@@ -12,10 +12,12 @@ import { Carrying, publishedOf } from './carrying.js';
 import { finish, takeBack } from './finishing.js';
 import { type Given, Giving } from './giving.js';
 import { UP_QUEUE } from './names.js';
+import type { RefusedRecord } from './refused.js';
 import { Registration } from './registration.js';
 import { Replies } from './replies.js';
 import { usedAt } from './retention.js';
 import { judgeAnswer, judgeUp } from './rules.js';
+import type { Inside } from './standing.js';
 import { declareAccountTopology, provisionVhost } from './topology.js';
 import type { Uplink } from './uplink.js';
 
@@ -36,6 +38,7 @@ export interface SealedServices {
   readonly api: Provisioning;
   readonly uplink: Uplink;
   readonly held: HeldBytes;
+  readonly refused: RefusedRecord;
   /** The broker's own name at the accounts' RabbitMQ. */
   readonly administrator: () => Promise<string>;
   /** Asks the helper for the hash of the password that the account's executor has. */
@@ -72,8 +75,9 @@ export class AccountLane {
   #isEnding = false;
   #looking: Promise<number | undefined> | undefined;
   #failures = 0;
-  /** Consumers of the job queue, at the last look, and when that was. */
+  /** Consumers and messages of the job queue, at the last look, and when that was. */
   #seen = 0;
+  jobsWaiting = 0;
   #seenAt = 0;
 
   /** `fromBefore`: there may be jobs from before this broker, whose answers are open. */
@@ -92,6 +96,11 @@ export class AccountLane {
 
   get connected(): boolean {
     return this.#session !== undefined;
+  }
+
+  /** For operators. */
+  get inside(): Inside {
+    return { session: this.#session, isEnding: this.#isEnding, replies: this.#replies };
   }
 
   /** Makes what is missing, and connects. One attempt, however often it is asked for: throws an Error for operators. */
@@ -183,6 +192,7 @@ export class AccountLane {
       const queue = await session.look(this.#services.config.amqp.queue);
       if (queue === undefined) session.fail('the job queue of the account was deleted');
       this.#seen = queue?.consumers ?? 0;
+      this.jobsWaiting = queue?.messages ?? 0;
       this.#seenAt = performance.now();
       return queue?.consumers;
     } catch {

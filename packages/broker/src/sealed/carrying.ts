@@ -20,7 +20,8 @@ import { CannotTravel } from '../amqp/wire/table.js';
 import type { Reason } from '../policy/reasons.js';
 import type { AccountSession } from './account-session.js';
 import { Refusals } from './refusals.js';
-import type { Published, Verdict } from './rules.js';
+import type { RefusedRecord } from './refused.js';
+import { type Published, type Refused, refused, type Verdict } from './rules.js';
 import { Forbidden, type Sent, type Uplink, UplinkLost } from './uplink.js';
 
 /** How long a message that the server has not taken waits, in milliseconds. */
@@ -32,6 +33,7 @@ interface Services {
   readonly uplink: Uplink;
   readonly mac: () => JobMac;
   readonly host: string;
+  readonly refused: RefusedRecord;
 }
 
 /** The facts that the rules go by. */
@@ -57,7 +59,7 @@ export class Carrying {
   /** Resolves with true when the server has it, or nobody there would get it. Never rejects. */
   async carry(session: AccountSession, message: WireMessage, verdict: Verdict): Promise<boolean> {
     try {
-      if (verdict.is === 'refused') await this.#refuse(session, message, verdict.why);
+      if (verdict.is === 'refused') await this.#refuse(session, message, verdict);
       else {
         const { exchange, routingKey, replyTo } = verdict;
         const compose: Compose = (own, bytesMax) =>
@@ -69,7 +71,7 @@ export class Carrying {
       return verdict.is === 'carried';
     } catch (error) {
       if ((error instanceof CannotTravel || error instanceof Forbidden) && verdict.is === 'carried')
-        return await this.carry(session, message, { is: 'refused', why: error.message });
+        return await this.carry(session, message, refused(error instanceof Forbidden ? 'forbidden' : 'headers', error.message));
       const { message: reason, stack } = error as Error;
       this.#services.log.error(
         { account: this.#account, reason, stack },
@@ -104,8 +106,9 @@ export class Carrying {
     return undefined;
   }
 
-  async #refuse(session: AccountSession, message: WireMessage, why: string): Promise<void> {
+  async #refuse(session: AccountSession, message: WireMessage, { reason, why }: Refused): Promise<void> {
     const { exchange, routingKey, bytes } = publishedOf(message);
+    this.#services.refused.note(this.#account, { exchange, routingKey, reason }, Date.now());
     const done = this.refusals.next(performance.now());
     const detail = `account ${this.#account}, exchange "${exchange}", key "${routingKey}": ${why}`;
     if (done === 'counted from now on')

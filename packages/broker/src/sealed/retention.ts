@@ -10,8 +10,8 @@ const USED = 'kpx: last used ';
 /** The description of a virtual host whose executor is there at `now`, in milliseconds since the epoch. */
 export const usedAt = (now: number) => USED + new Date(now).toISOString();
 
-/** Undefined: it does not say. */
-function usedOf({ description }: DescribedVhost): number | undefined {
+/** In milliseconds since the epoch; undefined: it does not say. */
+export function usedOf({ description }: DescribedVhost): number | undefined {
   const at = description.startsWith(USED) ? Date.parse(description.slice(USED.length)) : Number.NaN;
   return Number.isNaN(at) ? undefined : at;
 }

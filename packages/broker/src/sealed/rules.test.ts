@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { replyQueueOf, replyToOf } from './names.js';
-import { judgeAnswer, judgeBack, judgeUp, type Published, UP_BYTES_MAX, type UpRule, whyNotDown } from './rules.js';
+import { judgeAnswer, judgeBack, judgeUp, type Published, type RefusedFor, UP_BYTES_MAX, type UpRule, whyNotDown } from './rules.js';
 
 /* For an auditor: what leaves an account's virtual host, a row each. */
 
@@ -43,24 +43,30 @@ describe('up, from kpx.up', () => {
     expect(judgeUp(RULES, published(message), standsFor)).toMatchObject({ is: 'carried', ...to });
   });
 
-  it.each<[what: string, message: Partial<Published>, why: RegExp]>([
-    ['the default exchange, which reaches every queue', { exchange: '', routingKey: 'knime-jobs' }, /put into kpx\.up by its name/],
-    ['what was written into kpx.up itself', { exchange: '', routingKey: 'kpx.up' }, /put into kpx\.up by its name/],
+  it.each<[what: string, message: Partial<Published>, reason: RefusedFor, why: RegExp]>([
+    [
+      'the default exchange, which reaches every queue',
+      { exchange: '', routingKey: 'knime-jobs' },
+      'by_name',
+      /put into kpx\.up by its name/,
+    ],
+    ['what was written into kpx.up itself', { exchange: '', routingKey: 'kpx.up' }, 'by_name', /put into kpx\.up by its name/],
     [
       'an exchange that is not named',
       { exchange: 'knime-server2executorknime-jobs', routingKey: 'new-work' },
+      'exchange',
       /no \[\[sealed\.up\]\] names/,
     ],
-    ['one that differs in case', { exchange: 'Celeryev' }, /no \[\[sealed\.up\]\] names/],
-    ['one that begins like one that is named', { exchange: 'celeryev.alice' }, /no \[\[sealed\.up\]\] names/],
-    ['kpx’s own exchange', { exchange: 'kpx.unrouted' }, /no \[\[sealed\.up\]\] names/],
-    ['amq.topic', { exchange: 'amq.topic', routingKey: '#' }, /no \[\[sealed\.up\]\] names/],
-    ['a key that is not named', { exchange: 'results', routingKey: 'done.bob' }, /does not name the routing key "done\.bob"/],
-    ['a pattern for keys', { exchange: 'results', routingKey: '#' }, /does not name the routing key/],
-    ['no key', { exchange: 'results', routingKey: '' }, /does not name the routing key/],
-    ['a body that is too large', { bytes: UP_BYTES_MAX + 1 }, /at most 16777216/],
-  ])('refuses %s', (_, message, why) => {
-    expect(judgeUp(RULES, published(message), standsFor)).toEqual({ is: 'refused', why: expect.stringMatching(why) });
+    ['one that differs in case', { exchange: 'Celeryev' }, 'exchange', /no \[\[sealed\.up\]\] names/],
+    ['one that begins like one that is named', { exchange: 'celeryev.alice' }, 'exchange', /no \[\[sealed\.up\]\] names/],
+    ['kpx’s own exchange', { exchange: 'kpx.unrouted' }, 'exchange', /no \[\[sealed\.up\]\] names/],
+    ['amq.topic', { exchange: 'amq.topic', routingKey: '#' }, 'exchange', /no \[\[sealed\.up\]\] names/],
+    ['a key that is not named', { exchange: 'results', routingKey: 'done.bob' }, 'key', /does not name the routing key "done\.bob"/],
+    ['a pattern for keys', { exchange: 'results', routingKey: '#' }, 'key', /does not name the routing key/],
+    ['no key', { exchange: 'results', routingKey: '' }, 'key', /does not name the routing key/],
+    ['a body that is too large', { bytes: UP_BYTES_MAX + 1 }, 'too_large', /at most 16777216/],
+  ])('refuses %s', (_, message, reason, why) => {
+    expect(judgeUp(RULES, published(message), standsFor)).toEqual({ is: 'refused', reason, why: expect.stringMatching(why) });
   });
 
   it('refuses everything where nothing is named', () => {
@@ -80,14 +86,24 @@ describe('answers, from the queue that stands in for a client', () => {
     expect(answer(message)).toEqual({ is: 'carried', exchange: '', routingKey: CLIENT, replyTo: '' });
   });
 
-  it.each<[what: string, verdict: ReturnType<typeof judgeAnswer>, why: RegExp]>([
-    ['whose correlation id is not open', answer({ correlationId: 'c-of-bob' }, false), /given no job with the correlation id "c-of-bob"/],
-    ['without a correlation id, where none was given without', answer({ correlationId: undefined }, false), /correlation id ""/],
-    ['with a body that is too large', answer({ bytes: UP_BYTES_MAX + 1 }), /at most 16777216/],
-    ['to the dead letters', answer({}, true, 'kpx.dead-letter'), /kpx's own/],
-    ['to a delay queue, which would make a job of it', answer({}, true, 'kpx.delay.knime-jobs.200ms'), /kpx's own/],
-  ])('refuses one %s', (_, verdict, why) => {
-    expect(verdict).toEqual({ is: 'refused', why: expect.stringMatching(why) });
+  it.each<[what: string, verdict: ReturnType<typeof judgeAnswer>, reason: RefusedFor, why: RegExp]>([
+    [
+      'whose correlation id is not open',
+      answer({ correlationId: 'c-of-bob' }, false),
+      'not_asked',
+      /given no job with the correlation id "c-of-bob"/,
+    ],
+    [
+      'without a correlation id, where none was given without',
+      answer({ correlationId: undefined }, false),
+      'not_asked',
+      /correlation id ""/,
+    ],
+    ['with a body that is too large', answer({ bytes: UP_BYTES_MAX + 1 }), 'too_large', /at most 16777216/],
+    ['to the dead letters', answer({}, true, 'kpx.dead-letter'), 'reserved', /kpx's own/],
+    ['to a delay queue, which would make a job of it', answer({}, true, 'kpx.delay.knime-jobs.200ms'), 'reserved', /kpx's own/],
+  ])('refuses one %s', (_, verdict, reason, why) => {
+    expect(verdict).toEqual({ is: 'refused', reason, why: expect.stringMatching(why) });
   });
 });
 

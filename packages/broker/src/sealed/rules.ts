@@ -39,23 +39,43 @@ interface Carried {
   readonly replyTo: string;
 }
 
-export type Verdict = ({ readonly is: 'carried' } & Carried) | { readonly is: 'refused'; readonly why: string };
+/** Why a message of an account may not leave its virtual host, and what that means to operators. */
+export const REFUSED_FOR = {
+  by_name: `published by the name of a queue of kpx's, such as ${UP_QUEUE}`,
+  exchange: 'no [[sealed.up]] names the exchange',
+  key: 'the [[sealed.up]] of the exchange does not name the routing key',
+  not_asked: 'answers no job that the account was given',
+  reserved: "is for a queue of kpx's own at the server",
+  too_large: 'its body is too large',
+  headers: 'its properties cannot travel',
+  forbidden: 'the server does not let the broker publish to the exchange',
+} as const;
+export type RefusedFor = keyof typeof REFUSED_FOR;
+
+/** `why`: a sentence for operators. */
+export interface Refused {
+  readonly is: 'refused';
+  readonly reason: RefusedFor;
+  readonly why: string;
+}
+
+export type Verdict = ({ readonly is: 'carried' } & Carried) | Refused;
 
 /** `stands`: the client's queue that the queue of this name stands in for, in this account's virtual host; undefined: it is none. */
 type StandsFor = (queue: string) => string | undefined;
 
-const refused = (why: string): Verdict => ({ is: 'refused', why });
+export const refused = (reason: RefusedFor, why: string): Refused => ({ is: 'refused', reason, why });
 
 const tooLarge = (bytes: number) =>
-  bytes > UP_BYTES_MAX ? refused(`its body has ${bytes} bytes, at most ${UP_BYTES_MAX} are carried`) : undefined;
+  bytes > UP_BYTES_MAX ? refused('too_large', `its body has ${bytes} bytes, at most ${UP_BYTES_MAX} are carried`) : undefined;
 
 /** Of a message in kpx.up. */
 export function judgeUp(rules: readonly UpRule[], { exchange, routingKey, replyTo, bytes }: Published, standsFor: StandsFor): Verdict {
-  if (exchange === '') return refused(`it was put into ${UP_QUEUE} by its name`);
+  if (exchange === '') return refused('by_name', `it was put into ${UP_QUEUE} by its name`);
   const rule = rules.find((each) => each.exchange === exchange);
-  if (!rule) return refused(`no [[sealed.up]] names the exchange "${exchange}"`);
+  if (!rule) return refused('exchange', `no [[sealed.up]] names the exchange "${exchange}"`);
   if (rule.keys.length > 0 && !rule.keys.includes(routingKey)) {
-    return refused(`the [[sealed.up]] of the exchange "${exchange}" does not name the routing key "${routingKey}"`);
+    return refused('key', `the [[sealed.up]] of the exchange "${exchange}" does not name the routing key "${routingKey}"`);
   }
   return tooLarge(bytes) ?? { is: 'carried', exchange, routingKey, replyTo: restored(replyTo, standsFor) };
 }
@@ -65,8 +85,8 @@ export function judgeUp(rules: readonly UpRule[], { exchange, routingKey, replyT
  * more which it was given: see the grace in open-answers.ts.
  */
 export function judgeAnswer(client: string, { replyTo, correlationId, bytes }: Published, isOpen: boolean, standsFor: StandsFor): Verdict {
-  if (isReserved(client)) return refused(`"${client}" is a queue of kpx's own`);
-  if (!isOpen) return refused(`it was given no job with the correlation id "${correlationId ?? ''}" to answer to "${client}"`);
+  if (isReserved(client)) return refused('reserved', `"${client}" is a queue of kpx's own`);
+  if (!isOpen) return refused('not_asked', `it was given no job with the correlation id "${correlationId ?? ''}" to answer to "${client}"`);
   return tooLarge(bytes) ?? { is: 'carried', exchange: '', routingKey: client, replyTo: restored(replyTo, standsFor) };
 }
 

@@ -5,6 +5,7 @@ import type { InForce } from '../amqp/in-force.js';
 import { HeldBytes } from '../amqp/wire/bodies.js';
 import { readPassword } from '../config/config.js';
 import { readTlsFiles } from '../config/tls-files.js';
+import { CommandError, EXIT } from '../output/exit.js';
 import { logFailure } from '../output/logged-failure.js';
 import { backoffMs } from '../policy/backoff.js';
 import { Provisioning, type Vhost } from '../rabbitmq/provisioning.js';
@@ -13,8 +14,10 @@ import { Downlink } from './downlink.js';
 import { inTime } from './in-time.js';
 import { prefixOf } from './names.js';
 import { SealedUnavailable } from './preparing.js';
-import { outdated } from './retention.js';
+import { purge } from './purging.js';
+import type { RefusedRecord } from './refused.js';
 import { Uplink } from './uplink.js';
+import { type Holdings, Vhosts } from './vhosts.js';
 
 /** Bodies that come up from all accounts, in memory, in bytes. */
 const HELD_BYTES_MAX = 64 * 1024 * 1024;
@@ -43,12 +46,15 @@ interface Known {
   readonly passwordHash: (user: KnimeUser) => Promise<string>;
   /** No job is taken for now, for this reason. */
   readonly waits: (why: string) => void;
+  /** Keeps the refused messages of accounts. */
+  readonly refused: RefusedRecord;
 }
 
 /** Sealed executors: each account has a virtual host and a user of its own, and a lane in between. */
 export class Sealed {
   readonly #log: Logger;
   readonly #services: SealedServices;
+  readonly vhosts: Vhosts;
   readonly #uplink: Uplink;
   readonly #downlink: Downlink;
   readonly #running: () => ReadonlyMap<OsUser, Running>;
@@ -97,7 +103,9 @@ export class Sealed {
       if (!executor) throw new Error(`the executor of "${account}" does not run any more`);
       return await known.passwordHash(executor.user);
     };
-    this.#services = { log, config, mac: inForce.mac, node, host, api, uplink: this.#uplink, held, administrator, passwordHash };
+    const { refused } = known;
+    this.#services = { log, config, mac: inForce.mac, node, host, api, uplink: this.#uplink, held, refused, administrator, passwordHash };
+    this.vhosts = new Vhosts(this.#services, { lanes: this.#lanes, ends: this.#ends, running: known.running });
   }
 
   /** Begins: what accounts publish can be carried from now on. */
@@ -137,9 +145,9 @@ export class Sealed {
     const { api, node, administrator } = this.#services;
     const prefix = prefixOf(node);
     const me = await administrator();
-    const [users, vhosts] = await Promise.all([api.users(prefix), api.vhosts(prefix)]);
+    const [users, vhosts] = await Promise.all([api.users(prefix), this.vhosts.all()]);
     const running = this.#running();
-    const isLeft = (name: string) => name !== me && !running.has(name.slice(prefix.length) as OsUser);
+    const isLeft = (name: string) => name !== me && !running.has(this.vhosts.accountOf(name));
     await api.deleteUsers(users.filter(isLeft));
     await Promise.all([...running.values()].map((executor) => this.#attach(executor)));
     this.#cleanUp(vhosts.filter(({ name }) => isLeft(name)));
@@ -149,10 +157,9 @@ export class Sealed {
 
   /** After executors that ended while there was no broker. Each of them is spoken for before the first job is taken. */
   #cleanUp(vhosts: readonly Vhost[]): void {
-    const prefix = prefixOf(this.#services.node);
     const turns: Promise<void>[] = [];
     for (const [index, { name, description }] of vhosts.entries()) {
-      const account = name.slice(prefix.length) as OsUser;
+      const account = this.vhosts.accountOf(name);
       const lane = new AccountLane(this.#services, account, true);
       lane.descriptionKept = description;
       const before = turns[index - LEFT_AT_ONCE] ?? Promise.resolve();
@@ -164,29 +171,9 @@ export class Sealed {
   }
 
   #sweep(): void {
-    this.#removeOutdated().catch(
-      logFailure(this.#log, 'virtual hosts of accounts without executors cannot be removed; tried again in an hour'),
-    );
-  }
-
-  /** Virtual hosts of accounts that have had no executor for a while. A start waits for the end of such a removal. */
-  async #removeOutdated(): Promise<void> {
-    const { api, node, config } = this.#services;
-    const prefix = prefixOf(node);
-    const accountOf = (name: string) => name.slice(prefix.length) as OsUser;
-    const unused = (await api.vhosts(prefix)).filter(({ name }) => !this.#lanes.has(accountOf(name)));
-    const { keep: keepMs, vhosts_max: max } = config.sealed;
-    for (const name of outdated(unused, this.#lanes.size, { keepMs, max }, Date.now())) {
-      const account = accountOf(name);
-      if (this.#lanes.has(account) || this.#ends.has(account) || this.#running().has(account)) continue;
-      const removing = api.deleteVhost(name).finally(() => this.#ends.delete(account));
-      this.#ends.set(
-        account,
-        removing.catch(() => {}), // it is logged
-      );
-      await removing;
-      this.#log.info({ account, vhost: name }, 'the virtual host of an account is removed: it has had no executor for a while');
-    }
+    this.vhosts
+      .removeOutdated()
+      .catch(logFailure(this.#log, 'virtual hosts of accounts without executors cannot be removed; tried again in an hour'));
   }
 
   /** To an executor that runs already. Its lane connects by itself where the first attempt fails. */
@@ -206,6 +193,7 @@ export class Sealed {
 
   #end(lane: AccountLane, done: Promise<void>): void {
     lane.end();
+    this.vhosts.isThere(lane.account);
     const ended = done.finally(() => {
       this.#lanes.delete(lane.account);
       this.#runs.delete(lane.account);
@@ -213,6 +201,15 @@ export class Sealed {
     });
     this.#ends.set(lane.account, ended);
     ended.catch(logFailure(this.#log, 'the end of an executor could not be dealt with'));
+  }
+
+  /** Removes everything of an account without an executor; its jobs go back to the server. Throws CommandError. Answers what was there. */
+  async purge(account: OsUser): Promise<Holdings> {
+    if (!this.#tookOver) throw new CommandError(EXIT.unavailable, "The accounts' RabbitMQ is not taken over yet: kpxctl status says why.");
+    return await purge(account, this.#services, this.vhosts, this.#stopped.signal, (lane, done) => {
+      this.#lanes.set(account, lane);
+      this.#end(lane, done);
+    });
   }
 
   /** Before an executor starts: nobody can log in before all is there. Throws {@link SealedUnavailable}. */

@@ -1,8 +1,9 @@
-import { askBroker, BrokerRefused, tellBroker } from '@kpx/broker/control/client';
+import { askBroker, tellBroker } from '@kpx/broker/control/client';
 import type { Selection } from '@kpx/broker/dead-letters/selection';
 import type { Settled, ShownInJson } from '@kpx/broker/dead-letters/serve';
 import type { Chosen } from '@kpx/broker/dead-letters/work';
-import { CommandError, EXIT, exitCodeOf } from '@kpx/broker/output/exit';
+import { CommandError, EXIT } from '@kpx/broker/output/exit';
+import { orRefusal } from '../refusal.js';
 import type { DeadLetters } from './in-hand.js';
 
 /** The broker waits for another command for a minute, and then looks at 10,000 messages; in milliseconds. */
@@ -13,15 +14,15 @@ const PATH_CHARS_MAX = 7_000;
 /** By the running broker, which has RabbitMQ's password. */
 export const throughBroker = (socket: string): DeadLetters => ({
   lost: new Promise<never>(() => {}),
-  choose: async (selection) => (await said(askBroker(socket, pathOf('', selection), TIMEOUT))) as Chosen,
+  choose: async (selection) => (await orRefusal(askBroker(socket, pathOf('', selection), TIMEOUT))) as Chosen,
   show: async (id) => {
-    const { content_base64, ...others } = (await said(askBroker(socket, `/dead-letter?id=${id}`, TIMEOUT))) as ShownInJson;
+    const { content_base64, ...others } = (await orRefusal(askBroker(socket, `/dead-letter?id=${id}`, TIMEOUT))) as ShownInJson;
     return { ...others, content: Buffer.from(content_base64, 'base64') };
   },
   settle: async (way, selection, { letters }, done) => {
     const until = letters.reduce((latest, { parkedAt }) => (parkedAt > latest ? parkedAt : latest), '');
     const path = pathOf(`/${way}`, selection, { count: `${letters.length}`, until });
-    const settled = (await said(tellBroker(socket, path, TIMEOUT))) as Settled;
+    const settled = (await orRefusal(tellBroker(socket, path, TIMEOUT))) as Settled;
     for (const letter of settled.done) done(letter);
     return settled.problem ?? undefined;
   },
@@ -34,14 +35,4 @@ function pathOf(below: string, { ids, user, reason }: Selection, more: Record<st
   const path = `/dead-letters${below}?${query}`;
   if (path.length <= PATH_CHARS_MAX) return path;
   throw new CommandError(EXIT.usage, 'These are more IDs than the broker takes at once: give fewer, or say --direct.');
-}
-
-/** Throws the broker's refusal as if this process had refused. The caller handles a broker that does not answer. */
-async function said(answer: Promise<unknown>): Promise<unknown> {
-  return await answer.catch((error: unknown) => {
-    if (!(error instanceof BrokerRefused)) throw error;
-    const exitCode = exitCodeOf(error.status);
-    if (exitCode === undefined) throw error;
-    throw new CommandError(exitCode, error.message);
-  });
 }
