@@ -3,7 +3,7 @@
 // The helper is tested as a program, bundled and as a process of its own, which vitest does not see: with KPX_COVERAGE=1 in the environment, the
 // fixtures start it with Node's NODE_V8_COVERAGE. What those processes wrote is mapped back to the sources by the map that esbuild writes beside
 // the bundle, and added to what vitest has seen in its own. A helper that was ended by SIGKILL writes nothing.
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { mergeScriptCovs } from '@bcoe/v8-coverage';
@@ -21,7 +21,7 @@ Prints again how much of the code that runs as root the last \`npm test\` has ru
 
 /** Of lines and of branches, in percent. */
 const GOAL = 95;
-/** Source files that are counted: both packages, without generated code and tests. */
+/** Source files that may be counted: both packages, without generated code and tests. */
 const COUNTED = /packages\/(privhelper|protocol)\/src\/(?!generated\/)(?!.*\.test\.ts$).*\.ts$/;
 
 const CHECKOUT = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
@@ -43,8 +43,11 @@ export function emptyCoverage() {
   chmodSync(PROCESSES_DIRECTORY, 0o1777); // a helper that is not root says so and ends
 }
 
-/** @param {string} run of vitest, by a name of its own */
-export const vitestDirectory = (run) => path.join(VITEST_DIRECTORY, run);
+/**
+ * As seen from the checkout, which stands elsewhere in the private machine.
+ * @param {string} run of vitest, by a name of its own
+ */
+export const vitestDirectory = (run) => path.relative(CHECKOUT, path.join(VITEST_DIRECTORY, run));
 
 /** A package calls the distribution's node: `#!/usr/bin/env -S /usr/bin/node`, see systemd/package/contents.mjs. */
 const INSTALLED_LONGER = '/usr/bin/'.length;
@@ -89,9 +92,8 @@ async function ofHelper() {
 /** @returns {Files} */
 function ofVitest() {
   const map = coverage.createCoverageMap();
-  for (const run of existsSync(VITEST_DIRECTORY) ? readdirSync(VITEST_DIRECTORY) : []) {
-    map.merge(JSON.parse(readFileSync(path.join(vitestDirectory(run), VITEST_FILE), 'utf8')));
-  }
+  for (const run of readdirSync(VITEST_DIRECTORY))
+    map.merge(JSON.parse(readFileSync(path.join(VITEST_DIRECTORY, run, VITEST_FILE), 'utf8')));
   return counted(Object.fromEntries(map.files().map((file) => [file, map.fileCoverageFor(file).data])));
 }
 
@@ -124,7 +126,8 @@ function addHits(to, from) {
 }
 
 /**
- * The helper as the bundle has it, and the library `protocol` as vitest has it, because a bundle has only those parts of it that are used.
+ * The helper as the bundle has it. The library `protocol` as vitest has it, because a bundle has only those parts of a file that are used; its
+ * files of which the bundle has nothing do not run as root, and are not counted.
  * @param {Files} helper
  * @param {Files} vitest
  */
@@ -132,7 +135,7 @@ function merged(helper, vitest) {
   const map = coverage.createCoverageMap();
   for (const [file, of] of [...helper, ...vitest]) {
     const [own, other] = file.startsWith('packages/privhelper/') ? [helper, vitest] : [vitest, helper];
-    if (own.get(file) !== of) continue;
+    if (own.get(file) !== of || !helper.has(file)) continue;
     const same = other.get(file);
     if (same) addHits(of, same);
     map.addFileCoverage({ ...of, path: path.join(CHECKOUT, file) });
