@@ -143,18 +143,15 @@ const isEmpty = (value: unknown) => value === undefined || value === '' || typeo
 const asToml = (value: unknown) => JSON.stringify(value).replaceAll('","', '", "');
 
 function valueAt(raw: unknown, path: readonly PropertyKey[]): unknown {
-  return path.reduce<unknown>(
-    (at, key) => (typeof at === 'object' && at !== null ? (at as Record<PropertyKey, unknown>)[key] : undefined),
-    raw,
-  );
+  return path.reduce((at, key) => (Object(at) as Record<PropertyKey, unknown>)[key], raw);
 }
 
 const shownKey = (key: string) => printable(key.length > VALUE_CHARS_MAX ? `${key.slice(0, VALUE_CHARS_MAX)}…` : key);
 
 /** As it stands in the file; undefined for what is not repeated. */
 export function shownValue(value: unknown): string | undefined {
-  const isPlain = (each: unknown) => ['string', 'number', 'bigint', 'boolean'].includes(typeof each);
+  const isPlain = (each: unknown) => ['string', 'number', 'boolean'].includes(typeof each);
   if (!isPlain(value) && !(Array.isArray(value) && value.every(isPlain))) return undefined;
-  const text = typeof value === 'bigint' ? String(value) : printable(asToml(value));
+  const text = printable(asToml(value));
   return text.length > VALUE_CHARS_MAX || MAY_HOLD_A_SECRET.test(text) ? undefined : text;
 }

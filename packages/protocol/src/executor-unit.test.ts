@@ -72,8 +72,11 @@ describe('what systemd says of the units of executors', () => {
       [false, undefined],
       [true, 1_000],
     ]);
-    for (const units of [pair, pair.toReversed()]) {
-      const [alice, last, ...more] = executorsOf([zoe, ...units, other], CONFIG, NOW_MS);
+    for (const units of [
+      [zoe, ...pair],
+      [...pair.toReversed(), zoe],
+    ]) {
+      const [alice, last, ...more] = executorsOf([...units, other], CONFIG, NOW_MS);
       expect(alice).toMatchObject({ osUser: 'alice', uid: 1_000, knimeUsers: ['alice', 'al'], mainPid: 42, cpuMs: 2 });
       expect(Date.now() - (alice?.sinceMs ?? 0)).toBeGreaterThanOrEqual(1_000);
       expect(last).toMatchObject({ osUser: 'zoe', uid: 0, state: ExecutorState.exited, lastExit: 'exit 3', cpuMs: 0 });
@@ -94,5 +97,28 @@ describe('what systemd says of the units of executors', () => {
   ])('says of a start with code %s, status %s and result %s that it is %s', (ExecMainCode, ExecMainStatus, Result, code) => {
     const state = unit('kpx-executor@alice.service', { ...FAILED, ExecMainCode, ExecMainStatus, Result });
     expect(notStarted(state.Id, state)).toMatchObject({ code });
+  });
+
+  it.each([
+    [undefined, 'systemd knows nothing of kpx-executor@alice.service: see journalctl'],
+    [
+      unit('kpx-executor@alice.service', { LoadState: 'not-found' }),
+      'systemd cannot load kpx-executor@alice.service (not-found): see systemctl status',
+    ],
+    [
+      unit('kpx-executor@alice.service', { ...FAILED, Result: 'protocol', ExecMainCode: '2', ExecMainStatus: '99' }),
+      'did not start: result protocol, signal 99 (protocol)',
+    ],
+    [
+      unit('kpx-executor@alice.service', { ...FAILED, Result: 'resources', ExecMainCode: '0' }),
+      'did not start: result resources, no process',
+    ],
+  ])('says of a unit that did not start why, and where to look', (state, message) => {
+    expect(notStarted('kpx-executor@alice.service', state).message).toContain(message);
+  });
+
+  it.each(['18446744073709551615', '[not set]'])('counts no processor time where systemd counts none (%s)', (CPUUsageNSec) => {
+    const state = unit('kpx-executor@alice.service', { CPUUsageNSec });
+    expect(executorOf(state, 'alice' as OsUser, CONFIG, NOW_MS)).toMatchObject({ cpuMs: 0 });
   });
 });

@@ -20,7 +20,7 @@ interface LogOptions {
  * The log of a program: JSON lines on standard output, written synchronously. (Left alone, pino takes a broken pipe for a reason to say nothing more,
  * and goes on.) No worker threads, as pino's transports would use.
  */
-export function openLog(base: LogBase, level: string, { lost, append, streamWrite }: LogOptions): Logger {
+export function openLog(base: LogBase, level: string, { lost, append, streamWrite = (line) => line }: LogOptions): Logger {
   const out = destination({ fd: 1, sync: true });
   out.on('error', lost);
   const toOut = lineFor(1, process.env);
@@ -32,7 +32,7 @@ export function openLog(base: LogBase, level: string, { lost, append, streamWrit
     }
     out.write(toOut(line));
   };
-  return pino({ level, base, timestamp: stdTimeFunctions.isoTime, ...(streamWrite && { hooks: { streamWrite } }) }, { write });
+  return pino({ level, base, timestamp: stdTimeFunctions.isoTime, hooks: { streamWrite } }, { write });
 }
 
 /** Priorities of syslog(3), by the first digit of pino's levels: 10 trace, 20 debug, 30 info, 40 warn, 50 error, 60 fatal. */

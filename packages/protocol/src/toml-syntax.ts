@@ -17,8 +17,7 @@ export function syntaxProblem(text: string, error: TomlError, schema: z.core.$Zo
 
 function adviceFor(said: string, { path, value = '' }: Definition, schema: z.core.$ZodType): string {
   const key = String(path.at(-1));
-  const [bare = ''] = /^[^"'[{#]*/.exec(value) ?? [];
-  const word = bare.trim();
+  const word = value.replace(/["'[{#].*$/s, '').trim();
   if (value.trim() === '') return `there is no value after "="; nothing is written ${key} = ""`;
   if (/^(yes|on|true)$/i.test(word)) return `${said}; expected ${key} = true`;
   if (/^(no|off|false)$/i.test(word)) return `${said}; expected ${key} = false`;
@@ -37,7 +36,8 @@ function duplicateAt(definitions: readonly (Definition | undefined)[], line: num
   const found = definitions[line - 1];
   // The nearest one above it: of several [[policy.rule]], each has keys of the same names.
   const other = definitions.slice(0, line - 1).findLastIndex((definition) => definition?.name === found?.name) + 1;
-  if (found === undefined || other === 0) return `"${found?.name ?? ''}" is there already; give all of its keys in one place`;
+  if (found === undefined || other === 0)
+    return `${found ? `"${found.name}"` : 'a key'} is there already; give all of its keys in one place`;
   const empty = [other, line].find((each) => isEmptyList(definitions[each - 1]));
   const which = empty === undefined ? `line ${other} or line ${line}` : `line ${empty}, "${found.name.split('.').at(-1)} = []"`;
   return `"${found.name}" is there twice: take out ${which}`;

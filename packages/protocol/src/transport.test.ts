@@ -11,7 +11,7 @@ import { build } from 'esbuild';
 import { SeqpacketSocket } from 'node-unix-socket';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { PACKET_BYTES_MAX, UNSENT_PACKETS_MAX } from './limits.js';
-import { connectTo, listenAt, type PacketConnection, type PacketHandlers } from './transport.js';
+import { connectTo, listenAt, type PacketConnection, type PacketHandlers, peerOf } from './transport.js';
 
 vi.setConfig({ testTimeout: 30_000 });
 
@@ -498,4 +498,21 @@ describe('bundled into one file', () => {
     const { code, stderr } = await peer.ended();
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   });
+});
+
+describe('the peer in the name of a unit', () => {
+  it.each([
+    ['systemd 252', '7-4242-998', { pid: 4_242, uid: 998 }],
+    ['a newer one', '7-3651-4242-998', { pid: 4_242, uid: 998 }],
+    ['one that also gives the process’s number in its file system', '7-3651-4242_1201-998', { pid: 4_242, uid: 998 }],
+  ])('is read as %s writes it', (_, instance, peer) => {
+    expect(peerOf(instance)).toEqual(peer);
+  });
+
+  it.each(['', '7', '7-4242', '7-4242-', '7-4242-998-1-2', '7-4242-root', '-4242-998', '7-4242_1-_998'])(
+    'is not guessed from %j',
+    (instance) => {
+      expect(peerOf(instance)).toBeUndefined();
+    },
+  );
 });
