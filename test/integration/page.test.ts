@@ -224,7 +224,7 @@ describe('the status page is for everybody:', () => {
       };
     });
     const none = { withoutCaption: 0, withoutScope: 0, withoutLabel: 0, withoutName: 0, withoutAlternative: 0, sameIds: 0 };
-    const levels = ['H1', ...Array.from({ length: 11 }, () => 'H2')];
+    const levels = ['H1', ...Array.from({ length: 12 }, () => 'H2')];
     expect(found).toEqual({ language: 'en', landmarks: [1, 1, 1], levels, ...none, spokenUp: ['connection', 'DL'] });
     await page.getByRole('meter', { name: 'Jobs held' }).waitFor();
     await page.getByRole('img', { name: 'Executors by state over time' }).waitFor();
