@@ -1,12 +1,18 @@
 import type { Texts } from './json-schema.js';
 
-const RESTART = 'with `systemctl restart kpx-broker`';
+/** packages/broker/src/sealed/reload.ts decides it, key by key. */
+const RELOAD =
+  'with `systemctl reload kpx-broker`, except `enabled`, `node`, `job_queue`, `job_exchange`, and the declaration of an exchange that is there: the log says why these wait for a restart, and the whole of `[sealed]` with them';
+const RELOAD_RULE =
+  'with `systemctl reload kpx-broker`; another `type`, `durable` or `auto_delete` of an exchange that is there already only with `systemctl restart kpx-broker`';
+const RESTART =
+  'with `systemctl restart kpx-broker`, for virtual hosts that are made from then on; RabbitMQ keeps it as it is in those that are there, and refuses another declaration: stop the executors first, and remove their virtual hosts with `kpxctl sealed purge`';
 
 /** Texts of the tables and keys below [sealed] of broker.toml. */
 export const SEALED_TEXTS: Texts = {
   sealed: {
     text: 'A RabbitMQ for executors alone, in which each account has a virtual host and a user of its own. The broker carries jobs into it and answers out of it. It is an administrator there.',
-    effect: RESTART,
+    effect: RELOAD,
   },
   'sealed.enabled':
     'If true, each executor logs in as the RabbitMQ user of its account, and reaches its own virtual host alone. If false, all executors share one user and one queue. Set it to true together with `executor.sealed` in `privhelper.toml`. Example: `enabled = true`.',
@@ -28,6 +34,8 @@ export const SEALED_TEXTS: Texts = {
     'How long an account may answer a job again after its last answer. After a restart of the broker, how long it may answer jobs from before. Raise it where jobs from before a restart take longer. Example: `reply_grace = "4h"`.',
   'sealed.replies_max':
     'How many queues of clients one account answers to at the same time. A job for one more is held. Raise it where one user has more programs that wait for answers. Example: `replies_max = 1000`.',
+  'sealed.refused_per_minute':
+    'How many refused messages of one account become dead letters in a minute, with the reason `SEALED_REFUSED`. The broker only counts further ones, as the code of an account can publish as many as it likes. With 0 there is none. Raise it to see what an executor publishes that no `[[sealed.up]]` names. Example: `refused_per_minute = 100`.',
   'sealed.api_timeout':
     'How long the management API may take for one answer. A start without one is tried again later. Raise it where RabbitMQ has thousands of virtual hosts. Example: `api_timeout = "10s"`.',
   'sealed.job_queue': {
@@ -53,7 +61,7 @@ export const SEALED_TEXTS: Texts = {
   },
   'sealed.down': {
     text: 'An exchange of the server whose messages go to all accounts with an executor. The broker publishes them to the exchange of this name in each virtual host. They are broadcasts: nothing keeps them for an executor that is not there.',
-    effect: RESTART,
+    effect: RELOAD_RULE,
   },
   'sealed.down.exchange':
     'The name of the exchange, at the server and in each virtual host. Choose those by which a server speaks to all executors. Example: `exchange = "celery.pidbox"`.',
@@ -66,7 +74,7 @@ export const SEALED_TEXTS: Texts = {
     'Routing keys that the broker listens to, for a direct exchange alone. Set it where the type is `"direct"`. Example: `keys = ["all"]`.',
   'sealed.up': {
     text: 'An exchange of the server to which executors may publish. The broker carries there what they publish to the exchange of this name in their virtual host, with the header `x-kpx-account`. It parks or counts everything else.',
-    effect: RESTART,
+    effect: RELOAD_RULE,
   },
   'sealed.up.exchange':
     'The name of the exchange, at the server and in each virtual host. Choose the exchanges that a server listens to, and no others. Example: `exchange = "celeryev"`.',

@@ -135,8 +135,8 @@ describe('sealed executors', () => {
     await publish(kpx, asked('alice', 'a2', client));
     await kpx.brokerLog.line({ user: 'alice', state: 'ready' });
     const from = kpx.brokerLog.lines.length;
-    await kpx.reload({ jobs: { held_per_user: 32 } });
-    await kpx.brokerLog.line({ msg: "the accounts' RabbitMQ is taken over", attached: 1 }, { from });
+    await kpx.reload({ amqp: { prefetch: 32 } });
+    await kpx.brokerLog.line({ msg: 'the virtual host of an account is connected', account: 'alice' }, { from });
     await publish(kpx, asked('alice', 'a3', client));
     const answers = await answersTo(kpx, client, 2);
     expect(answers.map(({ properties }) => properties.correlationId).sort()).toEqual(['id-of-a2', 'id-of-a3']);

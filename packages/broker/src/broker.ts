@@ -19,6 +19,7 @@ import { Operator } from './operator.js';
 import { logFailure } from './output/logged-failure.js';
 import { ReadModel } from './record/read-model.js';
 import type { Links } from './record/standing.js';
+import { whyNotNow } from './sealed/reload.js';
 import { SealedExecutors } from './sealed-executors.js';
 
 /** kpx-broker: puts its parts together. Events go to the engine; what it decides goes to RabbitMQ and the helper. */
@@ -138,14 +139,17 @@ export class Broker {
 
   /**
    * Puts another configuration in force. No job and no executor is lost: jobs held are put back where the connection to RabbitMQ has to be another
-   * one. Answers what takes effect only with a restart.
+   * one. Answers which sections take effect only with a restart, and for [sealed] why.
    */
-  async reload(config: Config, mac: JobMac): Promise<string[]> {
+  async reload(config: Config, mac: JobMac): Promise<{ readonly restart: string[]; readonly reasons: string[] }> {
     const before = this.#config;
     this.#mac = mac;
     const elsewhere = JSON.stringify([before.amqp, before.jobs]) !== JSON.stringify([config.amqp, config.jobs]);
     const { amqp, jobs } = elsewhere ? config : before; // the same object stands for the same connection
-    this.#config = { ...config, amqp, jobs, helper: before.helper, control: before.control, sealed: before.sealed };
+    const reasons = whyNotNow(before.sealed, config.sealed);
+    const sealed = reasons.length === 0 ? config.sealed : before.sealed;
+    this.#config = { ...config, amqp, jobs, sealed, helper: before.helper, control: before.control };
+    const renewed = this.sealed?.renew(before);
     this.#log.level = config.log.level;
     this.#ports = rabbitmqPorts(amqp.urls);
     const policy = policyOf(this.#config);
@@ -153,9 +157,10 @@ export class Broker {
     this.ruleNames.rules(policy.rules);
     this.#engine.emit({ kind: 'policy', policy });
     this.#lookUpGroups();
-    await Promise.all([this.#lanes.replace(), elsewhere ? this.sealed?.replace() : undefined]);
-    const fixed = ['helper', 'control', 'sealed'] as const;
-    return fixed.filter((section) => JSON.stringify(before[section]) !== JSON.stringify(config[section]));
+    await Promise.all([this.#lanes.replace(), renewed]);
+    const fixed = ['helper', 'control'] as const;
+    const restart: string[] = fixed.filter((section) => JSON.stringify(before[section]) !== JSON.stringify(config[section]));
+    return { restart: reasons.length === 0 ? restart : [...restart, 'sealed'], reasons };
   }
 
   /** Jobs may wait meanwhile, as they are judged again when the groups are known. */

@@ -183,11 +183,11 @@ async function reload(file: string, broker: Broker, monitor: MonitorServer, log:
     const config = await readConfig(file);
     const mac = await readMac(macKeyFile(config.jobs));
     const changed = differences(asJson(broker.config), asJson(config));
-    const later = await broker.reload(config, mac);
+    const { restart, reasons } = await broker.reload(config, mac);
     await monitor.listen(config.http.listen);
     log.info({ changed }, changed.length === 0 ? 'configuration read again: nothing has changed' : 'another configuration is in force');
-    if (later.length > 0) log.warn({ sections: later }, 'these take effect with a restart');
-    return { changed, restart: later };
+    if (restart.length > 0) log.warn({ sections: restart, ...(reasons.length > 0 && { reasons }) }, 'these take effect with a restart');
+    return { changed, restart, reasons };
   } catch (error) {
     if (error instanceof ConfigError) log.error({ reason: error.message }, 'the configuration is refused; the old one stays in force');
     throw error;

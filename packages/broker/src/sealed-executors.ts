@@ -2,9 +2,9 @@ import { hostname } from 'node:os';
 import { type KnimeUser, nodeOf, type OsUser } from '@kpx/protocol';
 import type { Logger } from 'pino';
 import type { InForce } from './amqp/in-force.js';
+import type { Config } from './config/config.js';
 import type { Machine } from './executors/machine.js';
 import type { HelperClient } from './host/helper-client.js';
-import { logFailure } from './output/logged-failure.js';
 import type { AccountLane } from './sealed/account-lane.js';
 import { prepareUser, SealedUnavailable } from './sealed/preparing.js';
 import { RefusedRecord, type RefusedRow } from './sealed/refused.js';
@@ -20,16 +20,14 @@ interface Observer {
   readonly provisioned: (ms: number) => void;
 }
 
-/** The sealed executors of this broker, for as long as it runs; another configuration of RabbitMQ has another {@link Sealed}. */
+/** The sealed executors of this broker, for as long as it runs. */
 export class SealedExecutors implements SealedOperations {
   readonly #log: Logger;
-  readonly #inForce: InForce;
   readonly #observer: Observer;
   readonly #refused = new RefusedRecord();
-  readonly #machine: Machine;
   readonly #helper: HelperClient;
   readonly #stopped = new AbortController();
-  #sealed: Sealed;
+  readonly #sealed: Sealed;
   #onListed: () => void = () => {};
   /** The reason that the helper's executors would find nothing of what is made for them; undefined: there is none. */
   #mismatch: string | undefined;
@@ -41,19 +39,13 @@ export class SealedExecutors implements SealedOperations {
 
   constructor(log: Logger, inForce: InForce, machine: Machine, helper: HelperClient, observer: Observer) {
     this.#log = log;
-    this.#machine = machine;
     this.#helper = helper;
-    this.#inForce = inForce;
     this.#observer = observer;
     this.#node = nodeOf(inForce.config().sealed);
-    this.#sealed = this.#made();
-  }
-
-  #made(): Sealed {
-    return new Sealed(this.#log, this.#inForce, hostname(), {
-      running: () => new Map([...this.#machine.running()].map(({ osUser, uid, user }) => [osUser, { osUser, uid, user }])),
-      passwordHash: async (user) => (await prepareUser(this.#helper, user)).passwordHash,
-      waits: this.#observer.waits,
+    this.#sealed = new Sealed(log, inForce, hostname(), {
+      running: () => new Map([...machine.running()].map(({ osUser, uid, user }) => [osUser, { osUser, uid, user }])),
+      passwordHash: async (user) => (await prepareUser(helper, user)).passwordHash,
+      waits: observer.waits,
       refused: this.#refused,
     });
   }
@@ -74,13 +66,9 @@ export class SealedExecutors implements SealedOperations {
     await Promise.race([this.#isListed.then(() => this.#sealed.takeOver()), stopped]);
   }
 
-  /** Goes over to another configuration, which is in force already. Executors live on; answers to their jobs are taken as after a restart. */
-  async replace(): Promise<void> {
-    const before = this.#sealed;
-    this.#sealed = this.#made();
-    await before.stop();
-    this.#sealed.start();
-    this.#sealed.takeOver().catch(logFailure(this.#log, "the accounts' RabbitMQ cannot be taken over"));
+  /** Goes over to the configuration that has come into force instead of `before`. To be called at once: nothing is given by the old one from here on. */
+  async renew(before: Config): Promise<void> {
+    await this.#sealed.renew(before);
   }
 
   /** The helper has just said what runs. */

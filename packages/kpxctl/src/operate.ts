@@ -69,8 +69,10 @@ async function tell(path: string, { config, json }: Options, forPeople: (answer:
   say(json ? `${jsonLine(answer)}\n` : forPeople(answer));
 }
 
-function reloaded({ changed, restart }: Reloaded): string {
+function reloaded({ changed, restart, reasons }: Reloaded): string {
   const lines = changed.map((line) => `  ${printable(line)}\n`).join('');
   const now = changed.length === 0 ? 'Reloaded. Nothing has changed.\n' : `Reloaded. Changed:\n${lines}`;
-  return restart.length === 0 ? now : `${now}${warning(`With a restart only: ${restart.map((name) => `[${name}]`).join(', ')}`)}\n`;
+  if (restart.length === 0) return now;
+  const later = warning(`With a restart only: ${restart.map((name) => `[${name}]`).join(', ')}`);
+  return `${now}${later}\n${reasons.map((reason) => `  ${printable(reason)}\n`).join('')}`;
 }

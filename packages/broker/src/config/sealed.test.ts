@@ -18,6 +18,7 @@ describe('[sealed]', () => {
       window: 8,
       reply_grace: 3_600_000,
       replies_max: 200,
+      refused_per_minute: 10,
       api_timeout: 5_000,
     });
     expect(problems('enabled = false')).toEqual([]);

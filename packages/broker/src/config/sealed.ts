@@ -6,6 +6,7 @@ import { amqpName, duration, isManagementUrl, NAME_BYTES_MAX, NODES_MAX, text } 
 
 const WINDOW_MAX = 10_000;
 const REPLIES_MAX = 10_000;
+const REFUSED_PER_MINUTE_MAX = 10_000;
 const VHOSTS_MAX = 10_000;
 const EXCHANGES_MAX = 100;
 const ARGUMENTS_MAX = 64;
@@ -64,6 +65,7 @@ export const sealed = z
     vhosts_max: z.int().min(1).max(VHOSTS_MAX).default(200),
     reply_grace: duration.prefault('1h'),
     replies_max: z.int().min(1).max(REPLIES_MAX).default(200),
+    refused_per_minute: z.int().min(0).max(REFUSED_PER_MINUTE_MAX).default(10),
     api_timeout: duration.prefault('5s'),
     job_queue: z.strictObject({ durable: z.boolean().default(true), arguments: declaredWith }).prefault({}),
     job_exchange: z

@@ -31,8 +31,10 @@ const IDS_MAX = 1_000;
 export interface Reloaded {
   /** As {@link differences} tells. */
   readonly changed: readonly string[];
-  /** Sections that take effect with a restart. */
+  /** Sections that take effect with a restart, as a whole. */
   readonly restart: readonly string[];
+  /** Why [sealed] is one of them: for each of its keys that cannot change meanwhile. */
+  readonly reasons: readonly string[];
 }
 
 /** The questions and orders that a running broker takes. */

@@ -1,25 +1,19 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type OsUser, sealedName } from '@kpx/protocol';
-import type { Logger } from 'pino';
-import type { JobMac } from '../amqp/mac.js';
 import type { WireMessage } from '../amqp/wire/amqplib.js';
-import type { HeldBytes } from '../amqp/wire/bodies.js';
-import type { Config } from '../config/config.js';
 import { backoffMs } from '../policy/backoff.js';
-import type { Provisioning } from '../rabbitmq/provisioning.js';
 import { AccountSession, type Ending } from './account-session.js';
 import { Carrying, publishedOf } from './carrying.js';
 import { finish, takeBack } from './finishing.js';
 import { type Given, Giving } from './giving.js';
 import { UP_QUEUE } from './names.js';
-import type { RefusedRecord } from './refused.js';
 import { Registration } from './registration.js';
 import { Replies } from './replies.js';
 import { usedAt } from './retention.js';
 import { judgeAnswer, judgeUp } from './rules.js';
+import type { SealedServices } from './services.js';
 import type { Inside } from './standing.js';
 import { declareAccountTopology, provisionVhost } from './topology.js';
-import type { Uplink } from './uplink.js';
 
 const RECONNECT_INITIAL_MS = 500;
 const RECONNECT_MAX_MS = 10_000;
@@ -28,25 +22,8 @@ const SWEEP_MS = 60_000;
 /** How long a consumer that was seen counts as there, in milliseconds. */
 const STILL_THERE_MS = 1_000;
 
-/** Things that all accounts share. */
-export interface SealedServices {
-  readonly log: Logger;
-  readonly config: Config;
-  readonly mac: () => JobMac;
-  readonly node: string;
-  readonly host: string;
-  readonly api: Provisioning;
-  readonly uplink: Uplink;
-  readonly held: HeldBytes;
-  readonly refused: RefusedRecord;
-  /** The broker's own name at the accounts' RabbitMQ. */
-  readonly administrator: () => Promise<string>;
-  /** Asks the helper for the hash of the password that the account's executor has. */
-  readonly passwordHash: (account: OsUser) => Promise<string>;
-}
-
 /** Why a connection is not used any more. */
-type Over = Ending | 'finished' | 'stopped';
+type Over = Ending | 'finished' | 'stopped' | 'renewed';
 
 /** Between the server and the virtual host of one account, in both directions, from before its executor starts until all that it has published is carried. */
 export class AccountLane {
@@ -73,6 +50,10 @@ export class AccountLane {
     this.#stop = resolve;
   });
   #isEnding = false;
+  /** The session goes by an earlier configuration. */
+  #stale = false;
+  #renew: (value: 'renewed') => void = () => {};
+  #opened: () => void = () => {};
   #looking: Promise<number | undefined> | undefined;
   #failures = 0;
   /** Consumers and messages of the job queue, at the last look, and when that was. */
@@ -82,20 +63,23 @@ export class AccountLane {
 
   /** `fromBefore`: there may be jobs from before this broker, whose answers are open. */
   constructor(services: SealedServices, account: OsUser, fromBefore: boolean) {
-    const { node, config, mac } = services;
-    this.name = sealedName(node, account);
+    this.name = sealedName(services.node, account);
     this.account = account;
     this.#services = services;
     this.#carrying = new Carrying(services, account);
-    this.#replies = new Replies(config.sealed.reply_grace, config.sealed.replies_max, fromBefore, {
+    this.#replies = new Replies(() => services.config.sealed, fromBefore, {
       answer: (session, message, client) => this.#answer(session, message, client),
     });
-    this.#giving = new Giving(config, mac, this.#replies);
+    this.#giving = new Giving(services, this.#replies);
     this.registration = new Registration(services, account, this.name);
   }
 
   get connected(): boolean {
-    return this.#session !== undefined;
+    return this.#usable !== undefined;
+  }
+
+  get #usable(): AccountSession | undefined {
+    return this.#stale ? undefined : this.#session;
   }
 
   /** For operators. */
@@ -146,7 +130,11 @@ export class AccountLane {
 
   /** Until the connection is lost, the broker ends, or the end of the executor is dealt with. */
   async #serve(session: AccountSession): Promise<Over> {
-    const over = Promise.race([session.ended, this.#stopping]);
+    const renewed = new Promise<'renewed'>((resolve) => {
+      this.#renew = resolve;
+    });
+    if (this.#stale) this.#renew('renewed');
+    const over = Promise.race([session.ended, this.#stopping, renewed]);
     const first = await Promise.race([over, this.#ending]);
     return first === 'ending' ? await Promise.race([over, this.#finished(session)]) : first;
   }
@@ -158,7 +146,7 @@ export class AccountLane {
       if (over.refused) this.#giving.suspect(session.underWay, over.why);
       this.#services.log.warn({ account: this.account, reason: over.why }, 'lost the virtual host of an account; connecting again');
     }
-    if (over === 'stopped') await session.settled();
+    if (over === 'stopped' || over === 'renewed') await session.settled();
     await session.close();
   }
 
@@ -166,6 +154,16 @@ export class AccountLane {
   end(): void {
     this.#isEnding = true;
     this.#end('ending');
+  }
+
+  /** Another configuration is in force: gives nothing more by the connection at hand, settles what it has read, and connects anew. */
+  renew(): void {
+    this.#stale = true;
+    if (this.#session)
+      this.#opening = new Promise((resolve) => {
+        this.#opened = resolve;
+      });
+    this.#renew('renewed');
   }
 
   /** The broker ends, the executor lives on. */
@@ -186,7 +184,7 @@ export class AccountLane {
   }
 
   async #look(): Promise<number | undefined> {
-    const session = this.#session;
+    const session = this.#usable;
     if (!session) return undefined;
     try {
       const queue = await session.look(this.#services.config.amqp.queue);
@@ -202,21 +200,22 @@ export class AccountLane {
 
   /** Gives a job to the account. Never rejects. */
   async give(message: WireMessage, hops: number): Promise<Given> {
-    const session = this.#session;
+    const session = this.#usable;
     if (!session || this.#isEnding) return { is: 'not yet', why: 'its virtual host is not connected' };
     return await this.#giving.give(session, message, hops);
   }
 
   /** A message of the server to all accounts, where anybody in there listens. */
   async broadcast(exchange: string, message: WireMessage): Promise<void> {
-    if (this.#session && !this.#isEnding) await this.#giving.broadcast(this.#session, message, exchange);
+    const session = this.#usable;
+    if (session && !this.#isEnding) await this.#giving.broadcast(session, message, exchange);
   }
 
   async #establish(): Promise<AccountSession> {
-    const { api, config, administrator, held, host, log } = this.#services;
+    const { api, config, held, host, log } = this.#services;
     const began = performance.now();
     const description = this.descriptionKept ?? usedAt(Date.now());
-    await provisionVhost(api, { name: this.name, description }, await administrator(), config);
+    await provisionVhost(api, { name: this.name, description }, await this.#services.administrator(), config);
     const session = await AccountSession.openAny(config, this.name, `${host}, ${this.account}`, held);
     try {
       await declareAccountTopology(session.channel, config);
@@ -239,6 +238,7 @@ export class AccountLane {
   async #again(): Promise<AccountSession | undefined> {
     const { log } = this.#services;
     let session: AccountSession | undefined;
+    this.#stale = false;
     try {
       session = await this.#establish();
       if (!this.#isEnding) await this.registration.repair();
@@ -255,6 +255,8 @@ export class AccountLane {
       );
       await delay(ms, undefined, { signal: this.#stopped.signal }).catch(() => {}); // by stop()
       return undefined;
+    } finally {
+      this.#opened();
     }
   }
 

@@ -17,6 +17,7 @@ import type { Compose } from '../amqp/publisher.js';
 import { DEAD_LETTER_QUEUE } from '../amqp/topology.js';
 import type { WireMessage } from '../amqp/wire/amqplib.js';
 import { CannotTravel } from '../amqp/wire/table.js';
+import type { Config } from '../config/config.js';
 import type { Reason } from '../policy/reasons.js';
 import type { AccountSession } from './account-session.js';
 import { Refusals } from './refusals.js';
@@ -30,6 +31,8 @@ const REFUSED: Reason = 'SEALED_REFUSED';
 
 interface Services {
   readonly log: Logger;
+  /** The one in force; a reload changes it. */
+  readonly config: Config;
   readonly uplink: Uplink;
   readonly mac: () => JobMac;
   readonly host: string;
@@ -47,12 +50,13 @@ export const publishedOf = ({ fields, properties, content }: WireMessage): Publi
 
 /** Carries what one account has published to the server, as the rules have judged it: acknowledged when the server has it. */
 export class Carrying {
-  readonly refusals = new Refusals();
+  readonly refusals: Refusals;
   readonly #services: Services;
   readonly #account: string;
 
   constructor(services: Services, account: string) {
     this.#services = services;
+    this.refusals = new Refusals(() => services.config.sealed.refused_per_minute);
     this.#account = account;
   }
 

@@ -20,6 +20,13 @@ const RECONNECT_MAX_MS = 10_000;
 /** How often exchanges that were not there are looked for, in milliseconds. */
 const LOOK_AGAIN_MS = 30_000;
 
+interface Services {
+  readonly log: Logger;
+  readonly config: Config;
+  readonly host: string;
+  readonly node: string;
+}
+
 type DownRule = Config['sealed']['down'][number];
 /** Carries a message into every account's virtual host. Never rejects. */
 type Broadcast = (exchange: string, message: WireMessage) => Promise<void>;
@@ -34,7 +41,8 @@ export class Downlink {
   readonly #stopped = new AbortController();
   #connection: ChannelModel | undefined;
 
-  constructor(log: Logger, config: Config, { host, node }: { readonly host: string; readonly node: string }, broadcast: Broadcast) {
+  /** Goes by the configuration of this moment. */
+  constructor({ log, config, host, node }: Services, broadcast: Broadcast) {
     this.#log = log;
     this.#config = config;
     this.#host = host;

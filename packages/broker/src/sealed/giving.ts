@@ -19,16 +19,19 @@ export type Given =
 
 const notYet = (why: string): Given => ({ is: 'not yet', why });
 
+interface Services {
+  readonly config: Config;
+  readonly mac: () => JobMac;
+}
+
 /** Puts jobs into the queue of one account, to be answered to the queue that stands in for their client. */
 export class Giving {
-  readonly #config: Config;
-  readonly #mac: () => JobMac;
+  readonly #services: Services;
   readonly #replies: Replies;
   readonly #suspects = new Suspects();
 
-  constructor(config: Config, mac: () => JobMac, replies: Replies) {
-    this.#config = config;
-    this.#mac = mac;
+  constructor(services: Services, replies: Replies) {
+    this.#services = services;
     this.#replies = replies;
   }
 
@@ -39,7 +42,7 @@ export class Giving {
 
   /** A job, to the job queue. Never rejects. */
   async give(session: AccountSession, message: WireMessage, hops: number): Promise<Given> {
-    const { amqp, jobs } = this.#config;
+    const { amqp, jobs } = this.#services.config;
     const routingKey = amqp.exchange === '' ? amqp.queue : amqp.routing_key;
     const own = onTheWay(message.properties, jobs.can_handle_header, hops);
     return await this.#give(session, message, { exchange: amqp.exchange, routingKey }, own);
@@ -59,7 +62,7 @@ export class Giving {
     if (standing === 'alone' && session.underWay.length > 0)
       return notYet('RabbitMQ has ended the connection when it was sent: it goes alone');
     const [client, correlationId] = [message.properties.text('replyTo') || undefined, message.properties.text('correlationId')];
-    const refused = whyNotDown(client, this.#config.amqp.queue);
+    const refused = whyNotDown(client, this.#services.config.amqp.queue);
     if (refused !== undefined) return { is: 'never', reason: 'SEALED_REFUSED', why: refused };
     // Before its queue is looked for: one that nothing is open to may be deleted.
     const opened = client !== undefined && this.#replies.answers.open(client, correlationId, performance.now());
@@ -72,7 +75,7 @@ export class Giving {
   async #publish(session: AccountSession, message: WireMessage, client: string | undefined, to: Address, own: Own): Promise<Given> {
     try {
       const replyTo = client === undefined ? undefined : await this.#replies.queueFor(session, client);
-      const seal: Seal = (all) => this.#mac().sealed(all, message.content);
+      const seal: Seal = (all) => this.#services.mac().sealed(all, message.content);
       const compose: Compose = (ref, bytesMax) => travelling(message.properties, { ...own, ...ref }, seal, true, bytesMax, replyTo);
       const why = await session.publish(message, to, compose);
       return why === undefined ? { is: 'given' } : notYet(why);

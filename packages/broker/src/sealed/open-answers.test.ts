@@ -3,7 +3,7 @@ import { OPEN_MAX, OpenAnswers } from './open-answers.js';
 
 const GRACE_MS = 1_000;
 const opened = (...pairs: [client: string, id: string | undefined][]) => {
-  const answers = new OpenAnswers(GRACE_MS);
+  const answers = new OpenAnswers(() => GRACE_MS);
   for (const [client, id] of pairs) answers.open(client, id, 0);
   return answers;
 };
@@ -43,7 +43,7 @@ describe('an answer is open', () => {
   });
 
   it('for any id after a restart, to clients from before and for a while', () => {
-    const answers = new OpenAnswers(GRACE_MS);
+    const answers = new OpenAnswers(() => GRACE_MS);
     answers.unknownBefore('client', 100);
     expect(answers.isOpen('client', 'any', 1_099)).toBe(true);
     expect(answers.isOpen('other', 'any', 1_099)).toBe(false);
@@ -53,7 +53,7 @@ describe('an answer is open', () => {
 
 describe('what is remembered', () => {
   it('is bounded: the oldest is forgotten, and counted', () => {
-    const answers = new OpenAnswers(GRACE_MS);
+    const answers = new OpenAnswers(() => GRACE_MS);
     for (let id = 0; id <= OPEN_MAX; id++) answers.open('client', String(id), 0);
     expect(answers.size).toBe(OPEN_MAX);
     expect(answers.forgotten).toBe(1);

@@ -17,14 +17,14 @@ interface Open {
  */
 export class OpenAnswers {
   readonly #open = new Map<string, Open>();
-  readonly #graceMs: number;
+  readonly #graceMs: () => number;
   /** How many ids are open to each client, and since when that has been none. */
   readonly #clients = new Map<string, { open: number; idleSince: number }>();
   /** Until when any id of these clients is taken, as nobody knows which are open. */
   readonly #unknown = new Map<string, number>();
   #forgotten = 0;
 
-  constructor(graceMs: number) {
+  constructor(graceMs: () => number) {
     this.#graceMs = graceMs;
   }
 
@@ -60,7 +60,7 @@ export class OpenAnswers {
 
   /** Jobs from before this broker may be answered to this client. To be said before the first answer is read. */
   unknownBefore(client: string, now: number): void {
-    this.#unknown.set(client, now + this.#graceMs);
+    this.#unknown.set(client, now + this.#graceMs());
     this.knows(client, now);
   }
 
@@ -81,11 +81,11 @@ export class OpenAnswers {
 
   /** Closes what was answered long ago. Answers the clients who have waited for nothing for that long: they are forgotten. */
   sweep(now: number): string[] {
-    for (const [key, { answeredAt }] of this.#open)
-      if (answeredAt !== undefined && now - answeredAt >= this.#graceMs) this.#close(key, now);
+    const graceMs = this.#graceMs();
+    for (const [key, { answeredAt }] of this.#open) if (answeredAt !== undefined && now - answeredAt >= graceMs) this.#close(key, now);
     for (const [client, until] of this.#unknown) if (now >= until) this.#unknown.delete(client);
     const idle = [...this.#clients].filter(([client, { open, idleSince }]) => {
-      return open === 0 && now - idleSince >= this.#graceMs && !this.#unknown.has(client);
+      return open === 0 && now - idleSince >= graceMs && !this.#unknown.has(client);
     });
     for (const [client] of idle) this.#clients.delete(client);
     return idle.map(([client]) => client);

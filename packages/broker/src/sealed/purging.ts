@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { OsUser } from '@kpx/protocol';
 import { CommandError, EXIT } from '../output/exit.js';
-import { AccountLane, type SealedServices } from './account-lane.js';
+import { AccountLane } from './account-lane.js';
+import type { SealedServices } from './services.js';
 import type { Holdings, Vhosts } from './vhosts.js';
 
 /** How long somebody who has an account removed waits for it, in milliseconds. */

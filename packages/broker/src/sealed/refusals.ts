@@ -1,12 +1,16 @@
-/** Of one account, that are parked in a minute; further ones are only counted. */
-export const REFUSED_PER_MINUTE = 10;
 const MINUTE_MS = 60_000;
 
 /** Messages that an account has published and may not. Its code can publish as many as it likes: so the dead letters and the log get a part of them. */
 export class Refusals {
+  readonly #perMinute: () => number;
   #counted = 0;
   #since = Number.NEGATIVE_INFINITY;
   #inMinute = 0;
+
+  /** `perMinute`: how many are parked; further ones are only counted. */
+  constructor(perMinute: () => number) {
+    this.#perMinute = perMinute;
+  }
 
   /** Since the broker started. */
   get counted(): number {
@@ -21,7 +25,7 @@ export class Refusals {
       this.#inMinute = 0;
     }
     this.#inMinute += 1;
-    if (this.#inMinute <= REFUSED_PER_MINUTE) return 'parked';
-    return this.#inMinute === REFUSED_PER_MINUTE + 1 ? 'counted from now on' : 'counted';
+    if (this.#inMinute <= this.#perMinute()) return 'parked';
+    return this.#inMinute === this.#perMinute() + 1 ? 'counted from now on' : 'counted';
   }
 }

@@ -27,23 +27,27 @@ export class Registration {
 
   /** Lets the account log in by the password that was made last. `alone`: connections of an earlier executor are ended first. */
   async register(alone: boolean): Promise<void> {
-    const { api } = this.#services;
-    const registering = this.#registering
-      .catch(() => {}) // it was told already
-      .then(async () => {
-        if (alone) await api.deleteUser(this.#name);
-        await api.putUser(this.#name, this.passwordHash);
-        await this.#permit();
-      });
-    this.#registering = registering;
-    await registering;
+    await this.#inTurn(async () => {
+      const { api } = this.#services;
+      if (alone) await api.deleteUser(this.#name);
+      await api.putUser(this.#name, this.passwordHash);
+      await this.#permit();
+    });
   }
 
   /** Makes it anew where it is not there any more, with the password of the executor that runs. */
   async repair(): Promise<void> {
-    const { api, passwordHash } = this.#services;
-    if (!(await api.hasUser(this.#name))) await api.putUser(this.#name, await passwordHash(this.#account));
-    await this.#permit();
+    await this.#inTurn(async () => {
+      const { api, passwordHash } = this.#services;
+      if (!(await api.hasUser(this.#name))) await api.putUser(this.#name, await passwordHash(this.#account));
+      await this.#permit();
+    });
+  }
+
+  async #inTurn(work: () => Promise<void>): Promise<void> {
+    const done = this.#registering.catch(() => {}).then(work); // an earlier failure was told already
+    this.#registering = done;
+    await done;
   }
 
   async #permit(): Promise<void> {

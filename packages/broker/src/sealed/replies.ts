@@ -1,5 +1,6 @@
 import { answerInTime } from '../amqp/deadline.js';
 import type { WireMessage } from '../amqp/wire/amqplib.js';
+import type { Config } from '../config/config.js';
 import type { DeclaredQueue } from '../rabbitmq/provisioning.js';
 import type { AccountSession } from './account-session.js';
 import { replyQueueOf, replyToOf } from './names.js';
@@ -11,10 +12,12 @@ interface Handlers {
   answer(session: AccountSession, message: WireMessage, client: string): void;
 }
 
+type Bounds = Pick<Config['sealed'], 'reply_grace' | 'replies_max'>;
+
 /** The queues in one virtual host that stand in for clients at the server, and which answers are open to whom. */
 export class Replies {
   readonly answers: OpenAnswers;
-  readonly #max: number;
+  readonly #bounds: () => Bounds;
   readonly #handlers: Handlers;
   /** Jobs from before this broker may be answered. */
   #fromBefore: boolean;
@@ -23,9 +26,9 @@ export class Replies {
   /** Of the session at hand: queues that are read, or will be. */
   readonly #read = new Map<string, Promise<void>>();
 
-  constructor(graceMs: number, max: number, fromBefore: boolean, handlers: Handlers) {
-    this.answers = new OpenAnswers(graceMs);
-    this.#max = max;
+  constructor(bounds: () => Bounds, fromBefore: boolean, handlers: Handlers) {
+    this.answers = new OpenAnswers(() => bounds().reply_grace);
+    this.#bounds = bounds;
     this.#fromBefore = fromBefore;
     this.#handlers = handlers;
   }
@@ -57,7 +60,8 @@ export class Replies {
   async queueFor(session: AccountSession, client: string): Promise<string> {
     const queue = replyQueueOf(client);
     if (!this.#clients.has(queue.name)) {
-      if (this.#clients.size >= this.#max) throw new Error(`it answers to ${this.#max} clients, as many as sealed.replies_max allows`);
+      const max = this.#bounds().replies_max;
+      if (this.#clients.size >= max) throw new Error(`it answers to ${max} clients, as many as sealed.replies_max allows`);
       this.#clients.set(queue.name, client);
     }
     await this.#reads(session, queue.name, client, () => declareReplyQueue(session.channel, queue));

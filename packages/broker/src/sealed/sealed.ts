@@ -1,26 +1,23 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type KnimeUser, nodeOf, type OsUser } from '@kpx/protocol';
+import type { KnimeUser, OsUser } from '@kpx/protocol';
 import type { Logger } from 'pino';
 import type { InForce } from '../amqp/in-force.js';
-import { HeldBytes } from '../amqp/wire/bodies.js';
-import { readPassword } from '../config/config.js';
-import { readTlsFiles } from '../config/tls-files.js';
+import type { Config } from '../config/config.js';
 import { CommandError, EXIT } from '../output/exit.js';
 import { logFailure } from '../output/logged-failure.js';
 import { backoffMs } from '../policy/backoff.js';
-import { Provisioning, type Vhost } from '../rabbitmq/provisioning.js';
-import { AccountLane, type SealedServices } from './account-lane.js';
+import type { Vhost } from '../rabbitmq/provisioning.js';
+import { AccountLane } from './account-lane.js';
 import { Downlink } from './downlink.js';
 import { inTime } from './in-time.js';
 import { prefixOf } from './names.js';
 import { SealedUnavailable } from './preparing.js';
 import { purge } from './purging.js';
 import type { RefusedRecord } from './refused.js';
-import { Uplink } from './uplink.js';
+import { renewalFor } from './reload.js';
+import { SealedServices } from './services.js';
 import { type Holdings, Vhosts } from './vhosts.js';
 
-/** Bodies that come up from all accounts, in memory, in bytes. */
-const HELD_BYTES_MAX = 64 * 1024 * 1024;
 const RETRY_INITIAL_MS = 500;
 const RETRY_MAX_MS = 10_000;
 /** How often virtual hosts that are not used any more are looked for, in milliseconds. */
@@ -55,8 +52,7 @@ export class Sealed {
   readonly #log: Logger;
   readonly #services: SealedServices;
   readonly vhosts: Vhosts;
-  readonly #uplink: Uplink;
-  readonly #downlink: Downlink;
+  #downlink: Downlink;
   readonly #running: () => ReadonlyMap<OsUser, Running>;
   readonly #waits: (why: string) => void;
   readonly #lanes = new Map<OsUser, AccountLane>();
@@ -65,54 +61,55 @@ export class Sealed {
   /** Of those that end: resolves when that is dealt with. A start waits for it: what is taken back would be handed to the executor that it was taken from. */
   readonly #ends = new Map<OsUser, Promise<void>>();
   readonly #stopped = new AbortController();
-  #administrator: string | undefined;
   #tookOver = false;
   #taking: Promise<void> | undefined;
   #sweeping: NodeJS.Timeout | undefined;
-  #uplinkRuns: Promise<void> = Promise.resolve();
 
-  /** Goes by the configuration of this moment. */
   constructor(log: Logger, inForce: InForce, host: string, known: Known) {
-    const config = inForce.config();
-    const { sealed, amqp } = config;
     this.#log = log;
     this.#running = known.running;
     this.#waits = known.waits;
-    this.#uplink = new Uplink(log, config, host);
-    const user = decodeURIComponent(new URL(sealed.urls[0] ?? '').username);
-    const login = { ...amqp, password_file: sealed.management_password_file };
-    const api = new Provisioning({
-      name: `the accounts' management API at ${sealed.management_url} (sealed.management_url)`,
-      url: sealed.management_url,
-      user,
-      password: () => readPassword(login),
-      files: () => readTlsFiles(amqp.tls),
-      timeoutMs: sealed.api_timeout,
-    });
-    const administrator = async () => {
-      this.#administrator ??= await api.administrator();
-      return this.#administrator;
-    };
-    const node = nodeOf(sealed);
-    this.#downlink = new Downlink(log, config, { host, node }, async (exchange, message) => {
+    this.#services = new SealedServices(
+      log,
+      inForce,
+      host,
+      async (account) => {
+        const executor = known.running().get(account);
+        if (!executor) throw new Error(`the executor of "${account}" does not run any more`);
+        return await known.passwordHash(executor.user);
+      },
+      known.refused,
+    );
+    this.vhosts = new Vhosts(this.#services, { lanes: this.#lanes, ends: this.#ends, running: known.running });
+    this.#downlink = this.#newDownlink();
+  }
+
+  #newDownlink(): Downlink {
+    return new Downlink(this.#services, async (exchange, message) => {
       await Promise.all([...this.#lanes.values()].map((lane) => lane.broadcast(exchange, message)));
     });
-    const held = new HeldBytes(HELD_BYTES_MAX);
-    const passwordHash = async (account: OsUser) => {
-      const executor = known.running().get(account);
-      if (!executor) throw new Error(`the executor of "${account}" does not run any more`);
-      return await known.passwordHash(executor.user);
-    };
-    const { refused } = known;
-    this.#services = { log, config, mac: inForce.mac, node, host, api, uplink: this.#uplink, held, refused, administrator, passwordHash };
-    this.vhosts = new Vhosts(this.#services, { lanes: this.#lanes, ends: this.#ends, running: known.running });
   }
 
   /** Begins: what accounts publish can be carried from now on. */
   start(): void {
-    this.#uplinkRuns = this.#uplink.run();
-    this.#uplinkRuns.catch(logFailure(this.#log, 'what accounts publish cannot be carried any more'));
+    this.#services.start();
+    this.#listen();
+  }
+
+  #listen(): void {
     this.#downlink.run().catch(logFailure(this.#log, 'broadcasts do not reach accounts any more'));
+  }
+
+  /** Goes over to the configuration that has come into force instead of `before`. Executors live on, and it stays known which answers are open. */
+  async renew(before: Config): Promise<void> {
+    const { uplink, downlink, lanes, retention } = renewalFor(before, this.#services.config);
+    this.#services.renew(uplink);
+    if (lanes) for (const lane of this.#lanes.values()) lane.renew();
+    if (retention && this.#tookOver) this.#sweep();
+    if (!downlink) return;
+    await this.#downlink.stop(); // its queues are its own alone
+    this.#downlink = this.#newDownlink();
+    this.#listen();
   }
 
   /**
@@ -142,9 +139,9 @@ export class Sealed {
   }
 
   async #takeOverOnce(): Promise<void> {
-    const { api, node, administrator } = this.#services;
+    const { api, node } = this.#services;
     const prefix = prefixOf(node);
-    const me = await administrator();
+    const me = await this.#services.administrator();
     const [users, vhosts] = await Promise.all([api.users(prefix), this.vhosts.all()]);
     const running = this.#running();
     const isLeft = (name: string) => name !== me && !running.has(this.vhosts.accountOf(name));
@@ -288,6 +285,6 @@ export class Sealed {
     clearInterval(this.#sweeping);
     for (const lane of this.#lanes.values()) lane.stop();
     await Promise.race([Promise.allSettled(this.#runs.values()), delay(STOP_TIMEOUT_MS, undefined, { ref: false })]);
-    await Promise.all([this.#uplink.stop(), this.#downlink.stop()]);
+    await Promise.all([this.#services.uplink.stop(), this.#downlink.stop()]);
   }
 }

@@ -61,11 +61,12 @@ export async function declareAccountTopology(channel: ConfirmChannel, { amqp, se
     await ask(channel.assertExchange(exchange, type, { durable, autoDelete }), `exchange.declare of "${exchange}"`);
     // A message that also goes to a queue of the executor's own is never unrouted: kpx.up gets all of them by a binding.
     if (type === 'direct') continue;
-    const all = type === 'headers' ? { 'x-match': 'all' } : {};
-    await ask(channel.bindQueue(UP_QUEUE, exchange, '#', all), `queue.bind to "${exchange}"`);
+    await ask(channel.bindQueue(UP_QUEUE, exchange, '#', allOf(type)), `queue.bind to "${exchange}"`);
   }
   for (const { exchange, type, durable, auto_delete: autoDelete } of sealed.down) {
     await ask(channel.assertExchange(exchange, type, { durable, autoDelete }), `exchange.declare of "${exchange}"`);
+    // As from before a reload, when it was one of [[sealed.up]]: a broadcast would come back as the account's own.
+    if (type !== 'direct') await ask(channel.unbindQueue(UP_QUEUE, exchange, '#', allOf(type)), `queue.unbind of "${exchange}"`);
   }
   const { durable, arguments: withArguments } = sealed.job_queue;
   await ask(channel.assertQueue(amqp.queue, { durable, arguments: withArguments }), `queue.declare of "${amqp.queue}"`);
@@ -77,6 +78,9 @@ export async function declareAccountTopology(channel: ConfirmChannel, { amqp, se
   );
   await ask(channel.bindQueue(amqp.queue, amqp.exchange, amqp.routing_key), `queue.bind of "${amqp.queue}"`);
 }
+
+/** Arguments of a binding that gets every message. */
+const allOf = (type: string) => (type === 'headers' ? { 'x-match': 'all' } : {});
 
 /** The same each time: RabbitMQ refuses a queue that is there with other arguments. */
 export async function declareReplyQueue(channel: ConfirmChannel, { name, arguments: noted }: ReplyQueue): Promise<void> {

@@ -19,6 +19,9 @@ import { UnderWay } from './under-way.js';
 
 const RECONNECT_INITIAL_MS = 500;
 const RECONNECT_MAX_MS = 10_000;
+/** How long an end waits for RabbitMQ's answers, and how often it looks, in milliseconds. */
+const ANSWERED_WITHIN_MS = 2_000;
+const LOOK_EVERY_MS = 20;
 /** How often exchanges that were not there are looked for, in milliseconds. */
 const LOOK_AGAIN_MS = 30_000;
 
@@ -78,20 +81,28 @@ export class Uplink {
     }
   }
 
+  /** Sends nothing more, and waits for the answers to what is under way, but for no longer than a few seconds. */
   async stop(): Promise<void> {
     this.#stopped.abort();
-    if (this.#up) await close(this.#up.connection);
+    const up = this.#up;
+    this.#up = undefined;
+    for (const resolve of this.#waiting.splice(0)) resolve();
+    if (!up) return;
+    const deadline = performance.now() + ANSWERED_WITHIN_MS;
+    while (up.published.oldest() !== undefined && performance.now() < deadline) await delay(LOOK_EVERY_MS);
+    await close(up.connection);
   }
 
-  /** Resolves when there is a connection. Never, after {@link stop}. */
+  /** Resolves when there is a connection, or after {@link stop}. */
   async ready(): Promise<void> {
-    while (this.#up === undefined) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    while (this.#up === undefined && !this.#stopped.signal.aborted) await new Promise<void>((resolve) => this.#waiting.push(resolve));
   }
 
   /** Waits for a connection. Throws CannotTravel; {@link Forbidden}; {@link UplinkLost} where nobody knows whether RabbitMQ has it. */
   async send(to: Address, compose: Compose, content: Buffer): Promise<Sent> {
     await this.ready();
-    const up = this.#up as Up;
+    const up = this.#up;
+    if (!up) throw new UplinkLost('another connection takes its place');
     if (up.absent.has(to.exchange)) return 'nobody';
     const forbidden = this.#forbidden.get(to.exchange);
     if (forbidden !== undefined) throw new Forbidden(forbidden);

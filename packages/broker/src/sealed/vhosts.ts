@@ -2,10 +2,11 @@ import type { OsUser } from '@kpx/protocol';
 import { sealedName } from '@kpx/protocol';
 import { CommandError, EXIT } from '../output/exit.js';
 import type { Vhost } from '../rabbitmq/provisioning.js';
-import type { AccountLane, SealedServices } from './account-lane.js';
+import type { AccountLane } from './account-lane.js';
 import { prefixOf } from './names.js';
 import type { RefusedRow } from './refused.js';
 import { outdated, usedOf } from './retention.js';
+import type { SealedServices } from './services.js';
 import { type SealedAccount, type SealedList, type SealedTally, stateOf, type VhostState, waitingIn, waitingOf } from './standing.js';
 
 /** Virtual hosts that are looked into at the same time. */
