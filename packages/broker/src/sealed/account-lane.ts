@@ -13,14 +13,13 @@ import { usedAt } from './retention.js';
 import { judgeAnswer, judgeUp } from './rules.js';
 import type { SealedServices } from './services.js';
 import type { Inside } from './standing.js';
-import { declareAccountTopology, provisionVhost } from './topology.js';
+import { Taking } from './taking.js';
+import { boundVhost, declareAccountTopology, makeVhost } from './topology.js';
 
 const RECONNECT_INITIAL_MS = 500;
 const RECONNECT_MAX_MS = 10_000;
 /** How often reply queues that nobody waits for are looked for at least, in milliseconds. */
 const SWEEP_MS = 60_000;
-/** How long a consumer that was seen counts as there, in milliseconds. */
-const STILL_THERE_MS = 1_000;
 
 /** Why a connection is not used any more. */
 type Over = Ending | 'finished' | 'stopped' | 'renewed';
@@ -54,12 +53,8 @@ export class AccountLane {
   #stale = false;
   #renew: (value: 'renewed') => void = () => {};
   #opened: () => void = () => {};
-  #looking: Promise<number | undefined> | undefined;
+  readonly #taking = new Taking();
   #failures = 0;
-  /** Consumers and messages of the job queue, at the last look, and when that was. */
-  #seen = 0;
-  jobsWaiting = 0;
-  #seenAt = 0;
 
   /** `fromBefore`: there may be jobs from before this broker, whose answers are open. */
   constructor(services: SealedServices, account: OsUser, fromBefore: boolean) {
@@ -175,27 +170,12 @@ export class AccountLane {
   /** How many consumers the job queue has; undefined: nobody can say at the moment. */
   async consumers(): Promise<number | undefined> {
     if (this.#isEnding) return 0;
-    // One that is there is not asked for all the time.
-    if (this.#session && this.#seen > 0 && performance.now() - this.#seenAt < STILL_THERE_MS) return this.#seen;
-    this.#looking ??= this.#look().finally(() => {
-      this.#looking = undefined;
-    });
-    return await this.#looking;
+    return await this.#taking.consumers(this.#usable, this.#services.config.amqp.queue);
   }
 
-  async #look(): Promise<number | undefined> {
-    const session = this.#usable;
-    if (!session) return undefined;
-    try {
-      const queue = await session.look(this.#services.config.amqp.queue);
-      if (queue === undefined) session.fail('the job queue of the account was deleted');
-      this.#seen = queue?.consumers ?? 0;
-      this.jobsWaiting = queue?.messages ?? 0;
-      this.#seenAt = performance.now();
-      return queue?.consumers;
-    } catch {
-      return undefined; // the session has ended, and says so itself
-    }
+  /** In its job queue, at the last look. */
+  get jobsWaiting(): number {
+    return this.#taking.jobsWaiting;
   }
 
   /** Gives a job to the account. Never rejects. */
@@ -215,10 +195,15 @@ export class AccountLane {
     const { api, config, held, host, log } = this.#services;
     const began = performance.now();
     const description = this.descriptionKept ?? usedAt(Date.now());
-    await provisionVhost(api, { name: this.name, description }, await this.#services.administrator(), config);
-    const session = await AccountSession.openAny(config, this.name, `${host}, ${this.account}`, held);
+    await makeVhost(api, { name: this.name, description }, await this.#services.administrator());
+    const opening = AccountSession.openAny(config, this.name, `${host}, ${this.account}`, held);
+    // Policies and limits take as long as a connection; both are there before the executor is.
+    const bounding = boundVhost(api, this.name, config);
+    bounding.catch(() => {}); // it is told below
+    const session = await opening;
     try {
       await declareAccountTopology(session.channel, config);
+      await bounding;
       await this.#replies.takeUp(session, await api.queues(this.name));
       await session.consume(
         UP_QUEUE,

@@ -25,11 +25,15 @@ export class Registration {
     this.#name = name;
   }
 
-  /** Lets the account log in by the password that was made last. `alone`: connections of an earlier executor are ended first. */
-  async register(alone: boolean): Promise<void> {
+  /** Lets nobody log in any more, and ends the connections of an earlier executor. */
+  async remove(): Promise<void> {
+    await this.#inTurn(() => this.#services.api.deleteUser(this.#name));
+  }
+
+  /** Lets the account log in by the password that was made last. */
+  async register(): Promise<void> {
     await this.#inTurn(async () => {
       const { api } = this.#services;
-      if (alone) await api.deleteUser(this.#name);
       await api.putUser(this.#name, this.passwordHash);
       await this.#permit();
     });

@@ -223,9 +223,10 @@ export class Sealed {
     lane.starts += 1;
     const isFirst = lane.starts === 1;
     try {
-      await inTime(lane.open(), `the virtual host "${lane.name}" is not ready yet`);
+      const opened = inTime(lane.open(), `the virtual host "${lane.name}" is not ready yet`);
+      await Promise.all([opened, isFirst ? lane.registration.remove() : undefined]);
       if (!lane.connected) throw new Error(`the virtual host "${lane.name}" is not connected`);
-      await lane.registration.register(isFirst);
+      await lane.registration.register();
     } catch (error) {
       this.settled(osUser);
       throw new SealedUnavailable((error as Error).message, { cause: error });

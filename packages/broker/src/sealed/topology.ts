@@ -21,17 +21,20 @@ const ALL: Permissions = { configure: '.*', write: '.*', read: '.*' };
 
 const HELD = { 'x-max-length': MESSAGES_MAX, 'x-max-length-bytes': BYTES_MAX, 'x-overflow': 'reject-publish' };
 
-/** Makes the virtual host, and lets the broker do there what it likes. Nobody can log in there by this. */
-export async function provisionVhost(api: Provisioning, vhost: Vhost, broker: string, { amqp, sealed }: Config): Promise<void> {
-  const { name } = vhost;
-  await api.putVhost(name, vhost.description);
+/** Makes the virtual host, and lets the broker do there what it likes. Nobody else can log in there by this. */
+export async function makeVhost(api: Provisioning, { name, description }: Vhost, broker: string): Promise<void> {
+  await api.putVhost(name, description);
+  await api.putPermissions(name, broker, ALL);
+}
+
+/** Bounds what is in the virtual host, and has what nobody in there takes brought to the broker. */
+export async function boundVhost(api: Provisioning, name: string, { amqp, sealed }: Config): Promise<void> {
   const unrouted = { 'alternate-exchange': UNROUTED_EXCHANGE };
   // A broadcast that nobody in there listens to is not the account's.
   const broadcasts = sealed.down.map(({ exchange }) => exchange);
   const window = { 'max-length': sealed.window, overflow: 'reject-publish' };
   const bounds = { 'max-length': MESSAGES_MAX, 'max-length-bytes': BYTES_MAX, expires: UNUSED_MS };
   await Promise.all([
-    api.putPermissions(name, broker, ALL),
     api.limitVhost(name, { 'max-queues': QUEUES_MAX + sealed.replies_max }),
     api.putPolicy(name, 'kpx.unrouted', { pattern: theirsBut(...broadcasts), appliesTo: 'exchanges', definition: unrouted }),
     api.putPolicy(name, 'kpx.window', { pattern: `^${literally(amqp.queue)}$`, appliesTo: 'queues', definition: window }),

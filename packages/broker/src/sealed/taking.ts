@@ -1,0 +1,38 @@
+import type { AccountSession } from './account-session.js';
+
+/** How long a consumer that was seen counts as there, in milliseconds. */
+const STILL_THERE_MS = 1_000;
+
+/** The consumers of the job queue of one account. */
+export class Taking {
+  /** In the queue, at the last look. */
+  jobsWaiting = 0;
+  #looking: Promise<number | undefined> | undefined;
+  /** Consumers, at the last look, and when that was. */
+  #seen = 0;
+  #seenAt = 0;
+
+  /** How many consumers the queue has; undefined: nobody can say at the moment. */
+  async consumers(session: AccountSession | undefined, queue: string): Promise<number | undefined> {
+    if (!session) return undefined;
+    // One that is there is not asked for all the time.
+    if (this.#seen > 0 && performance.now() - this.#seenAt < STILL_THERE_MS) return this.#seen;
+    this.#looking ??= this.#look(session, queue).finally(() => {
+      this.#looking = undefined;
+    });
+    return await this.#looking;
+  }
+
+  async #look(session: AccountSession, name: string): Promise<number | undefined> {
+    try {
+      const queue = await session.look(name);
+      if (queue === undefined) session.fail('the job queue of the account was deleted');
+      this.#seen = queue?.consumers ?? 0;
+      this.jobsWaiting = queue?.messages ?? 0;
+      this.#seenAt = performance.now();
+      return queue?.consumers;
+    } catch {
+      return undefined; // the session has ended, and says so itself
+    }
+  }
+}
