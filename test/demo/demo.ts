@@ -2,12 +2,15 @@
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { BROKER_ACCOUNT, createAccounts } from '../fixtures/accounts.js';
+import { startAccountsRabbitmq } from '../fixtures/accounts-rabbitmq.js';
 import { eventually } from '../fixtures/eventually.js';
 import { drainQueue, jobOf, publishJobs } from '../fixtures/jobs.js';
 import { idsOf, Kpx } from '../fixtures/kpx.js';
-import { startRabbitmq } from '../fixtures/rabbitmq.js';
-import { isolationChecks } from './isolation.js';
+import { type RabbitmqServer, SOON_TOLD, startRabbitmq } from '../fixtures/rabbitmq.js';
+import { type Check, isolationChecks } from './isolation.js';
 import { LiveTable } from './live-table.js';
+import { sealedChecks } from './sealed.js';
+import { tryWorker } from './worker.js';
 
 const JOBS_EACH = 3;
 const JOBS_TIMEOUT_MS = 30_000;
@@ -25,10 +28,36 @@ const began = performance.now();
 const say = (text: string) => process.stdout.write(`${text}\n`);
 const seconds = () => `${((performance.now() - began) / 1000).toFixed(1).padStart(5)} s`;
 
+/** The words of --worker, if it was given. */
+const worker: string[] = JSON.parse(process.argv[2] ?? '[]');
+
 async function main(): Promise<boolean> {
-  say(`${seconds()}  A private machine: its own accounts, homes, processes and loopback network. Starting RabbitMQ …`);
+  say(`${seconds()}  A private machine: its own accounts, homes, processes and loopback network. Starting two RabbitMQs …`);
   createAccounts();
-  const rabbitmq = await startRabbitmq();
+  const [rabbitmq, accounts] = await Promise.all([startRabbitmq(), startAccountsRabbitmq(SOON_TOLD)]);
+  const held = worker.length > 0 ? await withWorker(rabbitmq, accounts) : await withStandIn(rabbitmq, accounts);
+  await rabbitmq.remove();
+  await accounts.remove();
+  return held;
+}
+
+/** Somebody's own worker, as a sealed executor. */
+async function withWorker(rabbitmq: RabbitmqServer, accounts: RabbitmqServer): Promise<boolean> {
+  const kpx = new Kpx(await rabbitmq.createKnimeVhost(), { sealed: accounts, helper: { executor: { command: worker } } });
+  await kpx.start();
+  const users = ['alice', 'bob'];
+  const table = new LiveTable(kpx, [], seconds);
+  say(`${seconds()}  kpx runs. Publishing jobs of ${users.join(' and ')}, for an executor each: ${worker.join(' ')}`);
+  const looking = setInterval(() => table.showEvents(), LOOK_EVERY_MS);
+  const held = await tryWorker(kpx, accounts, users, say);
+  clearInterval(looking);
+  say(`${seconds()}  ${held ? 'All jobs were acknowledged.' : 'NOT ALL JOBS WERE ACKNOWLEDGED.'}`);
+  if (process.argv.includes('--keep')) await keepRunning(kpx, table);
+  await kpx.stop();
+  return held;
+}
+
+async function withStandIn(rabbitmq: RabbitmqServer, accounts: RabbitmqServer): Promise<boolean> {
   const kpx = new Kpx(await rabbitmq.createKnimeVhost(), {
     helper: { accounts: { map: { 'carol.smith': 'carol' } } },
     standIn: { BOOT_MS: '1500', JOB_MS: '300' },
@@ -50,7 +79,13 @@ async function main(): Promise<boolean> {
 
   say(`\n${seconds()}  What the executors are, and what users can see of each other:\n`);
   const checks = allDone ? [...(await isolationChecks(kpx)), await refusalCheck(kpx)] : [];
-  for (const { what, held, seen } of checks) say(`  ${held ? 'ok  ' : 'FAIL'}  ${what}${seen === '' ? '' : `: ${seen}`}`);
+  show(checks);
+  if (allDone) {
+    say(
+      `\n${seconds()}  Sealed: a second RabbitMQ, in which each account has a virtual host and a user of its own. The same attempts in both:\n`,
+    );
+    checks.push(...(await sealed(kpx, rabbitmq, accounts)));
+  }
   const failed = checks.filter(({ held }) => !held).length;
   const held = allDone === true && failed === 0;
   say(
@@ -59,8 +94,21 @@ async function main(): Promise<boolean> {
 
   if (process.argv.includes('--keep')) await keepRunning(kpx, table);
   await kpx.stop();
-  await rabbitmq.remove();
   return held;
+}
+
+function show(checks: readonly Check[]): void {
+  for (const { what, held, seen } of checks) say(`  ${held ? 'ok  ' : 'FAIL'}  ${what}${seen === '' ? '' : `: ${seen}`}`);
+}
+
+/** The same executors once more, sealed; and what alice's code can do in either. */
+async function sealed(shared: Kpx, rabbitmq: RabbitmqServer, accounts: RabbitmqServer): Promise<Check[]> {
+  const kpx = new Kpx(await rabbitmq.createKnimeVhost(), { sealed: accounts, standIn: { BOOT_MS: '300' } });
+  await kpx.start();
+  const checks = await sealedChecks(shared, kpx, accounts);
+  show(checks);
+  await kpx.stop();
+  return checks;
 }
 
 async function refusalCheck(kpx: Kpx) {
