@@ -6,13 +6,13 @@ import { runInPrivateMachine } from '../test/fixtures/private-machine.mjs';
 import { endingWithItsExitCode, prepare } from './prepare.mjs';
 import { argumentsOr } from './usage.mjs';
 
-const PARTS = ['relay', 'latency', 'busy', 'burst', 'warm', 'steady', 'held', 'large', 'scrape', 'status', 'page'];
+const PARTS = ['relay', 'latency', 'busy', 'burst', 'warm', 'steady', 'held', 'large', 'scrape', 'status', 'page', 'sealed'];
 const ROUNDS_DEFAULT = 5;
 const ROUNDS_MAX = 100;
 const USAGE = `npm run bench [-- --rounds N] [-- --only PART] [-- --json]
 
 Measures on this machine, as root in a private one that is gone afterwards: jobs a second through the relay, bursts of first jobs, the status
-page, memory; each beside what is possible without kpx. Prints a table. It takes some minutes, and the figures need a machine without other work.
+page, memory, sealed executors beside shared ones; each beside what is possible without kpx. Prints a table. It takes some minutes, and the figures need a machine without other work.
 
   --rounds N   of the relay and of bursts of up to 20 users, 1 to ${ROUNDS_MAX} (default: ${ROUNDS_DEFAULT}); medians are printed
   --only PART  ${PARTS.join(', ')} (repeatable; default: all)

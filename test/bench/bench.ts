@@ -9,6 +9,7 @@ import { largeBodies } from './large.js';
 import { pages } from './page.js';
 import { relayLatency, relayRate } from './relay.js';
 import { scrapes } from './scrape.js';
+import { sealedFigures, sealedSections } from './sealed-figures.js';
 import { statuses } from './status-record.js';
 import { heldJobs, steadyState } from './steady.js';
 
@@ -69,6 +70,7 @@ if (wanted('status')) say('statuses of 1,000 users …');
 const status = wanted('status') ? statuses() : undefined;
 if (wanted('page')) say('the status page with 100 executors …');
 const page = wanted('page') ? await pages(rabbitmq) : [];
+const sealed = wanted('sealed') ? await sealedFigures(rabbitmq, rounds, say) : undefined;
 await rabbitmq.remove();
 
 const [few, , many] = steady;
@@ -92,6 +94,7 @@ const figures = {
   scrapes: scraped,
   status,
   page,
+  sealed,
 };
 
 if (json) process.stdout.write(`${JSON.stringify(figures)}\n`);
@@ -173,6 +176,7 @@ else {
         ...page.map((row) => [row.executors, row.streams, row.withoutPercent, row.percent, row.kbPerSecond]),
       ],
     ],
+    ...(sealed ? sealedSections(sealed) : []),
   ];
   for (const [title, rows] of sections) if (rows.length > 1) process.stdout.write(`\n${title}\n${table(rows)}`);
 }

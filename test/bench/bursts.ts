@@ -70,7 +70,7 @@ async function burstRound(rabbitmq: RabbitmqServer, users: readonly string[]) {
 }
 
 /** The helper says what it has started when it has seen the exec, and the program itself when its main() began: the exec was before both. */
-function execdAt(kpx: Kpx, user: string): number {
+export function execdAt(kpx: Kpx, user: string): number {
   const seen = kpx.helperLog.lines.filter(({ verb, os_user }) => verb === 'spawnExecutor' && os_user === user).at(-1);
   return Math.min(Date.parse(String(seen?.time)), mainAt(`${kpx.workspaces}/${user}`));
 }

@@ -22,8 +22,8 @@ const KIB = 1_024;
 const jobsFor = (prefetch: number, bodyBytes: number) => (prefetch === 1 ? 2_000 : bodyBytes > 16 * KIB ? 4_000 : 20_000);
 
 /** Executors that do nothing, ready at once: nothing but the broker takes the processor. */
-const IDLE_EXECUTORS = { ready: 'delay', ready_delay: '1ms', watch: false };
-const SLEEP = { command: ['/usr/bin/sleep', 'infinity'] };
+export const IDLE_EXECUTORS = { ready: 'delay', ready_delay: '1ms', watch: false };
+export const SLEEP = { command: ['/usr/bin/sleep', 'infinity'] };
 
 export async function relayRate(rabbitmq: RabbitmqServer, prefetch: number, bodyBytes: number, rounds: number): Promise<RelayFigures> {
   const relay: number[] = [];
@@ -50,13 +50,13 @@ const fill = (url: string, count: number, bodyBytes: number) =>
 const rate = (count: number, ms: number) => (count * 0.9 * 1_000) / ms;
 
 /** Both loops are stopped while the queue is filled, so that no publisher takes part in what is measured. */
-async function paused(pid: number | undefined, fillQueue: () => Promise<void>): Promise<void> {
+export async function paused(pid: number | undefined, fillQueue: () => Promise<void>): Promise<void> {
   process.kill(pid ?? 0, 'SIGSTOP');
   await fillQueue();
   process.kill(pid ?? 0, 'SIGCONT');
 }
 
-async function relayRound(rabbitmq: RabbitmqServer, prefetch: number, bodyBytes: number): Promise<number> {
+export async function relayRound(rabbitmq: RabbitmqServer, prefetch: number, bodyBytes: number): Promise<number> {
   const vhost = await vhostWithSink(rabbitmq);
   const count = jobsFor(prefetch, bodyBytes);
   const kpx = new Kpx(vhost, { helper: { executor: SLEEP }, broker: { amqp: { ...TO_SINK, prefetch }, executors: IDLE_EXECUTORS } });
@@ -73,7 +73,7 @@ async function relayRound(rabbitmq: RabbitmqServer, prefetch: number, bodyBytes:
   }
 }
 
-async function bareRound(rabbitmq: RabbitmqServer, prefetch: number, bodyBytes: number): Promise<number> {
+export async function bareRound(rabbitmq: RabbitmqServer, prefetch: number, bodyBytes: number): Promise<number> {
   const vhost = await vhostWithSink(rabbitmq);
   const count = jobsFor(prefetch, bodyBytes);
   const { uid, gid } = idsOf('kpx-broker');

@@ -10,7 +10,7 @@ import { cpuMs, memoryMb, round } from './figures.js';
 import { fillingMs, TO_SINK, vhostWithSink } from './sink.js';
 import { explain } from './status.js';
 
-const JOBS = 20_000;
+export const STEADY_JOBS = 20_000;
 const START_TIMEOUT_MS = 300_000;
 const HELD_JOBS = 10_000;
 const HELD_BODY_BYTES = 1_024;
@@ -51,15 +51,15 @@ export async function steadyState(rabbitmq: RabbitmqServer, executors: number): 
     );
     const broker = kpx.broker?.pid ?? 0;
     const before = cpuMs(broker);
-    const filling = fillingMs(vhost, executors + JOBS);
+    const filling = fillingMs(vhost, executors + STEADY_JOBS);
     await publishJobs(
       vhost.url('publisher'),
-      Array.from({ length: JOBS }, (_, index) => jobOf(users[index % executors] ?? '')),
+      Array.from({ length: STEADY_JOBS }, (_, index) => jobOf(users[index % executors] ?? '')),
     );
     await filling;
     return {
       executors,
-      cpuUsPerJob: round(((cpuMs(broker) - before) * 1_000) / JOBS, 1),
+      cpuUsPerJob: round(((cpuMs(broker) - before) * 1_000) / STEADY_JOBS, 1),
       residentMb: round(memoryMb(broker).resident, 1),
     };
   } finally {

@@ -1,0 +1,78 @@
+// The part `sealed` of `npm run bench`: what is measured, and how it is printed.
+import { startAccountsRabbitmq } from '../fixtures/accounts-rabbitmq.js';
+import type { RabbitmqServer } from '../fixtures/rabbitmq.js';
+import { type SealedBusy, type SealedMemory, type SealedRelay, sealedBusy, sealedMemory, sealedRelay } from './sealed.js';
+import { type OneAtATime, oneAtATime, type SealedStarts, sealedStarts } from './sealed-starts.js';
+
+/** Of `sealed.window`, beside the default. */
+const WINDOWS = [8, 32, 64, 128, 256];
+
+export interface SealedFigures {
+  readonly relay: SealedRelay;
+  readonly busy: readonly SealedBusy[];
+  readonly starts: SealedStarts;
+  readonly oneAtATime: OneAtATime;
+  readonly memory: SealedMemory;
+}
+
+export async function sealedFigures(rabbitmq: RabbitmqServer, rounds: number, say: (text: string) => void): Promise<SealedFigures> {
+  const servers = { rabbitmq, accounts: await startAccountsRabbitmq() };
+  try {
+    say('sealed: relay into 20 accounts …');
+    const relay = await sealedRelay(servers, rounds);
+    const busy: SealedBusy[] = [];
+    for (const window of [undefined, ...WINDOWS]) {
+      say(`sealed: short jobs of 4 users, window ${window ?? 'by default'} …`);
+      busy.push(await sealedBusy(servers, rounds, window));
+    }
+    say('sealed: starts …');
+    const starts = await sealedStarts(servers);
+    say('sealed: one job at a time …');
+    const one = await oneAtATime(servers);
+    say('sealed: 200 accounts …');
+    return { relay, busy, starts, oneAtATime: one, memory: await sealedMemory(servers) };
+  } finally {
+    await servers.accounts.remove();
+  }
+}
+
+/** Title and rows of each table. */
+export function sealedSections({ relay, busy, starts, oneAtATime: one, memory }: SealedFigures): [string, (string | number)[][]][] {
+  return [
+    [
+      'Sealed: relay into 20 accounts, jobs a second; goal: 0.6 of the bare loop',
+      [
+        ['sealed', 'shared', 'bare loop', 'ratio'],
+        [relay.sealed, relay.shared, relay.bare, relay.ratio],
+      ],
+    ],
+    [
+      'Sealed: jobs of 2 ms, four users, jobs a second; the limit: the executors alone; goal: 0.7',
+      [['window', 'kpx', 'limit', 'ratio'], ...busy.map((row) => [row.window, row.rate, row.limit, row.ratio])],
+    ],
+    [
+      'Sealed: ms from publishing until the executor is exec’d; goals: 120 and 15 ms on top',
+      [
+        ['account', 'shared', 'sealed', 'on top'],
+        ['new', starts.newShared, starts.newSealed, starts.newSealed - starts.newShared],
+        ['known', starts.knownShared, starts.knownSealed, starts.knownSealed - starts.knownShared],
+      ],
+    ],
+    [
+      'Sealed: one job at a time, ms from publishing; goal for done: 0.5 ms on top',
+      [
+        ['', 'done', 'answered, p50', 'p99'],
+        ['shared', one.sharedDoneMs, one.sharedAnswerP50Ms, one.sharedAnswerP99Ms],
+        ['sealed', one.sealedDoneMs, one.sealedAnswerP50Ms, one.sealedAnswerP99Ms],
+      ],
+    ],
+    [
+      'Sealed: the broker with 200 executors under load; goal: 20 MB on top',
+      [
+        ['', 'MB resident', 'µs a job'],
+        ['shared', memory.sharedMb, memory.sharedCpuUs],
+        ['sealed', memory.sealedMb, memory.sealedCpuUs],
+      ],
+    ],
+  ];
+}
