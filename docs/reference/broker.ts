@@ -46,8 +46,10 @@ export const BROKER_TEXTS: Texts = {
     text: 'How the broker reads a job, and how many jobs it holds.',
     effect: RECONNECT,
   },
+  'jobs.user_from':
+    'Where a job names its submitter. `"body:NAME"`: a key of its body, which is a JSON object. `"header:NAME"`: a header, which is text. `"property:user_id"`: the property `user_id`, for which RabbitMQ vouches, as it takes no other name than that of the login. With a header or a property the body may be anything up to 1 MiB: the broker does not look at it. The broker parks a job without a submitter. When empty, it is `"body:user"`, as KNIME Server writes it. Change it for other senders of jobs. Example: `user_from = "header:user"`.',
   'jobs.user_field':
-    'The key of a job\'s JSON body that names the submitter. The broker parks a job without it. Change it only where KNIME Server writes another key. Example: `user_field = "user"`.',
+    'Short for `user_from = "body:NAME"`, and refused beside `user_from`. Leave it empty in new configurations. Example: `user_field = "user"`.',
   'jobs.can_handle_header':
     'The header that tells executors that a job is theirs to take. The broker sets it to true. Change it only where executors look for another header. Example: `can_handle_header = "canHandle"`.',
   'jobs.held_per_user':

@@ -11,6 +11,7 @@ import { headersOf, marksOf } from './amqp/marks.js';
 import type { WireMessage } from './amqp/wire/amqplib.js';
 import type { PassedOn } from './amqp/wire/cut-through.js';
 import type { Config } from './config/config.js';
+import { userFrom } from './config/user-from.js';
 import type { Effect, Event, Ticket } from './executors/events.js';
 import { handedBack, type Marks, NO_MARKS } from './executors/hand-back.js';
 import type { GroupLookups } from './host/group-lookups.js';
@@ -79,7 +80,7 @@ export class Intake {
 
   take(message: WireMessage): void {
     if (this.#mac().judge(message.properties, message.content)) this.#log.warn({ ...describe(message), reason: NOT_PROVEN }, FORGED);
-    const decoded = () => decodeJob(message.content, message.properties, this.#config().jobs.user_field);
+    const decoded = () => decodeJob(message.content, message.properties, userFrom(this.#config().jobs));
     const job = this.#lane.gate.endangers(message.properties) ?? decoded();
     if ('reason' in job) {
       this.#log.warn({ ...describe(message), ...job }, 'job parked');

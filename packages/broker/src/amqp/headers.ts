@@ -4,8 +4,8 @@ import { CannotTravel, entry } from './wire/table.js';
 
 /*
  * Every header that kpx adds, and every header that it takes off. It reads its own from `properties.own`, which x-kpx-mac has proven (see mac.ts). By hops,
- * seen-at, handed-back, failed-on and replayed-at the broker decides what becomes of a job; expiration and user-id stand in for properties. Headers that are
- * not proven stay in no copy. reason, detail, parked-at, host and properties are there for people who look at dead letters.
+ * seen-at, handed-back, failed-on and replayed-at the broker decides what becomes of a job; expiration and user-id stand in for properties. user-id, user and
+ * account record who sent it (see submitter.ts). Headers that are not proven stay in no copy. reason, detail, parked-at, host and properties are there for people who look at dead letters.
  */
 
 /** How often kpx has sent this job on already. */
@@ -15,7 +15,9 @@ export const SEEN_AT_HEADER = 'x-kpx-seen-at';
 /** A delay queue would take the time to live for its own, and RabbitMQ removes it when it moves a message. */
 const EXPIRATION_HEADER = 'x-kpx-expiration';
 /** Stands in for the sender's property user_id: RabbitMQ closes the channel of whoever publishes under another user's id. */
-const USER_ID_HEADER = 'x-kpx-user-id';
+export const USER_ID_HEADER = 'x-kpx-user-id';
+/** The user of a job that has lost the header with it: see `jobs.user_from`. */
+export const USER_HEADER = 'x-kpx-user';
 export const REASON_HEADER = 'x-kpx-reason';
 export const DETAIL_HEADER = 'x-kpx-detail';
 export const PARKED_AT_HEADER = 'x-kpx-parked-at';
@@ -28,6 +30,7 @@ export const HANDED_BACK_HEADER = 'x-kpx-handed-back';
 export const FAILED_ON_HEADER = 'x-kpx-failed-on';
 /** The account in whose virtual host a message was published: on all that comes up from there. A job that has it runs as that account or not at all. */
 export const ACCOUNT_HEADER = 'x-kpx-account';
+const SUBMITTERS = [USER_ID_HEADER, USER_HEADER, ACCOUNT_HEADER];
 /** The properties that a parked message came with and could not keep: the first {@link KEPT_BYTES_MAX} bytes of them, in base64. */
 const PROPERTIES_HEADER = 'x-kpx-properties';
 
@@ -68,7 +71,8 @@ export function travelling(properties: WireProperties, own: Own, seal: Seal, exp
   // Plain assignments, as this is done for every job.
   const added: Record<string, string | number | boolean> = {};
   for (const [name, value] of Object.entries(properties.own)) if (name !== EXPIRATION_HEADER) added[name] = value;
-  if (userId !== undefined) added[USER_ID_HEADER] = userId;
+  // An executor that gives a job back may have set its own.
+  if (userId !== undefined) added[USER_ID_HEADER] ??= userId;
   if (expiration !== undefined && !expires) added[EXPIRATION_HEADER] = expiration;
   const all = seal(Object.assign(added, own));
   const drops = (name: string) => isOwn(name) || Object.hasOwn(all, name) || SERVER_HEADERS.test(name);
@@ -82,9 +86,7 @@ export function travelling(properties: WireProperties, own: Own, seal: Seal, exp
  */
 export function replayed(properties: WireProperties, canHandleHeader: string, own: Own, seal: Seal, bytesMax: number): Buffer {
   const handled = properties.header(canHandleHeader) === true;
-  const { [USER_ID_HEADER]: kept, [ACCOUNT_HEADER]: account } = properties.own;
-  const from = { ...(kept !== undefined && { [USER_ID_HEADER]: kept }), ...(account !== undefined && { [ACCOUNT_HEADER]: account }) };
-  const all = seal({ ...from, ...userIdHeader(properties), ...own });
+  const all = seal({ ...userIdHeader(properties), ...submitters(properties), ...own });
   const drops = (name: string) =>
     isOwn(name) || Object.hasOwn(all, name) || SERVER_HEADERS.test(name) || (handled && name === canHandleHeader);
   return changed(properties, { drops, adds: encoded(all) }, bytesMax);
@@ -106,8 +108,13 @@ export function same(properties: WireProperties, own: Own, bytesMax: number): Bu
  */
 export function carriedUp(properties: WireProperties, account: string, replyTo: string, own: Own, seal: Seal, bytesMax: number): Buffer {
   const drops = (name: string) => isOwn(name) || SERVER_HEADERS.test(name);
-  const adds = encoded(seal({ ...own, [ACCOUNT_HEADER]: account }));
+  const adds = encoded(seal({ ...submitters(properties), ...own, [ACCOUNT_HEADER]: account }));
   return changed(properties, { drops, adds, expiration: properties.text('expiration'), replyTo }, bytesMax);
+}
+
+/** The headers by which brokers have recorded the sender of a job. */
+function submitters({ own }: WireProperties): Own {
+  return Object.fromEntries(SUBMITTERS.flatMap((name) => (own[name] === undefined ? [] : [[name, own[name]]])));
 }
 
 function userIdHeader(properties: WireProperties): Own {

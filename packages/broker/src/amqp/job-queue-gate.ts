@@ -5,8 +5,9 @@ import type { Link } from '../host/link.js';
 import { withAdvice } from './advice.js';
 import { DELIVERIES_HEADER } from './headers.js';
 import { type JobQueue, lookAtJobQueue, refutes, withoutLimit } from './job-queue.js';
-import { nearDeliveryLimit, type Undecodable } from './jobs.js';
+import { nearDeliveryLimit } from './jobs.js';
 import type { AmqpSession } from './session.js';
+import type { Undecodable } from './submitter.js';
 import type { WireProperties } from './wire/properties.js';
 
 /** How often a queue that is refused is looked at again, how often that is logged, and how often one that is consumed is looked at, in milliseconds. */

@@ -4,13 +4,14 @@ import { bytes, type Field, int64, propertyBytes, provenProperties, table, text,
 import { BODY_BYTES_MAX, decodeJob, sentAt } from './jobs.js';
 import { WireProperties } from './wire/properties.js';
 
+const FROM_BODY = { in: 'body', name: 'user' } as const;
 const withHeaders = (...headers: Field[]) => new WireProperties(propertyBytes({ headers: table(...headers) }));
-const decode = (body: string | Buffer, ...headers: Field[]) => decodeJob(Buffer.from(body), withHeaders(...headers), 'user');
+const decode = (body: string | Buffer, ...headers: Field[]) => decodeJob(Buffer.from(body), withHeaders(...headers), FROM_BODY);
 
 describe('decodeJob', () => {
   it('reads the user and how often kpx has sent the job on', () => {
     const body = Buffer.from('{"user":"alice","more":[1]}');
-    expect(decodeJob(body, provenProperties({ 'x-kpx-hops': 3 }, body), 'user')).toEqual({
+    expect(decodeJob(body, provenProperties({ 'x-kpx-hops': 3 }, body), FROM_BODY)).toEqual({
       user: 'alice',
       hops: 3,
       waited: false,
@@ -61,7 +62,7 @@ describe('decodeJob', () => {
 
   it('counts hops, and knows a replay, only by what a broker has written', () => {
     const body = Buffer.from('{"user":"alice"}');
-    const decoded = (properties: WireProperties) => decodeJob(body, properties, 'user');
+    const decoded = (properties: WireProperties) => decodeJob(body, properties, FROM_BODY);
     expect(decoded(provenProperties({ 'x-kpx-hops': 3 }, body))).toMatchObject({ hops: 3, replayed: false });
     expect(decoded(provenProperties({ 'x-kpx-replayed-at': 'now' }, body))).toMatchObject({ hops: 0, replayed: true });
     for (const odd of [-1, 'many', true]) expect(decoded(provenProperties({ 'x-kpx-hops': odd }, body))).toMatchObject({ hops: 0 });
@@ -76,7 +77,7 @@ describe('decodeJob', () => {
 
   it('says of properties that cannot be read that they are what is wrong, and nothing of the body', () => {
     const unreadable = new WireProperties(propertyBytes({ headers: bytes(1, 0x61, 0x3f) }));
-    expect(decodeJob(Buffer.from('{'), unreadable, 'user')).toEqual({
+    expect(decodeJob(Buffer.from('{'), unreadable, FROM_BODY)).toEqual({
       reason: 'HEADERS_UNUSABLE',
       detail: 'the header table has a value of the unknown type 0x3f',
     });

@@ -1,7 +1,8 @@
-import { type KnimeUser, knimeUserSchema } from '@kpx/protocol';
-import type { Reason } from '../policy/reasons.js';
+import type { KnimeUser } from '@kpx/protocol';
+import type { UserFrom } from '../config/user-from.js';
 import { DEATH_HEADER, HOPS_HEADER, REPLAYED_AT_HEADER, SEEN_AT_HEADER } from './headers.js';
 import { isNearLimit } from './job-queue.js';
+import { type Undecodable, userOf } from './submitter.js';
 import type { WireMessage } from './wire/amqplib.js';
 import type { WireProperties } from './wire/properties.js';
 
@@ -19,19 +20,12 @@ interface Job {
   readonly replayed: boolean;
 }
 
-export interface Undecodable {
-  readonly reason: Reason;
-  readonly detail: string;
-}
-
-/** Longest piece of somebody's input that is repeated in a detail, in characters. */
-const QUOTED_CHARS_MAX = 80;
-
 /** Reads what the broker decides by. */
-export function decodeJob(body: Buffer, properties: WireProperties, userField: string): Job | Undecodable {
+export function decodeJob(body: Buffer, properties: WireProperties, from: UserFrom): Job | Undecodable {
   const { unreadable } = properties;
   if (unreadable !== undefined) return { reason: 'HEADERS_UNUSABLE', detail: unreadable };
-  const user = userOf(body, userField);
+  if (body.length > BODY_BYTES_MAX) return tooLarge(body.length);
+  const user = userOf(body, properties, from);
   if (typeof user !== 'string') return user;
   const counted = properties.own[HOPS_HEADER];
   const hops = Number.isSafeInteger(counted) ? Math.max(0, Number(counted)) : 0;
@@ -50,31 +44,6 @@ export const tooLarge = (bytes: number): Undecodable => ({
 export function nearDeliveryLimit(limit: number | undefined, deliveries: unknown): Undecodable | undefined {
   if (!isNearLimit(limit, deliveries)) return undefined;
   return { reason: 'DELIVERY_LIMIT', detail: `it was given back ${deliveries} times, and RabbitMQ removes a job after ${limit} times` };
-}
-
-/** Reads the user of a job. Source of the format: the body is JSON, of which only the user's key is used. */
-export function userOf(body: Buffer, userField: string): KnimeUser | Undecodable {
-  if (body.length > BODY_BYTES_MAX) return tooLarge(body.length);
-  const content = parseObject(body);
-  if (!content) return { reason: 'BODY_NOT_JSON', detail: 'the body is not a JSON object in UTF-8' };
-  const user = Object.hasOwn(content, userField) ? content[userField] : undefined;
-  if (user === undefined) return { reason: 'USER_MISSING', detail: `the body has no key "${userField}"` };
-  if (typeof user !== 'string') return { reason: 'USER_NOT_A_STRING', detail: `the value of "${userField}" is not a string` };
-  const name = knimeUserSchema.safeParse(user);
-  if (name.success) return name.data;
-  const quoted = JSON.stringify(user.slice(0, QUOTED_CHARS_MAX));
-  return { reason: 'USER_NAME_INVALID', detail: `${quoted}: ${name.error.issues[0]?.message}` };
-}
-
-const utf8 = new TextDecoder('utf-8', { fatal: true });
-
-function parseObject(body: Buffer): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(utf8.decode(body));
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { Config } from '../config/config.js';
+import { userFrom } from '../config/user-from.js';
 import type { DelayMs } from '../policy/policy.js';
 import type { Reason } from '../policy/reasons.js';
 import { type Destination, type Elsewhere, withExpiration, withoutExpiration } from './destination.js';
@@ -13,10 +14,10 @@ import {
   type Seal,
   travelling,
 } from './headers.js';
-import type { Undecodable } from './jobs.js';
 import type { JobMac } from './mac.js';
 import { type Compose, ConfirmedPublisher, type Prepared, type Publisher } from './publisher.js';
 import type { RelayObserver, Sender, Source } from './relay-observer.js';
+import { recorded, type Undecodable } from './submitter.js';
 import type { Standing, Suspects } from './suspects.js';
 import { DEAD_LETTER_QUEUE, delayQueue } from './topology.js';
 import type { WireMessage } from './wire/amqplib.js';
@@ -109,7 +110,7 @@ export class Relay {
       try {
         return travelling(properties, own, seal, false, bytesMax);
       } catch (error) {
-        if (error instanceof CannotTravel) return replaced(properties, own, seal, bytesMax);
+        if (error instanceof CannotTravel) return replaced(properties, { ...this.#recorded(properties), ...own }, seal, bytesMax);
         throw error;
       }
     };
@@ -182,7 +183,7 @@ export class Relay {
   /** To the dead letters with new properties. */
   #parkAnew(message: WireMessage, reason: string, detail: string): void {
     const unusable = (why: string) => this.#putBack(message, why);
-    this.#move(message, { ...this.#deadLetters(message, reason, detail), compose: replaced, unusable });
+    this.#move(message, { ...this.#bare(message, reason, detail), unusable });
   }
 
   #parkedHeaders(reason: string, detail: string): Own {
@@ -193,6 +194,16 @@ export class Relay {
     const own = this.#parkedHeaders(reason, detail);
     const fallback = (why: string) => this.#putBack(message, `${why} in ${DEAD_LETTER_QUEUE}`);
     return { exchange: '', routingKey: DEAD_LETTER_QUEUE, own, left: () => this.#observer.left('parked', reason), fallback };
+  }
+
+  /** To the dead letters without what it came with. */
+  #bare(message: WireMessage, reason: string, detail: string): Omit<Destination, 'unusable'> {
+    const { own, ...to } = this.#deadLetters(message, reason, detail);
+    return { ...to, own: { ...this.#recorded(message.properties), ...own }, compose: replaced };
+  }
+
+  #recorded(properties: WireProperties): Own {
+    return recorded(properties, userFrom(this.#config.jobs));
   }
 
   /** At once, or in line: a suspect is sent when nothing else is under way, and nothing else is then. */
@@ -217,8 +228,8 @@ export class Relay {
     if (standing === 'bare' && destination.compose !== replaced) {
       const why = `RabbitMQ has ended the connection each time that it was sent (${this.#suspects.why})`;
       this.#observer.unusable(message, 'HEADERS_UNUSABLE', why);
-      const bare = this.#deadLetters(message, 'HEADERS_UNUSABLE', why);
-      this.#send(message, { ...bare, compose: replaced, unusable: (problem) => this.#putBack(message, problem) });
+      const unusable = (problem: string) => this.#putBack(message, problem);
+      this.#send(message, { ...this.#bare(message, 'HEADERS_UNUSABLE', why), unusable });
     } else this.#send(message, destination);
   }
 

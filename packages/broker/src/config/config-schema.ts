@@ -2,6 +2,7 @@ import { hints, isComposed, knimePatternSchema, NOT_COMPOSED, profileNameSchema 
 import * as z from 'zod';
 import { addressOf } from './address.js';
 import { sealed } from './sealed.js';
+import { whyNotUserFrom } from './user-from.js';
 import { amqpName, amqpUrl, duration, isManagementUrl, memory, NAME_BYTES_MAX, NODES_MAX, optionalDuration, text } from './values.js';
 
 /** Held jobs are unacknowledged deliveries: the prefetch bounds them all. */
@@ -102,10 +103,21 @@ export const configSchema = z.strictObject({
     .superRefine(judgeUsers),
   jobs: z
     .strictObject({
-      user_field: text.min(1).default('user'),
+      user_from: text
+        .superRefine((value, context) => {
+          const message = whyNotUserFrom(value);
+          if (message !== undefined) context.addIssue({ code: 'custom', message });
+        })
+        .default('')
+        .register(hints, { example: 'header:user' }),
+      user_field: text.default(''),
       can_handle_header: amqpName(NAME_BYTES_MAX).min(1).default('canHandle'),
       held_per_user: z.int().min(1).max(PREFETCH_MAX).default(64),
       mac_key_file: text.default(''),
+    })
+    .refine(({ user_from, user_field }) => user_from === '' || user_field === '', {
+      path: ['user_field'],
+      message: 'is short for user_from = "body:NAME": take one of the two out',
     })
     .prefault({}),
   sealed,

@@ -37,6 +37,13 @@ describe('readConfig', () => {
     expect(policyOf(config)).toMatchObject({ heldPerUser: 64, heldInAll: 128, startTimeoutMs: 120_000, readyDelayMs: undefined });
   });
 
+  it('refuses two places for the user of a job, and one that is none', async () => {
+    const both = `${AMQP}[jobs]\nuser_from = "header:user"\nuser_field = "user"\n`;
+    await expect(read(both)).rejects.toThrow(/jobs\.user_field.*take one of the two out/s);
+    await expect(read(`${AMQP}[jobs]\nuser_from = "user"\n`)).rejects.toThrow(/expected "body:NAME", "header:NAME" or "property:user_id"/);
+    expect((await read(`${AMQP}[jobs]\nuser_from = "property:user_id"\n`)).jobs.user_from).toBe('property:user_id');
+  });
+
   it('reads durations in milliseconds, seconds, minutes and hours', async () => {
     const config = await read(
       `${AMQP}[policy]\nbackoff_initial = "250ms"\nbackoff_max = "1h"\n[executors]\nready = "delay"\nready_delay = "20s"\n`,

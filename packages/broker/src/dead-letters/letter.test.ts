@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { bytes, type Field, type Properties, provenProperties, table, text, wireMessageOf } from '../../test-fixtures/wire.js';
 import { readLetter } from './letter.js';
 
+const FROM_BODY = { in: 'body', name: 'user' } as const;
 const PARKED: Field[] = [
   ['x-kpx-reason', 'S', text('USER_DENIED')],
   ['x-kpx-detail', 'S', text('d')],
@@ -11,11 +12,11 @@ const PARKED: Field[] = [
 
 const message = (body: string, properties: Properties = {}) =>
   wireMessageOf(body, { headers: table(...PARKED), messageId: 'm1', ...properties });
-const keyOf = (...args: Parameters<typeof message>) => readLetter(message(...args), 'user').key;
+const keyOf = (...args: Parameters<typeof message>) => readLetter(message(...args), FROM_BODY).key;
 
 describe('readLetter', () => {
   it('reads whose job it is, why and when it was parked', () => {
-    expect(readLetter(message('{"user":"alice"}'), 'user')).toMatchObject({
+    expect(readLetter(message('{"user":"alice"}'), FROM_BODY)).toMatchObject({
       ...{ user: 'alice', job: 'm1', reason: 'USER_DENIED', detail: 'd', parkedAt: '2026-01-02T03:04:05.678Z', host: 'h', bytes: 16 },
       id: expect.stringMatching(/^[0-9a-f]{12}$/),
     });
@@ -23,7 +24,7 @@ describe('readLetter', () => {
 
   it('takes anything: a message that kpx has not parked has less to say', () => {
     const foreign = { headers: table(['x-kpx-reason', 'b', bytes(7)]) };
-    expect(readLetter(wireMessageOf('{', foreign), 'user')).toMatchObject({
+    expect(readLetter(wireMessageOf('{', foreign), FROM_BODY)).toMatchObject({
       user: '',
       job: '',
       reason: '',
@@ -31,24 +32,24 @@ describe('readLetter', () => {
       parkedAt: '',
       bytes: 1,
     });
-    expect(readLetter(wireMessageOf(''), 'user')).toMatchObject({ user: '', reason: '' });
+    expect(readLetter(wireMessageOf(''), FROM_BODY)).toMatchObject({ user: '', reason: '' });
   });
 
   it('says whether a broker has parked it', () => {
     const own = { 'x-kpx-reason': 'USER_DENIED', 'x-kpx-parked-at': '2026-01-02T03:04:05.678Z' };
     const parked = { ...wireMessageOf('{}'), properties: provenProperties(own, '{}') };
-    expect(readLetter(parked, 'user')).toMatchObject({ reason: 'USER_DENIED', verified: true });
-    expect(readLetter(message('{}'), 'user')).toMatchObject({ reason: 'USER_DENIED', verified: false });
+    expect(readLetter(parked, FROM_BODY)).toMatchObject({ reason: 'USER_DENIED', verified: true });
+    expect(readLetter(message('{}'), FROM_BODY)).toMatchObject({ reason: 'USER_DENIED', verified: false });
   });
 
   it('is what can be read of one whose headers cannot', () => {
     const unreadable = wireMessageOf('{"user":"alice"}', { headers: bytes(1, 0x61, 0x3f), messageId: 'm' });
-    expect(readLetter(unreadable, 'user')).toMatchObject({ user: 'alice', job: 'm', reason: '', parkedAt: '' });
+    expect(readLetter(unreadable, FROM_BODY)).toMatchObject({ user: 'alice', job: 'm', reason: '', parkedAt: '' });
   });
 
   it('keeps no more of a header than its bound', () => {
     const long = { headers: table(['x-kpx-detail', 'S', text('x'.repeat(100_000))]) };
-    expect(readLetter(message('', long), 'user').detail.length).toBe(4_096);
+    expect(readLetter(message('', long), FROM_BODY).detail.length).toBe(4_096);
   });
 
   it('gives the same id at each look, and another one to any other job or parking', () => {

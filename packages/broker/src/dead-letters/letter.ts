@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { DELIVERIES_HEADER, DETAIL_HEADER, HOST_HEADER, PARKED_AT_HEADER, REASON_HEADER } from '../amqp/headers.js';
-import { userOf } from '../amqp/jobs.js';
+import { userOf } from '../amqp/submitter.js';
 import type { WireMessage } from '../amqp/wire/amqplib.js';
+import type { UserFrom } from '../config/user-from.js';
 
 /** The digits of a key that a table shows, in hex. */
 const ID_CHARS = 12;
@@ -19,7 +20,7 @@ export interface Letter {
   readonly reason: string;
   readonly detail: string;
   readonly host: string;
-  /** The KNIME user, '' where the body names none that kpx takes. */
+  /** The KNIME user, '' where the job names none that kpx takes. */
   readonly user: string;
   /** The property message_id. */
   readonly job: string;
@@ -28,14 +29,14 @@ export interface Letter {
   readonly verified: boolean;
 }
 
-export function readLetter({ content, properties }: WireMessage, userField: string): Letter {
+export function readLetter({ content, properties }: WireMessage, from: UserFrom): Letter {
   const parkedAt = textOf(properties.header(PARKED_AT_HEADER), FIELD_CHARS_MAX);
   const messageId = textOf(properties.text('messageId'), FIELD_CHARS_MAX);
   const key = createHash('sha256')
     .update(JSON.stringify([messageId, parkedAt]))
     .update(content)
     .digest('hex');
-  const user = userOf(content, userField);
+  const user = userOf(content, properties, from);
   return {
     key,
     id: key.slice(0, ID_CHARS),

@@ -9,6 +9,7 @@ import type { WireMessage } from '../amqp/wire/amqplib.js';
 import type { Address } from '../amqp/wire/frames.js';
 import { CannotTravel } from '../amqp/wire/table.js';
 import type { Config } from '../config/config.js';
+import { userFrom } from '../config/user-from.js';
 import { CommandError, EXIT } from '../output/exit.js';
 import { deliveriesOf, type Letter, readLetter } from './letter.js';
 
@@ -134,7 +135,7 @@ export class DeadLetterQueue {
       if (problem === undefined) return 'gone';
     }
     this.#mac.judge(message.properties, message.content);
-    return await visit(readLetter(message, this.#config.jobs.user_field), message);
+    return await visit(readLetter(message, userFrom(this.#config.jobs)), message);
   }
 
   async #move(message: WireMessage, to: Address, compose: Compose): Promise<string | undefined> {

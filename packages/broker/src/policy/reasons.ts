@@ -29,12 +29,13 @@ export const REASONS = {
   },
   BODY_NOT_JSON: { meaning: 'The body is not a JSON object in UTF-8.', advice: FIX_THE_SENDER, replay: 'in vain' },
   USER_MISSING: {
-    meaning: 'The body has no user field.',
-    advice: 'See jobs.user_field in broker.toml. If that is right: fix what sends such jobs, then drop it.',
+    meaning: 'The job names no user where jobs.user_from says.',
+    advice: 'See jobs.user_from in broker.toml. If that is right: fix what sends such jobs, then drop it.',
     replay: 'once fixed',
   },
-  USER_NOT_A_STRING: { meaning: 'The user field is not a string.', advice: FIX_THE_SENDER, replay: 'in vain' },
-  USER_NAME_INVALID: { meaning: 'The user field is not a name that kpx takes.', advice: FIX_THE_SENDER, replay: 'in vain' },
+  USER_NOT_A_STRING: { meaning: 'The user is not a string.', advice: FIX_THE_SENDER, replay: 'in vain' },
+  USER_AMBIGUOUS: { meaning: 'The header with the user is there more than once.', advice: FIX_THE_SENDER, replay: 'in vain' },
+  USER_NAME_INVALID: { meaning: 'The user is not a name that kpx takes.', advice: FIX_THE_SENDER, replay: 'in vain' },
   USER_DENIED: {
     meaning: 'The policy denies this user an executor: the detail names policy.deny or a rule.',
     advice: 'Allow the user in broker.toml, then kpxctl reload and replay, or drop it.',

@@ -66,6 +66,7 @@ export class Carrying {
       if (verdict.is === 'refused') await this.#refuse(session, message, verdict);
       else {
         const { exchange, routingKey, replyTo } = verdict;
+        this.#services.mac().judge(message.properties, message.content); // a job that the account was given keeps who sent it
         const compose: Compose = (own, bytesMax) =>
           carriedUp(message.properties, this.#account, replyTo, own, this.#seal(message.content), bytesMax);
         const sent = await this.#send(session, { exchange, routingKey }, compose, message.content);

@@ -97,6 +97,18 @@ export class WireProperties {
     return found && scalarAt(found.table, found.tagAt);
   }
 
+  /** Every header with this name, as {@link header} reads it. */
+  headers(name: string): ReturnType<typeof scalarAt>[] {
+    const found: ReturnType<typeof scalarAt>[] = [];
+    readable(() => {
+      const table = this.#table();
+      walk(table, (from, tagAt) => {
+        if (keyOf(table, from, tagAt) === name) found.push(scalarAt(table, tagAt));
+      });
+    });
+    return found;
+  }
+
   hasHeader(name: string): boolean {
     return this.#find(name) !== undefined;
   }
