@@ -1,12 +1,11 @@
-import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { Kdc } from '../fixtures/booted/kdc.js';
 import { BootedKpx, type BootedKpxOptions, BROKER, SOCKET, unitOf, WORKSPACES } from '../fixtures/booted/kpx.js';
-import { BootedRpm } from '../fixtures/booted/rpm.js';
 import { eventually } from '../fixtures/eventually.js';
 import { jobOf } from '../fixtures/jobs.js';
 import { blocksOf, commandsOf, PAGES } from '../fixtures/page.js';
 import { installKpx, installPackage, startKpx } from './installed-kpx.js';
+import { atWork, runBlocks } from './page-commands.js';
 import { bootedLdap, bootedMachine, bootedRabbitmq, takeKnimeVhost } from './shared-machine.js';
 
 /* What the pages of docs/ tell an administrator to do, done: every command in its order, on a machine with systemd, LDAP and RabbitMQ. */
@@ -22,41 +21,8 @@ const VHOST = 'knime';
 const EDITOR = '/usr/local/bin/editor';
 /** What somebody would write in the editor, by the name of the file. */
 const EDITS = '/root/edits';
-const BLOCK = '/root/block.sh';
-/** Of RabbitMQ's administrator. */
-const ADMIN_PASSWORD = '/root/rabbitmq-admin';
-const BLOCK_TIMEOUT_MS = 90_000;
 const PAGE_TEST = { timeout: 300_000 };
 const DROP_INS = '/etc/systemd/system/kpx-executor@.service.d';
-
-/** What one block is given, and what it has to say. */
-interface Expected {
-  /** Words of the block. */
-  readonly at: string;
-  readonly before?: () => Promise<unknown>;
-  readonly says?: string | RegExp;
-}
-
-/** Runs the blocks of a page in their order; one that fails, and words that are in no block, fail the test. */
-async function runBlocks(blocks: readonly { text: string }[], expected: readonly Expected[]): Promise<void> {
-  for (const { at } of expected) expect(blocks.map(({ text }) => text).join('')).toContain(at);
-  for (const { text } of blocks) {
-    const of = expected.filter(({ at }) => text.includes(at));
-    for (const { before } of of) await before?.();
-    const said = await runBlock(text);
-    for (const { says } of of) if (says !== undefined) expect(said).toMatch(says);
-  }
-}
-
-async function runBlock(text: string): Promise<string> {
-  await machine.writeFile(BLOCK, text);
-  const shell = ['/bin/sh', '-e', '-u', BLOCK];
-  // `systemctl edit` wants a terminal.
-  const onTerminal = ['/usr/bin/script', '--quiet', '--return', '--command', shell.join(' '), '/dev/null'];
-  const argv = ['/usr/bin/env', 'SYSTEMD_PAGER=cat', ...(text.includes('systemctl edit') ? onTerminal : shell)];
-  const { stdout, stderr } = await machine.run(argv, { timeoutMs: BLOCK_TIMEOUT_MS });
-  return stdout + stderr;
-}
 
 async function edit(name: string, text: string): Promise<void> {
   await machine.writeFile(`${EDITS}/${name}`, text);
@@ -68,15 +34,6 @@ const start = async (options: BootedKpxOptions = {}) => {
   await kpx.start();
   return kpx;
 };
-
-/** Each of them has an executor that has done a job; started since {@link BootedKpx.mark}. */
-async function atWork(kpx: BootedKpx, ...users: string[]): Promise<void> {
-  const jobs = users.map((user) => [user, randomUUID()] as const);
-  await kpx.publish(...jobs.map(([user, job]) => jobOf(user, job)));
-  for (const [user, job] of jobs) await kpx.jobDone(user, job);
-  // An executor may take a job before the broker has seen that it is ready.
-  for (const user of users) await kpx.brokerSays({ user, state: 'ready' });
-}
 
 /** A drop-in or a file of one test. */
 async function put(path: string, text: string): Promise<void> {
@@ -95,73 +52,9 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   for (const name of Object.keys(PEOPLE)) await ldap.deleteUser(name);
-  for (const path of [EDITOR, BLOCK, EDITS]) await machine.remove(path);
+  for (const path of [EDITOR, EDITS]) await machine.remove(path);
 });
 beforeEach(() => machine.remove(EDITS));
-
-/** The sections of docs/install.md that each end in an installed kpx. */
-const BY_DEB = 'Debian';
-const BY_RPM = 'RHEL and its relatives';
-
-/** The package's files, laid out beside the machine's own; gone with the test. */
-async function packageTree(): Promise<string> {
-  const tree = '/root/kpx-tree';
-  onTestFinished(() => machine.remove(tree));
-  await machine.run(['/usr/bin/dpkg-deb', '--raw-extract', await BootedKpx.packageFile(machine), tree]);
-  return tree;
-}
-
-/** Programs, units and all else of the package that the machine does not have just so. Licences and zsh's part have another place in the .rpm. */
-async function missingFiles(tree: string): Promise<string> {
-  const others = ['*/doc/*', '*/man/*', '*/lintian/*', '*/zsh/*'].flatMap((pattern) => ['!', '-path', pattern]);
-  const compare = ['-exec', '/bin/sh', '-c', 'cmp --silent "$1" "/$1" || echo "$1"', '-', '{}', ';'];
-  return (
-    await machine.run(['/usr/bin/env', `--chdir=${tree}`, '/usr/bin/find', 'usr', 'etc/logrotate.d', '-type', 'f', ...others, ...compare])
-  ).stdout;
-}
-
-it.each([
-  [BY_RPM, BY_DEB],
-  [BY_DEB, BY_RPM],
-])('docs/install.md: from nothing to the first job, as in "%s"', PAGE_TEST, async (way, other) => {
-  await machine.run(['/usr/bin/dpkg', '--purge', 'kpx'], { timeoutMs: BLOCK_TIMEOUT_MS });
-  const tree = await packageTree();
-  const rpm = new BootedRpm(machine);
-  if (way === BY_RPM) await rpm.prepare();
-  const kpx = new BootedKpx(machine, await takeKnimeVhost(VHOST));
-  onTestFinished(async () => {
-    await kpx.stop();
-    await machine.remove(DROP_INS);
-    await rpm.erase();
-    await machine.systemctl('daemon-reload');
-  });
-  const rabbitmq = bootedRabbitmq();
-  onTestFinished(() => rabbitmq.createUsers());
-  for (const { name } of [rabbitmq.users.broker, rabbitmq.users.executor]) await rabbitmq.api('DELETE', `users/${name}`);
-  const { name: admin, password } = rabbitmq.users.admin;
-  // Somebody would type it.
-  await machine.writeFile(ADMIN_PASSWORD, `${password}\n`, { mode: 0o600 });
-  onTestFinished(() => machine.remove(ADMIN_PASSWORD));
-  const values = {
-    // apt asks where it installs something else as well, and somebody would say yes.
-    './dist/package/kpx_VERSION_amd64.deb': `--yes ${await BootedKpx.packageFile(machine)}`,
-    'dnf install ./dist/package/kpx-VERSION-1.x86_64.rpm': BootedRpm.installing(await rpm.packageFile()).join(' '),
-    '--admin admin --apply\n': `--admin ${admin} --apply <${ADMIN_PASSWORD}\n`,
-    '--admin admin\n': `--admin ${admin} <${ADMIN_PASSWORD}\n`,
-  };
-  const blocks = commandsOf('docs/install.md', values).filter(({ heading }) => heading !== other);
-  await kpx.mark();
-  await runBlocks(blocks, [
-    { at: 'setup-rabbitmq', says: /Nothing was changed: --apply does it\..*done {3}user kpx-broker.*Done\./s },
-    { at: '--check', says: /(no errors[^\n]*kpxctl doctor looks at the rest.*){2}/s },
-    { at: 'getent passwd alice', says: `alice:*:${PEOPLE.alice}:` },
-    { at: 'systemctl enable --now', says: 'active (running)' },
-    { at: 'journalctl -t kpx-broker', before: () => kpx.inUse().then(() => atWork(kpx, 'alice')), says: '"user":"alice","state":"ready"' },
-  ]);
-  expect(await missingFiles(tree)).toBe('');
-  expect(await rpm.isInstalled()).toBe(way === BY_RPM);
-  expect(await machine.show(unitOf('alice'), 'TasksMax')).toEqual({ TasksMax: '4000' });
-});
 
 it('docs/operate.md: every command, with parked jobs of two users', PAGE_TEST, async () => {
   await put(`/etc/systemd/system/${unitOf('carol')}.d/50-wrong.conf`, '[Service]\nExecStart=\nExecStart=/usr/bin/false\n');
