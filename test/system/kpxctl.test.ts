@@ -3,7 +3,7 @@ import { type BootedKpx, BROKER, unitOf } from '../fixtures/booted/kpx.js';
 import { eventually } from '../fixtures/eventually.js';
 import { jobOf } from '../fixtures/jobs.js';
 import { withKpx } from './kpx-of-file.js';
-import { bootedLdap, bootedMachine } from './shared-machine.js';
+import { bootedLdap, bootedMachine, ON_EACH_DEBIAN } from './shared-machine.js';
 
 /* What kpxctl has from systemd: the journal, units and control groups. The rest of it: test/integration/kpxctl-list.test.ts and its neighbours. */
 
@@ -66,6 +66,21 @@ it('kpxctl dead-letters is for members of kpx-admin: the unit has the password, 
     exitCode: 77,
     stderr: expect.stringContaining('as a member of kpx-admin'),
   });
+});
+
+it('kpxctl dead-letters as root, where no broker runs, asks RabbitMQ as nobody, whichever Node it has', ON_EACH_DEBIAN, async () => {
+  await kpx.publish({ body: Buffer.from('['), properties: { messageId: 'by-root' } });
+  await eventually('the job is parked', async () => ((await kpx.vhost.queueDepth('kpx.dead-letter'))?.messages ?? 0) === 1);
+  onTestFinished(async () => {
+    await kpx.mark();
+    await machine.systemctl('start', BROKER);
+    await kpx.inUse();
+  });
+  await machine.systemctl('stop', BROKER);
+  const listed = await kpxctl(['dead-letters', 'list', '--json']);
+  expect(listed).toMatchObject({ exitCode: 0, stderr: '' });
+  expect(JSON.parse(listed.stdout)).toMatchObject({ reason: 'BODY_NOT_JSON', job: 'by-root' });
+  expect((await kpxctl(['dead-letters', 'drop', '--all', '--yes'])).stdout).toMatch(/\nDropped: 1 of 1 dead letter\.\n$/);
 });
 
 describe('kpxctl logs', () => {
