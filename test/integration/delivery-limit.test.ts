@@ -2,13 +2,16 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { openConnection, withChannel } from '../fixtures/amqp.js';
 import { treesToTest } from '../fixtures/debian/trees.mjs';
 import { eventually } from '../fixtures/eventually.js';
+import { freePorts } from '../fixtures/free-ports.js';
 import { startIdleExecutors, type WAYS } from '../fixtures/idle-executors.js';
 import { jobOf, publishJobs } from '../fixtures/jobs.js';
 import { declareKnimeTopology, KNIME_EXCHANGE, KNIME_QUEUE, KNIME_ROUTING_KEY } from '../fixtures/knime/topology.js';
 import { Kpx, type KpxOptions } from '../fixtures/kpx.js';
 import { type RabbitmqServer, SOON_TOLD, startRabbitmq } from '../fixtures/rabbitmq.js';
 import type { Vhost } from '../fixtures/rabbitmq-access.js';
+import { scrape } from '../fixtures/scrape.js';
 import { TcpProxy } from '../fixtures/tcp-proxy.js';
+import { visit } from './browser.js';
 import { deadLetters, jobsDone, runKpxctl } from './installed-kpx.js';
 
 const QUORUM = { 'x-queue-type': 'quorum' };
@@ -54,7 +57,9 @@ describe.each(treesToTest())('RabbitMQ 4 of %s', (tree) => {
 
   it('a quorum queue is refused with the command that fixes it, and consumed once that was given', { timeout: 120_000 }, async () => {
     const vhost = await takeVhost(QUORUM);
-    const kpx = install(vhost);
+    const [port = 0] = await freePorts(1);
+    const http = { listen: `127.0.0.1:${port}` };
+    const kpx = install(vhost, { broker: { http } });
     await kpx.startHelper();
     await kpx.startBroker({ wait: false });
     const refusal = await kpx.brokerLog.line({ msg: REFUSED });
@@ -68,11 +73,14 @@ describe.each(treesToTest())('RabbitMQ 4 of %s', (tree) => {
     expect(explained.stdout).toContain('set_policy');
     const doctor = await runKpxctl(['doctor', '--config', kpx.brokerConfigFile, '--helper-config', kpx.configFile]);
     expect(doctor.stdout).toMatch(/fail\s+delivery limit\s+the broker takes no jobs: .*set_policy/s);
+    const { page } = await visit(`http://127.0.0.1:${port}/`);
+    await page.locator('#rabbitmq', { hasText: /takes nothing from it since .*set_policy/ }).waitFor();
+    expect((await scrape(port)).value('kpx_job_queue_loses_jobs')).toBe(1);
     expect((await vhost.queueDepth(KNIME_QUEUE))?.consumers).toBe(0);
 
     // With the management API the broker sees that the limit is there, and then that it is not.
     const from = kpx.brokerLog.lines.length;
-    await kpx.reload({ amqp: managed() });
+    await kpx.reload({ http, amqp: managed() });
     const seen = await eventually('it sees the default', () =>
       kpx.brokerLog.lines.slice(from).find(({ msg, reason }) => msg === REFUSED && String(reason).includes('the default of this version')),
     );
@@ -80,6 +88,8 @@ describe.each(treesToTest())('RabbitMQ 4 of %s', (tree) => {
     await kpx.brokerLog.line({ msg: 'consuming' });
     await publishJobs(vhost.url('publisher'), [jobOf('alice', 'first')]);
     await jobsDone(kpx, 'alice', 1);
+    await page.locator('#rabbitmq', { hasText: 'consuming' }).waitFor();
+    expect((await scrape(port)).value('kpx_job_queue_loses_jobs')).toBe(0);
   });
 
   it.each(['reject', 'nack', 'republish'] as const satisfies (keyof typeof WAYS)[])(
