@@ -125,11 +125,11 @@ export class Uplink {
       const over = Promise.race([ended, endOf(channel)]);
       // A message that comes back was not taken: it is in hand.
       new Receiver(wireOf(connection), (_, bytes) => new SkippedBody(bytes));
-      const absent = await this.#absent(connection);
+      const absent = await this.#absent(connection, url, this.#forbidden);
       const published = new UnderWay<undefined>(new ConfirmedPublisher(new WirePublisher(channel)));
       this.#open({ connection, published, absent });
       this.#log.info({ server, ...(absent.size > 0 && { absent: [...absent] }) }, 'what accounts publish can be carried to the server');
-      const looking = setInterval(() => this.#lookAgain(connection as ChannelModel), LOOK_AGAIN_MS);
+      const looking = setInterval(() => this.#lookAgain(connection as ChannelModel, url), LOOK_AGAIN_MS);
       const confirms = watchConfirms(connection, published);
       const why = await over;
       published.lost(why);
@@ -156,18 +156,31 @@ export class Uplink {
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
-  /** Of the exchanges that executors may publish to. One that is missing would end the channel. */
-  async #absent(connection: ChannelModel): Promise<Set<string>> {
+  /**
+   * Of the exchanges that executors may publish to. One that is missing would end the channel. RabbitMQ 4.3 refuses the question where the broker has no right
+   * on the exchange. `known`: refusals that are in the log.
+   */
+  async #absent(connection: ChannelModel, url: string, known: ReadonlyMap<string, string>): Promise<Set<string>> {
     const absent = new Set<string>();
-    for (const { exchange } of this.#config.sealed.up) if (!(await isThere(connection, exchange))) absent.add(exchange);
+    for (const { exchange } of this.#config.sealed.up) {
+      const found = await isThere(connection, exchange).catch(({ message }: Error) => {
+        if (!ACCESS_REFUSED.test(message)) throw new Error(message);
+        const reason = withAdvice(message, url);
+        if (!known.has(exchange)) this.#log.warn({ exchange, reason }, 'what accounts publish to this exchange is parked: it is refused');
+        this.#forbidden.set(exchange, reason);
+        return true;
+      });
+      if (!found) absent.add(exchange);
+    }
     return absent;
   }
 
-  #lookAgain(connection: ChannelModel): void {
+  #lookAgain(connection: ChannelModel, url: string): void {
+    const known = new Map(this.#forbidden);
     this.#forbidden.clear();
     const up = this.#up;
-    if (!up || up.absent.size === 0) return;
-    this.#absent(connection).then(
+    if (!up || (up.absent.size === 0 && known.size === 0)) return;
+    this.#absent(connection, url, known).then(
       (absent) => {
         for (const exchange of up.absent) if (!absent.has(exchange)) up.absent.delete(exchange);
       },
