@@ -2,7 +2,7 @@ import { expect, it, onTestFinished } from 'vitest';
 import { jobOf } from '../fixtures/jobs.js';
 import { nodes } from '../fixtures/nodes/nodes.mjs';
 import { startKpx } from './installed-kpx.js';
-import { bootedMachine } from './shared-machine.js';
+import { bootedMachine, ON_EACH_DEBIAN } from './shared-machine.js';
 
 const machine = bootedMachine();
 const NODE = '/usr/bin/node';
@@ -21,27 +21,28 @@ async function textOf(identifier: string, cursor: string): Promise<string[]> {
   return entries.flatMap(({ MESSAGE }) => (MESSAGE.startsWith('{') ? [] : [MESSAGE]));
 }
 
-const OWN = { name: 'the machine’s own Node', binary: NODE };
+async function doesJobs({ name, binary }: { name: string; binary: string }): Promise<void> {
+  if (binary !== NODE) {
+    await upgradeNode(binary);
+    expect((await machine.run([NODE, '--version'])).stdout).toContain(name.replace('node-', 'v'));
+  }
+  const cursor = await machine.journalCursor();
+  const kpx = await startKpx();
+  await kpx.publish(jobOf('kim', name));
+  await kpx.jobDone('kim', name);
+  const { stdout, stderr } = await machine.run(['/usr/bin/kpxctl', 'doctor', '--json'], {
+    allowFailure: true,
+    timeoutMs: DOCTOR_TIMEOUT_MS,
+  });
+  expect(stderr).toBe('');
+  const failed = JSON.parse(stdout).checks.filter(({ result }: { result: string }) => result === 'fail');
+  expect(failed).toEqual([]);
+  await machine.run(['/usr/bin/journalctl', '--sync']);
+  for (const program of ['kpx-broker', 'kpx-privhelper']) expect(await textOf(program, cursor)).toEqual([]);
+}
 
-it.each([OWN, ...nodes(machine.facts.checkout)])(
-  'under $name the package’s units do a job, and say nothing on standard error',
-  async ({ name, binary }) => {
-    if (binary !== NODE) {
-      await upgradeNode(binary);
-      expect((await machine.run([NODE, '--version'])).stdout).toContain(name.replace('node-', 'v'));
-    }
-    const cursor = await machine.journalCursor();
-    const kpx = await startKpx();
-    await kpx.publish(jobOf('kim', name));
-    await kpx.jobDone('kim', name);
-    const { stdout, stderr } = await machine.run(['/usr/bin/kpxctl', 'doctor', '--json'], {
-      allowFailure: true,
-      timeoutMs: DOCTOR_TIMEOUT_MS,
-    });
-    expect(stderr).toBe('');
-    const failed = JSON.parse(stdout).checks.filter(({ result }: { result: string }) => result === 'fail');
-    expect(failed).toEqual([]);
-    await machine.run(['/usr/bin/journalctl', '--sync']);
-    for (const program of ['kpx-broker', 'kpx-privhelper']) expect(await textOf(program, cursor)).toEqual([]);
-  },
-);
+const DO_JOBS = 'the package’s units do a job, and say nothing on standard error';
+
+it(`under the machine’s own Node ${DO_JOBS}`, ON_EACH_DEBIAN, () => doesJobs({ name: 'own', binary: NODE }));
+
+it.each(nodes(machine.facts.checkout))(`under $name ${DO_JOBS}`, doesJobs);
