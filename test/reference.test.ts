@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { privhelperConfigSchema as helperSchema } from '@kpx/protocol';
+import { ERRORS, privhelperConfigSchema as helperSchema } from '@kpx/protocol';
 import { parse } from 'smol-toml';
 import { describe, expect, it } from 'vitest';
 import * as z from 'zod';
@@ -8,11 +8,42 @@ import { outputs } from '../docs/reference/outputs.js';
 import { PRIVHELPER_TEXTS } from '../docs/reference/privhelper.js';
 import { tablesOf } from '../docs/reference/tables.js';
 import { configSchema as brokerSchema } from '../packages/broker/src/config/config.js';
+import { EXITS_OF } from '../packages/broker/src/output/exit.js';
+import { REASONS, SEALED_UNAVAILABLE } from '../packages/broker/src/policy/reasons.js';
+
+/** The helper imports nothing from the broker: its `--help` is its own. */
+const HELPERS = 'packages/privhelper/src/main.ts';
 
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
 
 it.each(Object.entries(outputs()))('%s is what `npm run reference` makes of the schemas', (file, made) => {
   expect(read(file)).toBe(made);
+});
+
+/** `64 wrong usage`, from the `--help` of the helper. */
+const exitsOfHelper = () => {
+  const [, list = ''] = /^Exit codes: 0 done, (.*)\.$/m.exec(read(HELPERS)) ?? [];
+  return list.split(', ').map((exit) => ({ code: Number.parseInt(exit, 10), meaning: exit.replace(/^\d+ /, '') }));
+};
+
+it.each(Object.entries({ ...EXITS_OF, 'kpx-privhelper': exitsOfHelper() }))(
+  'EXIT STATUS of %s(8) has the codes of --help, in its words',
+  (name, exits) => {
+    const [, section = ''] = /^\.Sh EXIT STATUS\n([\s\S]*?)^\.El$/m.exec(read(`systemd/man/${name}.8`)) ?? [];
+    const listed = [...section.matchAll(/^\.It (\d+)\n(.*)$/gm)].map(([, code, first]) => `${code} ${first}`);
+    const sentence = (text: string) => `${text.slice(0, 1).toUpperCase()}${text.slice(1)}.`;
+    expect(exits.length).toBeGreaterThan(3);
+    expect(listed).toEqual(['0 Done.', ...exits.map(({ code, meaning }) => `${code} ${sentence(meaning)}`)]);
+  },
+);
+
+it('names codes in troubleshooting.md that kpx, RabbitMQ or the operating system has, and no others', () => {
+  const ofRabbitmq = ['ACCESS_REFUSED', 'NOT_ALLOWED', 'NOT_FOUND', 'PRECONDITION_FAILED'];
+  const ofSystem = ['EAI_AGAIN'];
+  const known = new Set<string>([...Object.keys(ERRORS), ...Object.keys(REASONS), SEALED_UNAVAILABLE, ...ofRabbitmq, ...ofSystem]);
+  const named = [...read('docs/troubleshooting.md').matchAll(/\b[A-Z]{3,}(?:_[A-Z]+)+\b/g)].map(([code]) => code);
+  expect(named.length).toBeGreaterThan(20);
+  expect(named.filter((code) => !known.has(code))).toEqual([]);
 });
 
 it('wants a text for every key, and no other', () => {

@@ -5,7 +5,7 @@ import { type Entry, FAILURES, PARKED } from '../../packages/broker/src/policy/r
 
 const BLOCKS: Readonly<Record<string, () => string>> = {
   'reasons of dead letters': () => reasons(PARKED),
-  'failures of the helper': () => reasons(FAILURES),
+  'failures of a start': () => reasons(FAILURES),
   'exit codes': exits,
 };
 

@@ -38,7 +38,7 @@ describe('kpxctl list', () => {
       ),
       expect.stringMatching(/^bob +- +- +queued +\d+s +1 +- +default +- +1 of 1 executors run \(max_executors\)$/),
       expect.stringMatching(
-        /^nobody-has-this-account +- +- +broken +\d+s +0 +- +default +- +START_FAILED: 1 starts failed.*ACCOUNT_UNKNOWN/,
+        /^nobody-has-this-account +- +- +given up +\d+s +0 +- +default +- +START_FAILED: 1 starts failed.*ACCOUNT_UNKNOWN/,
       ),
     ]);
   });
@@ -98,7 +98,7 @@ describe('kpxctl show', () => {
       /^account {4}there is no account "nobody-has-this-account" on this machine; only the helper knows whether accounts\.map/m,
     );
     expect(stdout).toMatch(/^last parked \S+Z START_FAILED: 1 starts failed/m);
-    expect(stdout).toMatch(/^failed starts\n {2}\S+Z {2}broken {4}1 starts failed, the last one: ACCOUNT_UNKNOWN: /m);
+    expect(stdout).toMatch(/^failed starts\n {2}\S+Z {2}given up {6}1 starts failed, the last one: ACCOUNT_UNKNOWN: /m);
     expect(JSON.parse((await run(kpx, 'show', 'bob', '--json')).stdout)).toMatchObject({
       ...{ user: 'bob', state: 'queued', since: STAMP, decision: 'wait', process: null, account: null, unit: null },
       jobs: { held: 1, forwarded: 0, deferred: 0, parked: 0 },

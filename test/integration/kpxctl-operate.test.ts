@@ -71,6 +71,16 @@ describe('kpxctl', () => {
     await expect.poll(() => run(kpx, 'stop', 'alice')).toMatchObject(none);
   });
 
+  it('says the place in line of a user for whom there is no room', async () => {
+    const kpx = await startKpx({ standIn: QUICK, broker: { policy: { max_executors: 1 } } });
+    await run(kpx, 'start', 'alice');
+    await kpx.brokerLog.line({ user: 'alice', state: 'ready' });
+    for (const [place, user] of ['bob', 'carol'].entries())
+      expect((await run(kpx, 'start', user)).stdout).toBe(`${user} is in line, place ${place + 1}: 1 of 1 executors run (max_executors)\n`);
+    expect((await run(kpx, 'explain', 'carol')).stdout).toMatch(/^state {6}queued, place 2 in line$/m);
+    expect((await run(kpx, 'show', 'carol')).stdout).toMatch(/^state {6}queued, place 2 in line, for \d+s$/m);
+  });
+
   it('works while broker.toml has a line that is no TOML, and says which', async () => {
     const kpx = await startKpx();
     writeFileSync(kpx.brokerConfigFile, `[policy]\nmax_executors = = 3\n[control]\nsocket = "${kpx.controlSocket}"\n[log]\n`);

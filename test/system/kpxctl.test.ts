@@ -52,6 +52,18 @@ it('kpxctl show names the unit of an executor', async () => {
   expect((await kpxctl(['show', USER])).stdout).toContain(`\nunit       ${unitOf(USER)}\n`);
 });
 
+it('kpxctl has what systemd says of a broker that does not run, and where the reason is', async () => {
+  await machine.systemctl('stop', BROKER);
+  const { exitCode, stderr } = await kpxctl(['status']);
+  await kpx.mark();
+  await machine.systemctl('start', BROKER);
+  await kpx.inUse();
+  expect([exitCode, stderr]).toEqual([
+    69,
+    expect.stringMatching(/\nthe broker does not run \(systemd: inactive\): journalctl -u kpx-broker\.service has the reason\n$/),
+  ]);
+});
+
 it('kpxctl dead-letters is for members of kpx-admin: the unit has the password, and may do it', async () => {
   await kpx.publish({ body: Buffer.from('{'), properties: { messageId: 'nonsense' } });
   await eventually('the job is parked', async () => ((await kpx.vhost.queueDepth('kpx.dead-letter'))?.messages ?? 0) === 1);

@@ -6,6 +6,7 @@ import { STATES, type StartingState } from './executors/states.js';
 import type { HelperClient } from './host/helper-client.js';
 import { reasonOf } from './host/name-service-down.js';
 import { logFailure } from './output/logged-failure.js';
+import { SEALED_UNAVAILABLE } from './policy/reasons.js';
 import { SealedUnavailable } from './sealed/preparing.js';
 import type { SealedExecutors } from './sealed-executors.js';
 
@@ -61,7 +62,7 @@ export class ExecutorEffects {
       this.#emit({ kind: 'started', user, executor });
     } catch (error) {
       if (error instanceof SealedUnavailable)
-        this.#emit({ kind: 'not started', user, code: 'HOST_FAILED', detail: `SEALED_UNAVAILABLE: ${error.message}` });
+        this.#emit({ kind: 'not started', user, code: 'HOST_FAILED', detail: `${SEALED_UNAVAILABLE}: ${error.message}` });
       else if (error instanceof KpxError) this.#emit({ kind: 'not started', user, ...(await reasonOf(error)) });
       else this.#emit({ kind: 'no helper', user, detail: (error as Error).message });
       if (!(error instanceof KpxError || error instanceof HelperUnavailable || error instanceof SealedUnavailable)) throw error;

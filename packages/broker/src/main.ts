@@ -31,7 +31,7 @@ For operators there is kpxctl.
 SIGTERM and SIGINT: held jobs go back to the queue, jobs under way are confirmed, executors live on.
 SIGHUP: the configuration is read again; one that is wrong is refused, and the old one stays in force.
 SIGUSR2: no executor is started any more, so that this host can be emptied; a second one ends that, a restart does not.
-${exitCodes(['usage', 'defect', 'log', 'noPermission', 'config'], { noPermission: 'started as root', config: 'wrong configuration' })}
+${exitCodes('kpx-broker')}
 `;
 
 async function main(args: string[]): Promise<void> {

@@ -1,5 +1,6 @@
 import { askBroker } from '@kpx/broker/control/client';
 import type { Explanation } from '@kpx/broker/executors/explanation';
+import { shownState } from '@kpx/broker/executors/states';
 import { jsonLine } from '@kpx/broker/output/format';
 import { bold, say } from '@kpx/broker/output/terminal';
 import { type KnimeUser, knimeUserSchema, printable } from '@kpx/protocol';
@@ -59,15 +60,17 @@ async function explain(user: KnimeUser, { group = [], config, helperConfig, json
 /** In words: what becomes of a job now, and why. */
 export const decisionOf = ({ decision, why }: Explanation) => `${DECISIONS[decision]}: ${why}`;
 
+export const stateOf = ({ state, place }: Explanation) => `${shownState(state)}${place === undefined ? '' : `, place ${place} in line`}`;
+
 function explanationForPeople(explanation: Explanation, account: string): string {
-  const { user, groups, rule, profile, state, executor, held } = explanation;
+  const { user, groups, rule, profile, executor, held } = explanation;
   const rows = [
     ['user', user],
     ['account', account],
     ['groups', groups.length === 0 ? 'none, or not asked for by any rule' : groups.join(', ')],
     ['rule', rule],
     ['profile', profile],
-    ['state', state],
+    ['state', stateOf(explanation)],
     ['executor', executor],
     ['jobs held', String(held)],
     ['a job now', decisionOf(explanation)],

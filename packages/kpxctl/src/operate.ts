@@ -50,8 +50,8 @@ const about = (user: string) => new URLSearchParams({ user });
 const outcome =
   (next = '') =>
   (answer: unknown) => {
-    const { user, decision, why } = answer as Explanation;
-    return `${printable(decision === 'wait' ? `${user} is in line: ${why}` : `${user}: ${why}`)}${next}\n`;
+    const { user, place, why } = answer as Explanation;
+    return `${printable(place === undefined ? `${user}: ${why}` : `${user} is in line, place ${place}: ${why}`)}${next}\n`;
   };
 
 /** Nothing, where a restart of the broker changes nothing. */

@@ -46,4 +46,4 @@ export function kpxctl(): Command {
   return program;
 }
 
-const EXIT_CODES = exitCodes(['usage', 'dataError', 'noInput', 'unavailable', 'cannotCreate', 'noPermission', 'config']);
+const EXIT_CODES = exitCodes('kpxctl');

@@ -1,4 +1,4 @@
-import { ANY_STATES, type AnyState, TROUBLED } from '@kpx/broker/executors/states';
+import { ANY_STATES, type AnyState, shownState, TROUBLED } from '@kpx/broker/executors/states';
 import { durationText } from '@kpx/broker/output/duration';
 import { table } from '@kpx/broker/output/format';
 import { bold, warning } from '@kpx/broker/output/terminal';
@@ -68,7 +68,7 @@ const HEADING = ['USER', 'ACCOUNT', 'UID', 'STATE', 'FOR', 'HELD', 'CPU', 'PROFI
 /** Lines of at most `width` characters, a heading first; `now` in milliseconds since the epoch. */
 export function tableOf(rows: readonly Row[], width: number, now: number): string[] {
   const cells = rows.map(({ user, os_user, uid, state, since, held, cpu, profile, rule, why }) => [
-    ...[user, os_user ?? '', `${uid ?? ''}`, state, since === null ? '' : forHowLong(since, now)],
+    ...[user, os_user ?? '', `${uid ?? ''}`, shownState(state), since === null ? '' : forHowLong(since, now)],
     ...[String(held), cpu === null ? '' : `${Math.round(cpu * 100)}%`, profile, rule === 'none' ? '' : rule, why],
   ]);
   const [heading = '', ...lines] = table(HEADING, cells, width);

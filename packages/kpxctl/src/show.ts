@@ -1,5 +1,6 @@
 import { UNITS_MS } from '@kpx/broker/config/values';
 import { askBroker } from '@kpx/broker/control/client';
+import { shownState } from '@kpx/broker/executors/states';
 import { inWhole, jsonLine } from '@kpx/broker/output/format';
 import { bold, say, warning } from '@kpx/broker/output/terminal';
 import type { Change } from '@kpx/broker/record/histories';
@@ -10,9 +11,12 @@ import type { Command } from 'commander';
 import { seen } from './account.js';
 import { asksBroker, type BrokerOptions, judgesAccount } from './broker-options.js';
 import { controlSocket } from './control-socket.js';
-import { decisionOf, knimeUser } from './explain.js';
+import { decisionOf, knimeUser, stateOf } from './explain.js';
 import { forHowLong } from './rows.js';
 import { unitOf } from './unit.js';
+
+/** Of the longest name of a state. */
+const STATE_CHARS = 12;
 
 interface Options extends BrokerOptions {
   readonly helperConfig: string;
@@ -44,7 +48,7 @@ function forPeople(detail: UserDetail, seenAccount: string, unit: string | undef
     ['groups', groups.length === 0 ? 'none, or not asked for by any rule' : groups.join(', ')],
     ['rule', rule],
     ['profile', profile],
-    ['state', detail.since === null ? detail.state : `${detail.state}, for ${forHowLong(detail.since, now)}`],
+    ['state', detail.since === null ? stateOf(detail) : `${stateOf(detail)}, for ${forHowLong(detail.since, now)}`],
     ['executor', processOf(detail, now)],
     ...(unit === undefined ? [] : ([['unit', unit]] as [string, string][])),
     ['limits', limitsOf(detail)],
@@ -80,6 +84,6 @@ function limitsOf({ limits }: UserDetail): string {
 
 function section(title: string, changes: readonly Change[]): string[] {
   if (changes.length === 0) return [];
-  const lines = changes.map(({ at, state, why }) => printable(`  ${at}  ${state.padEnd(8)}  ${why}`).trimEnd());
+  const lines = changes.map(({ at, state, why }) => printable(`  ${at}  ${shownState(state).padEnd(STATE_CHARS)}  ${why}`).trimEnd());
   return ['', bold(title), ...lines];
 }

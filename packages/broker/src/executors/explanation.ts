@@ -3,7 +3,7 @@ import { durationText } from '../output/duration.js';
 import { hasRoom, type Load, mayStart, type Policy, profileOf, type Verdict } from '../policy/policy.js';
 import type { Rule } from '../policy/rules.js';
 import { type Executor, stateOf } from './roster.js';
-import { STARTING, STATES, type State } from './states.js';
+import { RESTING, STARTING, STATES, type State } from './states.js';
 import { failsHere, type User } from './user.js';
 
 /** The answer to `explain`: what a job of a user would meet now. */
@@ -18,6 +18,8 @@ export interface Explanation {
   /** `fail` is said by kpxctl, which knows more of the account. */
   readonly decision: 'forward' | 'hold' | 'start' | 'fail' | 'wait' | 'park' | 'stay' | 'hand back';
   readonly why: string;
+  /** Of a user in line, counted from 1, where one user is asked about. */
+  readonly place?: number;
 }
 
 /** The facts at the moment of the question. */
@@ -52,13 +54,16 @@ function decisionOf(
   held: number,
 ): readonly [Explanation['decision'], string] {
   if (!admitted.ok) return ['park', `USER_DENIED: ${admitted.why}`];
-  if (state === 'broken' || state === 'refused') return [user && failsHere(user) ? 'hand back' : 'park', `${user?.code}: ${user?.detail}`];
-  if (state === 'backoff') {
-    const nextMs = Math.max(1, Math.ceil(((user?.until ?? 0) - now) / 1_000)) * 1_000;
-    return [user && failsHere(user) ? 'hand back' : 'hold', `${failedStart(user, policy)}; tried again in ${durationText(nextMs)}`];
+  if (user && RESTING.has(state)) {
+    const again = `; tried again in ${durationText(Math.max(1, Math.ceil((user.until - now) / 1_000)) * 1_000)}`;
+    if (state === 'backoff') return [failsHere(user) ? 'hand back' : 'hold', `${failedStart(user, policy)}${again}`];
+    return [failsHere(user) ? 'hand back' : 'park', `${user.code}: ${user.detail}${again}`];
   }
   if (executor && (!executor.ready || executor.ending)) return ['hold', STATES[stateOf(executor)].meaning];
-  if (executor && held > 0) return ['hold', `the executor is busy: it has not taken the ${held} job(s) that wait for it`];
+  if (executor && user && held > 0) {
+    const busyFor = durationText(now - user.offering.busySince);
+    return ['hold', `the executor is busy: it has taken none of the ${held} job(s) that wait for it, for ${busyFor}`];
+  }
   if (executor) return ['forward', STATES.ready.meaning];
   if (STARTING.has(state)) return ['hold', STATES[state].meaning];
   if (sick !== undefined) return ['hand back', sick];
@@ -69,8 +74,8 @@ function decisionOf(
 }
 
 /** Which of the attempts it was, where the user is to blame. */
-function failedStart(user: Readonly<User> | undefined, { startAttempts }: Policy): string {
-  if (!user || user.failures === 0) return `a start failed (${user?.detail})`;
+function failedStart(user: Readonly<User>, { startAttempts }: Policy): string {
+  if (user.failures === 0) return `a start failed (${user.detail})`;
   return `start ${user.failures} of ${startAttempts} failed (${user.detail})`;
 }
 

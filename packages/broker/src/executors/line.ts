@@ -37,6 +37,13 @@ function nextToStart(books: Books): User | undefined {
 /** How long who has waited longest has been in line, in milliseconds; 0: nobody is. */
 export const longestWaitMs = ({ line, now }: Books): number => Math.max(0, ...[...line].map(({ stateSince }) => now - stateSince));
 
+/** Counted from 1: users of a higher priority are before, and among equals who came first. A rule without room lets others pass. undefined: not in line. */
+export function placeInLine({ line }: Books, user: User | undefined): number | undefined {
+  if (!user || !line.has(user)) return undefined;
+  const priority = ({ rule }: User) => rule?.priority ?? 0;
+  return [...line].sort((one, other) => priority(other) - priority(one)).indexOf(user) + 1;
+}
+
 export function roomFor(books: Books, user: User): Verdict {
   const why = books.health.refuses(user.name, books.now);
   return why === undefined ? hasRoom(books.policy, loadOf(books), user.rule) : { ok: false, why, limit: 'host_sick' };

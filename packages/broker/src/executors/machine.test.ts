@@ -380,6 +380,19 @@ describe('a job that comes back although its executor is ready', () => {
     expect(rounds(false)).toBeLessThan(2);
   });
 
+  it('is said to be waiting, with how long the executor has taken none', () => {
+    makeReady();
+    now += 60_000;
+    for (let count = 0; count < 4; count++) job(alice, 2);
+    offers(200);
+    expect(machine.explain(alice, [])).toMatchObject({
+      decision: 'hold',
+      why: 'the executor is busy: it has taken none of the 4 job(s) that wait for it, for 20s',
+    });
+    for (let taken = 0; taken < 2; ) taken += kinds(tick(100)).filter((kind) => kind === 'forward').length; // and none comes back
+    expect(machine.explain(alice, []).why).toMatch(/of the [12] job\(s\) that wait for it, for 0s$/);
+  });
+
   it('is the reason for a new executor when the busy one has ended', () => {
     makeReady();
     job(alice, 2);
@@ -912,12 +925,26 @@ describe('explain', () => {
       () => step({ kind: 'policy', policy: { ...PLAIN_POLICY, maxExecutors: 1, coreTokens: 4, tokensPerExecutor: 8 } }),
       { decision: 'wait', why: '0 of 4 core tokens are taken, an executor takes 8' },
     ],
+    [
+      'starts that were given up',
+      () => [job(), failed(), tick(60_000), failed(), tick(60_000), failed()],
+      { decision: 'park', state: 'broken', why: expect.stringMatching(/^START_FAILED: 3 starts failed.*; tried again in \d+m\d\ds$/) },
+    ],
     ['a host that is drained', () => step({ kind: 'drain', on: true }), { decision: 'wait', why: 'the host is being drained' }],
   ])('of %s says what a job would meet', (_, given, expected) => {
     given();
     const before = machine.counts;
     expect(machine.explain(alice, [])).toMatchObject(expected);
     expect(machine.counts).toEqual(before);
+  });
+});
+
+describe('the place in line', () => {
+  it('is behind users of a higher priority, and behind who came first', () => {
+    machine = new Machine({ ...PLAIN_POLICY, maxExecutors: 1, rules: [rule({ users: ['erin'], priority: 5 })] });
+    for (const user of [alice, bob, carol, erin]) job(user);
+    const placeOf = (user: KnimeUser) => machine.explain(user, []).place;
+    expect([alice, erin, bob, carol, dave].map(placeOf)).toEqual([undefined, 1, 2, 3, undefined]);
   });
 });
 

@@ -9,7 +9,7 @@ import { denial, type Effect, type Event } from './events.js';
 import { type Explanation, explanationOf } from './explanation.js';
 import type { HostHealth } from './health.js';
 import { cameBack, forward, hold, shorten } from './holding.js';
-import { longestWaitMs, startQueued } from './line.js';
+import { longestWaitMs, placeInLine, startQueued } from './line.js';
 import type { Executor } from './roster.js';
 import { connectionsWanted, judgeService } from './service.js';
 import { startAnew, startAsked, wake } from './starting.js';
@@ -133,7 +133,9 @@ export class Machine {
   explain(name: KnimeUser, groups: readonly string[]): Explanation {
     const { policy } = this.#books;
     const rule = ruleOf(policy, name, groups);
-    return explained(this.#books, name, groups, { rule, admitted: admits(policy, name, rule) }, loadOf(this.#books));
+    const place = placeInLine(this.#books, this.#books.users.get(name));
+    const explanation = explained(this.#books, name, groups, { rule, admitted: admits(policy, name, rule) }, loadOf(this.#books));
+    return place === undefined ? explanation : { ...explanation, place };
   }
 }
 

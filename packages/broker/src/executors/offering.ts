@@ -13,6 +13,12 @@ export class Offering {
   /** How many jobs the last one had, and how many of them have come back since. */
   #offered = 0;
   #cameBack = 0;
+  #busySince = 0;
+
+  /** Since when the executor has taken none of the jobs that it was offered. */
+  get busySince(): number {
+    return this.#busySince;
+  }
 
   /** A job that comes back goes on at the pace of the last offer; long after that, all begins anew. Answers when the next one is due. */
   dueAt(now: number): number {
@@ -20,6 +26,7 @@ export class Offering {
       this.#offer = FIRST_OFFER;
       this.#at = now + offerWaitMs(FIRST_OFFER, 0);
       this.#offered = 0;
+      this.#busySince = now;
     }
     return this.#at;
   }
@@ -32,7 +39,9 @@ export class Offering {
   /** How many of `held` jobs are offered now, and when it will be the next ones' turn. */
   take(held: number, now: number, random: number): { readonly jobs: number; readonly nextAt: number } {
     if (this.#at > now) return { jobs: 0, nextAt: this.#at };
-    if (this.#offered > 0) this.#offer = nextOffer(this.#offer, this.#offered - this.#cameBack);
+    const taken = this.#offered - this.#cameBack;
+    if (taken > 0) this.#busySince = now;
+    if (this.#offered > 0) this.#offer = nextOffer(this.#offer, taken);
     this.#at = now + offerWaitMs(this.#offer, random);
     this.#offered = Math.min(this.#offer.jobs, held);
     this.#cameBack = 0;

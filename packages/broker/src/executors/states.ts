@@ -16,14 +16,19 @@ interface Row {
   readonly start: 'ready' | 'failed' | 'refused' | 'ended' | undefined;
   /** For people: why a job waits, or leaves. */
   readonly meaning: string;
+  /** Shown to people by kpxctl, in place of the name. */
+  readonly shown?: string;
 }
 
 const PREPARING = 'the helper prepares the account for its executor';
 const PROVISIONING = 'the virtual host and the RabbitMQ user of the account are being made';
 const LOST = 'the executor has lost its connection to RabbitMQ; it is ended if that does not come back within lost_after';
+const RETRIED = 'a start failed, and is tried again';
+const GIVEN_UP = 'starts failed, jobs are parked';
+const REFUSED = 'the helper refuses, jobs are parked';
 
 export const STATES = {
-  idle: { of: 'user', phase: 'none', troubled: false, log: 'info', start: 'ended', meaning: 'nothing to do' },
+  idle: { of: 'user', phase: 'none', troubled: false, log: 'info', start: 'ended', meaning: 'nothing to do', shown: 'no executor' },
   queued: { of: 'user', phase: 'line', troubled: true, log: 'debug', start: 'ended', meaning: 'waits for room' },
   preparing: { of: 'user', phase: 'starts', troubled: false, log: 'debug', start: undefined, meaning: PREPARING },
   provisioning: { of: 'user', phase: 'starts', troubled: false, log: 'debug', start: undefined, meaning: PROVISIONING },
@@ -32,9 +37,9 @@ export const STATES = {
   ready: { of: 'both', phase: 'serves', troubled: false, log: 'info', start: 'ready', meaning: 'the executor is ready' },
   lost: { of: 'both', phase: 'serves', troubled: true, log: 'info', start: 'ended', meaning: LOST },
   ending: { of: 'executor', phase: 'ends', troubled: false, log: 'info', start: undefined, meaning: 'the executor is ending' },
-  backoff: { of: 'user', phase: 'rests', troubled: true, log: 'warn', start: 'failed', meaning: 'a start failed, and is tried again' },
-  broken: { of: 'user', phase: 'rests', troubled: true, log: 'warn', start: 'failed', meaning: 'starts failed, jobs are parked' },
-  refused: { of: 'user', phase: 'rests', troubled: true, log: 'warn', start: 'refused', meaning: 'the helper refuses, jobs are parked' },
+  backoff: { of: 'user', phase: 'rests', troubled: true, log: 'warn', start: 'failed', meaning: RETRIED, shown: 'retrying' },
+  broken: { of: 'user', phase: 'rests', troubled: true, log: 'warn', start: 'failed', meaning: GIVEN_UP, shown: 'given up' },
+  refused: { of: 'user', phase: 'rests', troubled: true, log: 'warn', start: 'refused', meaning: REFUSED, shown: 'not allowed' },
 } as const satisfies Readonly<Record<string, Row>>;
 
 type Table = typeof STATES;
@@ -48,6 +53,8 @@ export type RestingState = StateWith<{ phase: 'rests' }>;
 export type StartingState = StateWith<{ phase: 'starts' }>;
 
 export const ANY_STATES = Object.keys(STATES) as AnyState[];
+/** How kpxctl names a state to people; programs get the name. */
+export const shownState = (state: AnyState): string => (STATES[state] as Row).shown ?? state;
 const statesWith = (is: (row: Row) => boolean) => ANY_STATES.filter((state) => is(STATES[state]));
 export const USER_STATES = statesWith(({ of }) => of !== 'executor') as State[];
 export const EXECUTOR_STATES = statesWith(({ of }) => of !== 'user') as ExecutorState[];

@@ -8,7 +8,7 @@ interface ExitKind {
   readonly status?: number;
 }
 
-/** Every code that a program of kpx ends with beside 0, for help, man pages and docs/operate.md. */
+/** Every code that a program of kpx ends with beside 0, for help, man pages and docs/operate.md (test/reference.test.ts). */
 export const EXITS = {
   usage: { code: 64, meaning: 'wrong usage', status: 400 },
   dataError: { code: 65, meaning: 'wrong settings of the original' },
@@ -29,9 +29,22 @@ export const EXIT = Object.fromEntries(Object.entries(EXITS).map(([name, { code 
 
 const WIDTH_CHARS = 165;
 
-/** "Exit codes: 0 done, 64 wrong usage, …." in lines for `--help`. `other`: what a code means to this program alone. */
-export function exitCodes(names: readonly ExitName[], other: Partial<Record<ExitName, string>> = {}): string {
-  const parts = ['Exit codes: 0 done', ...names.map((name) => `${EXITS[name].code} ${other[name] ?? EXITS[name].meaning}`)];
+/** `other`: the meaning of a code to this program alone. */
+const exitsOf = (names: readonly ExitName[], other: Partial<Record<ExitName, string>> = {}) =>
+  names.map((name) => ({ code: EXITS[name].code, meaning: other[name] ?? EXITS[name].meaning }));
+
+/** Of each program, by code. The helper, which imports nothing from here, has its own in its `--help`. */
+export const EXITS_OF = {
+  'kpx-broker': exitsOf(['usage', 'defect', 'log', 'noPermission', 'config'], {
+    noPermission: 'started as root',
+    config: 'wrong configuration',
+  }),
+  kpxctl: exitsOf(['usage', 'dataError', 'noInput', 'unavailable', 'cannotCreate', 'noPermission', 'config']),
+};
+
+/** "Exit codes: 0 done, 64 wrong usage, …." in lines for `--help`. */
+export function exitCodes(program: keyof typeof EXITS_OF): string {
+  const parts = ['Exit codes: 0 done', ...EXITS_OF[program].map(({ code, meaning }) => `${code} ${meaning}`)];
   let line = '';
   const lines: string[] = [];
   for (const [index, part] of parts.entries()) {

@@ -1,8 +1,8 @@
 import { ERRORS } from '@kpx/protocol';
 import { expect, it } from 'vitest';
-import { entryOf, FAILURES, PARKED, REASONS } from './reasons.js';
+import { entryOf, FAILURES, PARKED, REASONS, SEALED_UNAVAILABLE } from './reasons.js';
 
-it.each([...Object.keys(REASONS), ...Object.keys(ERRORS).filter((code) => code !== 'NOT_RUNNING')])(
+it.each([...Object.keys(REASONS), SEALED_UNAVAILABLE, ...Object.keys(ERRORS).filter((code) => code !== 'NOT_RUNNING')])(
   'the catalogue says of %s what it means and what to do',
   (code) => {
     const entry = entryOf(code);

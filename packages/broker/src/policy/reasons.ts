@@ -80,8 +80,11 @@ export type Reason = keyof typeof REASONS;
 
 /** A code with its meaning, and the operator's step before such jobs are replayed. */
 export interface Entry extends ReasonKind {
-  readonly code: Reason | ErrorCode;
+  readonly code: Reason | ErrorCode | typeof SEALED_UNAVAILABLE;
 }
+
+/** Begins the detail of a start that failed before the helper was asked for an executor. */
+export const SEALED_UNAVAILABLE = 'SEALED_UNAVAILABLE';
 
 /** NOT_RUNNING is the answer to a stop, and no reason of a job. */
 const ofHelper = (retry: 'later' | 'never'): Entry[] =>
@@ -94,7 +97,15 @@ export const PARKED: readonly Entry[] = [
   ...(Object.keys(REASONS) as Reason[]).map((code) => ({ code, ...REASONS[code] })),
   ...ofHelper('never'),
 ];
-/** Failures of the helper, which are tried again: in the detail of a START_FAILED or HOSTS_FAILED when that was in vain. */
-export const FAILURES: readonly Entry[] = ofHelper('later');
+/** Failures of a start, which is tried again: in the detail of a START_FAILED or HOSTS_FAILED when that was in vain. */
+export const FAILURES: readonly Entry[] = [
+  ...ofHelper('later'),
+  {
+    code: SEALED_UNAVAILABLE,
+    meaning: 'The virtual host and the RabbitMQ user of the account could not be made ready: the detail says why.',
+    advice: "Do as the detail says. See sealed.management_url and the accounts' RabbitMQ. The broker tries again by itself.",
+    replay: 'once fixed',
+  },
+];
 
 export const entryOf = (code: string): Entry | undefined => [...PARKED, ...FAILURES].find((entry) => entry.code === code);

@@ -123,6 +123,7 @@ export function userDetailOf(explanation: Explanation, machine: Machine, histori
   const history = histories.of(user);
   return {
     ...userStatus(explanation, machine, histories),
+    ...(explanation.place !== undefined && { place: explanation.place }),
     process: executor ? executorStatus(executor) : null,
     account: executor ? { os_user: executor.osUser, uid: executor.uid } : (history?.account ?? null),
     limits: {
