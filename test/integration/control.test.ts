@@ -97,7 +97,7 @@ describe('POST', () => {
     kpx.configureBroker({ policy: { max_executors: 2 }, helper: { socket: '/run/elsewhere.sock' } });
     expect(await tell(kpx, '/reload')).toEqual({
       status: 200,
-      body: { changed: [expect.stringContaining('helper.socket: '), 'policy.max_executors: 1 -> 2'], restart: ['helper'] },
+      body: { changed: [expect.stringContaining('helper.socket: '), 'policy.max_executors: 1 -> 2'], restart: ['helper'], reasons: [] },
     });
     writeFileSync(kpx.brokerConfigFile, '[policy]\nmax_executers = 3\n');
     expect(await tell(kpx, '/reload')).toMatchObject({

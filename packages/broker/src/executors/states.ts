@@ -53,8 +53,8 @@ export type RestingState = StateWith<{ phase: 'rests' }>;
 export type StartingState = StateWith<{ phase: 'starts' }>;
 
 export const ANY_STATES = Object.keys(STATES) as AnyState[];
-/** How kpxctl names a state to people; programs get the name. */
-export const shownState = (state: AnyState): string => (STATES[state] as Row).shown ?? state;
+/** How kpxctl names a state to people; programs get the name. A broker of another version may have states that are not known here. */
+export const shownState = (state: AnyState): string => (STATES[state] as Row | undefined)?.shown ?? state;
 const statesWith = (is: (row: Row) => boolean) => ANY_STATES.filter((state) => is(STATES[state]));
 export const USER_STATES = statesWith(({ of }) => of !== 'executor') as State[];
 export const EXECUTOR_STATES = statesWith(({ of }) => of !== 'user') as ExecutorState[];
