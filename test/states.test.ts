@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { ANY_STATES, EXECUTOR_STATES, USER_STATES } from '../packages/broker/src/executors/states.js';
+import { ANY_STATES, type AnyState, EXECUTOR_STATES, shownState, USER_STATES } from '../packages/broker/src/executors/states.js';
 
 const ROOT = new URL('..', import.meta.url).pathname;
 const read = (path: string) => readFileSync(`${ROOT}${path}`, 'utf8');
@@ -42,6 +42,12 @@ describe('the states of users and executors', () => {
     expect(product).toContain(TABLE);
     const found = product.filter((file) => file !== TABLE).flatMap((file) => listedByHand(read(file)).map((list) => `${file}: ${list}`));
     expect(found, `states listed by hand: derive the list from ${TABLE} instead`).toEqual([]);
+  });
+
+  it('are shown to people in words, and by its name where a broker of another version has one that is not in the table', () => {
+    expect(['idle', 'backoff', 'broken', 'refused', 'ready', 'later'].map((state) => shownState(state as AnyState))).toEqual([
+      ...['no executor', 'retrying', 'given up', 'not allowed', 'ready', 'later'],
+    ]);
   });
 
   it('are in the documents as they are in the table', () => {
