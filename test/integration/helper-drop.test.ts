@@ -70,11 +70,13 @@ describe('an executor', () => {
         LOGNAME: 'bob',
         SHELL: '/bin/bash',
         TMPDIR: `${installation.temps}/bob`,
+        KPX_USER: 'bob',
         KPX_WORKSPACE: `${installation.workspaces}/bob`,
         KPX_FIXED: environment.KPX_FIXED,
         KNIME_EXECUTOR_TEMP_DIR: `${installation.temps}/bob`,
         KNIME_EXECUTOR_RESERVATION: "(user = 'bob')",
         KNIME_EXECUTOR_MSGQ: MSGQ,
+        KPX_AMQP_URL: MSGQ,
       });
   });
 

@@ -51,6 +51,7 @@ describe('sealed, a job', () => {
       expect([username, decodeURIComponent(pathname.slice(1))]).toEqual([nameOf(user), nameOf(user)]);
       expect(password).toHaveLength(43);
     }
+    expect(environmentOf(kpx, 'alice')).toMatchObject({ KPX_USER: 'alice', KPX_AMQP_URL: environmentOf(kpx, 'alice').KNIME_EXECUTOR_MSGQ });
     expect(environmentOf(kpx, 'alice').KNIME_EXECUTOR_MSGQ).not.toBe(environmentOf(kpx, 'bob').KNIME_EXECUTOR_MSGQ);
     expect(await accountsIn(accounts, 'vhosts')).toEqual([nameOf('alice'), nameOf('bob')]);
     expect(await kpx.vhost.connections('executor')).toEqual([]);

@@ -61,6 +61,8 @@ describe('with hostile surroundings', () => {
     USER: 'root',
     TMPDIR: '/nonexistent',
     KNIME_EXECUTOR_MSGQ: 'amqp://evil@127.0.0.1',
+    KPX_AMQP_URL: 'amqp://evil@127.0.0.1',
+    KPX_USER: 'root',
     DBUS_SYSTEM_BUS_ADDRESS: 'unix:path=/nonexistent',
     SYSTEMD_LOG_LEVEL: 'debug',
     LISTEN_FDS: '1',
@@ -130,10 +132,12 @@ describe('with hostile surroundings', () => {
         LOGNAME: name,
         SHELL: shell,
         TMPDIR: `${temps}/${name}`,
+        KPX_USER: name,
         KPX_WORKSPACE: `${workspaces}/${name}`,
         KNIME_EXECUTOR_TEMP_DIR: `${temps}/${name}`,
         KNIME_EXECUTOR_RESERVATION: `(user = '${name}')`,
         KNIME_EXECUTOR_MSGQ: 'amqp://executor:secret@127.0.0.1/knime',
+        KPX_AMQP_URL: 'amqp://executor:secret@127.0.0.1/knime',
       });
     await target.stopped(connection, name);
   });

@@ -421,8 +421,8 @@ describe('an executor', () => {
   });
 
   it('has exactly the variables of kpx, of systemd, and of [executor.environment]', async () => {
-    const ofKpx = ['PATH', 'LANG', 'HOME', 'USER', 'LOGNAME', 'SHELL', 'TMPDIR', 'KPX_WORKSPACE', 'KNIME_EXECUTOR_TEMP_DIR'];
-    const ofKnime = ['KNIME_EXECUTOR_RESERVATION', 'KNIME_EXECUTOR_MSGQ'];
+    const ofKpx = ['PATH', 'LANG', 'HOME', 'USER', 'LOGNAME', 'SHELL', 'TMPDIR', 'KPX_USER', 'KPX_WORKSPACE', 'KNIME_EXECUTOR_TEMP_DIR'];
+    const ofKnime = ['KNIME_EXECUTOR_RESERVATION', 'KNIME_EXECUTOR_MSGQ', 'KPX_AMQP_URL'];
     const ofSystemd = ['INVOCATION_ID', 'JOURNAL_STREAM', 'SYSTEMD_EXEC_PID'];
     const names = Object.keys(await environmentOf(pids.pia));
     expect(names.sort()).toEqual([...ofKpx, ...ofKnime, ...ofSystemd, ...Object.keys(NASTY_ENVIRONMENT)].sort());

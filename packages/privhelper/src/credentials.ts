@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { type Environment, KpxError, type OsUser, PASSWORD, passwordIn } from '@kpx/protocol';
+import { type Environment, KpxError, type OsUser, PASSWORD, passwordIn, withPassword } from '@kpx/protocol';
 import type { AuditLine } from './audit.js';
 import type { Config } from './config.js';
 import type { Launcher } from './launcher.js';
@@ -33,7 +33,7 @@ export async function useCredential(osUser: OsUser, environment: Environment, { 
   const password = (await launcher.passwords.get(osUser)) ?? '';
   if (!PASSWORD.test(password)) throw new KpxError('NOT_PREPARED', `no password was prepared for a start of "${osUser}"`);
   facts.credential = 'used';
-  return { ...environment, KNIME_EXECUTOR_MSGQ: environment.KNIME_EXECUTOR_MSGQ?.replaceAll('{password}', password) ?? '' };
+  return withPassword(environment, password);
 }
 
 /** base64(salt + sha256(salt + password)): https://www.rabbitmq.com/docs/passwords#computing-password-hash */

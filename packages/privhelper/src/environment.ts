@@ -1,4 +1,4 @@
-import { type Environment, KpxError, msgqOf, problemOfMsgq, reservation } from '@kpx/protocol';
+import { addressVariables, type Environment, KpxError, msgqOf, problemOfMsgq, reservation } from '@kpx/protocol';
 import type { Account } from './accounts.js';
 import type { Config } from './config.js';
 import { userPaths } from './directories.js';
@@ -9,7 +9,7 @@ export const MSGQ_BYTES_MAX = 4_096;
 
 /**
  * The executor's whole environment, from scratch: nothing of the helper's own gets in. [executor.environment] cannot
- * override the variables that kpx sets. The names KNIME_… are KNIME's. Holds a secret: never logged, never on the wire. Throws when
+ * override the variables that kpx sets. The names KNIME_… are KNIME's; docs/workers.md has what others go by. Holds a secret: never logged, never on the wire. Throws when
  * msgq_file is not usable.
  */
 export async function executorEnvironment(account: Account, { directories, executor }: Config): Promise<Environment> {
@@ -24,10 +24,11 @@ export async function executorEnvironment(account: Account, { directories, execu
     LOGNAME: account.osUser,
     SHELL: account.shell,
     TMPDIR: paths.temp,
+    KPX_USER: account.osUser,
     KPX_WORKSPACE: paths.workspace,
     KNIME_EXECUTOR_TEMP_DIR: paths.temp,
     KNIME_EXECUTOR_RESERVATION: reservation(account, executor.reservation_clause),
-    KNIME_EXECUTOR_MSGQ: executor.sealed ? msgqOf(msgq, executor, account.osUser) : msgq,
+    ...addressVariables(executor.sealed ? msgqOf(msgq, executor, account.osUser) : msgq),
   };
 }
 

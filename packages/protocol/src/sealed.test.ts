@@ -1,11 +1,26 @@
 import { describe, expect, it } from 'vitest';
 import type { OsUser } from './names.js';
-import { msgqOf, NODE, nodeOf, PASSWORD, passwordIn, problemOfMsgq } from './sealed.js';
+import { addressVariables, msgqOf, NODE, nodeOf, PASSWORD, passwordIn, problemOfMsgq, withPassword } from './sealed.js';
 
 const HOST1 = { node: 'host1' };
 const TEMPLATE = 'amqp://{user}:{password}@127.0.0.1:5673/{vhost}';
 const WRITE = `with sealed = true write ${TEMPLATE}`;
 const PASSWORD_TEXT = 'A-_4567890123456789012345678901234567890123';
+
+describe('the variables with the address of RabbitMQ', () => {
+  it('are all that KNIME reads, and the first address alone', () => {
+    const first = 'amqp://a:b@rabbit1/knime';
+    expect(addressVariables(first)).toEqual({ KNIME_EXECUTOR_MSGQ: first, KPX_AMQP_URL: first });
+    const msgq = `${first},amqp://rabbit2,amqp://rabbit3`;
+    expect(addressVariables(msgq)).toEqual({ KNIME_EXECUTOR_MSGQ: msgq, KPX_AMQP_URL: first });
+  });
+
+  it('have the password, and no other variable has', () => {
+    const before = { MINE: 'a {password}', ...addressVariables('amqp://u:{password}@h/v,amqp://h2') };
+    expect(withPassword(before, 'p$&')).toEqual({ MINE: 'a {password}', ...addressVariables('amqp://u:p$&@h/v,amqp://h2') });
+    expect(withPassword({}, 'p')).toEqual({ KNIME_EXECUTOR_MSGQ: '', KPX_AMQP_URL: '' });
+  });
+});
 
 describe('the node of a host', () => {
   it.each([

@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import { KpxError } from './errors.js';
+import type { Environment } from './executor-text.js';
 import type { OsUser } from './names.js';
 
 /*
@@ -46,6 +47,15 @@ export function msgqOf(template: string, executor: Executor, osUser: OsUser): st
   const name = encodeURIComponent(sealedName(nodeOf(executor), osUser));
   return template.replace(/\{(?:user|vhost)\}/g, () => name);
 }
+
+/** Where an executor finds RabbitMQ: as KNIME reads it, and for other programs the first address alone. */
+export const addressVariables = (msgq: string) => ({ KNIME_EXECUTOR_MSGQ: msgq, KPX_AMQP_URL: msgq.replace(/,.*/s, '') });
+
+/** The environment of a sealed executor, with the password of its account. */
+export const withPassword = (environment: Environment, password: string): Environment => ({
+  ...environment,
+  ...addressVariables(environment.KNIME_EXECUTOR_MSGQ?.replaceAll('{password}', () => password) ?? ''),
+});
 
 /** The password in the URL of an account's executor. Throws NOT_PREPARED for that of another user, or of one that is shared. */
 export function passwordIn(msgq: string, executor: Executor, osUser: OsUser): string {
