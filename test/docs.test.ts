@@ -20,7 +20,7 @@ const RUNS = ['integration', 'system'].flatMap((folder) =>
 );
 
 /** Lists of tables: a line for an empty one would be in the way of the first table. */
-const LISTS: ReadonlySet<string> = new Set(['policy.rule', 'sealed.up', 'sealed.down']);
+const LISTS: ReadonlySet<string> = new Set(['policy.rule', 'sealed.up', 'sealed.down', 'sealed.learn']);
 
 function valueAt(config: unknown, key: string): unknown {
   return key.split('.').reduce<unknown>((at, part) => (at as Record<string, unknown> | undefined)?.[part], config);
@@ -67,7 +67,8 @@ describe.each(PAGES)('%s', (page) => {
     blocks.flatMap((block) => (block.language === language && block.illustration === undefined ? [block.text] : []));
 
   it('says of each block what it is, in a word that something goes by', () => {
-    for (const { language, text } of blocks) expect([text, ['', 'sh', 'toml', 'ini', 'yaml'].includes(language)]).toEqual([text, true]);
+    for (const { language, text } of blocks)
+      expect([text, ['', 'sh', 'bash', 'python', 'toml', 'ini', 'yaml'].includes(language)]).toEqual([text, true]);
     for (const { text, illustration } of blocks)
       if (illustration !== undefined) expect([text, illustration.length > 20]).toEqual([text, true]);
     // Commands that nobody would run.
@@ -78,6 +79,11 @@ describe.each(PAGES)('%s', (page) => {
   it('has no commands but those that a test runs, and those that are marked as an illustration', () => {
     if (checked('sh').length === 0) return;
     expect(RUNS.filter((text) => text.includes(`commandsOf('${page}'`))).toHaveLength(1);
+  });
+
+  it('has programs that a test runs', () => {
+    if ([...checked('bash'), ...checked('python')].length === 0) return;
+    expect(RUNS.filter((text) => text.includes(`blocksOf('${page}')`))).toHaveLength(1);
   });
 
   it('has units and drop-ins that a test has systemd judge', () => {

@@ -106,8 +106,13 @@ describe.each([
   const AMQP = 'urls = ["amqp://u@h"]';
   const problemWith = (heading: string, name: string, example: string) => {
     const isRule = heading === '[[policy.rule]]' && !['users', 'groups'].includes(name);
-    const other = isRule ? 'users = ["a"]' : /^\[\[sealed\./.test(heading) && name !== 'exchange' ? 'exchange = "e"' : '';
-    const table = [heading, NEEDED[name] ?? other, example];
+    const [, needed] =
+      [
+        ['[[policy.rule]]', isRule ? 'users = ["a"]' : undefined],
+        ['[[sealed.learn]]', name === 'queue' ? '' : 'queue = "q-*"'],
+        ...['[[sealed.up]]', '[[sealed.down]]'].map((table) => [table, name === 'exchange' ? '' : 'exchange = "e"']),
+      ].find(([table]) => table === heading) ?? [];
+    const table = [heading, needed ?? NEEDED[name] ?? '', example];
     if (heading === '[amqp]' && name !== 'urls') table.push(AMQP);
     const rest = schema === brokerSchema && heading !== '[amqp]' ? ['[amqp]', AMQP] : [];
     return schema.safeParse(parse([...rest, ...table].join('\n'))).error?.message;

@@ -36,6 +36,8 @@ export const SEALED_TEXTS: Texts = {
     'How many queues of clients one account answers to at the same time. A job for one more is held. Raise it where one user has more programs that wait for answers. Example: `replies_max = 1000`.',
   'sealed.refused_per_minute':
     'How many refused messages of one account become dead letters in a minute, with the reason `SEALED_REFUSED`. The broker only counts further ones, as the code of an account can publish as many as it likes. With 0 there is none. Raise it to see what an executor publishes that no `[[sealed.up]]` names. Example: `refused_per_minute = 100`.',
+  'sealed.answers':
+    'Which answers of an account are carried to a client. `"jobs"`: those with the correlation id of a job that the account was given. `"clients"`: any, to each client of such a job, also under the name that the client\'s queue has at the server. Choose `"clients"` where one job leads to others that answer to the same client, as in a chain of Celery\'s, and where correlation ids cannot be guessed. Example: `answers = "clients"`.',
   'sealed.api_timeout':
     'How long the management API may take for one answer. A start without one is tried again later. Raise it where RabbitMQ has thousands of virtual hosts. Example: `api_timeout = "10s"`.',
   'sealed.job_queue': {
@@ -44,6 +46,8 @@ export const SEALED_TEXTS: Texts = {
   },
   'sealed.job_queue.durable':
     'Whether the queue is durable. Set it to false where the executor declares a queue that is not. Example: `durable = false`.',
+  'sealed.job_queue.executor_declares':
+    'If true, the executor may declare the job queue in its virtual host. RabbitMQ then also lets it delete the queue, with the jobs in it. Set it to true where an executor ends because it may not declare its queue, as Celery does. Example: `executor_declares = true`.',
   'sealed.job_queue.arguments': {
     text: 'Arguments of the queue, as the executor declares them.',
     effect: RESTART,
@@ -72,6 +76,14 @@ export const SEALED_TEXTS: Texts = {
     'Whether RabbitMQ deletes the exchange with its last binding. Set it to true where the executor declares it so. Example: `auto_delete = true`.',
   'sealed.down.keys':
     'Routing keys that the broker listens to, for a direct exchange alone. Set it where the type is `"direct"`. Example: `keys = ["all"]`.',
+  'sealed.learn': {
+    text: 'Queues that executors declare in their virtual hosts, and that the server calls. The broker makes a queue of the same name at the server as long as the executor has its own. It carries calls down and answers up. A name that somebody else has is refused.',
+    effect: 'with `systemctl reload kpx-broker`',
+  },
+  'sealed.learn.queue':
+    'The name of the queues, with `*` for any characters, none included. It begins with something else than `*`. Executors may take any name at the server that matches. Choose a beginning that nothing else has there. `kpxctl sealed learn ACCOUNT` prints what one has declared. Example: `queue = "gateway-*"`.',
+  'sealed.learn.max':
+    'How many of these queues of one account the server reaches at the same time. Raise it where an executor declares more. Example: `max = 100`.',
   'sealed.up': {
     text: 'An exchange of the server to which executors may publish. The broker carries there what they publish to the exchange of this name in their virtual host, with the header `x-kpx-account`. It parks or counts everything else.',
     effect: RELOAD_RULE,

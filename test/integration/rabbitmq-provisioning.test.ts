@@ -68,6 +68,29 @@ describe.each([undefined, ...treesToTest()])('making virtual hosts and users, on
     await expect(openConnection(url)).rejects.toThrow(/ACCESS.REFUSED/);
   });
 
+  it('says what somebody has declared, by the pattern of its name, and how much there is beyond one answer', async () => {
+    const vhost = await takeVhost();
+    const { url } = await takeUser(vhost);
+    await withChannel(url, async (channel) => {
+      await channel.assertQueue('gateway-%/ä "1"', { durable: false, exclusive: true });
+      await channel.assertQueue('jobs', { durable: true, autoDelete: true });
+      for (let each = 0; each < 501; each += 1) await channel.assertExchange(`x${each}`, 'topic', { durable: false });
+      expect(await api.queuesLike(vhost, `${THEIRS}(?!jobs$)`)).toEqual({
+        items: [{ name: 'gateway-%/ä "1"', durable: false, auto_delete: false, exclusive: true }],
+        total: 1,
+      });
+      expect((await api.queuesLike(vhost, THEIRS)).items).toContainEqual({
+        name: 'jobs',
+        durable: true,
+        auto_delete: true,
+        exclusive: false,
+      });
+      const { items, total } = await api.exchangesLike(vhost, '^(?!kpx\\.|amq\\.|$)');
+      expect([items.length, total, items[0]]).toEqual([500, 501, { name: 'x0', durable: false, auto_delete: false, type: 'topic' }]);
+    });
+    expect(await api.queuesLike('kpx.t.nowhere', THEIRS)).toEqual({ items: [], total: 0 });
+  });
+
   it('everything can be asked for twice, and a deletion of what is not there is one', async () => {
     const vhost = await takeVhost();
     const { user, password } = await takeUser(vhost);

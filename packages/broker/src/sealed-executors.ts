@@ -5,7 +5,9 @@ import type { InForce } from './amqp/in-force.js';
 import type { Config } from './config/config.js';
 import type { Machine } from './executors/machine.js';
 import type { HelperClient } from './host/helper-client.js';
+import { CommandError, EXIT } from './output/exit.js';
 import type { AccountLane } from './sealed/account-lane.js';
+import type { Learned } from './sealed/learned.js';
 import { prepareUser, SealedUnavailable } from './sealed/preparing.js';
 import { RefusedRecord, type RefusedRow } from './sealed/refused.js';
 import { Sealed } from './sealed/sealed.js';
@@ -116,6 +118,15 @@ export class SealedExecutors implements SealedOperations {
 
   laneOf(account: OsUser): AccountLane | undefined {
     return this.#sealed.laneOf(account);
+  }
+
+  async learned(account: OsUser): Promise<Learned> {
+    const lane = this.laneOf(account);
+    if (!lane) throw new CommandError(EXIT.noInput, `There is no executor of "${account}": what one declares can be seen while it runs.`);
+    const refused = this.#refused.rows(account).flatMap(({ exchange, reason }) => (reason === 'exchange' && exchange ? [exchange] : []));
+    return await lane.learning.report(new Set(refused)).catch((error: Error) => {
+      throw new CommandError(EXIT.unavailable, error.message, { cause: error });
+    });
   }
 
   /** Executors live on. */

@@ -61,6 +61,11 @@ keys = ["done"]
     ['[[down]]\nexchange = "a"\n[[up]]\nexchange = "a"', /^down: names the exchange "a", which is in \[\[sealed\.up\]\] too/],
     ['[[down]]\nexchange = "a"\n[[down]]\nexchange = "a"', /^down: names the exchange "a" twice/],
     ['[[down]]\nexchange = "a"\ntype = "direct"', /^down: names the direct exchange "a" without keys/],
+    ['[[learn]]\nqueue = "*"', /^learn\.0\.queue: expected a beginning that names the queues/],
+    ['[[learn]]\nqueue = "amq.*"', /^learn\.0\.queue: expected a beginning that names the queues/],
+    ['[[learn]]\nqueue = "kpx.*"', /^learn\.0\.queue: expected a name, not one of kpx’s own/],
+    ['[[learn]]\nqueue = "q-*"\nmax = 0', /^learn\.0\.max: /],
+    ['answers = "all"', /^answers: /],
     ['[job_queue.arguments]\nx-max-length = 1.5', /^job_queue\.arguments\.x-max-length: /],
   ])('says which key is wrong, and what is expected: %j', (text, message) => {
     expect(problems(text)).toEqual([expect.stringMatching(message)]);

@@ -39,6 +39,17 @@ const up = z.strictObject({
   keys: z.array(amqpName(NAME_BYTES_MAX)).max(EXCHANGES_MAX).default([]),
 });
 
+const LEARN_MAX = 1_000;
+
+/** Names of queues that executors declare. One that begins with a `*` would let them take any name at the server. */
+const learn = z.strictObject({
+  queue: theirs(amqpName(NAME_BYTES_MAX)).refine(
+    (pattern) => !/^(\*|amq\.)/.test(pattern),
+    'expected a beginning that names the queues: "gateway-*"',
+  ),
+  max: z.int().min(1).max(LEARN_MAX).default(50),
+});
+
 const down = z.strictObject({
   exchange: theirs(amqpName(NAME_BYTES_MAX)),
   type: z.enum(EXCHANGE_TYPES).default('fanout'),
@@ -66,13 +77,21 @@ export const sealed = z
     reply_grace: duration.prefault('1h'),
     replies_max: z.int().min(1).max(REPLIES_MAX).default(200),
     refused_per_minute: z.int().min(0).max(REFUSED_PER_MINUTE_MAX).default(10),
+    answers: z.enum(['jobs', 'clients']).default('jobs'),
     api_timeout: duration.prefault('5s'),
-    job_queue: z.strictObject({ durable: z.boolean().default(true), arguments: declaredWith }).prefault({}),
+    job_queue: z
+      .strictObject({
+        durable: z.boolean().default(true),
+        executor_declares: z.boolean().default(false),
+        arguments: declaredWith,
+      })
+      .prefault({}),
     job_exchange: z
       .strictObject({ type: z.enum(EXCHANGE_TYPES).default('direct'), durable: z.boolean().default(true), arguments: declaredWith })
       .prefault({}),
     up: z.array(up).max(EXCHANGES_MAX).default([]),
     down: z.array(down).max(EXCHANGES_MAX).default([]),
+    learn: z.array(learn).max(EXCHANGES_MAX).default([]),
   })
   .superRefine(({ enabled, node, urls, management_password_file, up, down }, context) => {
     const expected = (key: string, message: string) => context.addIssue({ code: 'custom', path: [key], message });

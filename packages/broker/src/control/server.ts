@@ -180,6 +180,7 @@ function sealedRoutes({ sealed }: Operations): Routes {
     '/sealed': route('GET', NOTHING, () => there().list()),
     '/sealed/refused': route('GET', ABOUT_ACCOUNT.partial(), ({ account }) => ({ refused: there().refused(account) })),
     '/sealed/account': route('GET', ABOUT_ACCOUNT, ({ account }) => refusing(there().holdingsOf(account))),
+    '/sealed/learn': route('GET', ABOUT_ACCOUNT, ({ account }) => refusing(there().learned(account))),
     '/sealed/purge': route('POST', ABOUT_ACCOUNT, ({ account }) => refusing(there().purge(account))),
   };
 }

@@ -109,15 +109,17 @@ export interface Question {
   readonly path: readonly string[];
   /** The parts of each entry that a list is to have; not set: all of them. */
   readonly columns?: readonly string[];
+  readonly parameters?: Readonly<Record<string, string>>;
   readonly body?: object;
 }
 
 /** Throws an Error without secrets when there is no whole answer in time. */
 export async function askManagement(
   { name, url, user, password, files, timeoutMs = ANSWER_TIMEOUT_MS, bytesMax = ANSWER_BYTES_MAX }: Management,
-  { method, path, columns, body }: Question,
+  { method, path, columns, parameters = {}, body }: Question,
 ): Promise<ManagementAnswer> {
   const at = new URL(`/api/${path.map(encodeURIComponent).join('/')}`, url);
+  for (const [key, value] of Object.entries(parameters)) at.searchParams.set(key, value);
   if (columns) at.searchParams.set('columns', columns.join(','));
   const isTls = at.protocol === 'https:';
   const signal = AbortSignal.timeout(timeoutMs);

@@ -8,6 +8,8 @@ import type { Permissions } from './permissions.js';
 
 /** Of a list, in bytes: some 100 for each virtual host, user or queue. */
 const LIST_BYTES_MAX = 4 * 1024 * 1024;
+/** RabbitMQ's largest page of a list. */
+const PAGE_MAX = 500;
 const ADMINISTRATOR = 'administrator';
 /** RabbitMQ's words for what is not there, in its JSON. */
 const NOT_THERE = 'Object Not Found';
@@ -37,6 +39,21 @@ export interface Vhost {
   readonly name: string;
   readonly description: string;
 }
+
+/** A part of a list: `items` are the first {@link PAGE_MAX} by name, at most, out of `total`. */
+export interface Some<Item> {
+  readonly items: readonly Item[];
+  readonly total: number;
+}
+
+/** A queue or exchange that somebody has declared. */
+export interface SeenQueue {
+  readonly name: string;
+  readonly durable: boolean;
+  readonly auto_delete: boolean;
+  readonly exclusive: boolean;
+}
+export type SeenExchange = Omit<SeenQueue, 'exclusive'> & { readonly type: string };
 
 /** A queue as it was declared. */
 export interface DeclaredQueue {
@@ -155,6 +172,33 @@ export class Provisioning {
       if (typeof name !== 'string') throw this.#strange();
       return { name, arguments: isRecord(declaredWith) ? declaredWith : {}, ...(typeof messages === 'number' && { messages }) };
     });
+  }
+
+  /** Queues whose names match this pattern. None where there is no such virtual host. */
+  async queuesLike(vhost: string, pattern: string): Promise<Some<SeenQueue>> {
+    const { items, total } = await this.#page('queues', vhost, pattern, ['exclusive']);
+    return { items: items.map((item) => ({ ...this.#seen(item), exclusive: item.exclusive === true })), total };
+  }
+
+  /** The same of exchanges. */
+  async exchangesLike(vhost: string, pattern: string): Promise<Some<SeenExchange>> {
+    const { items, total } = await this.#page('exchanges', vhost, pattern, ['type']);
+    return { items: items.map((item) => ({ ...this.#seen(item), type: String(item.type) })), total };
+  }
+
+  /** Without arguments, which can be as large as their owner likes. */
+  async #page(kind: string, vhost: string, pattern: string, more: string[]) {
+    const columns = ['name', 'durable', 'auto_delete', ...more];
+    const parameters = { page: '1', page_size: `${PAGE_MAX}`, name: pattern, use_regex: 'true' };
+    const answer = await this.#ask({ method: 'GET', path: [kind, vhost], columns, parameters });
+    const { items, filtered_count: total } = answer === undefined ? { items: [], filtered_count: 0 } : this.#record(answer);
+    if (!Array.isArray(items) || typeof total !== 'number' || !items.every(isRecord)) throw this.#strange();
+    return { items, total };
+  }
+
+  #seen({ name, durable, auto_delete }: Record<string, unknown>) {
+    if (typeof name !== 'string') throw this.#strange();
+    return { name, durable: durable === true, auto_delete: auto_delete === true };
   }
 
   async #names(path: readonly string[]): Promise<string[]> {

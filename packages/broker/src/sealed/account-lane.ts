@@ -3,18 +3,19 @@ import { type OsUser, sealedName } from '@kpx/protocol';
 import type { WireMessage } from '../amqp/wire/amqplib.js';
 import { backoffMs } from '../policy/backoff.js';
 import { AccountSession, type Ending } from './account-session.js';
-import { Carrying, publishedOf } from './carrying.js';
+import { Carrying } from './carrying.js';
 import { finish, takeBack } from './finishing.js';
 import { type Given, Giving } from './giving.js';
+import { Learning } from './learning.js';
 import { UP_QUEUE } from './names.js';
 import { Registration } from './registration.js';
 import { Replies } from './replies.js';
 import { usedAt } from './retention.js';
-import { judgeAnswer, judgeUp } from './rules.js';
 import type { SealedServices } from './services.js';
 import type { Inside } from './standing.js';
 import { Taking } from './taking.js';
 import { boundVhost, declareAccountTopology, makeVhost } from './topology.js';
+import { Upward } from './upward.js';
 
 const RECONNECT_INITIAL_MS = 500;
 const RECONNECT_MAX_MS = 10_000;
@@ -38,6 +39,8 @@ export class AccountLane {
   readonly #carrying: Carrying;
   readonly #replies: Replies;
   readonly #giving: Giving;
+  readonly learning: Learning;
+  readonly #upward: Upward;
   readonly #stopped = new AbortController();
   #session: AccountSession | undefined;
   #end: (value: 'ending') => void = () => {};
@@ -62,10 +65,18 @@ export class AccountLane {
     this.account = account;
     this.#services = services;
     this.#carrying = new Carrying(services, account);
-    this.#replies = new Replies(() => services.config.sealed, fromBefore, {
-      answer: (session, message, client) => this.#answer(session, message, client),
+    const { log } = services;
+    this.#replies = new Replies(services, fromBefore, {
+      answer: (session, message, client) => this.#upward.answer(session, message, client),
+      unnamed: (client, reason) =>
+        log.warn({ account, client, reason }, 'an account cannot answer to this client by its name: the account has a queue with it'),
     });
     this.#giving = new Giving(services, this.#replies);
+    this.learning = new Learning(services, account, this.name, {
+      call: (queue, message) => this.#given((session) => this.#giving.call(session, message, queue)),
+      ours: (queue) => this.#replies.isNamed(queue),
+    });
+    this.#upward = new Upward(services, { carrying: this.#carrying, replies: this.#replies, learning: this.learning });
     this.registration = new Registration(services, account, this.name);
   }
 
@@ -93,6 +104,7 @@ export class AccountLane {
     const session = await this.#establish();
     try {
       await takeBack(session, this.#rest);
+      await this.learning.clear(session);
     } catch (error) {
       await session.close();
       throw error;
@@ -112,7 +124,10 @@ export class AccountLane {
 
   /** Runs until {@link stop}, or until the end of the executor is dealt with. Errors are logged and tried again. */
   async run(): Promise<void> {
-    const sweeping = setInterval(() => this.#sweep(), Math.min(SWEEP_MS, this.#services.config.sealed.reply_grace));
+    // A session that has ended says so itself.
+    const sweep = () => this.#session && this.#replies.sweep(this.#session, performance.now()).catch(() => {});
+    const sweeping = setInterval(sweep, Math.min(SWEEP_MS, this.#services.config.sealed.reply_grace));
+    this.learning.begin();
     for (let over: Over | undefined; over !== 'finished' && over !== 'stopped'; ) {
       const session = this.#session ?? (await this.#again());
       if (session) {
@@ -121,6 +136,7 @@ export class AccountLane {
       } else if (this.#stopped.signal.aborted) over = 'stopped';
     }
     clearInterval(sweeping);
+    await this.learning.end();
   }
 
   /** Until the connection is lost, the broker ends, or the end of the executor is dealt with. */
@@ -180,9 +196,13 @@ export class AccountLane {
 
   /** Gives a job to the account. Never rejects. */
   async give(message: WireMessage, hops: number): Promise<Given> {
+    return await this.#given((session) => this.#giving.give(session, message, hops));
+  }
+
+  async #given(give: (session: AccountSession) => Promise<Given>): Promise<Given> {
     const session = this.#usable;
     if (!session || this.#isEnding) return { is: 'not yet', why: 'its virtual host is not connected' };
-    return await this.#giving.give(session, message, hops);
+    return await give(session);
   }
 
   /** A message of the server to all accounts, where anybody in there listens. */
@@ -207,7 +227,7 @@ export class AccountLane {
       await this.#replies.takeUp(session, await api.queues(this.name));
       await session.consume(
         UP_QUEUE,
-        (message) => this.#up(session, message),
+        (message) => this.#upward.up(session, message),
         () => session.fail(`"${UP_QUEUE}" was deleted`),
       );
     } catch (error) {
@@ -249,7 +269,9 @@ export class AccountLane {
   async #finished(session: AccountSession): Promise<Over> {
     const { api, log } = this.#services;
     try {
+      await this.learning.end();
       const { takenBack } = await finish(api, this.name, session, this.#rest);
+      await this.learning.clear(session);
       log.info(
         { account: this.account, taken_back: takenBack },
         'the virtual host of an account is left: all that was published is carried',
@@ -259,27 +281,5 @@ export class AccountLane {
       await delay(RECONNECT_INITIAL_MS, undefined, { signal: this.#stopped.signal }).catch(() => {});
       return { why: (error as Error).message, refused: false };
     }
-  }
-
-  #up(session: AccountSession, message: WireMessage): void {
-    const verdict = judgeUp(this.#services.config.sealed.up, publishedOf(message), (queue) => this.#replies.standsFor(queue));
-    this.#carrying.carry(session, message, verdict).catch(() => {}); // it never rejects
-  }
-
-  #answer(session: AccountSession, message: WireMessage, client: string): void {
-    const published = publishedOf(message);
-    const { answers } = this.#replies;
-    const isOpen = answers.isOpen(client, published.correlationId, performance.now());
-    const verdict = judgeAnswer(client, published, isOpen, (queue) => this.#replies.standsFor(queue));
-    this.#carrying
-      .carry(session, message, verdict)
-      .then((isCarried) => {
-        if (isCarried) answers.answered(client, published.correlationId, performance.now());
-      })
-      .catch(() => {}); // it never rejects
-  }
-
-  #sweep(): void {
-    if (this.#session) this.#replies.sweep(this.#session, performance.now()).catch(() => {}); // the session has ended, and says so itself
   }
 }

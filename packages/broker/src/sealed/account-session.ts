@@ -157,6 +157,17 @@ export class AccountSession {
     this.#tags.push((await answerInTime(consuming, `basic.consume of "${queue}"`)).consumerTag);
   }
 
+  /** Does something that RabbitMQ may refuse, on a channel of its own: answers why it has. */
+  async apart(action: (channel: Channel) => Promise<unknown>): Promise<string | undefined> {
+    const channel = await this.#newLook();
+    const refused = await action(channel).then(
+      () => undefined,
+      ({ message }: Error) => message,
+    );
+    if (refused === undefined) await answerInTime(channel.close(), 'channel.close');
+    return refused;
+  }
+
   /** Reads no more, and resolves when what was read is settled, or after some seconds. */
   async settled(): Promise<void> {
     const deadline = performance.now() + SETTLED_WITHIN_MS;

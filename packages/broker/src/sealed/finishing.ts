@@ -57,7 +57,8 @@ export async function takeBack(session: AccountSession, { jobQueue, replies, car
   for (;;) {
     const message = await session.get(jobQueue);
     if (message === undefined) return takenBack;
-    const verdict = judgeBack(jobQueue, publishedOf(message), (queue) => replies.standsFor(queue));
+    const published = publishedOf(message);
+    const verdict = judgeBack(jobQueue, published, (queue) => replies.standsFor(queue, published.correlationId));
     if (await carrying.carry(session, message, verdict)) takenBack += 1;
     if (!session.open) throw new Error('the connection was closed');
   }

@@ -53,6 +53,11 @@ export class Giving {
     return await this.#give(session, message, { exchange, routingKey: message.fields.routingKey ?? '' }, {});
   }
 
+  /** A call of the server, to a queue that the executor has declared. Never rejects. */
+  async call(session: AccountSession, message: WireMessage, queue: string): Promise<Given> {
+    return await this.#give(session, message, { exchange: '', routingKey: queue }, {});
+  }
+
   async #give(session: AccountSession, message: WireMessage, to: Address, own: Own): Promise<Given> {
     const standing = this.#suspects.standingOf(message);
     if (standing === 'bare' || standing === 'aside') {

@@ -12,6 +12,8 @@ export const UP_QUEUE = 'kpx.up';
 
 /** Everything that the account may touch, as a pattern for RabbitMQ's permissions and policies. */
 export const THEIRS = '^(?!kpx\\.)';
+/** The exchanges of that kind, without those that RabbitMQ makes. */
+export const THEIR_EXCHANGES = '^(?!kpx\\.|amq\\.|$)';
 /** The same without these queues or exchanges. */
 export const theirsBut = (...names: readonly string[]) => `^(?!kpx\\.)${names.map((name) => `(?!${literally(name)}$)`).join('')}`;
 
@@ -43,6 +45,9 @@ export function replyQueueOf(replyTo: string): ReplyQueue {
   const hash = createHash('sha256').update(bytes).digest('base64url');
   return { name: REPLY + HASHED + hash, arguments: { [NOTED]: replyTo } };
 }
+
+/** Whether a queue of an account's virtual host may have the name of this client's queue at the server. RabbitMQ declares none that begins with `amq.`. */
+export const mayBeNamedAs = (client: string, jobQueue: string) => client !== jobQueue && !/^(kpx|amq)\./.test(client);
 
 /** The client that such a queue stands in for; undefined: it is none. */
 export function replyToOf({ name, arguments: noted }: ReplyQueue): string | undefined {

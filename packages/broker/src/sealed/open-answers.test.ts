@@ -30,6 +30,13 @@ describe('an answer is open', () => {
     expect(answers.isOpen('client', 'c1', 2_400)).toBe(false);
   });
 
+  it('keeps its client as long as that is answered with other ids', () => {
+    const answers = opened(['client', 'c1']);
+    answers.close('client', 'c1', 0);
+    answers.answered('client', 'an id that was not given', 900);
+    expect([answers.sweep(1_899), answers.sweep(1_900)]).toEqual([[], ['client']]);
+  });
+
   it('however long its job takes', () => {
     const answers = opened(['client', 'c1']);
     expect(answers.sweep(1_000 * GRACE_MS)).toEqual([]);

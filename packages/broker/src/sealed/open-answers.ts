@@ -76,7 +76,9 @@ export class OpenAnswers {
 
   answered(client: string, correlationId: string | undefined, now: number): void {
     const open = this.#open.get(keyOf(client, correlationId));
+    const known = this.#clients.get(client);
     if (open) open.answeredAt = now;
+    else if (known) known.idleSince = now;
   }
 
   /** Closes what was answered long ago. Answers the clients who have waited for nothing for that long: they are forgotten. */

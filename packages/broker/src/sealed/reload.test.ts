@@ -32,6 +32,8 @@ const CHANGES: readonly (readonly [key: string, to: object, outcome: Outcome])[]
   ['reply_grace', { reply_grace: '2h' }, 'nothing'],
   ['replies_max', { replies_max: 3 }, 'lanes'],
   ['refused_per_minute', { refused_per_minute: 3 }, 'nothing'],
+  ['answers', { answers: 'clients' }, 'nothing'],
+  ['learn', { learn: [{ queue: 'gateway-*' }] }, 'nothing'],
   ['api_timeout', { api_timeout: '3s' }, 'nothing'],
   ['job_queue', { job_queue: { durable: false } }, /^sealed\.job_queue: executors use the queue/],
   ['job_queue', { job_queue: { arguments: { 'x-queue-type': 'quorum' } } }, /^sealed\.job_queue: executors use the queue/],

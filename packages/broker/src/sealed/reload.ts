@@ -22,11 +22,13 @@ const TAKES: Readonly<Record<keyof Sealed, Takes | ((before: Sealed, after: Seal
   reply_grace: 'at once',
   replies_max: 'lanes',
   refused_per_minute: 'at once',
+  answers: 'at once',
   api_timeout: 'at once',
   job_queue: () => 'executors use the queue as it is in the virtual hosts that are there',
   job_exchange: () => 'executors use the exchange as it is in the virtual hosts that are there',
   up: declaredAnew('up'),
   down: declaredAnew('down'),
+  learn: 'at once',
 };
 
 /** RabbitMQ refuses to declare an exchange that is there in another way. */

@@ -3,21 +3,25 @@ import type { WireMessage } from '../amqp/wire/amqplib.js';
 import type { Config } from '../config/config.js';
 import type { DeclaredQueue } from '../rabbitmq/provisioning.js';
 import type { AccountSession } from './account-session.js';
-import { replyQueueOf, replyToOf } from './names.js';
+import { mayBeNamedAs, replyQueueOf, replyToOf } from './names.js';
 import { OpenAnswers } from './open-answers.js';
 import { declareReplyQueue } from './topology.js';
 
 interface Handlers {
   /** An account has answered to this client. */
   answer(session: AccountSession, message: WireMessage, client: string): void;
+  /** RabbitMQ has refused a queue with the name of a client's. */
+  unnamed(client: string, why: string): void;
 }
 
-type Bounds = Pick<Config['sealed'], 'reply_grace' | 'replies_max'>;
+interface Services {
+  readonly config: Config;
+}
 
 /** The queues in one virtual host that stand in for clients at the server, and which answers are open to whom. */
 export class Replies {
   readonly answers: OpenAnswers;
-  readonly #bounds: () => Bounds;
+  readonly #services: Services;
   readonly #handlers: Handlers;
   /** Jobs from before this broker may be answered. */
   #fromBefore: boolean;
@@ -25,21 +29,40 @@ export class Replies {
   readonly #clients = new Map<string, string>();
   /** Of the session at hand: queues that are read, or will be. */
   readonly #read = new Map<string, Promise<void>>();
+  /** The same of queues that have the name of a client's queue at the server. */
+  readonly #named = new Map<string, Promise<void>>();
+  /** Clients for whom RabbitMQ has refused that. */
+  readonly #unnamed = new Set<string>();
 
-  constructor(bounds: () => Bounds, fromBefore: boolean, handlers: Handlers) {
-    this.answers = new OpenAnswers(() => bounds().reply_grace);
-    this.#bounds = bounds;
+  constructor(services: Services, fromBefore: boolean, handlers: Handlers) {
+    this.answers = new OpenAnswers(() => services.config.sealed.reply_grace);
+    this.#services = services;
     this.#fromBefore = fromBefore;
     this.#handlers = handlers;
   }
 
-  /** The client that this queue stands in for; undefined: it is none of these. */
-  standsFor(queue: string): string | undefined {
-    return this.#clients.get(queue);
+  /** The client that this queue stands in for, if it may be answered with this correlation id. */
+  standsFor(queue: string, correlationId: string | undefined): string | undefined {
+    const client = this.#named.has(queue) ? queue : this.#clients.get(queue);
+    return client !== undefined && this.mayAnswer(client, correlationId) ? client : undefined;
+  }
+
+  mayAnswer(client: string, correlationId: string | undefined): boolean {
+    if (this.answers.isOpen(client, correlationId, performance.now())) return true;
+    return this.#anyId && this.#clients.has(replyQueueOf(client).name);
+  }
+
+  /** Has the broker declared this queue, with the name of a client's? */
+  isNamed(queue: string): boolean {
+    return this.#named.has(queue);
+  }
+
+  get #anyId(): boolean {
+    return this.#services.config.sealed.answers === 'clients';
   }
 
   get queues(): Iterable<string> {
-    return this.#clients.keys();
+    return [...this.#clients.keys(), ...this.#named.keys()];
   }
 
   /** Reads from the queues that are there. It is known which answers are open before the first one is read. */
@@ -52,6 +75,7 @@ export class Replies {
       else this.answers.knows(client, performance.now());
       this.#clients.set(queue.name, client);
       await this.#reads(session, queue.name, client, async () => {});
+      await this.#readsNamed(session, client);
     }
     this.#fromBefore = false;
   }
@@ -60,17 +84,20 @@ export class Replies {
   async queueFor(session: AccountSession, client: string): Promise<string> {
     const queue = replyQueueOf(client);
     if (!this.#clients.has(queue.name)) {
-      const max = this.#bounds().replies_max;
+      const max = this.#services.config.sealed.replies_max;
       if (this.#clients.size >= max) throw new Error(`it answers to ${max} clients, as many as sealed.replies_max allows`);
       this.#clients.set(queue.name, client);
     }
     await this.#reads(session, queue.name, client, () => declareReplyQueue(session.channel, queue));
+    await this.#readsNamed(session, client);
     return queue.name;
   }
 
   /** The session has ended. */
   lost(): void {
     this.#read.clear();
+    this.#named.clear();
+    this.#unnamed.clear();
   }
 
   /** Deletes the queues of clients who have waited for nothing for a while. */
@@ -80,7 +107,32 @@ export class Replies {
       this.#clients.delete(name);
       this.#read.delete(name);
       await answerInTime(session.channel.deleteQueue(name), `queue.delete of "${name}"`);
+      if (this.#named.delete(client))
+        await session.apart((channel) => answerInTime(channel.deleteQueue(client), `queue.delete of "${client}"`));
     }
+  }
+
+  /** The queue that has the name of the client's own: the account may declare, read and delete it as well. RabbitMQ may refuse it: see {@link Handlers}. */
+  async #readsNamed(session: AccountSession, client: string): Promise<void> {
+    if (!this.#anyId || this.#unnamed.has(client) || !mayBeNamedAs(client, this.#services.config.amqp.queue)) return;
+    const reading = this.#named.get(client) ?? this.#beginNamed(session, client);
+    this.#named.set(client, reading);
+    await reading;
+  }
+
+  async #beginNamed(session: AccountSession, client: string): Promise<void> {
+    const refused = await session.apart((channel) => declareReplyQueue(channel, { name: client, arguments: {} }));
+    if (refused !== undefined) {
+      this.#named.delete(client);
+      this.#unnamed.add(client);
+      this.#handlers.unnamed(client, refused);
+      return;
+    }
+    await session.consume(
+      client,
+      (message) => this.#handlers.answer(session, message, client),
+      () => this.#named.delete(client), // by the account: it is made anew with the next job
+    );
   }
 
   async #reads(session: AccountSession, name: string, client: string, declare: () => Promise<void>): Promise<void> {

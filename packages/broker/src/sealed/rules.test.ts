@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { replyQueueOf, replyToOf } from './names.js';
+import { mayBeNamedAs, replyQueueOf, replyToOf } from './names.js';
 import { judgeAnswer, judgeBack, judgeUp, type Published, type RefusedFor, UP_BYTES_MAX, type UpRule, whyNotDown } from './rules.js';
 
 /* For an auditor: what leaves an account's virtual host, a row each. */
@@ -166,4 +166,13 @@ describe('the queue that stands in for a client', () => {
     ['a hash without its text', `kpx.reply.sha256.${'A'.repeat(43)}`, {}],
     ['a hash with another text', replyQueueOf('x'.repeat(200)).name, { 'x-kpx-reply-to': 'y'.repeat(200) }],
   ])('is not %s', (_, name, declaredWith) => expect(replyToOf({ name, arguments: declaredWith })).toBeUndefined());
+});
+
+it.each([
+  ['b6f1f7d0-client', true],
+  ['knime-jobs', false],
+  ['kpx.up', false],
+  ['amq.gen-1', false],
+])('a queue of an account may have the name of the client "%s": %s', (client, may) => {
+  expect(mayBeNamedAs(client, 'knime-jobs')).toBe(may);
 });

@@ -8,7 +8,9 @@ import { UP_QUEUE } from './names.js';
  *   down    A job of the account goes into its job queue. The queue that is answered to is replaced by one of kpx's in there.
  *   up      From kpx.up alone, to the exchanges of [[sealed.up]]. Never to the default exchange, which reaches every queue by its name.
  *   back    A job that its executor has not done goes into the server's job queue. It may be the account's own making: it runs as that account only.
- *   answer  From the queue that stands in for a client, to that client, if the account has a job with this reply_to and correlation id.
+ *   answer  From the queue that stands in for a client, to that client, if the account has a job with this reply_to and correlation id. With
+ *           sealed.answers = "clients": if it has one with this reply_to, and also from the queue with that client's own name.
+ *   reply_to  Of what goes up or back: kept where an answer with the same correlation id would be carried. So no account opens answers for itself.
  *
  * These are pure functions: no clock, no socket, no log.
  */
@@ -61,7 +63,10 @@ export interface Refused {
 
 export type Verdict = ({ readonly is: 'carried' } & Carried) | Refused;
 
-/** `stands`: the client's queue that the queue of this name stands in for, in this account's virtual host; undefined: it is none. */
+/**
+ * The client's queue that the queue of this name stands in for, in this account's virtual host. Undefined: it is none, or that client may not be answered
+ * with the correlation id of the message.
+ */
 type StandsFor = (queue: string) => string | undefined;
 
 export const refused = (reason: RefusedFor, why: string): Refused => ({ is: 'refused', reason, why });

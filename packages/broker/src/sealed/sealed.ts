@@ -286,6 +286,6 @@ export class Sealed {
     clearInterval(this.#sweeping);
     for (const lane of this.#lanes.values()) lane.stop();
     await Promise.race([Promise.allSettled(this.#runs.values()), delay(STOP_TIMEOUT_MS, undefined, { ref: false })]);
-    await Promise.all([this.#services.uplink.stop(), this.#downlink.stop()]);
+    await Promise.all([this.#services.uplink.stop(), this.#downlink.stop(), this.#services.mirrors.stop()]);
   }
 }

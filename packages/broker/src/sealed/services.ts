@@ -7,6 +7,7 @@ import { type Config, readPassword } from '../config/config.js';
 import { readTlsFiles } from '../config/tls-files.js';
 import { logFailure } from '../output/logged-failure.js';
 import { Provisioning } from '../rabbitmq/provisioning.js';
+import { Mirrors } from './mirrors.js';
 import type { RefusedRecord } from './refused.js';
 import { Uplink } from './uplink.js';
 
@@ -23,6 +24,7 @@ export class SealedServices {
   /** Asks the helper for the hash of the password that the account's executor has. */
   readonly passwordHash: (account: OsUser) => Promise<string>;
   readonly refused: RefusedRecord;
+  readonly mirrors: Mirrors;
   readonly #inForce: InForce;
   #api: Provisioning;
   #uplink: Uplink;
@@ -38,6 +40,7 @@ export class SealedServices {
     this.#inForce = inForce;
     this.#api = apiOf(this.config);
     this.#uplink = new Uplink(log, this.config, host);
+    this.mirrors = new Mirrors(this);
   }
 
   get config(): Config {
@@ -69,6 +72,7 @@ export class SealedServices {
     this.#api = apiOf(this.config);
     this.#administrator = undefined;
     if (!uplink) return;
+    this.mirrors.reconnect();
     const before = this.#uplink;
     this.#uplink = new Uplink(this.log, this.config, this.host);
     this.start();

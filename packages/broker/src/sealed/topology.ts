@@ -1,4 +1,4 @@
-import type { ConfirmChannel } from 'amqplib';
+import type { Channel, ConfirmChannel } from 'amqplib';
 import { answerInTime } from '../amqp/deadline.js';
 import type { Config } from '../config/config.js';
 import { literally, type Permissions } from '../rabbitmq/permissions.js';
@@ -43,9 +43,10 @@ export async function boundVhost(api: Provisioning, name: string, { amqp, sealed
 }
 
 /** Lets the account's user work in its virtual host and nowhere else. */
-export async function permitUser(api: Provisioning, name: string, { amqp }: Config): Promise<void> {
+export async function permitUser(api: Provisioning, name: string, { amqp, sealed }: Config): Promise<void> {
+  const configure = sealed.job_queue.executor_declares ? THEIRS : theirsBut(amqp.queue);
   await Promise.all([
-    api.putPermissions(name, name, { configure: theirsBut(amqp.queue), write: THEIRS, read: THEIRS }),
+    api.putPermissions(name, name, { configure, write: THEIRS, read: THEIRS }),
     api.limitUser(name, { 'max-connections': CONNECTIONS_MAX, 'max-channels': CHANNELS_MAX }),
   ]);
 }
@@ -86,6 +87,6 @@ export async function declareAccountTopology(channel: ConfirmChannel, { amqp, se
 const allOf = (type: string) => (type === 'headers' ? { 'x-match': 'all' } : {});
 
 /** The same each time: RabbitMQ refuses a queue that is there with other arguments. */
-export async function declareReplyQueue(channel: ConfirmChannel, { name, arguments: noted }: ReplyQueue): Promise<void> {
+export async function declareReplyQueue(channel: Channel, { name, arguments: noted }: ReplyQueue): Promise<void> {
   await answerInTime(channel.assertQueue(name, { durable: true, arguments: { ...HELD, ...noted } }), `queue.declare of "${name}"`);
 }

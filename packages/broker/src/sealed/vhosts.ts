@@ -3,6 +3,7 @@ import { sealedName } from '@kpx/protocol';
 import { CommandError, EXIT } from '../output/exit.js';
 import type { Vhost } from '../rabbitmq/provisioning.js';
 import type { AccountLane } from './account-lane.js';
+import type { Learned } from './learned.js';
 import { prefixOf } from './names.js';
 import type { RefusedRow } from './refused.js';
 import { outdated, usedOf } from './retention.js';
@@ -34,6 +35,8 @@ export interface SealedOperations {
   refused(account: OsUser | undefined): RefusedRow[];
   /** All that {@link purge} would remove. */
   holdingsOf(account: OsUser): Promise<Holdings>;
+  /** Everything that the executor of an account has declared. Throws CommandError. */
+  learned(account: OsUser): Promise<Learned>;
   /** Removes everything of an account without an executor; its jobs go back to the server first. */
   purge(account: OsUser): Promise<Holdings>;
 }

@@ -2,6 +2,8 @@ import { askBroker, tellBroker } from '@kpx/broker/control/client';
 import { CommandError, EXIT } from '@kpx/broker/output/exit';
 import { jsonLine, table } from '@kpx/broker/output/format';
 import { bold, say } from '@kpx/broker/output/terminal';
+import type { Some } from '@kpx/broker/rabbitmq/provisioning';
+import type { Learned } from '@kpx/broker/sealed/learned';
 import type { RefusedCounts, RefusedRow } from '@kpx/broker/sealed/refused';
 import { REFUSED_FOR } from '@kpx/broker/sealed/rules';
 import type { SealedAccount, SealedList } from '@kpx/broker/sealed/standing';
@@ -15,6 +17,9 @@ import { orRefusal } from '../refusal.js';
 /** The broker may ask RabbitMQ of hundreds of virtual hosts, and gives a removal a minute; in milliseconds. */
 const LIST_TIMEOUT_MS = 60_000;
 const PURGE_TIMEOUT_MS = 90_000;
+
+/** Queues without a mirror that are printed. */
+const PROBLEMS_MAX = 10;
 
 interface RefusedOptions extends BrokerOptions {
   readonly account?: OsUser;
@@ -44,6 +49,13 @@ export function addSealed(program: Command): void {
     .description('Prints what accounts have published and may not, since the broker started: exchange, routing key, reason, and how often.')
     .option('--account <ACCOUNT>', 'only of this account of the operating system', accountOf);
   asksBroker(refused, inLines).action(listRefused);
+  const learn = group.command('learn').summary('print what an executor has declared itself, as blocks for broker.toml');
+  learn
+    .description(
+      'Prints what the executor of an account has declared in its virtual host, and what no table of [sealed] names yet, as blocks for broker.toml. Its code chooses the names: read them before you take one over.',
+    )
+    .argument('<ACCOUNT>', 'an account of the operating system', accountOf);
+  asksBroker(learn).action(printLearned);
   const purge = group.command('purge').summary('remove the virtual host and the RabbitMQ user of an account');
   purge
     .description(
@@ -109,6 +121,26 @@ const nameOf = (name: string | null) => (name === null ? '(others)' : name === '
 const refusedCells = ({ account, count, last, reason, exchange, key }: RefusedRow) => [
   ...[account, `${count}`, last.replace(/\.\d+Z$/, 'Z'), reason, nameOf(exchange), nameOf(key), REFUSED_FOR[reason]],
 ];
+
+async function printLearned(account: OsUser, { config, json }: BrokerOptions): Promise<void> {
+  const path = `/sealed/learn?${new URLSearchParams({ account })}`;
+  const learned = (await orRefusal(askBroker(await controlSocket(config), path, { timeoutMs: LIST_TIMEOUT_MS }))) as Learned;
+  say(json ? `${jsonLine(learned)}\n` : learnedText(learned));
+}
+
+/** All of it is TOML: what is no block is a comment. */
+function learnedText({ account, queues, exchanges, problems, toml }: Learned): string {
+  const seen = (what: string, { items, total }: Some<unknown>) =>
+    `${total} ${what}${items.length < total ? `, of which ${items.length} are looked at` : ''}`;
+  const mirrored = queues.items.filter((queue) => queue.mirrored);
+  const lines = [
+    `# ${printable(account)}: ${seen('queues', queues)}; ${seen('exchanges', exchanges)}; calls of the server reach ${mirrored.length} queues`,
+    ...problems.slice(0, PROBLEMS_MAX).map(({ queue, why }) => `# no call reaches ${JSON.stringify(printable(queue))}: ${printable(why)}`),
+    ...(problems.length > PROBLEMS_MAX ? [`# and ${problems.length - PROBLEMS_MAX} more: --json has them`] : []),
+    ...(toml === '' ? ['# [sealed] of broker.toml names all of them.'] : ['', toml]),
+  ];
+  return lines.map((line) => `${line}\n`).join('');
+}
 
 async function purgeAccount(account: OsUser, { config, json, apply = false }: PurgeOptions): Promise<void> {
   const [socket, about] = [await controlSocket(config), new URLSearchParams({ account })];
