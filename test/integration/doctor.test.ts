@@ -50,10 +50,11 @@ it('judges the template of sealed executors, and tries no login of theirs', asyn
   const before = (await doctor(kpx)).failed; // the URL that was there
   expect(before).toMatchObject([
     { name: 'executor-msgq', seen: expect.stringContaining(`{vhost} missing: with sealed = true write ${wanted}`) },
+    { name: 'sealed executors', seen: 'sealed.enabled is false in broker.toml, executor.sealed is true in privhelper.toml' },
   ]);
   writeFileSync(kpx.msgqFile, `${wanted}\n`);
   const { failed, checks } = await doctor(kpx);
-  expect(failed).toEqual([]);
+  expect(failed.map(({ name }) => name)).toEqual(['sealed executors']);
   expect(checks.find(({ name }) => name === 'executor-msgq')).toMatchObject({
     result: 'ok',
     seen: expect.stringContaining('is a template'),

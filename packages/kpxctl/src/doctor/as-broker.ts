@@ -1,8 +1,10 @@
+import { existsSync } from 'node:fs';
 import { readPassword } from '@kpx/broker/config/config';
 import { CommandError, EXIT } from '@kpx/broker/output/exit';
 import { MSGQ_BYTES_MAX } from '@kpx/privhelper/environment';
 import { readTrustedFile } from '@kpx/privhelper/system/trusted-file';
 import { z } from 'zod';
+import { SHARED_MSGQ_FILE } from '../accounts-rabbitmq.js';
 import { PASSWORD_FILE } from '../broker-options.js';
 import { type GoingOn, textOf } from '../leave-root.js';
 import { brokerAnswer } from './broker.js';
@@ -45,7 +47,14 @@ export function secretsIn({ broker, helper, passwordFile, isRoot }: Scene): Secr
     const msgq = await readTrustedFile(file, 'secret', MSGQ_BYTES_MAX).catch(unseen);
     return firstUrl(file, msgq.trim());
   });
-  return { password, executorUrl: () => executorUrl().catch(unseen) };
+  const formerUrl = once(async () => {
+    const kept = await readTrustedFile(SHARED_MSGQ_FILE, 'secret', MSGQ_BYTES_MAX).catch((error: Error) => {
+      if (isRoot && !existsSync(SHARED_MSGQ_FILE)) return undefined;
+      return unseen(error);
+    });
+    return kept === undefined ? undefined : firstUrl(SHARED_MSGQ_FILE, kept.trim());
+  });
+  return { password, executorUrl: () => executorUrl().catch(unseen), formerUrl: () => formerUrl().catch(unseen) };
 }
 
 /** The result of reading something: its value, or why there is none. */
@@ -63,9 +72,15 @@ export interface HandedOver {
   /** undefined: the broker's own file, which is read as the broker. */
   readonly password: Read | undefined;
   readonly executorUrl: Read;
+  /** Empty: none is kept. */
+  readonly formerUrl: Read;
 }
 
-export async function handOver(scene: Scene, { password, executorUrl }: Secrets, brokerUid: number | undefined): Promise<HandedOver> {
+export async function handOver(
+  scene: Scene,
+  { password, executorUrl, formerUrl }: Secrets,
+  brokerUid: number | undefined,
+): Promise<HandedOver> {
   const config = await scene.broker().catch(() => undefined);
   const isOwnFile = scene.passwordFile === undefined && config?.amqp.password_file !== '';
   return {
@@ -73,6 +88,7 @@ export async function handOver(scene: Scene, { password, executorUrl }: Secrets,
     brokerUid,
     password: isOwnFile ? undefined : await reading(password()),
     executorUrl: await reading(executorUrl().then(({ href }) => href)),
+    formerUrl: await reading(formerUrl().then((url) => url?.href ?? '')),
   };
 }
 
@@ -88,7 +104,7 @@ function toldOf(what: Read): string {
 }
 
 /** In the process that goes on as the broker's account. */
-export async function asBroker(asked: Asked, { config, brokerUid, password, executorUrl }: HandedOver): Promise<Finding[]> {
+export async function asBroker(asked: Asked, { config, brokerUid, password, executorUrl, formerUrl }: HandedOver): Promise<Finding[]> {
   const own = sceneOf(asked);
   const broker = async () => {
     if (config === undefined) throw new Skipped(`${asked.brokerFile} cannot be used`);
@@ -98,6 +114,7 @@ export async function asBroker(asked: Asked, { config, brokerUid, password, exec
   const secrets: Secrets = {
     password: password === undefined ? secretsIn(scene).password : async () => toldOf(password),
     executorUrl: async () => new URL(toldOf(executorUrl)),
+    formerUrl: async () => (toldOf(formerUrl) === '' ? undefined : new URL(toldOf(formerUrl))),
   };
   return await examineAsBroker(scene, secrets, brokerUid);
 }

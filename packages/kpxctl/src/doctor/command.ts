@@ -19,6 +19,7 @@ import { helperChecks } from './helper.js';
 import { nameChecks } from './names.js';
 import { rabbitmqHostChecks } from './rabbitmq-host.js';
 import { BROKER_ACCOUNT, type Scene, sceneOf } from './scene.js';
+import { sealedChecks } from './sealed.js';
 import { unitChecks } from './units.js';
 import { wayOutChecks } from './ways-out.js';
 
@@ -74,6 +75,7 @@ async function look(scene: Scene): Promise<Finding[]> {
     ...directoryChecks(scene),
     ...capacityChecks(scene),
     ...rabbitmqHostChecks(scene),
+    ...(await sealedChecks(scene)),
     ...helperChecks(scene),
     ...brokerChecks(scene, answered),
   ];

@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { adviceOn } from '@kpx/broker/amqp/advice';
 import { connect, destroy, secretsOf } from '@kpx/broker/amqp/connect';
+import { readPassword } from '@kpx/broker/config/config';
 import type { ChannelModel } from 'amqplib';
 import { type Answered, answerOnceConnected } from './broker.js';
 import { type Check, fail, ok, once, Skipped, warn } from './check.js';
@@ -8,13 +9,16 @@ import { ACCESS_REFUSED, consume, refusal } from './rabbitmq-answers.js';
 import { deliveryLimit } from './rabbitmq-delivery-limit.js';
 import { queueChecks } from './rabbitmq-queues.js';
 import { rightsChecks } from './rabbitmq-rights.js';
-import type { Amqp, Scene } from './scene.js';
+import type { Amqp, BrokerConfig, Scene } from './scene.js';
+import { sealedRabbitmqChecks, type Ways } from './sealed-rabbitmq.js';
 
 export interface Secrets {
   /** Throws {@link Skipped} where it cannot be read. */
   readonly password: () => Promise<string>;
   /** The first URL of `executor.msgq_file`. */
   readonly executorUrl: () => Promise<URL>;
+  /** The one from when executors were not sealed; undefined: none is kept. */
+  readonly formerUrl: () => Promise<URL | undefined>;
 }
 
 interface Opened {
@@ -24,11 +28,9 @@ interface Opened {
 
 /** As the broker does: by every URL, with its password; then what the queue and the permissions are like, by the first that works. */
 export async function rabbitmqChecks(scene: Scene, secrets: Secrets, answered: Answered): Promise<Opened> {
-  const amqp = await scene.broker().then(
-    (config) => config.amqp,
-    () => undefined,
-  );
-  if (amqp === undefined) return { checks: [], close: () => {} };
+  const config = await scene.broker().catch(() => undefined);
+  if (config === undefined) return { checks: [], close: () => {} };
+  const { amqp } = config;
   const opened = new Set<ChannelModel>();
   const dial = (url: string) => open(url, amqp, secrets.password, opened);
   const connections = amqp.urls.map((url) => once(() => dial(url)));
@@ -36,11 +38,48 @@ export async function rabbitmqChecks(scene: Scene, secrets: Secrets, answered: A
   const another = () => firstOf(amqp.urls.map((url) => () => dial(url)));
   const reached = amqp.urls.map((url, index) => reach(url, amqp, connections[index] as () => Promise<ChannelModel>));
   const used = [...queueChecks(amqp, first), deliveryLimit(amqp, first, secrets.password), ...rightsChecks(amqp, another)];
-  const checks = [...reached, ...used, executorsLogin(amqp, secrets, opened), brokersOwn(answered, first)];
+  const sealed = config.sealed.enabled ? sealedRabbitmqChecks(config, waysOf(config, another, secrets, opened)) : [];
+  const checks = [...reached, ...used, executorsLogin(amqp, secrets, opened), brokersOwn(answered, first), ...sealed];
   const close = () => {
     for (const connection of opened) destroy(connection, 'kpxctl doctor is done');
   };
   return { checks, close };
+}
+
+/** RabbitMQ's words where it has taken the login, and not the virtual host: `/`, which the accounts' RabbitMQ may not have. */
+const REFUSES_VHOST = /NOT_ALLOWED/;
+
+/** The broker's own ways to both RabbitMQs where executors are sealed, and the one that executors had before. */
+function waysOf(
+  { amqp, sealed }: BrokerConfig,
+  server: () => Promise<ChannelModel>,
+  { formerUrl }: Secrets,
+  opened: Set<ChannelModel>,
+): Ways {
+  return {
+    server,
+    accounts: async (url) => {
+      const theirs = { ...amqp, password_file: sealed.management_password_file };
+      await open(url, theirs, () => readPassword(theirs), opened).catch((error: Error) => {
+        if (!REFUSES_VHOST.test(error.message)) throw error;
+      });
+    },
+    formerLogin: async () => {
+      const url = await formerUrl();
+      if (url === undefined) return undefined;
+      const [user, password] = [decodeURIComponent(url.username), decodeURIComponent(url.password)];
+      url.password = '';
+      const refused = await open(url.href, amqp, async () => password, opened).then(
+        () => false,
+        ({ message }: Error) => {
+          if (/ACCESS.REFUSED/.test(message)) return true;
+          if (REFUSES_VHOST.test(message)) return false;
+          throw new Skipped(message);
+        },
+      );
+      return { user, refused };
+    },
+  };
 }
 
 async function open(url: string, amqp: Amqp, password: () => Promise<string>, opened: Set<ChannelModel>): Promise<ChannelModel> {

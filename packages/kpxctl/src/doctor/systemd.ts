@@ -20,6 +20,7 @@ const PROPERTIES = [
   'TemporaryFileSystem',
   'IPAddressAllow',
   'IPAddressDeny',
+  'LimitNOFILE',
 ] as const;
 
 export type Unit = Readonly<Record<(typeof PROPERTIES)[number], string>>;

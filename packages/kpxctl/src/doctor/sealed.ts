@@ -1,0 +1,168 @@
+import { readFile } from 'node:fs/promises';
+import { isLoopback } from '@kpx/broker/config/address';
+import { nodeOf } from '@kpx/protocol';
+import { ACCOUNTS_UNIT, COOKIE_FILE, portsOf } from '../accounts-rabbitmq.js';
+import { ASK_AS_ROOT, type Check, fail, ok, Skipped, type Verdict, warn } from './check.js';
+import { statusOf } from './file-system.js';
+import { BROKER_UNIT, type BrokerConfig, type Scene } from './scene.js';
+import { showUnit, type Unit } from './systemd.js';
+
+/** Descriptors that RabbitMQ has for a virtual host with a connection, as measured with 3.10.8, 4.0.5 and 4.3.6, and for all else. */
+const FDS_PER_VHOST = 4;
+const FDS_OF_RABBITMQ = 500;
+/** Of the broker: one for the virtual host of each account with an executor, and for all else. */
+const FDS_OF_BROKER = 200;
+const COOKIE_MODE = 0o400;
+
+/** Sealed executors: the two configurations, and the accounts' RabbitMQ on this machine. Nothing where executors are not sealed. */
+export async function sealedChecks(scene: Scene): Promise<Check[]> {
+  const ofBroker = (await scene.broker().catch(() => undefined))?.sealed.enabled ?? false;
+  const ofHelper = (await scene.helper().catch(() => undefined))?.executor.sealed ?? false;
+  if (!ofBroker && !ofHelper) return [];
+  return [agreement(scene), ...(ofBroker ? [template(scene), listeners(scene), cookie(scene), room(scene)] : [])];
+}
+
+const agreement = ({ broker, helper }: Scene): Check => ({
+  name: 'sealed executors',
+  fix: 'Write the same into [sealed] of broker.toml and [executor] of privhelper.toml, then: systemctl restart kpx-broker.',
+  look: async () => {
+    const [{ sealed }, { executor }] = [await broker(), await helper()];
+    const fix = 'Set both, or neither, then: systemctl restart kpx-broker. Until then no executor starts.';
+    if (sealed.enabled !== executor.sealed) {
+      return fail(`sealed.enabled is ${sealed.enabled} in broker.toml, executor.sealed is ${executor.sealed} in privhelper.toml`, fix);
+    }
+    const [ofBroker, ofHelper] = [nodeOf(sealed), nodeOf(executor)];
+    if (ofBroker !== ofHelper) {
+      const same = 'Set the same sealed.node and executor.node, then: systemctl restart kpx-broker. Until then no executor starts.';
+      return fail(`the node is "${ofBroker}" in broker.toml and "${ofHelper}" in privhelper.toml`, same);
+    }
+    return ok(`both configurations say so, for the node "${ofBroker}"`);
+  },
+});
+
+/** Where executors log in, and where the broker makes their virtual hosts, is the same RabbitMQ. */
+const template = ({ broker, helper, isRoot }: Scene): Check => ({
+  name: 'sealed template',
+  fix: 'Write the host and port of sealed.urls into executor.msgq_file.',
+  look: async () => {
+    if (!isRoot) throw new Skipped(ASK_AS_ROOT);
+    const [{ sealed }, { executor }] = [await broker(), await helper()];
+    const text = await readFile(executor.msgq_file, 'utf8').catch(() => '');
+    const [, at = ''] = /@([^/]+)\//.exec(text) ?? [];
+    if (at === '') throw new Skipped('executor.msgq_file is no template; another check says what it is');
+    const hosts = sealed.urls.map((url) => new URL(url).host);
+    if (hosts.includes(at)) return ok(`executors log in at ${at}, as in sealed.urls`);
+    return fail(
+      `executors log in at ${at}, and sealed.urls names ${hosts.join(', ')}`,
+      `Write the same host and port into both: an executor finds its virtual host only where the broker makes it.`,
+    );
+  },
+});
+
+/** An address of `/proc/net/tcp` or tcp6 in which something listens. */
+interface Listener {
+  readonly port: number;
+  readonly isLoopback: boolean;
+}
+
+const LISTENING = '0A';
+/** 127.0.0.0/8, ::1, and 127.0.0.0/8 as IPv6 writes it; of a machine with little-endian numbers. */
+const LOOPBACK = /^(?:[0-9A-F]{6}7F|0{24}01000000|0{16}FFFF0000[0-9A-F]{6}7F)$/;
+
+/** Throws where the kernel's list cannot be read. */
+export function listenersIn(table: string): Listener[] {
+  return table.split('\n').flatMap((line) => {
+    const [, address = '', port = '', state] = /^\s*\d+: ([0-9A-F]+):([0-9A-F]{4}) \S+ ([0-9A-F]{2}) /.exec(line) ?? [];
+    return state === LISTENING ? [{ port: Number.parseInt(port, 16), isLoopback: LOOPBACK.test(address) }] : [];
+  });
+}
+
+const hostsOf = ({ sealed }: BrokerConfig) =>
+  [...sealed.urls, sealed.management_url].map((url) => new URL(url).hostname.replace(/^\[|\]$/g, ''));
+
+const isHere = (config: BrokerConfig) => hostsOf(config).every((host) => host === 'localhost' || isLoopback({ host, port: 0 }));
+const ELSEWHERE = "the accounts' RabbitMQ is on another machine";
+
+const listeners = ({ broker }: Scene): Check => ({
+  name: "accounts' RabbitMQ listens",
+  fix: 'See ss -ltn.',
+  look: async () => {
+    const config = await broker();
+    if (!isHere(config)) throw new Skipped(ELSEWHERE);
+    const tables = await Promise.all(['/proc/net/tcp', '/proc/net/tcp6'].map((file) => readFile(file, 'latin1').catch(() => '')));
+    const open = tables.flatMap(listenersIn);
+    const ports = portsOf(config.sealed.urls, config.sealed.management_url);
+    const outside = ports.filter(({ port }) => open.some((each) => each.port === port && !each.isLoopback));
+    if (outside.length > 0) {
+      const seen = outside.map(({ port, what }) => `${port} (${what})`).join(', ');
+      const fix = `Have it listen on loopback alone, as ${ACCOUNTS_UNIT} does (sealed.md): listeners.tcp and management.tcp.ip in its rabbitmq.conf, inet_dist_use_interface, and ERL_EPMD_ADDRESS=127.0.0.1. Then restart it.`;
+      return fail(`other machines can connect to ${seen}`, fix);
+    }
+    const missing = ports.filter(({ port, what }) => what !== 'epmd' && !open.some((each) => each.port === port));
+    const absent = missing.map(({ port, what }) => `${port} (${what})`).join(', ');
+    if (missing.length > 0)
+      return warn(
+        `nothing listens at ${absent}`,
+        `systemctl status ${ACCOUNTS_UNIT}; ports of your own are to be looked at by hand: ss -ltnp`,
+      );
+    return ok('on loopback alone: AMQP, the management API, epmd, and the port for other nodes');
+  },
+});
+
+/** By the cookie one runs code in RabbitMQ. */
+const cookie = ({ broker, isRoot }: Scene): Check => ({
+  name: "accounts' RabbitMQ cookie",
+  fix: `See ls -l ${COOKIE_FILE}.`,
+  look: async (signal) => {
+    if (!isHere(await broker())) throw new Skipped(ELSEWHERE);
+    if (!isRoot) throw new Skipped(ASK_AS_ROOT);
+    const found = (await statusOf([COOKIE_FILE], signal)).get(COOKIE_FILE);
+    if (found === undefined) throw new Skipped(`there is no ${COOKIE_FILE}: see that the cookie of your RabbitMQ has mode 0400`);
+    if (found.type === 'regular file' && found.mode === COOKIE_MODE && found.uid !== 0)
+      return ok(`${COOKIE_FILE} is its own, with mode 0400`);
+    const seen = `${COOKIE_FILE} is a ${found.type} of uid ${found.uid} with mode 0${found.mode.toString(8)}`;
+    return fail(seen, `chown rabbitmq:rabbitmq ${COOKIE_FILE} && chmod 0400 ${COOKIE_FILE}: by it one does everything in that RabbitMQ.`);
+  },
+});
+
+const room = (scene: Scene): Check => ({
+  name: 'room for virtual hosts',
+  fix: `See systemctl show --property=LimitNOFILE ${BROKER_UNIT} ${ACCOUNTS_UNIT}.`,
+  look: async (signal) => {
+    await scene.underSystemd();
+    const config = await scene.broker();
+    const rabbitmq = isHere(config) ? await showUnit(ACCOUNTS_UNIT, signal) : undefined;
+    return roomIn(config, await scene.brokerUnit(), rabbitmq?.LoadState === 'loaded' ? rabbitmq : undefined);
+  },
+});
+
+/** `rabbitmq`: undefined where it is no unit of this machine. */
+export function roomIn(
+  { sealed: { vhosts_max }, policy: { max_executors } }: Pick<BrokerConfig, 'sealed' | 'policy'>,
+  broker: Pick<Unit, 'LimitNOFILE'>,
+  rabbitmq: Pick<Unit, 'LimitNOFILE'> | undefined,
+): Verdict {
+  const tooSmall = (unit: string, { LimitNOFILE }: Pick<Unit, 'LimitNOFILE'>, wanted: number, what: string) =>
+    Number(LimitNOFILE) < wanted
+      ? [
+          {
+            seen: `${unit} has LimitNOFILE=${LimitNOFILE}, ${what} may take ${wanted}`,
+            fix: `systemctl edit ${unit}: LimitNOFILE=${wanted}`,
+          },
+        ]
+      : [];
+  const problems = [
+    ...tooSmall(BROKER_UNIT, broker, FDS_OF_BROKER + max_executors, `policy.max_executors = ${max_executors}`),
+    ...(rabbitmq
+      ? tooSmall(ACCOUNTS_UNIT, rabbitmq, FDS_OF_RABBITMQ + FDS_PER_VHOST * vhosts_max, `sealed.vhosts_max = ${vhosts_max}`)
+      : []),
+  ];
+  if (problems.length > 0) {
+    return warn(problems.map(({ seen }) => seen).join('; '), `${problems.map(({ fix }) => fix).join('; ')}, and restart it.`);
+  }
+  if (vhosts_max < max_executors) {
+    const fix = `Set sealed.vhosts_max = ${max_executors} or more: beyond it the virtual host of every ended executor is removed, and made anew for the next.`;
+    return warn(`sealed.vhosts_max is ${vhosts_max}, policy.max_executors ${max_executors}`, fix);
+  }
+  return ok(`sealed.vhosts_max = ${vhosts_max} fits LimitNOFILE${rabbitmq ? ' of both units' : ' of the broker'}`);
+}

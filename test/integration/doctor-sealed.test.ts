@@ -1,0 +1,165 @@
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { KNIME_QUEUE } from '../fixtures/knime/topology.js';
+import { Kpx } from '../fixtures/kpx.js';
+import type { RabbitmqServer } from '../fixtures/rabbitmq.js';
+import { LEAST_PERMISSIONS, type Vhost } from '../fixtures/rabbitmq-access.js';
+import { letAdminister, startAccountsRabbitmq } from '../fixtures/sealed-accounts.js';
+import { installKpx, runKpxctl } from './installed-kpx.js';
+import { installSealed } from './installed-sealed.js';
+
+const KEPT = '/etc/kpx/executor-msgq.shared';
+
+let accounts: RabbitmqServer;
+beforeAll(async () => {
+  accounts = await startAccountsRabbitmq();
+});
+afterAll(() => accounts.remove());
+
+const nameOfVhost = (vhost: Vhost) => decodeURIComponent(new URL(vhost.urlWithoutPassword('broker')).pathname.slice(1));
+
+interface Found {
+  readonly name: string;
+  readonly result: string;
+  readonly seen: string;
+  readonly fix?: string;
+}
+
+async function doctor(kpx: Kpx): Promise<Map<string, Found>> {
+  const { stdout } = await runKpxctl(['doctor', '--json', '--config', kpx.brokerConfigFile, '--helper-config', kpx.configFile]);
+  for (const { password } of Object.values(accounts.users)) expect(stdout).not.toContain(password);
+  return new Map((JSON.parse(stdout).checks as Found[]).map((check) => [check.name, check]));
+}
+
+const NAMES = [
+  'sealed executors',
+  'sealed template',
+  "accounts' RabbitMQ listens",
+  "accounts' RabbitMQ cookie",
+  'room for virtual hosts',
+  "accounts' RabbitMQ",
+  "accounts' administrator",
+  "accounts' guest",
+  "server's user",
+  'two RabbitMQs',
+  'sealed.up and sealed.down',
+  "executors' former login",
+];
+
+describe('kpxctl doctor, of sealed executors', () => {
+  it('has nothing to say where there are none', async () => {
+    const found = await doctor(await installKpx());
+    for (const name of NAMES) expect([name, found.has(name)]).toEqual([name, false]);
+  });
+
+  it('finds nothing wrong where nothing is', async () => {
+    const found = await doctor(await installSealed(accounts));
+    for (const name of NAMES) expect([name, found.get(name)?.result]).not.toEqual([name, 'fail']);
+    for (const name of [
+      'sealed executors',
+      'sealed template',
+      "accounts' RabbitMQ",
+      "accounts' administrator",
+      "accounts' guest",
+      'two RabbitMQs',
+      'sealed.up and sealed.down',
+    ])
+      expect([name, found.get(name)]).toEqual([name, expect.objectContaining({ result: 'ok' })]);
+    expect(found.get("accounts' RabbitMQ listens")?.seen).not.toContain('AMQP');
+    expect(found.get("executors' former login")?.result).toBe('skipped');
+  });
+
+  it('fails two configurations that disagree, in either direction, and two nodes', async () => {
+    const kpx = await installSealed(accounts);
+    kpx.configureBroker({ sealed: { enabled: false } });
+    expect((await doctor(kpx)).get('sealed executors')).toMatchObject({
+      result: 'fail',
+      seen: expect.stringContaining('sealed.enabled is false'),
+    });
+    kpx.configureBroker({ sealed: { node: 'another' } });
+    expect((await doctor(kpx)).get('sealed executors')).toMatchObject({
+      result: 'fail',
+      seen: expect.stringContaining('the node is "another"'),
+    });
+    kpx.configureBroker({ sealed: { urls: ['amqp://kpx-broker@127.0.0.1:1'] } });
+    const found = await doctor(kpx);
+    expect(found.get('sealed template')).toMatchObject({ result: 'fail', seen: expect.stringContaining('sealed.urls names 127.0.0.1:1') });
+    expect(found.get("accounts' RabbitMQ")).toMatchObject({ result: 'fail', fix: expect.stringContaining('kpx-rabbitmq') });
+  });
+
+  it('fails the user guest, and a broker that is no administrator', async () => {
+    const kpx = await installSealed(accounts);
+    const { name, password } = accounts.users.broker;
+    onTestFinished(async () => {
+      await accounts.api('DELETE', 'users/guest');
+      await letAdminister(accounts);
+    });
+    await accounts.api('PUT', 'users/guest', { password: 'guest', tags: 'administrator' });
+    expect((await doctor(kpx)).get("accounts' guest")).toMatchObject({
+      result: 'fail',
+      fix: expect.stringContaining('rabbitmqctl delete_user guest'),
+    });
+    await accounts.api('PUT', `users/${name}`, { password, tags: 'management' });
+    expect((await doctor(kpx)).get("accounts' administrator")).toMatchObject({
+      result: 'fail',
+      fix: expect.stringContaining(`rabbitmqctl set_user_tags ${name} administrator`),
+    });
+  });
+
+  it('fails what the broker may not do at the server for [[sealed.up]] and [[sealed.down]], and warns of exchanges that are not there', async () => {
+    const kpx = await installSealed(accounts);
+    const { vhost } = kpx;
+    const path = `permissions/${encodeURIComponent(nameOfVhost(vhost))}/${vhost.server.users.broker.name}`;
+    const rules = { up: [{ exchange: 'events', type: 'topic' }], down: [{ exchange: 'control', type: 'fanout' }] };
+    kpx.configureBroker({ sealed: rules });
+    const look = async () => (await doctor(kpx)).get('sealed.up and sealed.down');
+    expect(await look()).toMatchObject({ result: 'warn', seen: expect.stringContaining('no exchange events, control') });
+    for (const [exchange, type] of Object.entries({ events: 'topic', control: 'fanout' }))
+      await vhost.server.api('PUT', `exchanges/${encodeURIComponent(nameOfVhost(vhost))}/${exchange}`, { type, durable: true });
+    expect(await look()).toMatchObject({ result: 'fail', seen: 'missing: write for events, read for control' });
+    const { configure, write, read } = LEAST_PERMISSIONS.broker;
+    await vhost.server.api('PUT', path, { configure, write: `${write}|^events$`, read: `${read}|^control$` });
+    expect(await look()).toMatchObject({ result: 'ok' });
+  });
+
+  it("fails the executors' former user while it can log in, and says so when it is gone", async () => {
+    const kpx = await installSealed(accounts);
+    const { vhost } = kpx;
+    const name = `former-${nameOfVhost(vhost).replace(/\W/g, '')}`;
+    onTestFinished(async () => {
+      rmSync(KEPT, { force: true });
+      await vhost.server.api('DELETE', `users/${name}`).catch(() => {});
+    });
+    await vhost.server.api('PUT', `users/${name}`, { password: 'former-secret', tags: '' });
+    await vhost.server.api('PUT', `permissions/${encodeURIComponent(nameOfVhost(vhost))}/${name}`, {
+      configure: '^$',
+      write: '^$',
+      read: `^${KNIME_QUEUE}$`,
+    });
+    const { host, port, pathname } = new URL(vhost.urlWithoutPassword('executor'));
+    expect(port).not.toBe('');
+    mkdirSync('/etc/kpx', { recursive: true });
+    writeFileSync(KEPT, `amqp://${name}:former-secret@${host}${pathname}\n`, { mode: 0o600 });
+    const look = async () => (await doctor(kpx)).get("executors' former login");
+    const found = await look();
+    expect(found).toMatchObject({
+      result: 'fail',
+      seen: expect.stringContaining(`"${name}"`),
+      fix: expect.stringContaining(`rabbitmqctl delete_user ${name}`),
+    });
+    expect(JSON.stringify(found)).not.toContain('former-secret');
+    await vhost.server.api('DELETE', `users/${name}`);
+    expect(await look()).toMatchObject({ result: 'ok', seen: expect.stringContaining('cannot log in any more') });
+  });
+
+  it("warns of one RabbitMQ for the server and the accounts, and of a broker that is the server's administrator", async () => {
+    const vhost = await accounts.createKnimeVhost();
+    onTestFinished(() => vhost.delete());
+    const kpx = new Kpx(vhost, { sealed: accounts });
+    onTestFinished(() => kpx.stop());
+    kpx.configureBroker({ amqp: { management_urls: [`http://${accounts.host}:${accounts.managementPort}`] } });
+    const found = await doctor(kpx);
+    expect(found.get('two RabbitMQs')).toMatchObject({ result: 'warn', seen: expect.stringMatching(/is the accounts' as well/) });
+    expect(found.get("server's user")).toMatchObject({ result: 'warn', fix: expect.stringContaining('set_user_tags') });
+  });
+});
