@@ -33,12 +33,13 @@ _kpxctl() {
     'sealed refused '*) words='--account --config --json --help' ;;
     'sealed learn '*) words='--config --json --help' ;;
     'sealed purge '*) words='--apply --config --json --help' ;;
+    'sealed setup '*) words='--apply --config --helper-config --help' ;;
     'doctor '*) words='--user --config --helper-config --password-file --json --help' ;;
     'orphans '*) words='--size --helper-config --json --help' ;;
     'setup-rabbitmq '*) words='--admin --admin-password-file --management-url --definitions --apply --new-passwords --config --helper-config --help' ;;
     'import-config '*) words='--output-dir --force --json --help' ;;
     'dead-letters '*) words='list show replay drop reasons --help' ;;
-    'sealed '*) words='list refused learn purge --help' ;;
+    'sealed '*) words='list refused learn purge setup --help' ;;
     ' ') words='status list show top logs explain drain resume reload start stop dead-letters sealed doctor orphans setup-rabbitmq import-config --version --help' ;;
     esac
     case $before in

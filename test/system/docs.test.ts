@@ -1,3 +1,4 @@
+import { parse } from 'smol-toml';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { Kdc } from '../fixtures/booted/kdc.js';
 import { BootedKpx, type BootedKpxOptions, BROKER, SOCKET, unitOf, WORKSPACES } from '../fixtures/booted/kpx.js';
@@ -156,6 +157,46 @@ it('docs/hosts.md and docs/troubleshooting.md: what one looks at, and a host tak
   ]);
   expect((await machine.show(unitOf('alice'), 'ActiveState')).ActiveState).toBe('inactive');
   expect((await machine.show(BROKER, 'UnitFileState')).UnitFileState).toBe('disabled');
+});
+
+it('docs/sealed.md: a RabbitMQ of the accounts, sealed executors, and an upgrade', PAGE_TEST, async () => {
+  const rabbitmq = bootedRabbitmq();
+  const kpx = await start();
+  onTestFinished(async () => {
+    await kpx.stop();
+    await machine.run(['/usr/bin/systemctl', 'disable', '--now', 'kpx-rabbitmq'], { allowFailure: true });
+    const made = ['/etc/systemd/system/kpx-rabbitmq.service', '/etc/kpx/rabbitmq', '/etc/kpx/sealed-password', '/var/lib/kpx-rabbitmq'];
+    for (const path of [...made, '/etc/kpx/executor-msgq.shared']) await machine.remove(path);
+    await machine.systemctl('daemon-reload');
+    await rabbitmq.createUsers();
+  });
+  await atWork(kpx, 'alice');
+  const toml = blocksOf('docs/sealed.md').filter(({ language }) => language === 'toml');
+  const [broker = {}, helper = {}] = toml.map(({ text }) => parse(text) as Record<string, Record<string, unknown>>);
+  const sealedJob = async () => {
+    await kpx.inUse();
+    await atWork(kpx, 'alice');
+  };
+  await runBlocks(commandsOf('docs/sealed.md'), [
+    {
+      at: 'kpxctl sealed setup\nkpxctl',
+      says: /to do +\/etc\/kpx\/sealed-password: .*done +kpx-rabbitmq\.service: .*by hand +\/etc\/kpx\/privhelper\.toml: /s,
+    },
+    {
+      at: 'kpxctl drain\nsystemctl stop kpx-executors.slice\nkpxctl sealed setup',
+      before: async () => {
+        await kpx.configure({ broker, helper });
+        await kpx.mark();
+      },
+      says: /done +\/etc\/kpx\/executor-msgq: /,
+    },
+    { at: 'delete_user', says: /, 0 warn|nothing has failed/ },
+    { at: 'kpxctl sealed refused', before: sealedJob, says: /^alice +kpx\.\S+\.alice +connected +0 /m },
+    { at: 'list_users', says: /^kpx-broker\t\[administrator\]$/m },
+    { at: 'rm -r /var/lib/kpx-rabbitmq/mnesia', before: () => kpx.mark(), says: /^alice +kpx\.\S+\.alice +(?:connected|ending|kept) /m },
+  ]);
+  await sealedJob();
+  expect((await machine.run(['/usr/bin/kpxctl', 'sealed', 'setup'])).stdout).not.toMatch(/^(?:to do|fails)/m);
 });
 
 describe('drop-ins of the pages', () => {

@@ -13,6 +13,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { asksBroker, type BrokerOptions } from '../broker-options.js';
 import { controlSocket } from '../control-socket.js';
 import { orRefusal } from '../refusal.js';
+import { addSetup } from './setup.js';
 
 /** The broker may ask RabbitMQ of hundreds of virtual hosts, and gives a removal a minute; in milliseconds. */
 const LIST_TIMEOUT_MS = 60_000;
@@ -36,7 +37,7 @@ export function addSealed(program: Command): void {
     .helpCommand(false)
     .summary("the accounts' virtual hosts, where executors are sealed")
     .description(
-      "Shows the virtual hosts that accounts have in a RabbitMQ of the executors' own, and what their code was refused. Removes those of accounts that need none any more. Asks the running broker.",
+      "Shows the virtual hosts that accounts have in a RabbitMQ of the executors' own, and what their code was refused. Removes those of accounts that need none any more, and makes that RabbitMQ. All but setup ask the running broker.",
     );
   const inLines = 'print JSON for programs, an object a line';
   const list = group.command('list').summary('print a line for each account with a virtual host');
@@ -64,6 +65,7 @@ export function addSealed(program: Command): void {
     .argument('<ACCOUNT>', 'an account of the operating system', accountOf)
     .option('--apply', 'make the changes');
   asksBroker(purge).action(purgeAccount);
+  addSetup(group);
 }
 
 function accountOf(text: string): OsUser {

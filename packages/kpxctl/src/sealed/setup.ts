@@ -1,0 +1,221 @@
+import { randomBytes } from 'node:crypto';
+import { constants } from 'node:fs';
+import { chmod, chown, mkdir, readFile } from 'node:fs/promises';
+import { isLoopback } from '@kpx/broker/config/address';
+import { type Config, readConfig } from '@kpx/broker/config/config';
+import { CommandError, EXIT } from '@kpx/broker/output/exit';
+import { bold, failure, say, success, warning } from '@kpx/broker/output/terminal';
+import { readConfig as readHelperConfig } from '@kpx/privhelper/config';
+import { runCommand } from '@kpx/privhelper/system/command';
+import { lookUpAccount } from '@kpx/privhelper/system/name-service';
+import { printable } from '@kpx/protocol';
+import type { Command } from 'commander';
+import {
+  ACCOUNTS_UNIT,
+  configurationText,
+  definitionsText,
+  NFT,
+  PLUGINS_TEXT,
+  portsText,
+  RABBITMQ_ACCOUNT,
+  RABBITMQ_SERVER,
+  SETTINGS_DIRECTORY,
+  UNIT_FILE,
+  unitText,
+} from '../accounts-rabbitmq.js';
+import { CONFIG_FILE, HELPER_CONFIG_FILE } from '../broker-options.js';
+import { showUnit } from '../doctor/systemd.js';
+import { HASHING, isHashOf, passwordHash } from '../setup-rabbitmq/password-hash.js';
+import { configurationSteps } from './setup-configuration.js';
+import { fileStep, isThere, type Step, type Wanted } from './steps.js';
+
+const USER = 'kpx-broker';
+const AMQP_PORT = 5_673;
+const PASSWORD_FILE = '/etc/kpx/sealed-password';
+const PASSWORD_BYTES = 24;
+const LOOK_UP_TIMEOUT_MS = 10_000;
+/** RabbitMQ is ready some ten seconds after its start; a machine may be slow. */
+const START_TIMEOUT_MS = 200_000;
+const SECRET_MODE = 0o640;
+const PLAIN_MODE = 0o644;
+
+interface Options {
+  readonly apply?: boolean;
+  readonly config: string;
+  readonly helperConfig: string;
+}
+
+export function addSetup(group: Command): void {
+  group
+    .command('setup')
+    .summary("make the accounts' RabbitMQ on this machine")
+    .description(
+      "Says what sealed executors lack on this machine, each thing with its reason: a RabbitMQ of the accounts' own on loopback, with the broker as its administrator, and the lines of both configurations. Changes nothing without --apply, and never the configurations. Run it as root.",
+    )
+    .option('--apply', 'make the changes')
+    .option('--config <FILE>', 'configuration of kpx-broker', CONFIG_FILE)
+    .option('--helper-config <FILE>', 'configuration of kpx-privhelper', HELPER_CONFIG_FILE)
+    .addHelpText('after', '\nExit codes: 0 all is as it has to be, or was said; 77 not permitted; 78 something has to be done first.')
+    .action(setUp);
+}
+
+async function setUp({ apply = false, config: file, helperConfig }: Options): Promise<void> {
+  if (process.getuid?.() !== 0)
+    throw new CommandError(EXIT.noPermission, 'kpxctl sealed setup has to be run as root: it looks at secrets.');
+  const [config, { executor }] = [await readConfig(file), await readHelperConfig(helperConfig)];
+  const wanted = wantedOf(config);
+  const missing = await prerequisites(wanted);
+  if (missing.some(({ state }) => state === 'fails')) {
+    tell(missing, new Set(), apply);
+    process.exitCode = EXIT.config;
+    return;
+  }
+  const steps = [...missing, ...(await rabbitmqSteps(wanted)), ...(await configurationSteps(config, executor, wanted, file, helperConfig))];
+  const done = new Set<Step>();
+  for (const step of apply ? steps : []) {
+    if (step.state !== 'to do') continue;
+    await step.apply?.();
+    done.add(step);
+  }
+  tell(steps, done, apply);
+}
+
+function wantedOf({ sealed }: Config): Wanted {
+  const url = new URL(sealed.urls[0] ?? `amqp://${USER}@127.0.0.1:${AMQP_PORT}`);
+  const host = url.hostname.replace(/^\[|\]$/g, '');
+  return {
+    user: decodeURIComponent(url.username),
+    ports: { amqp: Number(url.port || 5_672), management: Number(new URL(sealed.management_url).port || 80) },
+    passwordFile: sealed.management_password_file || PASSWORD_FILE,
+    isHere: host === 'localhost' || isLoopback({ host, port: 0 }),
+  };
+}
+
+async function prerequisites({ isHere }: Wanted): Promise<Step[]> {
+  if (!isHere) {
+    const why = 'it is elsewhere: this command makes one on this machine, on loopback. For a cluster see sealed.md, "Several machines"';
+    return [{ name: 'sealed.urls', state: 'fails', why }];
+  }
+  const account = await lookUpAccount(RABBITMQ_ACCOUNT, AbortSignal.timeout(LOOK_UP_TIMEOUT_MS));
+  if (account === undefined || !(await isThere(RABBITMQ_SERVER, constants.X_OK))) {
+    const why = `there is no ${RABBITMQ_SERVER}, or no account ${RABBITMQ_ACCOUNT}. The second command is for a machine that needs no other RabbitMQ`;
+    const lines = ['apt install rabbitmq-server', 'systemctl disable --now rabbitmq-server'];
+    return [{ name: 'RabbitMQ', state: 'fails', why, lines }];
+  }
+  return [{ name: 'RabbitMQ', state: 'ok', why: `its programs are installed: ${RABBITMQ_SERVER}` }];
+}
+
+async function gidOf(account: string): Promise<number> {
+  const found = await lookUpAccount(account, AbortSignal.timeout(LOOK_UP_TIMEOUT_MS));
+  if (found) return found.gid;
+  throw new CommandError(EXIT.config, `There is no account ${account}: systemd-sysusers kpx.conf makes it.`);
+}
+
+async function rabbitmqSteps({ user, ports, passwordFile }: Wanted): Promise<Step[]> {
+  const [broker, rabbitmq, hasNft] = [await gidOf(USER), await gidOf(RABBITMQ_ACCOUNT), await isThere(NFT, constants.X_OK)];
+  const kept = (await readFile(passwordFile, 'utf8').catch(() => '')).trim();
+  const password = kept === '' ? randomBytes(PASSWORD_BYTES).toString('hex') : kept;
+  const isHash = (text: string) => {
+    const [, hash] = /"password_hash": "([^"]+)"/.exec(text) ?? [];
+    return text.includes(`"name": ${JSON.stringify(user)}`) && isHashOf(hash, HASHING, password);
+  };
+  const inSettings = (name: string) => `${SETTINGS_DIRECTORY}/${name}`;
+  const plain = { mode: PLAIN_MODE, gid: 0 };
+  const files = [
+    await directoryStep(),
+    await fileStep({
+      ...{ path: passwordFile, content: `${password}\n`, mode: SECRET_MODE, gid: broker, isSame: (text) => text.trim() === password },
+      why: `the password of "${user}", by which the broker makes virtual hosts and users; the broker reads it`,
+    }),
+    await fileStep({
+      ...{ path: inSettings('definitions.json'), content: definitionsText(user, passwordHash(password), HASHING), mode: SECRET_MODE },
+      ...{ gid: rabbitmq, isSame: isHash },
+      why: `makes "${user}" the only user, an administrator, with a hash of that password: no guest`,
+    }),
+    await fileStep({
+      ...{ path: inSettings('rabbitmq.conf'), content: configurationText(ports), ...plain },
+      why: `loopback alone, ports ${ports.amqp} and ${ports.management}, limits of memory and disk`,
+    }),
+    await fileStep({
+      path: inSettings('enabled_plugins'),
+      content: PLUGINS_TEXT,
+      ...plain,
+      why: 'the management API, by which the broker makes them',
+    }),
+    hasNft
+      ? await fileStep({
+          ...{ path: inSettings('ports.nft'), content: portsText(ports), ...plain },
+          why: "the management port is the broker's alone, and the AMQP port the executors' and the broker's",
+        })
+      : noFirewall(),
+    await fileStep({
+      ...{ path: UNIT_FILE, content: unitText(ports, hasNft), ...plain },
+      why: 'data, cookie, epmd and ports of its own, as no other RabbitMQ of this machine has them',
+    }),
+  ];
+  return [...files, await unitStep(files.some(({ state }) => state === 'to do'))];
+}
+
+async function directoryStep(): Promise<Step> {
+  const why = 'the settings of that RabbitMQ';
+  if (await isThere(SETTINGS_DIRECTORY)) return { name: SETTINGS_DIRECTORY, state: 'ok', why };
+  const apply = async () => {
+    await mkdir(SETTINGS_DIRECTORY);
+    await chown(SETTINGS_DIRECTORY, 0, 0);
+    await chmod(SETTINGS_DIRECTORY, 0o755);
+  };
+  return { name: SETTINGS_DIRECTORY, state: 'to do', why, apply };
+}
+
+const noFirewall = (): Step => ({
+  name: 'nftables',
+  state: 'by hand',
+  why: `there is no ${NFT}: every account of this machine can connect to the management port, and try passwords. Then run this again`,
+  lines: ['apt install nftables'],
+});
+
+async function unitStep(isChanged: boolean): Promise<Step> {
+  const { ActiveState, UnitFileState } = await showUnit(ACCOUNTS_UNIT, AbortSignal.timeout(LOOK_UP_TIMEOUT_MS)).catch((error: Error) => {
+    throw new CommandError(EXIT.unavailable, `${error.message}. The accounts' RabbitMQ is a unit of systemd.`);
+  });
+  const why = 'it runs, and starts with the machine, before the broker';
+  if (!isChanged && ActiveState === 'active' && UnitFileState === 'enabled') return { name: ACCOUNTS_UNIT, state: 'ok', why };
+  const commands = [['daemon-reload'], ['enable', ACCOUNTS_UNIT], ['restart', ACCOUNTS_UNIT]];
+  const apply = async () => {
+    for (const args of commands) await systemctl(args);
+  };
+  return { name: ACCOUNTS_UNIT, state: 'to do', why, lines: commands.map((args) => `systemctl ${args.join(' ')}`), apply };
+}
+
+async function systemctl(args: readonly string[]): Promise<void> {
+  const { exitCode, stderr } = await runCommand(
+    '/usr/bin/systemctl',
+    ['--no-ask-password', ...args],
+    AbortSignal.timeout(START_TIMEOUT_MS),
+  );
+  if (exitCode === 0) return;
+  const what = `systemctl ${args.join(' ')} has failed`;
+  throw new CommandError(
+    EXIT.unavailable,
+    `${what}: ${printable(stderr.trim())}\nSee: journalctl -u ${ACCOUNTS_UNIT} -n 50. Then run this again.`,
+  );
+}
+
+const STATES = { ok: success, 'to do': warning, 'by hand': warning, done: success, fails: failure };
+const STATE_CHARS = 7;
+
+function tell(steps: readonly Step[], done: ReadonlySet<Step>, applied: boolean): void {
+  const indent = ' '.repeat(STATE_CHARS + 2);
+  const lines = steps.flatMap((step) => {
+    const state = done.has(step) ? 'done' : step.state;
+    const head = `${STATES[state](state.padEnd(STATE_CHARS))}  ${bold(printable(step.name))}: ${printable(step.why)}`;
+    return [head, ...(state === 'ok' ? [] : (step.lines ?? []).map((line) => `${indent}${printable(line)}`))];
+  });
+  const is = (state: Step['state']) => steps.some((step) => step.state === state);
+  let end = 'Nothing is to be done.';
+  if (is('fails')) end = 'Nothing was changed: see to what fails first.';
+  else if (is('to do') && !applied) end = 'Nothing was changed: --apply does it.';
+  else if (is('by hand')) end = 'The rest is to be done by hand.';
+  else if (done.size > 0) end = 'Done. Then: systemctl restart kpx-broker, and kpxctl doctor.';
+  say([...lines, '', `${end}\n`].join('\n'));
+}
