@@ -1,4 +1,5 @@
 // Sealed executors beside shared ones beside no kpx, in one run: the same executors, the same jobs, the same machine.
+import { rmSync } from 'node:fs';
 import { nameOf, removeAccounts } from '../fixtures/accounts-rabbitmq.js';
 import { openConnection } from '../fixtures/amqp.js';
 import { eventually } from '../fixtures/eventually.js';
@@ -46,6 +47,8 @@ export async function withKpx<T>(
     if (sealed) await removeAccounts(servers.accounts);
     kpx.removeDirectories();
     made.remove();
+    // The next account of that name has another uid.
+    for (const user of users) rmSync(`/home/${user}`, { recursive: true, force: true });
   }
 }
 
