@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { withChannel } from '../fixtures/amqp.js';
 import { eventually } from '../fixtures/eventually.js';
 import { freePorts } from '../fixtures/free-ports.js';
@@ -6,7 +6,7 @@ import { jobOf } from '../fixtures/jobs.js';
 import type { Kpx } from '../fixtures/kpx.js';
 import type { RabbitmqServer } from '../fixtures/rabbitmq.js';
 import { scrape } from '../fixtures/scrape.js';
-import { accountsIn, asExecutor, letLook, nameOf, startAccountsRabbitmq, takeClient } from '../fixtures/sealed-accounts.js';
+import { accountsIn, asExecutor, letLook, managementWay, nameOf, startAccountsRabbitmq, takeClient } from '../fixtures/sealed-accounts.js';
 import { installKpx, jobsDone, publish, runKpxctl } from './installed-kpx.js';
 import { startSealed } from './installed-sealed.js';
 
@@ -67,13 +67,11 @@ describe('kpxctl sealed list', () => {
   });
 
   it("says that the accounts' RabbitMQ does not answer, and has those with an executor all the same", async () => {
-    const kpx = await startSealed(accounts, { broker: { sealed: { api_timeout: '2s' } } });
+    const management = await managementWay(accounts);
+    const kpx = await startSealed(accounts, { broker: { sealed: { management_url: management.url } } });
     await publish(kpx, jobOf('alice', 'a1'));
     await jobsDone(kpx, 'alice', 1);
-    onTestFinished(async () => {
-      await accounts.ctl('eval', 'application:ensure_all_started(rabbitmq_management).');
-    });
-    await accounts.ctl('eval', 'application:stop(rabbitmq_management).');
+    management.cut();
     const { code, stdout, stderr } = await kpxctl(kpx, 'sealed', 'list');
     expect(code).toBe(69);
     expect(stdout).toMatch(/^alice .* connected /m);

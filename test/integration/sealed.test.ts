@@ -13,6 +13,7 @@ import {
   answersTo,
   asExecutor,
   letAdminister,
+  managementWay,
   nameOf,
   startAccountsRabbitmq,
   takeClient,
@@ -25,12 +26,6 @@ beforeAll(async () => {
   accounts = await startAccountsRabbitmq();
 });
 afterAll(() => accounts.remove());
-
-/** Other tests need the management API, whatever becomes of this one. */
-const startsManagementAgain = () =>
-  onTestFinished(async () => {
-    await accounts.ctl('eval', 'application:ensure_all_started(rabbitmq_management).');
-  });
 
 /** A job that is to be answered. */
 const asked = (user: string, job: string, replyTo: string) => {
@@ -157,9 +152,9 @@ describe('sealed executors', () => {
   });
 
   it('of whom nobody knows at the start of the broker keep it from taking jobs, which is said, until their RabbitMQ answers', async () => {
-    const kpx = await installSealed(accounts);
-    startsManagementAgain();
-    await accounts.ctl('eval', 'application:stop(rabbitmq_management).');
+    const management = await managementWay(accounts);
+    const kpx = await installSealed(accounts, { broker: { sealed: { management_url: management.url } } });
+    management.cut();
     await kpx.startHelper();
     await kpx.startBroker({ wait: false });
     await kpx.brokerLog.line({ msg: "no jobs are taken: the accounts' RabbitMQ cannot be used; trying again" });
@@ -167,24 +162,25 @@ describe('sealed executors', () => {
     const { stdout } = await runKpxctl(['status', '--config', kpx.brokerConfigFile]);
     expect(stdout).toContain("no jobs are taken, as the accounts' RabbitMQ cannot be used: the accounts' management API at");
     expect((await kpx.vhost.queueDepth('knime-jobs'))?.messages).toBe(1);
-    await accounts.ctl('eval', 'application:ensure_all_started(rabbitmq_management).');
+    management.heal();
     await jobsDone(kpx, 'alice', 1);
   });
 
   it('are not started while the management API is away, which is said, and are when it is back; running ones go on', async () => {
-    const kpx = await installSealed(accounts);
-    const away = `http://127.0.0.1:${accounts.managementPort}`;
+    const management = await managementWay(accounts);
+    const kpx = await installSealed(accounts, { broker: { sealed: { management_url: management.url } } });
     await kpx.start();
     await publish(kpx, jobOf('alice', 'a1'));
     await jobsDone(kpx, 'alice', 1);
-    startsManagementAgain();
-    await accounts.ctl('eval', 'application:stop(rabbitmq_management).');
+    management.cut();
     await publish(kpx, jobOf('bob', 'b1'), jobOf('alice', 'a2'));
     const { reason } = await kpx.brokerLog.line({ user: 'bob', state: 'backoff' });
-    expect(reason).toContain(`SEALED_UNAVAILABLE: the accounts' management API at ${away} (sealed.management_url) cannot be asked`);
+    expect(reason).toContain(
+      `SEALED_UNAVAILABLE: the accounts' management API at ${management.url} (sealed.management_url) cannot be asked`,
+    );
     expect(JSON.stringify(await explain(kpx, 'bob'))).toContain('SEALED_UNAVAILABLE');
     await jobsDone(kpx, 'alice', 2);
-    await accounts.ctl('eval', 'application:ensure_all_started(rabbitmq_management).');
+    management.heal();
     await jobsDone(kpx, 'bob', 1);
   });
 
@@ -202,8 +198,7 @@ describe('sealed executors', () => {
     await jobsDone(kpx, 'alice', 2);
     const from = kpx.brokerLog.lines.length;
     // The user first: it is made anew when the connection to the virtual host is.
-    await own.ctl('delete_user', nameOf('alice'));
-    await own.ctl('delete_vhost', nameOf('alice'));
+    for (const kind of ['users', 'vhosts']) await own.api('DELETE', `${kind}/${encodeURIComponent(nameOf('alice'))}`);
     await kpx.brokerLog.line({ account: 'alice', msg: 'the virtual host of an account is connected' }, { from });
     await publish(kpx, jobOf('alice', 'a3'));
     const done = await jobsDone(kpx, 'alice', 3);
