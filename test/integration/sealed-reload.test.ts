@@ -15,7 +15,7 @@ import {
   startAccountsRabbitmq,
   takeClient,
 } from '../fixtures/sealed-accounts.js';
-import { deadLetters, jobsDone, publish } from './installed-kpx.js';
+import { deadLetters, jobsDone, publish, runKpxctl } from './installed-kpx.js';
 import { startSealed } from './installed-sealed.js';
 
 let accounts: RabbitmqServer;
@@ -147,7 +147,9 @@ it('keeps the whole of [sealed] as it is where a part of it cannot change, with 
   const [first] = await jobsDone(kpx, 'alice', 1);
   const sealed = { node: 'elsewhere', window: 3, job_queue: { durable: false } };
   const warned = kpx.brokerLog.line({ msg: 'these take effect with a restart' });
-  await kpx.reload({ sealed, policy: { deny: ['bob'] } });
+  kpx.configureBroker({ sealed, policy: { deny: ['bob'] } });
+  const { stdout } = await runKpxctl(['reload', '--config', kpx.brokerConfigFile]);
+  expect(stdout).toMatch(/\nWith a restart only: \[sealed\]\n {2}sealed\.node: .*\n {2}sealed\.job_queue: .*\n$/);
   expect(await warned).toMatchObject({
     level: 40,
     sections: ['sealed'],
