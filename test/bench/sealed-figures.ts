@@ -17,20 +17,21 @@ export interface SealedFigures {
 
 export async function sealedFigures(rabbitmq: RabbitmqServer, rounds: number, say: (text: string) => void): Promise<SealedFigures> {
   const servers = { rabbitmq, accounts: await startAccountsRabbitmq() };
+  const measure = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
+    say(`sealed: ${what} …`);
+    const figures = await work();
+    say(JSON.stringify(figures));
+    return figures;
+  };
   try {
-    say('sealed: relay into 20 accounts …');
-    const relay = await sealedRelay(servers, rounds);
+    const relay = await measure('relay into 20 accounts', () => sealedRelay(servers, rounds));
     const busy: SealedBusy[] = [];
-    for (const window of [undefined, ...WINDOWS]) {
-      say(`sealed: short jobs of 4 users, window ${window ?? 'by default'} …`);
-      busy.push(await sealedBusy(servers, rounds, window));
-    }
-    say('sealed: starts …');
-    const starts = await sealedStarts(servers);
-    say('sealed: one job at a time …');
-    const one = await oneAtATime(servers);
-    say('sealed: 200 accounts …');
-    return { relay, busy, starts, oneAtATime: one, memory: await sealedMemory(servers) };
+    for (const window of [undefined, ...WINDOWS])
+      busy.push(await measure(`short jobs of 4 users, window ${window ?? 'by default'}`, () => sealedBusy(servers, rounds, window)));
+    const starts = await measure('starts', () => sealedStarts(servers));
+    const one = await measure('one job at a time', () => oneAtATime(servers));
+    const memory = await measure('200 accounts', () => sealedMemory(servers));
+    return { relay, busy, starts, oneAtATime: one, memory };
   } finally {
     await servers.accounts.remove();
   }
