@@ -35,6 +35,7 @@ export class AccountLane {
   /** Of a virtual host that is not used anew; undefined: it is. */
   descriptionKept: string | undefined;
   #opening: Promise<void> | undefined;
+  #made: Promise<void> = Promise.resolve();
   readonly #services: SealedServices;
   readonly #carrying: Carrying;
   readonly #replies: Replies;
@@ -82,6 +83,11 @@ export class AccountLane {
 
   get connected(): boolean {
     return this.#usable !== undefined;
+  }
+
+  /** Resolves when its virtual host is there: its user can be given rights. Of the last {@link open} or attempt to connect. */
+  get made(): Promise<void> {
+    return this.#made;
   }
 
   get #usable(): AccountSession | undefined {
@@ -211,11 +217,16 @@ export class AccountLane {
     if (session && !this.#isEnding) await this.#giving.broadcast(session, message, exchange);
   }
 
+  async #make(): Promise<void> {
+    const description = this.descriptionKept ?? usedAt(Date.now());
+    await makeVhost(this.#services.api, { name: this.name, description }, await this.#services.administrator());
+  }
+
   async #establish(): Promise<AccountSession> {
     const { api, config, held, host, log } = this.#services;
     const began = performance.now();
-    const description = this.descriptionKept ?? usedAt(Date.now());
-    await makeVhost(api, { name: this.name, description }, await this.#services.administrator());
+    this.#made = this.#make();
+    await this.#made;
     const opening = AccountSession.openAny(config, this.name, `${host}, ${this.account}`, held);
     // Policies and limits take as long as a connection; both are there before the executor is.
     const bounding = boundVhost(api, this.name, config);

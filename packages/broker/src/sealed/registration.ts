@@ -25,16 +25,20 @@ export class Registration {
     this.#name = name;
   }
 
-  /** Lets nobody log in any more, and ends the connections of an earlier executor. */
+  /** Lets nobody log in any more. */
   async remove(): Promise<void> {
     await this.#inTurn(() => this.#services.api.deleteUser(this.#name));
   }
 
-  /** Lets the account log in by the password that was made last. */
-  async register(): Promise<void> {
+  /**
+   * Lets the account log in by the password that was made last. `alone`: connections of an earlier executor are ended first. `made`: its virtual host is there.
+   */
+  async register(alone: boolean, made: Promise<void>): Promise<void> {
     await this.#inTurn(async () => {
       const { api } = this.#services;
+      if (alone) await api.deleteUser(this.#name);
       await api.putUser(this.#name, this.passwordHash);
+      await made;
       await this.#permit();
     });
   }

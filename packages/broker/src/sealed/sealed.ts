@@ -224,11 +224,12 @@ export class Sealed {
     const isFirst = lane.starts === 1;
     try {
       const opened = inTime(lane.open(), `the virtual host "${lane.name}" is not ready yet`);
-      await Promise.all([opened, isFirst ? lane.registration.remove() : undefined]);
+      // Beside each other: the account's code does not know the password before its executor starts, and that is when all is there.
+      await Promise.all([opened, lane.registration.register(isFirst, lane.made)]);
       if (!lane.connected) throw new Error(`the virtual host "${lane.name}" is not connected`);
-      await lane.registration.register();
     } catch (error) {
       this.settled(osUser);
+      if (!lane.connected) await lane.registration.remove().catch(() => {}); // the next start removes it, too
       throw new SealedUnavailable((error as Error).message, { cause: error });
     }
   }
