@@ -195,7 +195,7 @@ export async function sealedMemory(servers: Servers): Promise<SealedMemory> {
   const broker = {
     amqp: { prefetch: 2_000 },
     executors: IDLE_EXECUTORS,
-    policy: { max_executors: MANY, max_starting: 32 },
+    policy: { max_executors: MANY, max_starting: 4 },
     sealed: { window: 10_000 },
   };
   const options = { helper: { executor: { ...SLEEP, max_executors: MANY } }, broker };
