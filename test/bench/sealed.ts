@@ -119,7 +119,7 @@ const BUSY_JOBS = 4_000;
 const LARGE_WINDOW = { 'max-length': 100_000, overflow: 'reject-publish' };
 
 export interface SealedBusy {
-  readonly window: number | 'default';
+  readonly window: number;
   readonly rate: number;
   /** The same executors, whose jobs lie in their queues already: without a broker. */
   readonly limit: number;
@@ -127,11 +127,11 @@ export interface SealedBusy {
 }
 
 /** Short jobs of four users whose executors run. Shared executors are in busy.ts. */
-export async function sealedBusy(servers: Servers, rounds: number, window?: number): Promise<SealedBusy> {
+export async function sealedBusy(servers: Servers, rounds: number, window: number): Promise<SealedBusy> {
   const users = Array.from({ length: BUSY_USERS }, (_, index) => `quick${index}`);
   const options = {
     standIn: { BOOT_MS: '100', JOB_MS: String(JOB_MS) },
-    broker: window === undefined ? {} : { sealed: { window } },
+    broker: { sealed: { window } },
   };
   return await withKpx(servers, { users, sealed: true, options }, async (kpx) => {
     const doneBy = () => users.map((user) => kpx.done(user).length);
@@ -173,7 +173,7 @@ export async function sealedBusy(servers: Servers, rounds: number, window?: numb
       await kpx.startBroker();
     }
     const [rate, limit] = [median(rates), median(limits)];
-    return { window: window ?? 'default', rate: round(rate), limit: round(limit), ratio: round(rate / limit, 2) };
+    return { window, rate: round(rate), limit: round(limit), ratio: round(rate / limit, 2) };
   });
 }
 
