@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, rmdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { isAtLeast } from '../../packages/broker/src/amqp/job-queue.js';
 import { bytes, EVERY_TYPE, type Field, propertyBytes, table, text } from '../../packages/broker/test-fixtures/wire.js';
 import { openConnection, withChannel } from '../fixtures/amqp.js';
 import { withSocket } from '../fixtures/amqp-socket.js';
@@ -96,12 +97,17 @@ describe('the user in a header', () => {
       }
     });
     await publish(kpx, opaque('good', Buffer.from('x'), { [HEADER]: 'alice' }));
-    await jobsDone(kpx, 'alice', 1);
-    const letters = await deadLetters(kpx, wrong.length);
+    // RabbitMQ 4 hands on the first of the headers with one name, so nobody sees that there were two.
+    const { rabbitmq_version: version } = await kpx.vhost.server.api<{ rabbitmq_version: string }>('GET', 'overview');
+    const parked = wrong.filter(([, reason]) => reason !== 'USER_AMBIGUOUS' || !isAtLeast(version, 4, 0));
+    const done = 1 + wrong.length - parked.length;
+    await jobsDone(kpx, 'alice', done);
+    const letters = await deadLetters(kpx, parked.length);
     expect(new Map(letters.map(({ properties, headers }) => [properties.messageId, headers['x-kpx-reason']]))).toEqual(
-      new Map(wrong.map(([job, reason]) => [job, reason])),
+      new Map(parked.map(([job, reason]) => [job, reason])),
     );
-    expect(kpx.done('alice')).toHaveLength(1);
+    expect(kpx.done('alice')).toHaveLength(done);
+    expect(kpx.done('bob')).toEqual([]);
   });
 
   it('is shown with dead letters, and stays with them through a replay, delays and being given back', async () => {
