@@ -13,7 +13,7 @@ sets another number of kills. Runs as root in a private machine that is gone aft
 
   --sealed  instead: 300 kills of broker, helper, executors, the server's RabbitMQ and the accounts' RabbitMQ over 3,000 jobs of ten accounts,
             whose executors are sealed; prints how many jobs and answers were lost, and how many are there twice. KPX_TEST_SEALED_KILLS=N sets
-            another number of kills. A quarter of an hour
+            another number of kills. Some six minutes
 `;
 const options = /** @type {const} */ ({ sealed: { type: 'boolean', default: false } });
 const { sealed } = argumentsOr(USAGE, (args) => parseArgs({ args, options })).values;

@@ -64,12 +64,16 @@ it('takes each key of [sealed] that can change, while an executor runs that keep
   await answersTo(kpx, client, 1);
 
   expect(await reload(kpx, { window: 3, replies_max: 50 })).toEqual(['sealed.window: 64 -> 3', 'sealed.replies_max: 200 -> 50']);
+  await kpx.brokerLog.line({ msg: 'the virtual host of an account is connected', account: 'alice' });
   await eventually('another window', async () => (await windowOf('alice')) === 3 && (await queuesMaxOf('alice')) === 150);
 
-  // What is answered is known beyond a reload: an answer that nobody waits for is none.
+  // Which answers are open is known beyond a reload: one that nobody waits for is refused.
   const reply = `kpx.reply.${Buffer.from(client).toString('base64url')}`;
-  const consumersOf = async (queue: string) => (await ofVhost<{ consumers?: number }>(`queues/VHOST/${queue}`, 'alice')).consumers;
-  await eventually('the answers are read again', async () => (await consumersOf(reply)) === 1);
+  const channel = await (await asExecutor(kpx, 'alice')).createConfirmChannel();
+  channel.publish('', reply, Buffer.from('forged'), { correlationId: 'never-asked' });
+  await channel.waitForConfirms();
+  const [forged] = await deadLetters(kpx, 1);
+  expect(forged?.headers['x-kpx-detail']).toContain('it was given no job with the correlation id "never-asked"');
 
   await withChannel(kpx.vhost.url('admin'), async (server) => {
     await server.assertExchange('events', 'topic', { durable: true });
@@ -83,7 +87,7 @@ it('takes each key of [sealed] that can change, while an executor runs that keep
   await publishesAs(kpx, 'alice', 'events', ['e1']);
   await eventually('the server has it', async () => (await kpx.vhost.queueDepth('events-seen'))?.messages === 1);
 
-  await reload(kpx, { up: [{ exchange: 'events', type: 'topic', keys: ['other'] }], refused_per_minute: 2 });
+  await reload(kpx, { up: [{ exchange: 'events', type: 'topic', keys: ['other'] }], refused_per_minute: 3 });
   await publishesAs(kpx, 'alice', 'events', ['e2', 'e3', 'e4', 'e5']);
   await kpx.brokerLog.line({ msg: 'an account publishes more that is refused; for the rest of this minute it is only counted' });
   expect((await deadLetters(kpx, 2)).map(({ headers }) => headers['x-kpx-reason'])).toEqual(['SEALED_REFUSED', 'SEALED_REFUSED']);
