@@ -14,13 +14,19 @@ const NOTHING = '^$';
 export const literally = (text: string) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 const oneOf = (names: readonly string[]) => `^(${names.map(literally).join('|')})$`;
 
+/** A part of a configuration. */
+export type Rights = Pick<Config, 'amqp' | 'sealed'>;
+
 /** The least that kpx-broker can do its work with. */
-export function brokerPermissions({ queue, exchange, declare }: Config['amqp']): Permissions {
+export function brokerPermissions({ amqp: { queue, exchange, declare }, sealed }: Rights): Permissions {
   const exchanges = exchange === '' ? [] : [exchange];
+  const { up, down, learn } = sealed.enabled ? sealed : { up: [], down: [], learn: [] };
+  const [published, heard] = [up, down].map((rules) => rules.map((rule) => rule.exchange)) as [string[], string[]];
+  const learned = learn.map((rule) => `^${rule.queue.split('*').map(literally).join('.*')}$`);
   return {
-    configure: declare ? `^kpx\\.|${oneOf([queue, ...exchanges])}` : '^kpx\\.',
-    write: `^kpx\\.|${oneOf([...exchanges, DEFAULT_EXCHANGE, ...(declare ? [queue] : [])])}`,
-    read: `^kpx\\.|${oneOf([queue, ...(declare ? exchanges : [])])}`,
+    configure: ['^kpx\\.', ...(declare ? [oneOf([queue, ...exchanges])] : []), ...learned].join('|'),
+    write: `^kpx\\.|${oneOf([...exchanges, DEFAULT_EXCHANGE, ...(declare ? [queue] : []), ...published])}`,
+    read: [`^kpx\\.|${oneOf([queue, ...(declare ? exchanges : []), ...heard])}`, ...learned].join('|'),
   };
 }
 

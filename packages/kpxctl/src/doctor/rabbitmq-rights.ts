@@ -1,14 +1,14 @@
 import { DEAD_LETTER_QUEUE } from '@kpx/broker/amqp/topology';
-import { brokerPermissions } from '@kpx/broker/rabbitmq/permissions';
+import { brokerPermissions, type Rights } from '@kpx/broker/rabbitmq/permissions';
 import type { ChannelModel } from 'amqplib';
 import { type Check, fail, ok, type Verdict, warn } from './check.js';
 import { ACCESS_REFUSED, consume, late, make, NEW_QUEUE, publish, type Question, refusal } from './rabbitmq-answers.js';
 import type { Amqp } from './scene.js';
 
 /** Asks which permissions RabbitMQ gives the broker, and whether it takes messages at all. `another`: a connection for one check alone. */
-export const rightsChecks = (amqp: Amqp, another: () => Promise<ChannelModel>): Check[] => [
-  permissions(amqp, another),
-  alarms(amqp, another),
+export const rightsChecks = (config: Rights, another: () => Promise<ChannelModel>): Check[] => [
+  permissions(config, another),
+  alarms(config.amqp, another),
 ];
 
 /** The broker's requests, by the permission that each takes. Publishing comes last. */
@@ -25,7 +25,7 @@ function requestsOf({ queue, exchange, declare }: Amqp): [right: string, ask: Qu
 }
 
 /** On an alarm RabbitMQ reads nothing more of a connection that publishes. So it is one of its own. */
-const permissions = (amqp: Amqp, another: () => Promise<ChannelModel>): Check => ({
+const permissions = (config: Rights, another: () => Promise<ChannelModel>): Check => ({
   name: 'permissions',
   fix: 'See whether RabbitMQ answers others: rabbitmqctl status.',
   look: async () => {
@@ -39,21 +39,21 @@ const permissions = (amqp: Amqp, another: () => Promise<ChannelModel>): Check =>
     });
     const missing: string[] = [];
     const unseen: string[] = [];
-    for (const [right, ask] of requestsOf(amqp)) {
+    for (const [right, ask] of requestsOf(config.amqp)) {
       const code = alarm === undefined ? await Promise.race([refusal(connection, ask), blocked]) : 'blocked';
       if (code === ACCESS_REFUSED) missing.push(right);
       else if (code === 'blocked') unseen.push(right);
     }
-    if (missing.length > 0) return fail(`missing: ${missing.join(', ')}`, permissionsMend(amqp));
+    if (missing.length > 0) return fail(`missing: ${missing.join(', ')}`, permissionsMend(config));
     if (unseen.length > 0) return warn(`not seen because of the alarm: ${unseen.join(', ')}`, 'Ask again when RabbitMQ takes messages.');
     return ok('configure, write and read are as the broker needs them');
   },
 });
 
-function permissionsMend(amqp: Amqp): string {
-  const { username, pathname } = new URL(amqp.urls[0] ?? '');
+function permissionsMend(config: Rights): string {
+  const { username, pathname } = new URL(config.amqp.urls[0] ?? '');
   const vhost = decodeURIComponent(pathname.slice(1)) || '/';
-  const { configure, write, read } = brokerPermissions(amqp);
+  const { configure, write, read } = brokerPermissions(config);
   return `On the RabbitMQ machine: rabbitmqctl set_permissions -p ${vhost} ${decodeURIComponent(username)} '${configure}' '${write}' '${read}'`;
 }
 

@@ -37,7 +37,7 @@ export async function rabbitmqChecks(scene: Scene, secrets: Secrets, answered: A
   const first = once(() => firstOf(connections));
   const another = () => firstOf(amqp.urls.map((url) => () => dial(url)));
   const reached = amqp.urls.map((url, index) => reach(url, amqp, connections[index] as () => Promise<ChannelModel>));
-  const used = [...queueChecks(amqp, first), deliveryLimit(amqp, first, secrets.password), ...rightsChecks(amqp, another)];
+  const used = [...queueChecks(amqp, first), deliveryLimit(amqp, first, secrets.password), ...rightsChecks(config, another)];
   const sealed = config.sealed.enabled ? sealedRabbitmqChecks(config, waysOf(config, another, secrets, opened)) : [];
   const checks = [...reached, ...used, executorsLogin(amqp, secrets, opened), brokersOwn(answered, first), ...sealed];
   const close = () => {

@@ -68,8 +68,8 @@ async function setUp(options: Options): Promise<void> {
   const { config: file, helperConfig, newPasswords = false } = options;
   const config = await readConfig(file);
   const logins = await loginsOf(config, helperConfig, newPasswords);
-  if (options.definitions !== undefined) await defineIn(options.definitions, logins, config.amqp, options.apply === true);
-  else await makeThem(options, options.admin ?? '', { amqp: config.amqp, logins, anew: newPasswords });
+  if (options.definitions !== undefined) await defineIn(options.definitions, logins, config, options.apply === true);
+  else await makeThem(options, options.admin ?? '', { amqp: config.amqp, sealed: config.sealed, logins, anew: newPasswords });
 }
 
 /** By the management API. */
@@ -82,8 +82,8 @@ async function makeThem(options: Options, admin: string, known: Omit<Wanted, 'ap
   tell(await ask({ wanted, apply: true }));
 }
 
-async function defineIn(file: string, logins: readonly Login[], amqp: Config['amqp'], apply: boolean): Promise<void> {
-  const definitions = definitionsOf(logins, amqp);
+async function defineIn(file: string, logins: readonly Login[], config: Config, apply: boolean): Promise<void> {
+  const definitions = definitionsOf(logins, config);
   const made = logins.filter(({ content }) => content !== undefined).map((login) => login.file);
   for (const login of apply ? logins : []) await writePassword(login);
   if (apply) await writeSecret(file, `${JSON.stringify(definitions, undefined, 2)}\n`);

@@ -3,7 +3,7 @@ import { isAtLeast, type JobQueue, judged, POLICY } from '@kpx/broker/amqp/job-q
 import type { Config } from '@kpx/broker/config/config';
 import { CommandError, EXIT } from '@kpx/broker/output/exit';
 import { askManagement, factsIn, isRecord, type Management, parsed } from '@kpx/broker/rabbitmq/management';
-import type { Permissions } from '@kpx/broker/rabbitmq/permissions';
+import type { Permissions, Rights } from '@kpx/broker/rabbitmq/permissions';
 import { leastPermissions, tagsFor, vhostOf } from './definitions.js';
 import { HASHING, isHashOf, passwordHash } from './password-hash.js';
 import type { Login } from './passwords.js';
@@ -24,9 +24,8 @@ export interface Step {
   readonly apply?: () => Promise<void>;
 }
 
-export interface Wanted {
+export interface Wanted extends Rights {
   readonly api: Management;
-  readonly amqp: Config['amqp'];
   readonly logins: readonly Login[];
   /** Whether users that are there get other passwords. */
   readonly anew: boolean;
@@ -42,7 +41,7 @@ export interface Seen {
 }
 
 /** Looks, and changes nothing. Throws {@link CommandError} where RabbitMQ does not answer, or not to this login. */
-export async function stepsOf({ api, amqp, logins, anew }: Wanted): Promise<Seen> {
+export async function stepsOf({ api, amqp, sealed, logins, anew }: Wanted): Promise<Seen> {
   const server = new Server(api);
   const version = await server.version();
   const vhost = vhostOf(amqp);
@@ -58,7 +57,7 @@ export async function stepsOf({ api, amqp, logins, anew }: Wanted): Promise<Seen
     return { ...seen, steps: [fails(`user ${logins[0]?.user}`, text)] };
   }
   for (const login of logins) {
-    steps.push(...(await userSteps(server, login, amqp, anew)), await permissionStep(server, login, amqp, vhost));
+    steps.push(...(await userSteps(server, login, amqp, anew)), await permissionStep(server, login, { amqp, sealed }, vhost));
   }
   return { ...seen, steps: [...steps, await policyStep(server, version, amqp, vhost)] };
 }
@@ -146,10 +145,10 @@ function tagsOf(user: Readonly<Record<string, unknown>> | undefined): string[] {
 
 export const shown = ({ configure, write, read }: Permissions) => `configure '${configure}' write '${write}' read '${read}'`;
 
-async function permissionStep(server: Server, login: Login, amqp: Config['amqp'], vhost: string): Promise<Step> {
+async function permissionStep(server: Server, login: Login, config: Rights, vhost: string): Promise<Step> {
   const { of, user } = login;
   const name = `permissions of ${user}`;
-  const least = leastPermissions(login, amqp);
+  const least = leastPermissions(login, config);
   const apply = () => server.put(['permissions', vhost, user], least);
   const existing = await server.find(['permissions', vhost, user]);
   if (existing === undefined) return { name, state: 'to do', text: `the least for its work: ${shown(least)}`, apply };
