@@ -7,7 +7,7 @@ import { jobOf } from '../fixtures/jobs.js';
 import { blocksOf, commandsOf, PAGES } from '../fixtures/page.js';
 import { installKpx, installPackage, startKpx } from './installed-kpx.js';
 import { atWork, runBlocks } from './page-commands.js';
-import { bootedLdap, bootedMachine, bootedRabbitmq, takeKnimeVhost } from './shared-machine.js';
+import { bootedLdap, bootedMachine, bootedRabbitmq, ON_EACH_DEBIAN, takeKnimeVhost } from './shared-machine.js';
 
 /* What the pages of docs/ tell an administrator to do, done: every command in its order, on a machine with systemd, LDAP and RabbitMQ. */
 
@@ -159,7 +159,7 @@ it('docs/hosts.md and docs/troubleshooting.md: what one looks at, and a host tak
   expect((await machine.show(BROKER, 'UnitFileState')).UnitFileState).toBe('disabled');
 });
 
-it('docs/sealed.md: a RabbitMQ of the accounts, sealed executors, and an upgrade', PAGE_TEST, async () => {
+it('docs/sealed.md: a RabbitMQ of the accounts, sealed executors, and an upgrade', { ...PAGE_TEST, ...ON_EACH_DEBIAN }, async () => {
   const rabbitmq = bootedRabbitmq();
   const kpx = await start();
   onTestFinished(async () => {

@@ -139,6 +139,6 @@ table inet kpx_rabbitmq {
 }
 `;
 
-/** For RabbitMQ's load_definitions: the broker's user and nothing else. Tried with 3.10.8. */
+/** For RabbitMQ's load_definitions: the broker's user and nothing else. Tried with 3.10.8 and 4.0.5. */
 export const definitionsText = (user: string, hash: string, algorithm: string) =>
   `${JSON.stringify({ users: [{ name: user, password_hash: hash, hashing_algorithm: algorithm, tags: ['administrator'] }], vhosts: [], permissions: [] }, undefined, 2)}\n`;
