@@ -55,7 +55,7 @@ function confinement(kpx: Kpx, account: string): Check[] {
     { what: `${account}'s executor has no descriptor of the helper`, held: inherited.length === 0, seen: inherited.join(' ') },
     {
       what: `${account}'s executor has an environment from scratch`,
-      held: !names.includes('KPX_CANARY') && names.length === 11,
+      held: !names.includes('KPX_CANARY') && names.length === 13,
       seen: `${names.length} variables, HOME=${environment.find((entry) => entry.startsWith('HOME='))?.slice(5)}`,
     },
   ];
