@@ -119,7 +119,8 @@ export class Broker {
 
   /** The executors that take jobs. Where they are sealed RabbitMQ tells, otherwise the kernel's list of connections. */
   async #served(): Promise<{ readonly uids: ReadonlySet<number>; readonly unknown?: ReadonlySet<number> }> {
-    return this.sealed ? await this.sealed.served() : { uids: await connectedUids(this.#ports) };
+    const connected = () => connectedUids(this.#ports);
+    return this.sealed ? await this.sealed.served(connected) : { uids: await connected() };
   }
 
   get #links(): Links {

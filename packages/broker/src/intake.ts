@@ -46,13 +46,12 @@ interface IntakeHandlers {
 
 /** Where jobs go to if executors are sealed. */
 interface SealedWay {
+  isShared(account: OsUser): boolean;
+  /** Of a user for whom an executor was to be started; undefined: not known. */
+  accountOf(user: KnimeUser): OsUser | undefined;
+  /** The code of an account has published a job in the name of a user with another account. */
+  forged(account: string, message: WireMessage): void;
   laneOf(account: OsUser): { give(message: WireMessage, hops: number): Promise<Given> } | undefined;
-}
-
-/** Why a job may not run as this account; undefined: it may. One that was published in the virtual host of an account runs as that one or not at all. */
-function notOf(account: OsUser | undefined, publishedBy: unknown): string | undefined {
-  if (publishedBy === undefined || publishedBy === account) return undefined;
-  return `the code of the account "${publishedBy}" has published it, and its user has the account "${account ?? ''}"`;
 }
 
 /** The jobs that the broker has in hand. Reads them for the machine, and carries out what the machine has decided about them. */
@@ -87,12 +86,26 @@ export class Intake {
       this.#lane.relay?.park(message, job.reason, job.detail);
       return;
     }
+    if (this.#parkForged(message, job.user, job.hops, this.#handlers.accountOf(job.user) ?? this.#sealed?.accountOf(job.user))) return;
     const ticket = ++this.#lastTicket;
     const marks = marksOf(message.properties.own);
     this.#deliveries.set(ticket, { message, hops: job.hops, marks, since: performance.now() });
     const ageMs = Math.max(0, Date.now() - (sentAt(message.properties) ?? Date.now()));
     const { user, hops, waited, replayed } = job;
     this.#judge({ kind: 'job', ticket, user, hops, waited, replayed, ageMs, crowded: this.#lane.crowded });
+  }
+
+  /**
+   * Parks a job in the name of a user with another account than the one whose code has published it; answers whether it is one. Before anything is started
+   * for it, where the account of its user is known, which is otherwise when it is about to be forwarded.
+   */
+  #parkForged(message: WireMessage, user: KnimeUser, hops: number, account: OsUser | '' | undefined): boolean {
+    const publishedBy = message.properties.own[ACCOUNT_HEADER];
+    if (typeof publishedBy !== 'string' || account === undefined || publishedBy === account) return false;
+    const detail = `the code of the account "${publishedBy}" has published it, and its user has the account "${account}"`;
+    this.#sealed?.forged(publishedBy, message);
+    this.#park(message, { ...describe(message), user, hops }, 'SEALED_REFUSED', detail);
+    return true;
   }
 
   #judge(event: Omit<Extract<Event, { kind: 'job' }>, 'groups'>): void {
@@ -132,9 +145,8 @@ export class Intake {
     const facts = () => ({ ...describe(message), user: effect.user, hops });
     if (effect.kind === 'forward') {
       const account = this.#handlers.accountOf(effect.user);
-      const detail = notOf(account, message.properties.own[ACCOUNT_HEADER]);
-      if (detail !== undefined) this.#park(message, facts(), 'SEALED_REFUSED', detail);
-      else if (this.#sealed) this.#give(this.#sealed, effect, delivery);
+      if (this.#parkForged(message, effect.user, hops, account ?? '')) return; // of an account that nobody knows it is not
+      if (this.#sealed && !(account !== undefined && this.#sealed.isShared(account))) this.#give(this.#sealed, effect, delivery);
       else {
         if (this.#log.isLevelEnabled('debug')) this.#log.debug(facts(), 'job forwarded');
         relay.forward(message, hops);

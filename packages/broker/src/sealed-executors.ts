@@ -2,17 +2,28 @@ import { hostname } from 'node:os';
 import { type KnimeUser, nodeOf, type OsUser } from '@kpx/protocol';
 import type { Logger } from 'pino';
 import type { InForce } from './amqp/in-force.js';
+import type { WireMessage } from './amqp/wire/amqplib.js';
 import type { Config } from './config/config.js';
 import type { Machine } from './executors/machine.js';
 import type { HelperClient } from './host/helper-client.js';
 import { CommandError, EXIT } from './output/exit.js';
+import { logFailure } from './output/logged-failure.js';
 import type { AccountLane } from './sealed/account-lane.js';
+import { Kinds } from './sealed/kinds.js';
 import type { Learned } from './sealed/learned.js';
 import { prepareUser, SealedUnavailable } from './sealed/preparing.js';
 import { RefusedRecord, type RefusedRow } from './sealed/refused.js';
-import { Sealed } from './sealed/sealed.js';
+import { type Running, Sealed } from './sealed/sealed.js';
 import type { SealedList, SealedTally } from './sealed/standing.js';
 import type { Holdings, SealedOperations } from './sealed/vhosts.js';
+
+interface Served {
+  readonly uids: ReadonlySet<number>;
+  readonly unknown: ReadonlySet<number>;
+}
+
+/** Users whose account is known; beyond, all are forgotten. */
+const ACCOUNTS_MAX = 10_000;
 
 /** Told what happens. */
 interface Observer {
@@ -29,7 +40,11 @@ export class SealedExecutors implements SealedOperations {
   readonly #refused = new RefusedRecord();
   readonly #helper: HelperClient;
   readonly #stopped = new AbortController();
+  readonly #machine: Machine;
   readonly #sealed: Sealed;
+  readonly #kinds: Kinds;
+  /** Of users for whom an executor was to be started. */
+  readonly #accounts = new Map<KnimeUser, OsUser>();
   #onListed: () => void = () => {};
   /** The reason that the helper's executors would find nothing of what is made for them; undefined: there is none. */
   #mismatch: string | undefined;
@@ -44,16 +59,25 @@ export class SealedExecutors implements SealedOperations {
     this.#helper = helper;
     this.#observer = observer;
     this.#node = nodeOf(inForce.config().sealed);
-    this.#sealed = new Sealed(log, inForce, hostname(), {
-      running: () => new Map([...machine.running()].map(({ osUser, uid, user }) => [osUser, { osUser, uid, user }])),
-      passwordHash: async (user) => (await prepareUser(helper, user)).passwordHash,
-      waits: observer.waits,
-      refused: this.#refused,
-    });
+    this.#machine = machine;
+    const passwordHash = async (user: KnimeUser) => (await prepareUser(helper, user)).passwordHash;
+    this.#kinds = new Kinds(log, passwordHash);
+    const running = () => this.#sealedRunning();
+    this.#sealed = new Sealed(log, inForce, hostname(), { running, passwordHash, waits: observer.waits, refused: this.#refused });
+  }
+
+  #running(): Map<OsUser, Running> {
+    return new Map([...this.#machine.running()].map(({ osUser, uid, user }) => [osUser, { osUser, uid, user }]));
+  }
+
+  /** Those that share a user with others have no virtual host. */
+  #sealedRunning(): Map<OsUser, Running> {
+    return new Map([...this.#running()].filter(([osUser]) => this.#kinds.of(osUser) !== 'shared'));
   }
 
   /** The helper has said hello: its executors log in with this node's name; undefined: they are not sealed. */
   helperIsFor(node: string | undefined): void {
+    this.#accounts.clear(); // it may have another map than before
     const differs = `sealed.node is "${this.#node}" here and "${node}" in the helper (executor.node in privhelper.toml): write the same in both`;
     const missing = 'the helper makes no passwords: executor.sealed = true is missing in privhelper.toml';
     this.#mismatch = node === undefined ? missing : node === this.#node ? undefined : differs;
@@ -75,13 +99,43 @@ export class SealedExecutors implements SealedOperations {
 
   /** The helper has just said what runs. */
   listed(): void {
-    this.#onListed();
-    this.#sealed.reconcile();
+    const reconcile = () => {
+      this.#onListed();
+      this.#sealed.reconcile();
+    };
+    const running = this.#running();
+    if (this.#kinds.keep(running)) reconcile();
+    else this.#kinds.ask(running).then(reconcile, logFailure(this.#log, 'executors cannot be attached to'));
   }
 
-  /** Whose executors take jobs from their queue, by uid; and of whom nobody can say. */
-  async served(): Promise<{ readonly uids: ReadonlySet<number>; readonly unknown: ReadonlySet<number> }> {
-    return await this.#sealed.served();
+  accountOf(user: KnimeUser): OsUser | undefined {
+    return this.#accounts.get(user);
+  }
+
+  forged(account: string, { fields }: WireMessage): void {
+    this.#refused.note(
+      account,
+      { exchange: fields.exchange ?? '', routingKey: fields.routingKey ?? '', reason: 'another_user' },
+      Date.now(),
+    );
+  }
+
+  /** Has the executor of this account the RabbitMQ user that all others share? */
+  isShared(account: OsUser): boolean {
+    return this.#kinds.of(account) === 'shared';
+  }
+
+  /** Whose executors take jobs from their queue, by uid; and of whom nobody can say. `connected`: the uids with a connection to the server's RabbitMQ. */
+  async served(connected: () => Promise<ReadonlySet<number>>): Promise<Served> {
+    const running = [...this.#running().values()];
+    const { uids, unknown } = await this.#sealed.served();
+    const shared = running.filter(({ osUser }) => this.isShared(osUser));
+    const atServer = shared.length === 0 ? new Set<number>() : await connected();
+    const asked = running.filter(({ osUser }) => this.#kinds.of(osUser) === undefined);
+    return {
+      uids: new Set([...uids, ...shared.map(({ uid }) => uid).filter((uid) => atServer.has(uid))]),
+      unknown: new Set([...unknown, ...asked.map(({ uid }) => uid)]),
+    };
   }
 
   /** Has everything ready that the executor of this user will find, the login included. Throws as the helper's client does, and SealedUnavailable. */
@@ -89,11 +143,22 @@ export class SealedExecutors implements SealedOperations {
     if (this.#mismatch !== undefined) throw new SealedUnavailable(this.#mismatch);
     const sealed = this.#sealed;
     const { osUser, passwordHash } = await prepareUser(this.#helper, user);
-    provisioning();
-    const began = performance.now();
-    await sealed.prepare(osUser, passwordHash);
-    this.#observer.provisioned(performance.now() - began);
-    return { settled: () => sealed.settled(osUser) };
+    if (this.#accounts.size >= ACCOUNTS_MAX) this.#accounts.clear();
+    this.#accounts.set(user, osUser);
+    if (passwordHash === undefined) await sealed.hasLeft(osUser);
+    else {
+      provisioning();
+      const began = performance.now();
+      await sealed.prepare(osUser, passwordHash);
+      this.#observer.provisioned(performance.now() - began);
+    }
+    this.#kinds.starts(osUser, passwordHash === undefined ? 'shared' : 'sealed');
+    return {
+      settled: () => {
+        if (passwordHash !== undefined) sealed.settled(osUser);
+        this.#kinds.settled(osUser);
+      },
+    };
   }
 
   async list(): Promise<SealedList> {
@@ -113,7 +178,8 @@ export class SealedExecutors implements SealedOperations {
   }
 
   tally(): SealedTally {
-    return this.#sealed.vhosts.tally();
+    const shared = [...this.#running().keys()].filter((osUser) => this.isShared(osUser)).length;
+    return { ...this.#sealed.vhosts.tally(), shared };
   }
 
   laneOf(account: OsUser): AccountLane | undefined {

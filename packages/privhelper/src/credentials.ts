@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { type Environment, KpxError, type OsUser, PASSWORD, passwordIn, withPassword } from '@kpx/protocol';
+import { type Environment, isSealed, KpxError, type OsUser, PASSWORD, passwordIn, withPassword } from '@kpx/protocol';
 import type { AuditLine } from './audit.js';
 import type { Config } from './config.js';
 import type { Launcher } from './launcher.js';
@@ -16,20 +16,20 @@ type Context = Readonly<{ config: Config; launcher: Launcher; signal: AbortSigna
 
 /**
  * Makes the password of the account's next start, whatever was made before. While an executor runs, its own stays. Answers the hash that RabbitMQ
- * takes, with another salt each time; nothing unless sealed. Throws NOT_PREPARED where the executor that runs has no password of ours.
+ * takes, with another salt each time. Nothing where the executor that runs shares its user with others, or the next one will: the broker does not choose.
  */
 export async function prepareCredential(osUser: OsUser, { config: { executor }, launcher, signal, facts }: Context) {
-  if (!executor.sealed) return {};
-  const running = await launcher.msgqOf(osUser, signal);
-  const password = running === undefined ? randomBytes(PASSWORD_BYTES).toString('base64url') : passwordIn(running, executor, osUser);
-  if (running === undefined) await launcher.passwords.set(osUser, password);
-  facts.credential = running === undefined ? 'made' : 'in use';
-  return { passwordHash: rabbitmqHash(password) };
+  const made = isSealed(executor, osUser) ? randomBytes(PASSWORD_BYTES).toString('base64url') : undefined;
+  const running = executor.sealed ? await launcher.msgqOf(osUser, signal) : undefined;
+  const password = running === undefined ? made : passwordIn(running, executor, osUser);
+  if (running === undefined && made) await launcher.passwords.set(osUser, made);
+  if (password) facts.credential = running === undefined ? 'made' : 'in use';
+  return password ? { passwordHash: rabbitmqHash(password) } : {};
 }
 
 /** The environment of a start, with the password that was made for it. Throws NOT_PREPARED when there is none. */
 export async function useCredential(osUser: OsUser, environment: Environment, { config, launcher, facts }: Context): Promise<Environment> {
-  if (!config.executor.sealed) return environment;
+  if (!isSealed(config.executor, osUser)) return environment;
   const password = (await launcher.passwords.get(osUser)) ?? '';
   if (!PASSWORD.test(password)) throw new KpxError('NOT_PREPARED', `no password was prepared for a start of "${osUser}"`);
   facts.credential = 'used';

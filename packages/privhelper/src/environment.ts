@@ -1,4 +1,4 @@
-import { addressVariables, type Environment, KpxError, msgqOf, problemOfMsgq, reservation } from '@kpx/protocol';
+import { addressVariables, type Environment, executorFor, KpxError, msgqOf, problemOfMsgq, reservation } from '@kpx/protocol';
 import type { Account } from './accounts.js';
 import type { Config } from './config.js';
 import { userPaths } from './directories.js';
@@ -12,8 +12,8 @@ export const MSGQ_BYTES_MAX = 4_096;
  * override the variables that kpx sets. The names KNIME_… are KNIME's; docs/workers.md has what others go by. Holds a secret: never logged, never on the wire. Throws when
  * msgq_file is not usable.
  */
-export async function executorEnvironment(account: Account, { directories, executor }: Config): Promise<Environment> {
-  const msgq = await readMsgq(executor);
+export async function executorEnvironment(account: Account, { directories, executor: ofAll }: Config): Promise<Environment> {
+  const executor = executorFor(ofAll, account.osUser);
   const paths = userPaths(account, directories);
   return {
     PATH: '/usr/local/bin:/usr/bin:/bin',
@@ -28,17 +28,17 @@ export async function executorEnvironment(account: Account, { directories, execu
     KPX_WORKSPACE: paths.workspace,
     KNIME_EXECUTOR_TEMP_DIR: paths.temp,
     KNIME_EXECUTOR_RESERVATION: reservation(account, executor.reservation_clause),
-    ...addressVariables(executor.sealed ? msgqOf(msgq, executor, account.osUser) : msgq),
+    ...addressVariables(msgqOf(await readMsgq(executor), executor, account.osUser)),
   };
 }
 
 /**
- * The address of RabbitMQ with the executors' credentials; sealed, a template for it, of which {password} is left until the start. Read at each start,
+ * The address of RabbitMQ with the credentials that executors share; sealed, a template for it, of which {password} is left until the start. Read at each start,
  * so that a change needs no restart.
  */
-export async function readMsgq({ msgq_file: file, sealed }: Config['executor']): Promise<string> {
+export async function readMsgq({ msgq_file: file, sealed }: Pick<Config['executor'], 'msgq_file' | 'sealed'>): Promise<string> {
   const text = (await readTrustedFile(file, 'secret', MSGQ_BYTES_MAX)).trim();
-  const problem = problemOfMsgq(text, sealed);
+  const problem = problemOfMsgq(text, sealed !== false);
   if (problem !== undefined) throw new KpxError('HOST_FAILED', `msgq_file ${file} ${problem}`);
   return text;
 }

@@ -96,7 +96,11 @@ const executor = z
       .default('')
       .register(hints, { expected: 'expected an absolute path, or ""' }),
     msgq_file: path.default('/etc/kpx/executor-msgq').register(hints, SECRET),
-    sealed: z.boolean().default(false),
+    /** A list while an installation moves: see sealed.ts. */
+    sealed: z
+      .union([z.boolean(), z.array(osUserSchema).max(LIST_MAX)])
+      .default(false)
+      .register(hints, { expected: 'expected true, false, or a list of accounts such as ["alice"]' }),
     /** Empty: the short name of this host, see sealed.ts. */
     node: z
       .union([text.regex(NODE, NODE_RULE), z.literal('')])

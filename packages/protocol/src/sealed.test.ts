@@ -1,6 +1,17 @@
 import { describe, expect, it } from 'vitest';
 import type { OsUser } from './names.js';
-import { addressVariables, msgqOf, NODE, nodeOf, PASSWORD, passwordIn, problemOfMsgq, withPassword } from './sealed.js';
+import {
+  addressVariables,
+  executorFor,
+  isSealed,
+  msgqOf,
+  NODE,
+  nodeOf,
+  PASSWORD,
+  passwordIn,
+  problemOfMsgq,
+  withPassword,
+} from './sealed.js';
 
 const HOST1 = { node: 'host1' };
 const TEMPLATE = 'amqp://{user}:{password}@127.0.0.1:5673/{vhost}';
@@ -72,24 +83,53 @@ describe('the template', () => {
   });
 });
 
+describe('the accounts that are sealed', () => {
+  it.each([
+    [true, true],
+    [false, false],
+    [['alice'], true],
+    [['bob', 'Alice'], false],
+    [[], false],
+  ])('%j: alice %j', (sealed, expected) => {
+    expect(isSealed({ sealed }, 'alice' as OsUser)).toBe(expected);
+  });
+
+  it('leave the address of all others in a file beside', () => {
+    const of = (sealed: boolean | string[]) => executorFor({ sealed, msgq_file: '/etc/kpx/executor-msgq' }, 'alice' as OsUser);
+    expect(of(false)).toEqual({ sealed: false, msgq_file: '/etc/kpx/executor-msgq' });
+    expect(of(['bob'])).toEqual({ sealed: false, msgq_file: '/etc/kpx/executor-msgq.shared' });
+    for (const sealed of [true, ['alice']]) expect(of(sealed)).toEqual({ sealed: true, msgq_file: '/etc/kpx/executor-msgq' });
+  });
+});
+
 describe('what an executor gets', () => {
   it.each(['alice', 'a@corp.example', 'DOM\\anna', 'a-b_c.d'])('has the name of %s as one part of a URL each', (osUser) => {
-    const msgq = msgqOf(TEMPLATE, HOST1, osUser as OsUser).replaceAll('{password}', PASSWORD_TEXT);
+    const msgq = msgqOf(TEMPLATE, { ...HOST1, sealed: true }, osUser as OsUser).replaceAll('{password}', PASSWORD_TEXT);
     const { username, password, pathname } = new URL(msgq);
     expect([username, password, pathname].map(decodeURIComponent)).toEqual([`kpx.host1.${osUser}`, PASSWORD_TEXT, `/kpx.host1.${osUser}`]);
     expect(passwordIn(msgq, HOST1, osUser as OsUser)).toBe(PASSWORD_TEXT);
   });
 
   it.each([
-    'amqp://executor:secret@127.0.0.1/knime',
     `amqp://kpx.host2.alice:${PASSWORD_TEXT}@127.0.0.1/kpx.host2.alice`,
     `amqp://kpx.host1.alic:${PASSWORD_TEXT}@127.0.0.1/`,
     `amqp://kpx.host1.alice:short@127.0.0.1/`,
-    `amqp://kpx.host1.alice@127.0.0.1/x:${PASSWORD_TEXT}@`,
-    '',
   ])('has no password of this name: %s', (msgq) => {
     const why = 'the executor of "alice" was not started with the RabbitMQ user "kpx.host1.alice": stop it';
     expect(() => passwordIn(msgq, HOST1, 'alice' as OsUser)).toThrow(expect.objectContaining({ code: 'NOT_PREPARED', message: why }));
+  });
+
+  it('has the address as it is where that is shared', () => {
+    expect(msgqOf('amqp://{user}@127.0.0.1', { ...HOST1, sealed: false }, 'alice' as OsUser)).toBe('amqp://{user}@127.0.0.1');
+  });
+
+  it.each([
+    'amqp://executor:secret@127.0.0.1/knime',
+    'amqp://knime-executor@127.0.0.1/x',
+    `amqp://kpx.host1.alice@127.0.0.1/x:${PASSWORD_TEXT}@`,
+    '',
+  ])('has none of its own where it shares its user: %s', (msgq) => {
+    expect(passwordIn(msgq, HOST1, 'alice' as OsUser)).toBeUndefined();
   });
 
   it('has a password that no URL and no shell has to quote', () => {

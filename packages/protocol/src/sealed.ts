@@ -31,6 +31,19 @@ const PLACEHOLDERS = ['{user}', '{password}', '{vhost}'];
 /** Where the first URL has its placeholders; further hosts of a cluster come after a comma. */
 const TEMPLATE = /^amqps?:\/\/\{user\}:\{password\}@[^{}/]+\/\{vhost\}(?:[?,]|$)/;
 
+/** The accounts with a RabbitMQ user of their own: all, none, or these while an installation moves from one to the other. */
+export type Sealed = boolean | readonly string[];
+type SealedFor = Readonly<{ sealed: Sealed }>;
+
+/** Has this account a RabbitMQ user of its own? */
+export const isSealed = ({ sealed }: SealedFor, osUser: OsUser) => sealed === true || (sealed !== false && sealed.includes(osUser));
+
+/** The configuration for one account. While some accounts are sealed msgq_file has the template, and a file beside it the address that all others share. */
+export function executorFor<E extends SealedFor & { readonly msgq_file: string }>(executor: E, osUser: OsUser) {
+  const sealed = isSealed(executor, osUser);
+  return { ...executor, sealed, msgq_file: sealed || executor.sealed === false ? executor.msgq_file : `${executor.msgq_file}.shared` };
+}
+
 /** The problem of a text in msgq_file, with the text to write; undefined: there is none. Quotes nothing of the text, which may be a secret. */
 export function problemOfMsgq(text: string, sealed: boolean): string | undefined {
   if (!/^amqps?:\/\/[\x21-\x7e]+$/.test(text)) return 'does not hold one line that starts with amqp:// or amqps://';
@@ -42,10 +55,11 @@ export function problemOfMsgq(text: string, sealed: boolean): string | undefined
   return TEMPLATE.test(text) ? undefined : `line 1: placeholders in other places: with sealed = true write ${EXAMPLE}`;
 }
 
-/** The URL of an account's executor, but for the password. */
-export function msgqOf(template: string, executor: Executor, osUser: OsUser): string {
+/** The URL of an account's executor, but for the password where that is its own. */
+export function msgqOf(text: string, executor: Executor & { readonly sealed: boolean }, osUser: OsUser): string {
+  if (!executor.sealed) return text;
   const name = encodeURIComponent(sealedName(nodeOf(executor), osUser));
-  return template.replace(/\{(?:user|vhost)\}/g, () => name);
+  return text.replace(/\{(?:user|vhost)\}/g, () => name);
 }
 
 /** Where an executor finds RabbitMQ: as KNIME reads it, and for other programs the first address alone. */
@@ -57,10 +71,11 @@ export const withPassword = (environment: Environment, password: string): Enviro
   ...addressVariables(environment.KNIME_EXECUTOR_MSGQ?.replaceAll('{password}', () => password) ?? ''),
 });
 
-/** The password in the URL of an account's executor. Throws NOT_PREPARED for that of another user, or of one that is shared. */
-export function passwordIn(msgq: string, executor: Executor, osUser: OsUser): string {
-  const [, user, password = ''] = /^amqps?:\/\/([^:@/]+):([^:@/]+)@/.exec(msgq) ?? [];
+/** The password in the URL of an account's executor; undefined: that of a user who is shared. Throws NOT_PREPARED for that of another account or node. */
+export function passwordIn(msgq: string, executor: Executor, osUser: OsUser): string | undefined {
+  const [, user = '', password = ''] = /^amqps?:\/\/([^:@/]+):([^:@/]+)@/.exec(msgq) ?? [];
   const name = sealedName(nodeOf(executor), osUser);
   if (user === encodeURIComponent(name) && PASSWORD.test(password)) return password;
+  if (!user.startsWith('kpx.')) return undefined;
   throw new KpxError('NOT_PREPARED', `the executor of "${osUser}" was not started with the RabbitMQ user "${name}": stop it`);
 }

@@ -129,6 +129,7 @@ function showSealed({ sealed }) {
   );
   for (const [state, count] of counts) write(`vhosts-${state}`, count);
   write('vhosts-jobs', sealed.jobs_waiting);
+  write('not-sealed', sealed.shared);
   const refused = sealed.refused.map(({ reason, meaning, messages }) => [reason, meaning, messages]);
   fill('refused', refused, 'Nothing was refused since the broker was started.');
 }

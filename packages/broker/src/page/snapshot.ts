@@ -34,7 +34,7 @@ export interface Now {
   readonly executors: Tally['executors'];
   /** Accounts with a virtual host, and what they were refused, the most frequent reason first; null: executors are not sealed. */
   readonly sealed:
-    | (Pick<SealedTally, 'accounts' | 'vhosts_max' | 'jobs_waiting'> & {
+    | (Pick<SealedTally, 'accounts' | 'shared' | 'vhosts_max' | 'jobs_waiting'> & {
         readonly refused: readonly { readonly reason: string; readonly meaning: string; readonly messages: number }[];
       })
     | null;
@@ -107,10 +107,10 @@ function nowOf({ machine, config, links, outcomes: { jobs, parked } }: Sources):
   };
 }
 
-function sealedOf({ accounts, vhosts_max, jobs_waiting, refused }: SealedTally): Now['sealed'] {
+function sealedOf({ accounts, shared, vhosts_max, jobs_waiting, refused }: SealedTally): Now['sealed'] {
   const counted = (Object.entries(refused) as [RefusedFor, number][]).filter(([, messages]) => messages > 0).sort(([, a], [, b]) => b - a);
   const rows = counted.map(([reason, messages]) => ({ reason, meaning: REFUSED_FOR[reason], messages }));
-  return { accounts, vhosts_max, jobs_waiting, refused: rows };
+  return { accounts, shared, vhosts_max, jobs_waiting, refused: rows };
 }
 
 function peopleOf(machine: Machine, links: Links): People {

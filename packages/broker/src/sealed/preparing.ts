@@ -6,18 +6,17 @@ export class SealedUnavailable extends Error {
   override name = 'SealedUnavailable';
 }
 
-export interface Prepared {
+interface Prepared {
   readonly osUser: OsUser;
-  /** Of the password that the account's executor has, or will have: all that the broker ever knows of it. */
-  readonly passwordHash: string;
+  /**
+   * Of the password that the account's executor has, or will have: all that the broker ever knows of it. Undefined: the account is not sealed, and its
+   * executor has the user that all others share.
+   */
+  readonly passwordHash: string | undefined;
 }
 
-/** Has the helper prepare an account. Throws as the helper's client does, and {@link SealedUnavailable}. */
+/** Has the helper prepare an account. Throws as the helper's client does. */
 export async function prepareUser(helper: HelperClient, knimeUser: KnimeUser): Promise<Prepared> {
-  const prepared: Omit<Prepared, 'passwordHash'> & { passwordHash?: string | undefined } = await helper.request('prepareUser', {
-    knimeUser,
-  });
-  const { osUser, passwordHash } = prepared;
-  if (!passwordHash) throw new SealedUnavailable('the helper makes no passwords: executor.sealed = true is missing in privhelper.toml');
-  return { osUser, passwordHash };
+  const { osUser, passwordHash } = await helper.request('prepareUser', { knimeUser });
+  return { osUser, passwordHash: passwordHash || undefined };
 }

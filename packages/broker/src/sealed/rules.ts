@@ -46,6 +46,7 @@ export const REFUSED_FOR = {
   by_name: `published by the name of a queue of kpx's, such as ${UP_QUEUE}`,
   exchange: 'no [[sealed.up]] names the exchange',
   key: 'the [[sealed.up]] of the exchange does not name the routing key',
+  another_user: 'is a job in the name of a user with another account',
   not_asked: 'answers no job that the account was given',
   reserved: "is for a queue of kpx's own at the server",
   too_large: 'its body is too large',

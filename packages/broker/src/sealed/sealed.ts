@@ -28,7 +28,7 @@ const STOP_TIMEOUT_MS = 5_000;
 const LEFT_AT_ONCE = 4;
 
 /** An executor of which the broker knows. */
-interface Running {
+export interface Running {
   readonly osUser: OsUser;
   readonly uid: number;
   /** A KNIME name that leads to the account. */
@@ -40,7 +40,7 @@ interface Known {
   /** All that runs. */
   readonly running: () => ReadonlyMap<OsUser, Running>;
   /** Of the password that the executor of this user has. */
-  readonly passwordHash: (user: KnimeUser) => Promise<string>;
+  readonly passwordHash: (user: KnimeUser) => Promise<string | undefined>;
   /** No job is taken for now, for this reason. */
   readonly waits: (why: string) => void;
   /** Keeps the refused messages of accounts. */
@@ -76,7 +76,9 @@ export class Sealed {
       async (account) => {
         const executor = known.running().get(account);
         if (!executor) throw new Error(`the executor of "${account}" does not run any more`);
-        return await known.passwordHash(executor.user);
+        const hash = await known.passwordHash(executor.user);
+        if (hash === undefined) throw new Error(`the executor of "${account}" is not sealed`);
+        return hash;
       },
       known.refused,
     );
@@ -209,10 +211,15 @@ export class Sealed {
     });
   }
 
-  /** Before an executor starts: nobody can log in before all is there. Throws {@link SealedUnavailable}. */
-  async prepare(osUser: OsUser, passwordHash: string): Promise<void> {
+  /** Before an executor starts: what its last one has left is at the server. Throws {@link SealedUnavailable}. */
+  async hasLeft(osUser: OsUser): Promise<void> {
     await inTime(this.takeOver(), "the accounts' RabbitMQ is not taken over yet");
     await inTime(this.#ends.get(osUser), 'the end of its last executor is not dealt with yet');
+  }
+
+  /** Before an executor starts: nobody can log in before all is there. Throws {@link SealedUnavailable}. */
+  async prepare(osUser: OsUser, passwordHash: string): Promise<void> {
+    await this.hasLeft(osUser);
     if (this.#lanes.has(osUser) && this.#running().has(osUser)) return; // the helper answers that it runs
     const lane = this.#lanes.get(osUser) ?? this.#newLane(osUser);
     /*

@@ -42,6 +42,8 @@ export interface SealedList {
 
 /** Counts of a broker whose executors are sealed. */
 export interface SealedTally {
+  /** Executors that share a RabbitMQ user, while an installation moves account by account. */
+  readonly shared: number;
   /** Accounts with a virtual host. */
   readonly accounts: Readonly<Record<VhostState, number>>;
   readonly vhosts_max: number;

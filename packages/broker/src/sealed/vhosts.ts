@@ -171,7 +171,7 @@ export class Vhosts {
       throw new CommandError(EXIT.noPermission, `An executor of "${account}" starts: end it first, kpxctl stop USER.`);
   }
 
-  tally(): SealedTally {
+  tally(): Omit<SealedTally, 'shared'> {
     const { lanes } = this.#busy;
     const accounts: Record<VhostState, number> = { connected: 0, connecting: 0, ending: 0, kept: 0 };
     let jobs_waiting = 0;

@@ -7,7 +7,7 @@ import { readConfig as readBrokerConfig } from '@kpx/broker/config/config';
 import { readConfig as readHelperConfig } from '@kpx/privhelper/config';
 import { MSGQ_BYTES_MAX } from '@kpx/privhelper/environment';
 import { readTrustedFile } from '@kpx/privhelper/system/trusted-file';
-import { CONFIG_BYTES_MAX, problemOfMsgq } from '@kpx/protocol';
+import { CONFIG_BYTES_MAX, problemOfMsgq, type Sealed } from '@kpx/protocol';
 import { PASSWORD_FILE } from '../broker-options.js';
 import { ASK_AS_ROOT, type Check, fail, ok, Skipped, type Verdict, warn } from './check.js';
 import { BROKER_ACCOUNT, BROKER_UNIT, type Scene } from './scene.js';
@@ -156,7 +156,7 @@ const msgqFile = ({ helper, broker, isRoot }: Scene): Check => ({
   fix: 'kpxctl setup-rabbitmq writes it (install.md, "Secrets"): the value of KNIME_EXECUTOR_MSGQ, amqp://USER:PASSWORD@HOST/VHOST on one line in executor.msgq_file, /etc/kpx/executor-msgq when it is not set. A file that is there: chown root:root and chmod 0600.',
   look: async () => {
     const { msgq_file: file, sealed } = (await helper()).executor;
-    if (sealed) return await msgqTemplate(file, isRoot);
+    if (sealed) return await msgqTemplate(file, isRoot, sealed);
     const { username, password, pathname } = firstUrl(file, await secretIn(file, MSGQ_BYTES_MAX, isRoot));
     if (username === '' || password === '') throw new Error(`${file}: the first URL has no user or no password`);
     const { urls } = (await broker()).amqp;
@@ -177,11 +177,14 @@ const msgqFile = ({ helper, broker, isRoot }: Scene): Check => ({
   },
 });
 
-async function msgqTemplate(file: string, isRoot: boolean): Promise<Verdict> {
+async function msgqTemplate(file: string, isRoot: boolean, sealed: Sealed): Promise<Verdict> {
   const problem = problemOfMsgq((await secretIn(file, MSGQ_BYTES_MAX, isRoot)).trim(), true);
-  return problem === undefined
-    ? ok(`${file} is a template: each account has a RabbitMQ user of its own`)
-    : fail(`${file}: ${problem}`, `Write it into ${file}.`);
+  if (problem !== undefined) return fail(`${file}: ${problem}`, `Write it into ${file}.`);
+  if (typeof sealed === 'boolean') return ok(`${file} is a template: each account has a RabbitMQ user of its own`);
+  return warn(
+    `only the accounts of executor.sealed (${sealed.length}) have a RabbitMQ user of their own: the code of all others can take and forge the jobs of each`,
+    'Go on with the move until executor.sealed is true (move.md, "From shared to sealed executors").',
+  );
 }
 
 /** Of several, the first one has the credentials. Throws an Error that does not quote it. */
