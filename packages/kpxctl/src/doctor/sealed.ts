@@ -28,7 +28,7 @@ const agreement = ({ broker, helper }: Scene): Check => ({
   look: async () => {
     const [{ sealed }, { executor }] = [await broker(), await helper()];
     const fix = 'Set both, or neither, then: systemctl restart kpx-broker. Until then no executor starts.';
-    if (sealed.enabled !== executor.sealed) {
+    if (sealed.enabled !== (executor.sealed !== false)) {
       return fail(`sealed.enabled is ${sealed.enabled} in broker.toml, executor.sealed is ${executor.sealed} in privhelper.toml`, fix);
     }
     const [ofBroker, ofHelper] = [nodeOf(sealed), nodeOf(executor)];

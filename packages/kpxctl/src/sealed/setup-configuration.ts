@@ -1,13 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import type { Config } from '@kpx/broker/config/config';
-import { problemOfMsgq } from '@kpx/protocol';
+import { problemOfMsgq, type Sealed } from '@kpx/protocol';
 import { type AccountsPorts, SHARED_MSGQ_FILE } from '../accounts-rabbitmq.js';
 import { isThere, ROOTS_MODE, type Step, type Wanted, write } from './steps.js';
 
 /** Both configurations are the administrator's: only their lines are said. The template goes with `executor.sealed`. */
 export async function configurationSteps(
   { sealed, amqp }: Config,
-  executor: { readonly sealed: boolean; readonly msgq_file: string },
+  executor: { readonly sealed: Sealed; readonly msgq_file: string },
   { user, ports, passwordFile }: Wanted,
   file: string,
   helperFile: string,
@@ -30,7 +30,11 @@ export async function configurationSteps(
         ],
       };
   const ofHelper: Step = executor.sealed
-    ? { name: helperFile, state: 'ok', why: 'executor.sealed is true' }
+    ? {
+        name: helperFile,
+        state: 'ok',
+        why: executor.sealed === true ? 'executor.sealed is true' : 'executor.sealed has the accounts that are sealed',
+      }
     : {
         name: helperFile,
         state: 'by hand',
