@@ -181,19 +181,22 @@ it('users and virtual hosts of other installations in the same RabbitMQ are left
   }
 });
 
-it.each(['anna@corp.example', 'a_b-c.d'])('an account called %s has a virtual host, answers, and is cleared up', async (name) => {
-  rawAccounts().account(name, { home: `/home/kpx-test-sealed-name-${process.pid}-${name.length}` });
-  const kpx = await startSealed(accounts, { helper: { accounts: { case: 'keep' } } });
-  const client = await takeClient(kpx, `client-${'y'.repeat(248)}`);
-  const { body, properties } = jobOf(name, 'j1');
-  await publish(kpx, { body, properties: { ...properties, replyTo: client, correlationId: 'c' } });
-  const [answer] = await answersTo(kpx, client, 1);
-  expect(answer).toMatchObject({ json: { job: 'j1', uid: idsOf(name).uid }, headers: { 'x-kpx-account': name } });
-  expect(await accountsIn(accounts, 'vhosts')).toEqual([nameOf(name)]);
-  process.kill(Number(kpx.done(name)[0]?.pid), 'SIGKILL');
-  await kpx.brokerLog.line({ account: name, msg: 'the virtual host of an account is left: all that was published is carried' });
-  expect(await accountsIn(accounts, 'users')).toEqual([]);
-});
+it.each(['anna@corp.example', 'a_b-c.d', 'dom\\anna'])(
+  'an account called %s has a virtual host, answers, and is cleared up',
+  async (name) => {
+    rawAccounts().account(name, { home: `/home/kpx-test-sealed-name-${process.pid}-${name.length}` });
+    const kpx = await startSealed(accounts, { helper: { accounts: { case: 'keep' } } });
+    const client = await takeClient(kpx, `client-${'y'.repeat(248)}`);
+    const { body, properties } = jobOf(name, 'j1');
+    await publish(kpx, { body, properties: { ...properties, replyTo: client, correlationId: 'c' } });
+    const [answer] = await answersTo(kpx, client, 1);
+    expect(answer).toMatchObject({ json: { job: 'j1', uid: idsOf(name).uid }, headers: { 'x-kpx-account': name } });
+    expect(await accountsIn(accounts, 'vhosts')).toEqual([nameOf(name)]);
+    process.kill(Number(kpx.done(name)[0]?.pid), 'SIGKILL');
+    await kpx.brokerLog.line({ account: name, msg: 'the virtual host of an account is left: all that was published is carried' });
+    expect(await accountsIn(accounts, 'users')).toEqual([]);
+  },
+);
 
 it('a wall clock that is set back and ahead closes no answer and ends no executor', async () => {
   const kpx = await installSealed(accounts, { standIn: { BOOT_MS: '50', JOB_MS: '500' } });
