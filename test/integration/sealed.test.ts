@@ -269,11 +269,15 @@ it('sealed, no password is in the log of the broker, nor of the helper', async (
 });
 
 it('sealed, a broadcast of the server reaches every executor that listens, and may be answered', async () => {
-  const kpx = await installSealed(accounts, { broker: { sealed: { down: [{ exchange: 'announcements' }] } } });
-  await withChannel(kpx.vhost.url('admin'), (channel) => channel.assertExchange('announcements', 'fanout'));
+  // One that is refused keeps nobody from the other.
+  const kpx = await installSealed(accounts, { broker: { sealed: { down: [{ exchange: 'not-for-kpx' }, { exchange: 'announcements' }] } } });
+  await withChannel(kpx.vhost.url('admin'), async (channel) => {
+    for (const exchange of ['not-for-kpx', 'announcements']) await channel.assertExchange(exchange, 'fanout');
+  });
   const least = LEAST_PERMISSIONS.broker;
   await kpx.vhost.setPermissions('broker', { ...least, read: `${least.read}|^announcements$` });
   await kpx.start();
+  expect(await kpx.brokerLog.line({ exchange: 'not-for-kpx' })).toMatchObject({ reason: expect.stringContaining('ACCESS_REFUSED') });
   await kpx.brokerLog.line({ msg: 'broadcasts of this exchange reach all accounts', exchange: 'announcements' });
   await publish(kpx, jobOf('alice', 'a1'), jobOf('bob', 'b1'));
   for (const user of ['alice', 'bob']) {

@@ -17,8 +17,10 @@ import { endOf, isThere } from './server-connection.js';
 const PREFETCH = 16;
 const RECONNECT_INITIAL_MS = 500;
 const RECONNECT_MAX_MS = 10_000;
-/** How often exchanges that were not there are looked for, in milliseconds. */
+/** How often exchanges are looked for that were not there or were refused, in milliseconds. */
 const LOOK_AGAIN_MS = 30_000;
+/** AMQP 0-9-1. */
+const ACCESS_REFUSED = 403;
 
 interface Services {
   readonly log: Logger;
@@ -39,6 +41,8 @@ export class Downlink {
   readonly #node: string;
   readonly #broadcast: Broadcast;
   readonly #stopped = new AbortController();
+  /** Exchanges whose refusal is in the log. */
+  readonly #refused = new Set<string>();
   #connection: ChannelModel | undefined;
 
   /** Goes by the configuration of this moment. */
@@ -73,20 +77,17 @@ export class Downlink {
       const connection = await connect(url, this.#config.amqp, `${this.#host}, to accounts`);
       this.#connection = connection;
       const ended = endOf(connection);
-      const channel = await answerInTime(connection.createChannel(), 'channel.open');
-      const over = Promise.race([ended, endOf(channel)]);
       new Receiver(wireOf(connection), (properties, bytes) => {
         if (bytes <= BODY_BYTES_MAX) return new KeptBody(bytes);
         properties.passage = { bytes, passedOn: undefined };
         return new SkippedBody(bytes);
       });
-      await answerInTime(channel.prefetch(PREFETCH), 'basic.qos');
       const wanted = new Set(this.#config.sealed.down);
-      await this.#listen(connection, channel, wanted);
+      await this.#listen(connection, url, wanted);
       looking = setInterval(() => {
-        this.#listen(connection, channel, wanted).catch(() => {}); // the connection has ended, and says so itself
+        this.#listen(connection, url, wanted).catch(() => {}); // the connection has ended, and says so itself
       }, LOOK_AGAIN_MS);
-      const why = await over;
+      const why = await ended;
       if (!this.#stopped.signal.aborted)
         this.#log.warn({ server, reason: withAdvice(why, url) }, 'broadcasts do not reach accounts: lost RabbitMQ; connecting again');
       return true;
@@ -101,22 +102,45 @@ export class Downlink {
     }
   }
 
-  /** To those that are there; the others stay in `wanted`. */
-  async #listen(connection: ChannelModel, channel: Channel, wanted: Set<DownRule>): Promise<void> {
-    for (const rule of wanted) {
-      if (!(await isThere(connection, rule.exchange))) continue;
-      wanted.delete(rule);
-      const queue = broadcastQueueOf(this.#node, rule.exchange);
-      await answerInTime(channel.assertQueue(queue, { exclusive: true, autoDelete: true }), `queue.declare of "${queue}"`);
-      const all = rule.type === 'headers' ? { 'x-match': 'all' } : {};
-      for (const key of rule.type === 'direct' ? rule.keys : ['#'])
-        await answerInTime(channel.bindQueue(queue, rule.exchange, key, all), `queue.bind to "${rule.exchange}"`);
-      const consuming = channel.consume(queue, (message) => {
-        if (message) this.#carry(channel, rule.exchange, wireMessage(message));
-      });
-      await answerInTime(consuming, `basic.consume of "${queue}"`);
-      this.#log.info({ exchange: rule.exchange }, 'broadcasts of this exchange reach all accounts');
+  /** To those that are there and may be read; the others stay in `wanted`, and keep nobody from these. */
+  async #listen(connection: ChannelModel, url: string, wanted: Set<DownRule>): Promise<void> {
+    for (const rule of [...wanted]) {
+      const { exchange } = rule;
+      try {
+        if (!(await isThere(connection, exchange))) continue;
+        await this.#listenTo(connection, rule, () => wanted.add(rule));
+        wanted.delete(rule);
+        this.#refused.delete(exchange);
+        this.#log.info({ exchange }, 'broadcasts of this exchange reach all accounts');
+      } catch (error) {
+        const { message, code } = error as Error & { code?: unknown };
+        if (code !== ACCESS_REFUSED) throw error;
+        if (this.#refused.has(exchange)) continue;
+        this.#refused.add(exchange);
+        this.#log.error(
+          { exchange, reason: withAdvice(message, url) },
+          'broadcasts of this exchange do not reach accounts: RabbitMQ refuses it; trying again every 30 s',
+        );
+      }
     }
+  }
+
+  /** On a channel of its own, which a refusal ends. `ended` is called when nothing comes any more. */
+  async #listenTo(connection: ChannelModel, rule: DownRule, ended: () => void): Promise<void> {
+    const channel = await answerInTime(connection.createChannel(), 'channel.open');
+    channel.on('error', () => {}); // rejects the question as well
+    channel.on('close', ended);
+    await answerInTime(channel.prefetch(PREFETCH), 'basic.qos');
+    const queue = broadcastQueueOf(this.#node, rule.exchange);
+    await answerInTime(channel.assertQueue(queue, { exclusive: true, autoDelete: true }), `queue.declare of "${queue}"`);
+    const all = rule.type === 'headers' ? { 'x-match': 'all' } : {};
+    for (const key of rule.type === 'direct' ? rule.keys : ['#'])
+      await answerInTime(channel.bindQueue(queue, rule.exchange, key, all), `queue.bind to "${rule.exchange}"`);
+    const consuming = channel.consume(queue, (message) => {
+      if (message) this.#carry(channel, rule.exchange, wireMessage(message));
+      else channel.close().catch(() => {}); // its queue was deleted
+    });
+    await answerInTime(consuming, `basic.consume of "${queue}"`);
   }
 
   #carry(channel: Channel, exchange: string, message: WireMessage): void {
