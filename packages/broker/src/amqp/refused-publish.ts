@@ -1,9 +1,10 @@
+import { PRECONDITION_FAILED } from './reply-codes.js';
+
 /**
  * Codes of RabbitMQ for a message, or a frame, that it does not take; the connection may have a code of its own for a channel's. Others are about
  * rights, queues, or the server itself. Source: AMQP 0-9-1, "Constants".
  */
 const REFUSING_A_FRAME = new Set([311, 501, 502, 503, 505, 541]);
-const PRECONDITION_FAILED = 406;
 const CLASS_BASIC = 60;
 const METHOD_PUBLISH = 40;
 

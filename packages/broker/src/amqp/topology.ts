@@ -2,12 +2,11 @@ import type { Channel, ChannelModel, Options } from 'amqplib';
 import type { Config } from '../config/config.js';
 import { DELAYS_MS, type DelayMs } from '../policy/policy.js';
 import { answerInTime } from './deadline.js';
+import { isRefusal, NOT_FOUND } from './reply-codes.js';
 
 /** Where parked jobs wait for an administrator. */
 export const DEAD_LETTER_QUEUE = 'kpx.dead-letter';
 
-/** AMQP 0-9-1. */
-const NOT_FOUND = 404;
 /** How long nothing is published to a queue of kpx's own that was just made, in milliseconds. */
 const SETTLING_MS = 1_500;
 
@@ -54,7 +53,7 @@ export async function checkKnimeTopology(
   }
 }
 
-const isMissing = (error: unknown) => (error as { code?: unknown }).code === NOT_FOUND;
+const isMissing = (error: unknown) => isRefusal(error, NOT_FOUND);
 
 /** On a channel of its own, because RabbitMQ closes a channel when it refuses. */
 async function answered(connection: ChannelModel, work: (channel: Channel) => Promise<unknown>, asked: string): Promise<void> {

@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Secrets } from '../amqp/connect.js';
 import { answerInTime } from '../amqp/deadline.js';
 import type { JobMac } from '../amqp/mac.js';
+import { isRefusal, RESOURCE_LOCKED } from '../amqp/reply-codes.js';
 import { AmqpSession } from '../amqp/session.js';
 import type { Config } from '../config/config.js';
 import { CommandError, EXIT } from '../output/exit.js';
@@ -18,8 +19,6 @@ const OPEN_TIMEOUT_MS = 20_000;
 /** How long another operator's command is waited for, and how often it is looked whether it is done, in milliseconds. */
 const LOCK_TIMEOUT_MS = 60_000;
 const LOCK_RETRY_MS = 300;
-/** AMQP 0-9-1, RESOURCE_LOCKED. */
-const RESOURCE_LOCKED = 405;
 
 /** Tells the operator what is waited for. */
 export type Note = (text: string) => void;
@@ -58,7 +57,7 @@ async function tryToOpen(config: Config, mac: JobMac, secrets: Secrets | undefin
     return new DeadLetterQueue(session, config, mac, blocked);
   } catch (error) {
     await session.close();
-    if ((error as { code?: unknown }).code === RESOURCE_LOCKED) return undefined;
+    if (isRefusal(error, RESOURCE_LOCKED)) return undefined;
     throw refusal([(error as Error).message], config.amqp);
   }
 }

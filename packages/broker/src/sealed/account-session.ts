@@ -5,6 +5,7 @@ import { close, connect, destroy } from '../amqp/connect.js';
 import { answerInTime } from '../amqp/deadline.js';
 import { type Compose, ConfirmedPublisher } from '../amqp/publisher.js';
 import { refuses } from '../amqp/refused-publish.js';
+import { isRefusal, NOT_FOUND } from '../amqp/reply-codes.js';
 import { type WireMessage, wireMessage, wireOf } from '../amqp/wire/amqplib.js';
 import { type HeldBytes, KeptBody, SkippedBody } from '../amqp/wire/bodies.js';
 import type { Address } from '../amqp/wire/frames.js';
@@ -233,7 +234,7 @@ export class AccountSession {
       return { messages: messageCount, consumers: consumerCount };
     } catch (error) {
       this.#looking = undefined;
-      if ((error as { code?: unknown }).code === NOT_FOUND) return undefined;
+      if (isRefusal(error, NOT_FOUND)) return undefined;
       throw error;
     }
   }
@@ -257,5 +258,3 @@ export class AccountSession {
 
 /** The promise of an end never rejects. */
 const NEVER = () => {};
-/** AMQP 0-9-1. */
-const NOT_FOUND = 404;

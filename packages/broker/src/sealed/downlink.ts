@@ -1,26 +1,21 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Channel, ChannelModel, Message } from 'amqplib';
 import type { Logger } from 'pino';
 import { withAdvice } from '../amqp/advice.js';
 import { close, connect } from '../amqp/connect.js';
 import { answerInTime } from '../amqp/deadline.js';
 import { BODY_BYTES_MAX } from '../amqp/jobs.js';
+import { ACCESS_REFUSED, isRefusal } from '../amqp/reply-codes.js';
 import { type WireMessage, wireMessage, wireOf } from '../amqp/wire/amqplib.js';
 import { KeptBody, SkippedBody } from '../amqp/wire/bodies.js';
 import { Receiver } from '../amqp/wire/receive.js';
 import type { Config } from '../config/config.js';
-import { backoffMs } from '../policy/backoff.js';
 import { broadcastQueueOf } from './names.js';
-import { endOf, isThere } from './server-connection.js';
+import { endOf, isThere, keepConnected } from './server-connection.js';
 
 /** Of each exchange, that are not carried yet. */
 const PREFETCH = 16;
-const RECONNECT_INITIAL_MS = 500;
-const RECONNECT_MAX_MS = 10_000;
 /** How often exchanges are looked for that were not there or were refused, in milliseconds. */
 const LOOK_AGAIN_MS = 30_000;
-/** AMQP 0-9-1. */
-const ACCESS_REFUSED = 403;
 
 interface Services {
   readonly log: Logger;
@@ -56,12 +51,12 @@ export class Downlink {
 
   /** Runs until {@link stop}. */
   async run(): Promise<void> {
-    const { signal } = this.#stopped;
     if (this.#config.sealed.down.length === 0) return;
-    for (let failures = 0; !signal.aborted; ) {
-      for (const url of this.#config.amqp.urls) if (!signal.aborted && (await this.#serve(url))) failures = 0;
-      await delay(backoffMs(failures++, RECONNECT_INITIAL_MS, RECONNECT_MAX_MS, Math.random()), undefined, { signal }).catch(() => {});
-    }
+    await keepConnected(
+      this.#stopped.signal,
+      () => this.#config.amqp.urls,
+      (url) => this.#serve(url),
+    );
   }
 
   async stop(): Promise<void> {
@@ -113,12 +108,11 @@ export class Downlink {
         this.#refused.delete(exchange);
         this.#log.info({ exchange }, 'broadcasts of this exchange reach all accounts');
       } catch (error) {
-        const { message, code } = error as Error & { code?: unknown };
-        if (code !== ACCESS_REFUSED) throw error;
+        if (!isRefusal(error, ACCESS_REFUSED)) throw error;
         if (this.#refused.has(exchange)) continue;
         this.#refused.add(exchange);
         this.#log.error(
-          { exchange, reason: withAdvice(message, url) },
+          { exchange, reason: withAdvice((error as Error).message, url) },
           'broadcasts of this exchange do not reach accounts: RabbitMQ refuses it; trying again every 30 s',
         );
       }

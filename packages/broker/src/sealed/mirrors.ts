@@ -11,9 +11,8 @@ import { KeptBody, SkippedBody } from '../amqp/wire/bodies.js';
 import { Receiver } from '../amqp/wire/receive.js';
 import type { Config } from '../config/config.js';
 import { logFailure } from '../output/logged-failure.js';
-import { backoffMs } from '../policy/backoff.js';
 import type { Given } from './giving.js';
-import { endOf } from './server-connection.js';
+import { endOf, keepConnected } from './server-connection.js';
 
 /** Of all accounts: each takes a channel of the one connection, of which RabbitMQ allows 2,047. */
 const MIRRORS_MAX = 1_000;
@@ -25,8 +24,6 @@ const WAITING_BYTES_MAX = 64 * 1024 * 1024;
 const AGAIN_AFTER_MS = 500;
 /** How long a mirror waits for a connection before it is said to be missing, in milliseconds. */
 const CONNECTED_WITHIN_MS = 5_000;
-const RECONNECT_INITIAL_MS = 500;
-const RECONNECT_MAX_MS = 10_000;
 
 /** Puts a call into the queue of this name in an account's virtual host. Never rejects. */
 export type Call = (queue: string, message: WireMessage) => Promise<Given>;
@@ -62,11 +59,11 @@ export class Mirrors {
 
   /** Runs until {@link stop}, from the first mirror on. */
   async #run(): Promise<void> {
-    const { signal } = this.#stopped;
-    for (let failures = 0; !signal.aborted; ) {
-      for (const url of this.#services.config.amqp.urls) if (!signal.aborted && (await this.#serve(url))) failures = 0;
-      await delay(backoffMs(failures++, RECONNECT_INITIAL_MS, RECONNECT_MAX_MS, Math.random()), undefined, { signal }).catch(() => {});
-    }
+    await keepConnected(
+      this.#stopped.signal,
+      () => this.#services.config.amqp.urls,
+      (url) => this.#serve(url),
+    );
   }
 
   /** Another configuration is in force: goes over to its server. */

@@ -1,8 +1,27 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Channel, ChannelModel } from 'amqplib';
 import { answerInTime } from '../amqp/deadline.js';
+import { isRefusal, NOT_FOUND } from '../amqp/reply-codes.js';
+import { backoffMs } from '../policy/backoff.js';
 
-/** AMQP 0-9-1. */
-const NOT_FOUND = 404;
+const RECONNECT_INITIAL_MS = 500;
+const RECONNECT_MAX_MS = 10_000;
+
+/**
+ * Keeps one connection to whichever URL answers, until `signal`. `urls` are asked for before each round. `serve` is one connection from beginning to end;
+ * it never rejects, and answers whether the connection could be opened.
+ */
+export async function keepConnected(
+  signal: AbortSignal,
+  urls: () => readonly string[],
+  serve: (url: string) => Promise<boolean>,
+): Promise<void> {
+  for (let failures = 0; !signal.aborted; ) {
+    for (const url of urls()) if (!signal.aborted && (await serve(url))) failures = 0;
+    const wait = backoffMs(failures++, RECONNECT_INITIAL_MS, RECONNECT_MAX_MS, Math.random());
+    await delay(wait, undefined, { signal }).catch(() => {}); // aborted
+  }
+}
 
 /** Whether an exchange is at the server. */
 export async function isThere(connection: ChannelModel, exchange: string): Promise<boolean> {
@@ -11,7 +30,7 @@ export async function isThere(connection: ChannelModel, exchange: string): Promi
   try {
     await answerInTime(channel.checkExchange(exchange), `exchange.declare of "${exchange}"`);
   } catch (error) {
-    if ((error as { code?: unknown }).code === NOT_FOUND) return false;
+    if (isRefusal(error, NOT_FOUND)) return false;
     throw error;
   }
   await answerInTime(channel.close(), 'channel.close');

@@ -13,12 +13,9 @@ import { WirePublisher } from '../amqp/wire/publish.js';
 import { Receiver } from '../amqp/wire/receive.js';
 import { CannotTravel } from '../amqp/wire/table.js';
 import type { Config } from '../config/config.js';
-import { backoffMs } from '../policy/backoff.js';
-import { endOf, isThere } from './server-connection.js';
+import { endOf, isThere, keepConnected } from './server-connection.js';
 import { UnderWay } from './under-way.js';
 
-const RECONNECT_INITIAL_MS = 500;
-const RECONNECT_MAX_MS = 10_000;
 /** How long an end waits for RabbitMQ's answers, and how often it looks, in milliseconds. */
 const ANSWERED_WITHIN_MS = 2_000;
 const LOOK_EVERY_MS = 20;
@@ -39,7 +36,7 @@ export class Forbidden extends Error {
 }
 
 /** RabbitMQ's words where a user may not publish to an exchange. Tried with 3.10.8, 4.0.5 and 4.3.6. */
-const ACCESS_REFUSED = /ACCESS_REFUSED - .*exchange '([^']+)'/;
+const REFUSED_EXCHANGE = /ACCESS_REFUSED - .*exchange '([^']+)'/;
 
 interface Up {
   readonly connection: ChannelModel;
@@ -72,13 +69,11 @@ export class Uplink {
 
   /** Runs until {@link stop}. */
   async run(): Promise<void> {
-    const { signal } = this.#stopped;
-    let failures = 0;
-    while (!signal.aborted) {
-      for (const url of this.#config.amqp.urls) if (!signal.aborted && (await this.#serve(url))) failures = 0;
-      const wait = backoffMs(failures++, RECONNECT_INITIAL_MS, RECONNECT_MAX_MS, Math.random());
-      await delay(wait, undefined, { signal }).catch(() => {}); // by stop()
-    }
+    await keepConnected(
+      this.#stopped.signal,
+      () => this.#config.amqp.urls,
+      (url) => this.#serve(url),
+    );
   }
 
   /** Sends nothing more, and waits for the answers to what is under way, but for no longer than a few seconds. */
@@ -135,7 +130,7 @@ export class Uplink {
       published.lost(why);
       confirms.stop();
       clearInterval(looking);
-      const [, exchange] = ACCESS_REFUSED.exec(why) ?? [];
+      const [, exchange] = REFUSED_EXCHANGE.exec(why) ?? [];
       if (exchange !== undefined) this.#forbidden.set(exchange, withAdvice(why, url));
       if (!this.#stopped.signal.aborted)
         this.#log.warn({ server, reason: withAdvice(why, url) }, 'what accounts publish waits: lost RabbitMQ; connecting again');
@@ -164,7 +159,7 @@ export class Uplink {
     const absent = new Set<string>();
     for (const { exchange } of this.#config.sealed.up) {
       const found = await isThere(connection, exchange).catch(({ message }: Error) => {
-        if (!ACCESS_REFUSED.test(message)) throw new Error(message);
+        if (!REFUSED_EXCHANGE.test(message)) throw new Error(message);
         const reason = withAdvice(message, url);
         if (!known.has(exchange)) this.#log.warn({ exchange, reason }, 'what accounts publish to this exchange is parked: it is refused');
         this.#forbidden.set(exchange, reason);

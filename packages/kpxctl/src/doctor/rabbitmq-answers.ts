@@ -3,10 +3,6 @@ import type { Channel, ChannelModel } from 'amqplib';
 
 /** How long RabbitMQ may take for one answer, in milliseconds. */
 const ANSWER_TIMEOUT_MS = 10_000;
-/** AMQP 0-9-1. */
-export const ACCESS_REFUSED = 403;
-export const NOT_FOUND = 404;
-export const PRECONDITION_FAILED = 406;
 
 /** Asked on a channel of its own: RabbitMQ closes it when it refuses. */
 export type Question = (channel: Channel) => Promise<unknown>;

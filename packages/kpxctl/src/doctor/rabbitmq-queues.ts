@@ -1,7 +1,8 @@
+import { ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED } from '@kpx/broker/amqp/reply-codes';
 import { DEAD_LETTER_QUEUE, ownQueues } from '@kpx/broker/amqp/topology';
 import type { ChannelModel } from 'amqplib';
 import { type Check, fail, ok, warn } from './check.js';
-import { ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED, refusal } from './rabbitmq-answers.js';
+import { refusal } from './rabbitmq-answers.js';
 import type { Amqp } from './scene.js';
 
 /** KNIME's queue and exchange, and kpx's own queues. */

@@ -1,8 +1,9 @@
+import { ACCESS_REFUSED } from '@kpx/broker/amqp/reply-codes';
 import { DEAD_LETTER_QUEUE } from '@kpx/broker/amqp/topology';
 import { brokerPermissions, type Rights } from '@kpx/broker/rabbitmq/permissions';
 import type { ChannelModel } from 'amqplib';
 import { type Check, fail, ok, type Verdict, warn } from './check.js';
-import { ACCESS_REFUSED, consume, late, make, NEW_QUEUE, publish, type Question, refusal } from './rabbitmq-answers.js';
+import { consume, late, make, NEW_QUEUE, publish, type Question, refusal } from './rabbitmq-answers.js';
 import type { Amqp } from './scene.js';
 
 /** Asks which permissions RabbitMQ gives the broker, and whether it takes messages at all. `another`: a connection for one check alone. */

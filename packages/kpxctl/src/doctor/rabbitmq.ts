@@ -1,11 +1,12 @@
 import { hostname } from 'node:os';
 import { adviceOn } from '@kpx/broker/amqp/advice';
 import { connect, destroy, secretsOf } from '@kpx/broker/amqp/connect';
+import { ACCESS_REFUSED } from '@kpx/broker/amqp/reply-codes';
 import { readPassword } from '@kpx/broker/config/config';
 import type { ChannelModel } from 'amqplib';
 import { type Answered, answerOnceConnected } from './broker.js';
 import { type Check, fail, ok, once, Skipped, warn } from './check.js';
-import { ACCESS_REFUSED, consume, refusal } from './rabbitmq-answers.js';
+import { consume, refusal } from './rabbitmq-answers.js';
 import { deliveryLimit } from './rabbitmq-delivery-limit.js';
 import { queueChecks } from './rabbitmq-queues.js';
 import { rightsChecks } from './rabbitmq-rights.js';

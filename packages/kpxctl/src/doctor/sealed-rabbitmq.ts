@@ -1,10 +1,11 @@
+import { ACCESS_REFUSED, NOT_FOUND } from '@kpx/broker/amqp/reply-codes';
 import { readPassword } from '@kpx/broker/config/config';
 import { readTlsFiles } from '@kpx/broker/config/tls-files';
 import { askManagement, isRecord, parsed } from '@kpx/broker/rabbitmq/management';
 import type { Channel, ChannelModel } from 'amqplib';
 import { SHARED_MSGQ_FILE } from '../accounts-rabbitmq.js';
 import { type Check, fail, ok, Skipped, warn } from './check.js';
-import { ACCESS_REFUSED, NEW_QUEUE, NOT_FOUND, publish, type Question, refusal } from './rabbitmq-answers.js';
+import { NEW_QUEUE, publish, type Question, refusal } from './rabbitmq-answers.js';
 import type { BrokerConfig } from './scene.js';
 
 /** RabbitMQ's user of a new installation, whose password everybody knows. */
