@@ -6,7 +6,7 @@ import { runInPrivateMachine } from '../test/fixtures/private-machine.mjs';
 import { endingWithItsExitCode, prepare } from './prepare.mjs';
 import { argumentsOr } from './usage.mjs';
 
-const PARTS = ['relay', 'latency', 'busy', 'burst', 'warm', 'steady', 'held', 'large', 'scrape', 'status', 'page', 'sealed'];
+const PARTS = ['relay', 'latency', 'offers', 'busy', 'burst', 'warm', 'steady', 'held', 'large', 'scrape', 'status', 'page', 'sealed'];
 const ROUNDS_DEFAULT = 5;
 const ROUNDS_MAX = 100;
 const USAGE = `npm run bench [-- --rounds N] [-- --only PART] [-- --json]

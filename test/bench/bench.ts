@@ -6,6 +6,7 @@ import { burst, warmStart } from './bursts.js';
 import { busy } from './busy.js';
 import { round, table } from './figures.js';
 import { largeBodies } from './large.js';
+import { offers } from './offers.js';
 import { pages } from './page.js';
 import { relayLatency, relayRate } from './relay.js';
 import { scrapes } from './scrape.js';
@@ -37,8 +38,15 @@ if (wanted('relay')) {
 }
 if (wanted('latency')) say('latency …');
 const latency = wanted('latency') ? await relayLatency(rabbitmq) : undefined;
+const offered = [];
+if (wanted('offers')) {
+  for (const users of [1, 4]) {
+    say(`jobs of 20 ms of ${users} users, beside a spinner …`);
+    offered.push(await offers(rabbitmq, users, rounds));
+  }
+}
 const busyExecutors = [];
-if (wanted('busy')) {
+if (wanted('busy') || wanted('offers')) {
   for (const users of [1, 4]) {
     say(`short jobs of ${users} users …`);
     busyExecutors.push(await busy(rabbitmq, users, rounds));
@@ -85,6 +93,7 @@ const figures = {
   cpuPerJobRatio: few && many ? round(many.cpuUsPerJob / few.cpuUsPerJob, 2) : undefined,
   relay,
   latency,
+  offers: offered,
   busy: busyExecutors,
   bursts,
   warm,
@@ -115,6 +124,16 @@ else {
             [latency.jobs, latency.everyMs, latency.p50Ms, latency.p90Ms, latency.p99Ms, latency.maxMs],
           ]
         : [],
+    ],
+    [
+      '200 jobs of 20 ms a user, one after the other, from their first start on: ms; processor time of broker + RabbitMQ, ms a job',
+      [
+        ['users', 'kpx', 'spinner', 'floor', 'ratio', 'kpx cpu', 'spinner cpu', 'ratio'],
+        ...offered.map((row) => {
+          const cpu = ({ own, rabbitmq: server }: typeof row.kpxCpu) => `${own} + ${server}`;
+          return [row.users, row.kpxMs, row.spinnerMs, row.floorMs, row.ratio, cpu(row.kpxCpu), cpu(row.spinnerCpu), row.cpuRatio];
+        }),
+      ],
     ],
     [
       'Jobs of 2 ms, four executors running, jobs a second; the limit: the executors alone',

@@ -4,9 +4,10 @@ import { spawn } from 'node:child_process';
 import { chownSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { eventually } from '../fixtures/eventually.js';
 import { jobOf, publishJobs } from '../fixtures/jobs.js';
-import { checkout, idsOf, Kpx, node } from '../fixtures/kpx.js';
+import { idsOf, Kpx } from '../fixtures/kpx.js';
 import type { RabbitmqServer } from '../fixtures/rabbitmq.js';
 import { RawAccounts } from '../fixtures/raw-accounts.js';
+import { bareExecutor } from './bare-executor.js';
 import { median, round } from './figures.js';
 
 const BOOT_MS = 500;
@@ -78,8 +79,6 @@ export function execdAt(kpx: Kpx, user: string): number {
 /** The stand-in's own record of when it began. */
 const mainAt = (workspace: string): number => JSON.parse(readFileSync(`${workspace}/started.json`, 'utf8')).execdAt;
 
-const DROP = ['--init-groups', '--no-new-privs', '--bounding-set=-all', '--inh-caps=-all', '--'];
-
 async function floor(msgq: string, names: readonly string[]): Promise<number> {
   rmSync(FLOOR_PARENT, { recursive: true, force: true });
   const users = names.map((user) => ({ user, workspace: `${FLOOR_PARENT}/${user}`, ...idsOf(user) }));
@@ -88,15 +87,9 @@ async function floor(msgq: string, names: readonly string[]): Promise<number> {
     chownSync(workspace, uid, gid);
   }
   const began = Date.now();
-  const children = users.map(({ user, workspace, uid, gid }) => {
-    const env = {
-      HOME: '/tmp',
-      KNIME_EXECUTOR_RESERVATION: `(user = '${user}')`,
-      KNIME_EXECUTOR_MSGQ: msgq,
-      KNIME_EXECUTOR_TEMP_DIR: workspace,
-    };
-    const command = [node(), `${checkout()}/test/fixtures/knime/executor.mjs`, '-data', workspace];
-    return spawn('/usr/bin/setpriv', ['--reuid', `${uid}`, '--regid', `${gid}`, ...DROP, ...command], { env, stdio: 'ignore' });
+  const children = users.map(({ user, workspace }) => {
+    const { command, args, env } = bareExecutor(user, msgq, workspace);
+    return spawn(command, args, { env, stdio: 'ignore' });
   });
   const started = () => users.every(({ workspace }) => exists(`${workspace}/started.json`));
   await eventually('the floor’s executors run', started, BURST_TIMEOUT_MS);
