@@ -40,6 +40,16 @@ export default defineConfig({
       },
       {
         test: {
+          // Not in `npm test`: scripts/test-kills.mjs runs it.
+          name: 'kills',
+          expect,
+          include: ['test/kills/**/*.test.ts'],
+          globalSetup: ['test/kills/global-setup.ts'],
+          hookTimeout: 120_000,
+        },
+      },
+      {
+        test: {
           name: 'security',
           expect,
           include: ['test/security/**/*.test.ts'],

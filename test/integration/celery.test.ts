@@ -1,5 +1,6 @@
 import { chownSync, mkdtempSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { celeryBroker } from '../fixtures/celery.js';
 import { idsOf, type Kpx } from '../fixtures/kpx.js';
 import type { RabbitmqServer } from '../fixtures/rabbitmq.js';
 import { startAccountsRabbitmq } from '../fixtures/sealed-accounts.js';
@@ -13,18 +14,8 @@ beforeAll(async () => {
 });
 afterAll(() => accounts.remove());
 
-const UP = [
-  { exchange: 'celeryev', type: 'topic' },
-  { exchange: 'reply.celery.pidbox', durable: false },
-];
-const DOWN = [{ exchange: 'celery.pidbox', durable: false }];
-const SEALED = { window: 64, answers: 'clients', job_queue: { executor_declares: true }, up: UP, down: DOWN };
-
 const start = async (sealed: object = {}, environment: Record<string, string> = {}): Promise<Kpx> =>
-  await startCelery(accounts, {
-    broker: { amqp: { queue: 'celery', exchange: '' }, jobs: { user_from: 'header:x-user' }, sealed: { ...SEALED, ...sealed } },
-    environment,
-  });
+  await startCelery(accounts, { broker: celeryBroker({ ...sealed }), environment });
 
 const uidOf = (user: string) => idsOf(user).uid;
 

@@ -5,9 +5,9 @@ import { eventually } from '../fixtures/eventually.js';
 import { type DrainedMessage, drainQueue, jobOf } from '../fixtures/jobs.js';
 import { idsOf, type Kpx } from '../fixtures/kpx.js';
 import { doneJobs, JOB_QUEUES } from '../fixtures/ledger.js';
-import { processesOfUids } from '../fixtures/process.js';
-import { type RabbitmqServer, startRabbitmq } from '../fixtures/rabbitmq.js';
-import { accountsIn, installSealedAt, letAdminister, startAccountsRabbitmq, takeClient } from '../fixtures/sealed-accounts.js';
+import { startRabbitmq } from '../fixtures/rabbitmq.js';
+import { killAllOf, killsOf, partOf } from '../fixtures/random-kills.js';
+import { accountsIn, installSealedAt, startAccountsRabbitmq, takeClient } from '../fixtures/sealed-accounts.js';
 import { publish } from './installed-kpx.js';
 
 const USERS = CROWD.slice(0, 10);
@@ -20,40 +20,6 @@ const BETWEEN_MS_MAX = 400;
 /** A kill, what is started again, and what comes between two. RabbitMQ takes the longest, and longer where much else goes on. */
 const KILL_TIMEOUT_MS = 15_000;
 const SETTLED_WITHIN_MS = 240_000;
-
-/** The parts, as often as each of them is drawn; each of them once comes first. */
-const PARTS = { executor: 10, broker: 5, helper: 2, server: 1, accounts: 1 };
-type Part = keyof typeof PARTS;
-const DRAWN = (Object.entries(PARTS) as [Part, number][]).flatMap(([part, often]) => Array<Part>(often).fill(part));
-
-const oneOf = <T>(all: readonly T[]): T => all[Math.floor(Math.random() * all.length)] as T;
-
-function killsOf(kpx: Kpx, server: RabbitmqServer, accounts: RabbitmqServer): Record<Part, () => Promise<void>> {
-  const again = async (rabbitmq: RabbitmqServer) => {
-    await rabbitmq.kill();
-    await rabbitmq.start();
-  };
-  return {
-    executor: async () => {
-      const { uid } = idsOf(oneOf(USERS));
-      for (const pid of processesOfUids(uid, uid)) process.kill(pid, 'SIGKILL');
-    },
-    broker: async () => {
-      await kpx.endBroker('SIGKILL');
-      await kpx.startBroker({ wait: false });
-      await kpx.brokerLog.line({ msg: 'connected to the helper' });
-    },
-    helper: async () => {
-      await kpx.endHelper('SIGKILL');
-      await kpx.startHelper();
-    },
-    server: () => again(server),
-    accounts: async () => {
-      await again(accounts);
-      await letAdminister(accounts);
-    },
-  };
-}
 
 /** What clients have been answered so far, by correlation id. */
 class Answers {
@@ -102,13 +68,13 @@ it(`sealed, nothing is lost by ${KILLS} kills of broker, helper, executors and e
     return { body, properties: { ...properties, replyTo: client, correlationId: id } };
   });
   const answers = new Answers(kpx, client);
-  const kills = killsOf(kpx, server, accounts);
+  const kills = killsOf(kpx, server, accounts, USERS, Math.random);
   const killed: Record<string, number> = {};
   const from = performance.now();
   for (let count = 0; count < KILLS; count++) {
     await publish(kpx, ...jobs.slice(count * JOBS_A_KILL, (count + 1) * JOBS_A_KILL));
     await delay(Math.random() * BETWEEN_MS_MAX);
-    const part = (Object.keys(PARTS) as Part[])[count] ?? oneOf(DRAWN);
+    const part = partOf(count, Math.random);
     await kills[part]();
     killed[part] = (killed[part] ?? 0) + 1;
   }
@@ -121,10 +87,7 @@ it(`sealed, nothing is lost by ${KILLS} kills of broker, helper, executors and e
     all.filter(({ json, headers }) => headers['x-kpx-account'] !== userOf(id) || (json as { job?: string }).job !== id),
   );
   // All executors end, and with them their users.
-  for (const user of USERS) {
-    const { uid } = idsOf(user);
-    for (const pid of processesOfUids(uid, uid)) process.kill(pid, 'SIGKILL');
-  }
+  for (const user of USERS) killAllOf(user);
   const isGone = async () => (await accountsIn(accounts, 'users')).length === 0;
   await eventually('no user of an executor is left', isGone, SETTLED_WITHIN_MS).catch(() => {}); // what is left is shown below
   const lost = { jobs: ids.filter((id) => !done.includes(id)), answers: ids.filter((id) => !answers.byId.has(id)) };

@@ -1,0 +1,3 @@
+import { createAccounts } from '../fixtures/accounts.js';
+
+export default createAccounts;
