@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { runInPrivateMachine } from '../test/fixtures/private-machine.mjs';
-import { endingWithItsExitCode, prepare } from './prepare.mjs';
+import { CELERY_PACKAGE, endingWithItsExitCode, prepare } from './prepare.mjs';
 import { argumentsOr } from './usage.mjs';
 
 const USAGE = `npm run demo [-- --keep] [-- --worker 'COMMAND']
@@ -11,6 +11,7 @@ const USAGE = `npm run demo [-- --keep] [-- --worker 'COMMAND']
 Shows kpx at work on real parts, as root, in private namespaces: RabbitMQ, the root helper, the unprivileged broker, real accounts, and a
 stand-in for the KNIME Executor. Publishes the jobs of four users, shows what happens, tries to break the isolation, and ends with a
 summary; exit code 0 only if everything held. Then it does the same with sealed executors, and compares what a user's code can do in both.
+At last Celery is the executor of one account.
 Installs missing Debian and npm packages first; nothing else is left on the machine.
 
   --keep              afterwards, keep it running: type the name of a KNIME user to publish one more job
@@ -31,7 +32,7 @@ function read(/** @type {string[]} */ args) {
 }
 const { keep: isKept, worker } = argumentsOr(USAGE, read);
 process.chdir(dirname(dirname(fileURLToPath(import.meta.url))));
-endingWithItsExitCode(prepare);
+endingWithItsExitCode(() => prepare([CELERY_PACKAGE]));
 await import('./build.mjs');
 const keep = isKept ? ['--keep'] : [];
 process.exitCode = await runInPrivateMachine([process.execPath, '--import', 'tsx', 'test/demo/demo.ts', JSON.stringify(worker), ...keep]);

@@ -7,6 +7,7 @@ import { eventually } from '../fixtures/eventually.js';
 import { drainQueue, jobOf, publishJobs } from '../fixtures/jobs.js';
 import { idsOf, Kpx } from '../fixtures/kpx.js';
 import { type RabbitmqServer, SOON_TOLD, startRabbitmq } from '../fixtures/rabbitmq.js';
+import { celeryChecks } from './celery.js';
 import { type Check, isolationChecks } from './isolation.js';
 import { LiveTable } from './live-table.js';
 import { sealedChecks } from './sealed.js';
@@ -85,6 +86,10 @@ async function withStandIn(rabbitmq: RabbitmqServer, accounts: RabbitmqServer): 
       `\n${seconds()}  Sealed: a second RabbitMQ, in which each account has a virtual host and a user of its own. The same attempts in both:\n`,
     );
     checks.push(...(await sealed(kpx, rabbitmq, accounts)));
+    say(`\n${seconds()}  Celery as the executor of carol, sealed, and a Celery client that adds a header with the user to its tasks:\n`);
+    const ofCelery = await celeryChecks(rabbitmq, accounts);
+    show(ofCelery);
+    checks.push(...ofCelery);
   }
   const failed = checks.filter(({ held }) => !held).length;
   const held = allDone === true && failed === 0;
