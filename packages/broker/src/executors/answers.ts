@@ -7,7 +7,7 @@ import type { Event } from './events.js';
 import { evictions } from './eviction.js';
 import { fail, refuse } from './failing.js';
 import { release } from './holding.js';
-import { type Executor, sample } from './roster.js';
+import { countAnew, type Executor, sample } from './roster.js';
 import { failureOf, serves } from './service.js';
 import { begin, settle } from './starting.js';
 import { STARTING, WITH_EXECUTOR } from './states.js';
@@ -94,8 +94,28 @@ export function listed(books: Books, infos: readonly ExecutorInfo[], askedAt: nu
     if (executor.since >= askedAt || alive.get(executor.osUser)?.mainPid === executor.pid) continue;
     gone(books, executor, ended.get(executor.osUser) ?? '');
   }
-  for (const info of alive.values()) sample(adopt(books, info), info.cpuMs, policy.idleCpuShare, now);
-  // Now, while what has been seen of their work is fresh.
+  for (const info of alive.values()) {
+    const executor = adopt(books, info);
+    if (!executor.measured) sample(executor, info.cpuMs, policy.idleCpuShare, now);
+  }
+  endIdle(books);
+}
+
+/** The processor time of executors is known, without a list. */
+export function usage(books: Books, { cpuMs }: { readonly cpuMs: ReadonlyMap<number, number> }): void {
+  const { executors, policy, now } = books;
+  for (const executor of executors.values()) {
+    const ms = cpuMs.get(executor.pid);
+    if (executor.measured !== (ms !== undefined)) countAnew(executor);
+    executor.measured = ms !== undefined;
+    if (ms !== undefined) sample(executor, ms, policy.idleCpuShare, now);
+  }
+  endIdle(books);
+}
+
+/** Called while what has been seen of their work is fresh. */
+function endIdle(books: Books): void {
+  const { executors, health, policy } = books;
   for (const executor of executors.values()) {
     const why = idleForTooLong(policy, executor);
     if (why !== undefined) end(books, executor, 'idle', why);

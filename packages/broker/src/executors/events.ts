@@ -44,6 +44,8 @@ export type Event =
   | { readonly kind: 'not ended'; readonly user: KnimeUser }
   /** All that the helper runs; `askedAt` is when it was asked. An executor that is not in the list has ended. */
   | { readonly kind: 'listed'; readonly executors: readonly ExecutorInfo[]; readonly askedAt: number }
+  /** Processor time of executors by main process, in milliseconds. Of those that are missing, lists say it. */
+  | { readonly kind: 'usage'; readonly cpuMs: ReadonlyMap<number, number> }
   /** The account of an executor would be refused one now, and not for the first time. */
   | { readonly kind: 'account lost'; readonly osUser: OsUser; readonly why: string }
   /** Another policy is in force. */

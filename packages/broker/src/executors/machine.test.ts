@@ -775,6 +775,42 @@ it('has the share of a processor that an executor took between two lists, as far
   expect(share()).toEqual([undefined]);
 });
 
+describe('processor time that the kernel tells', () => {
+  const measure = (pid: number, cpuMs: number) => step({ kind: 'usage', cpuMs: new Map([[pid, cpuMs]]) });
+  const pidOf = () => machine.executorOf(alice)?.pid ?? 0;
+
+  beforeEach(() => {
+    withPolicy({ idleStopMs: 120_000 });
+    makeReady();
+  });
+
+  it('ends who is idle, by itself, and counts from its own beginning: a list may have begun at another', () => {
+    sample(5_000, ALICE);
+    now += 60_000;
+    measure(pidOf(), 100);
+    expect(machine.executorOf(alice)?.cpuShare).toBeUndefined();
+    now += 119_999;
+    sample(90_000, ALICE); // which says nothing any more
+    expect(kinds(measure(pidOf(), 101))).toEqual([]);
+    now += 1;
+    expect(measure(pidOf(), 101)).toContainEqual(expect.objectContaining({ kind: 'stop', why: 'idle for 2m00s (idle_stop is 2m00s)' }));
+  });
+
+  it('keeps who computes, and takes nobody for idle of whom it tells no more', () => {
+    measure(pidOf(), 100);
+    for (let minute = 1; minute <= 3; minute++) {
+      now += 60_000;
+      expect(kinds(measure(pidOf(), 100 + minute * 30_000))).toEqual([]);
+    }
+    expect(machine.executorOf(alice)?.cpuShare).toBe(0.5);
+    now += 120_000;
+    expect(kinds(step({ kind: 'usage', cpuMs: new Map() }))).toEqual([]);
+    expect(kinds(sample(200_000, ALICE))).toEqual([]); // lists count again, from here on
+    now += 120_000;
+    expect(kinds(sample(200_000, ALICE))).toEqual(['stop']);
+  });
+});
+
 it('is looked at twice within the shortest idle_stop there is', () => {
   expect(machine.idleGrainMs).toBeUndefined();
   withPolicy({ idleStopMs: 120_000, rules: [rule({ users: ['alice'], idleStopMs: 10_000 })] });

@@ -1,7 +1,7 @@
 import type { KnimeUser } from '@kpx/protocol';
 import { admits, HOPS_FREE, idleGrainMs, type Load, type Policy, ruleOf, tooOld } from '../policy/policy.js';
 import { setGroups, setPolicy, ungrouped, userOf } from './admission.js';
-import { groupsUnknown, listed, noHelper, notStarted, started, startGoesOn } from './answers.js';
+import { groupsUnknown, listed, noHelper, notStarted, started, startGoesOn, usage } from './answers.js';
 import { assertSound } from './assertions.js';
 import { Books, forgetIfNothing, loadOf } from './books.js';
 import { accountLost, stopAsked } from './ending.js';
@@ -162,6 +162,7 @@ const HANDLERS: { readonly [K in Kind]: (books: Books, event: EventOf[K]) => voi
   connections,
   'not ended': ({ executors, now }, { user }) => executors.of(user)?.end?.failed(now),
   listed: (books, { executors, askedAt }) => listed(books, executors, askedAt),
+  usage,
   'account lost': (books, { osUser, why }) => accountLost(books, osUser, why),
   memory: (books, { availableBytes }) => {
     books.availableMemory = availableBytes;

@@ -38,6 +38,8 @@ export interface Executor extends Idleness {
   quietSince: number;
   seenUntil: number | undefined;
   cpuMs: number;
+  /** Its processor time is told by `usage`, and not by lists: the two may begin to count at another time. */
+  measured: boolean;
   /** Processor time that it took between the last two lists, as a share of one processor; undefined: not known. */
   cpuShare: number | undefined;
 }
@@ -126,6 +128,7 @@ export class Roster {
       quietSince: now,
       seenUntil: undefined,
       cpuMs: 0,
+      measured: false,
       cpuShare: undefined,
     };
     this.#executors.set(osUser, executor);
@@ -160,6 +163,12 @@ export class Roster {
     for (const { rule } of [...this.#executors.values(), ...starting]) if (rule) byRule.set(rule, (byRule.get(rule) ?? 0) + 1);
     return { executors: this.size + starting.length, starting: this.#booting + starting.length, byRule };
   }
+}
+
+/** Its processor time is counted by another from now on, who may have begun at another time: what was seen so far says nothing of it. */
+export function countAnew(executor: Executor): void {
+  executor.seenUntil = undefined;
+  executor.cpuShare = undefined;
 }
 
 /** Processor time between two lists tells whether an executor works on something that did not come by way of kpx. */

@@ -5,6 +5,7 @@ import { JUDGE_EVERY_MS, LostAccounts } from '../executors/lost-accounts.js';
 import type { Machine } from '../executors/machine.js';
 import { SaidOnce } from '../output/said-once.js';
 import { backoffMs } from '../policy/backoff.js';
+import { ExecutorCgroups } from './cgroups.js';
 import type { HelperClient } from './helper-client.js';
 import { nameServiceIsDown } from './name-service-down.js';
 
@@ -16,10 +17,10 @@ const STILL_CONNECTED_POLL_MS = 1_000;
 const ALIVE_POLL_MS = 250;
 /** How often to compare notes with the helper without any cause, in milliseconds: finds what a reused pid would hide. */
 const LIST_EVERY_MS = 30_000;
-/** The same while somebody waits for an executor that could be ended, in milliseconds. */
-const WANTED_LIST_EVERY_MS = 2_000;
-/** The same however short idle_stop is, in milliseconds: each list is work for the helper and PID 1. */
-const LIST_EVERY_MS_MIN = 1_000;
+/** How often to measure the processor time of executors, in milliseconds, while somebody waits for one that could be ended. */
+const WANTED_MEASURE_EVERY_MS = 2_000;
+/** The same however short idle_stop is, in milliseconds. Without a cgroup of each executor it takes a list, which is work for the helper and PID 1. */
+const MEASURE_EVERY_MS_MIN = 1_000;
 /** Wait before a list is asked for again after the helper answered with an error, in milliseconds. Doubles up to LIST_EVERY_MS. */
 const LIST_RETRY_MS = 1_000;
 
@@ -45,6 +46,9 @@ export class ExecutorWatch {
   #lookedAt = 0;
   #listing = false;
   #listedAt = 0;
+  readonly #cgroups = new ExecutorCgroups();
+  #measuring = false;
+  #measuredAt = 0;
   /** Lists in a row that failed, and when the next one may be asked for. */
   #listFailures = 0;
   #listAgainAt = 0;
@@ -130,14 +134,33 @@ export class ExecutorWatch {
   }
 
   async #lookForEnded(): Promise<void> {
-    if (this.#now() < this.#listAgainAt) return;
-    const isDue = this.#listFailures > 0 || this.#now() - this.#listedAt >= this.#listEveryMs();
-    if (isDue || [...this.#machine.running()].some(({ pid }) => !processExists(pid))) await this.list();
+    if (this.#now() >= this.#listAgainAt) {
+      const isDue = this.#listFailures > 0 || this.#now() - this.#listedAt >= LIST_EVERY_MS;
+      if (isDue || [...this.#machine.running()].some(({ pid }) => !processExists(pid))) await this.list();
+    }
+    if (this.#now() - this.#measuredAt >= this.#measureEveryMs()) await this.#measure();
   }
 
-  #listEveryMs(): number {
+  /** Where the kernel does not tell of all executors, a list does. */
+  async #measure(): Promise<void> {
+    const pids = [...this.#machine.running()].map(({ pid }) => pid);
+    if (this.#measuring || pids.length === 0) return;
+    this.#measuring = true;
+    this.#measuredAt = this.#now();
+    let cpuMs: ReadonlyMap<number, number> = new Map();
+    try {
+      cpuMs = await this.#cgroups.cpuMs(pids);
+    } finally {
+      this.#emit({ kind: 'usage', cpuMs });
+      const isKnown = pids.every((pid) => cpuMs.has(pid) || !processExists(pid));
+      if (!isKnown && this.#now() >= this.#listAgainAt && this.#listedAt < this.#measuredAt) await this.list();
+      this.#measuring = false;
+    }
+  }
+
+  #measureEveryMs(): number {
     const { wantsList, idleGrainMs = LIST_EVERY_MS } = this.#machine;
-    return Math.max(LIST_EVERY_MS_MIN, Math.min(LIST_EVERY_MS, idleGrainMs, wantsList ? WANTED_LIST_EVERY_MS : LIST_EVERY_MS));
+    return Math.max(MEASURE_EVERY_MS_MIN, Math.min(LIST_EVERY_MS, idleGrainMs, wantsList ? WANTED_MEASURE_EVERY_MS : LIST_EVERY_MS));
   }
 }
 

@@ -1,0 +1,26 @@
+import { expect, it } from 'vitest';
+import { jobOf } from '../fixtures/jobs.js';
+import { startKpx } from './installed-kpx.js';
+
+/** Of the broker's connection to the helper, and at the end of an executor. A list for each look at what executors do would be one a second. */
+const LISTS_MAX = 4;
+
+it('an idle executor is ended, and one that computes is not, by what the kernel says of them: PID 1 is not asked', async () => {
+  const policy = { idle_stop: '2s', rule: [{ users: ['uma'], idle_stop: '8s' }] };
+  const kpx = await startKpx({ standIn: { SPIN_tess: '50' }, broker: { policy } });
+  await kpx.publish(jobOf('tess', 'long'), jobOf('uma', 'short'));
+  const idle = await kpx.brokerSays({ msg: 'ending an executor' }, 60_000);
+  expect(idle).toMatchObject({ user: 'uma', reason: expect.stringMatching(/^idle for \d+s \(idle_stop is 8s\)$/) });
+  await kpx.brokerSays({ user: 'uma', state: 'idle' });
+  const { stdout } = await kpx.machine.run(['/usr/bin/kpxctl', 'list', '--json']);
+  const rows = stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  const tess = rows.find(({ user }) => user === 'tess');
+  expect(tess).toMatchObject({ state: 'ready' });
+  expect(tess.cpu).toBeGreaterThan(0.05);
+  const lists = (await kpx.helperLines()).filter(({ verb }) => verb === 'listExecutors');
+  expect(lists.length).toBeGreaterThan(0);
+  expect(lists.length).toBeLessThanOrEqual(LISTS_MAX);
+});
