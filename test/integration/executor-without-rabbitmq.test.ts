@@ -90,7 +90,7 @@ it('never takes an executor for ready whose login is refused: after start_attemp
   expect(parked?.headers).toMatchObject({
     'x-kpx-reason': 'EXECUTOR_WITHOUT_RABBITMQ',
     'x-kpx-detail':
-      '2 starts failed, the last one: the executor was not ready within 4s (start_timeout): no connection to RabbitMQ; RabbitMQ ended its connections: is the login refused?',
+      '2 starts failed, the last one: the executor was not ready within 4s (start_timeout): no connection to RabbitMQ; RabbitMQ ended its connections: is the login refused? See kpxctl logs alice',
   });
   expect(kpx.brokerLog.lines.filter(({ state }) => state === 'ready')).toEqual([]);
 });

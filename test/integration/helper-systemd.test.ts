@@ -205,6 +205,15 @@ describe('an executor that is a unit', () => {
       'HOST_FAILED',
       'result resources, no process: see',
     ],
+    [
+      'is refused a ticket',
+      [
+        unit('kpx-executor@alice', { ActiveState: 'inactive', MainPID: '0', UID: '[not set]' }),
+        unit('kpx-ticket@alice', { ...ended, ExecMainStatus: '77', StatusText: 'outdated', StateChangeTimestampMonotonic: '2' }),
+      ],
+      'CREDENTIALS_REFUSED',
+      "outdated (journalctl --unit 'kpx-ticket@alice.service')",
+    ],
     ['systemd forgets', [], 'HOST_FAILED', 'systemd knows nothing of kpx-executor@alice.service: see journalctl'],
   ])('that %s is said to be so, and whether it is the host’s fault', async (_, afterwards, code, message) => {
     const { systemctl, connection } = await start();

@@ -297,7 +297,7 @@ describe('decodeResponse refuses', () => {
     ['a missing id', message([ERROR, message([1, 1])]), /^id: /],
     ['an unknown field in an entry of a list', page(alice(...running, [15, 1])), /canonical/],
     ['an error without a code', response(ERROR, message([2, 'text'])), /^error: code/],
-    ['an error code outside of the catalogue', response(ERROR, message([1, 16])), /^error: code unknown error code/],
+    ['an error code outside of the catalogue', response(ERROR, message([1, 17])), /^error: code unknown error code/],
     ['a message of 513 characters', response(ERROR, message([1, 1], [2, 'x'.repeat(MESSAGE_CHARS_MAX + 1)])), /^error: message/],
     ['an entry with uid 0', page(message([1, 'root'], ...running)), /^executorPage: executors 0 uid a running executor of uid 0$/],
     ['an entry with an unknown state', page(alice([4, 4], [5, 1])), /^executorPage: executors 0 state/],

@@ -87,7 +87,7 @@ export const ERRORS = {
   },
   INTERNAL: { meaning: 'A defect of kpx.', retry: 'later', fault: 'host', advice: 'Please report it with the line from the audit log.' },
   HOST_FAILED: {
-    meaning: "The host can start no executor: systemd, the executor's program or msgq_file is not as it must be.",
+    meaning: "The host can start no executor: systemd, the executor's program, msgq_file or a server of tickets is not as it must be.",
     retry: 'later',
     fault: 'host',
     advice: 'Run `kpxctl doctor` on that host.',
@@ -97,6 +97,12 @@ export const ERRORS = {
     retry: 'later',
     fault: 'user',
     advice: 'Nothing to do: kpx-broker prepares the account again. Where it names an executor that runs: `kpxctl stop NAME`.',
+  },
+  CREDENTIALS_REFUSED: {
+    meaning: 'The executor needs a ticket or a drive first, and the account was refused it.',
+    retry: 'never',
+    fault: 'user',
+    advice: 'Do as the detail says: a new keytab in /etc/kpx/keytabs, or the account enabled again and `touch` of its keytab.',
   },
 } as const satisfies Record<Exclude<keyof typeof kpx.ErrorCode, 'ERROR_CODE_UNSPECIFIED'>, ErrorKind>;
 

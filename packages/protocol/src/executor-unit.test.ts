@@ -34,6 +34,7 @@ const unit = (Id: string, given: Partial<UnitState> = {}): UnitState => ({
   Result: 'success',
   ExecMainCode: '0',
   ExecMainStatus: '0',
+  StatusText: '',
   ...given,
 });
 const FAILED = { ActiveState: 'failed', MainPID: '0', UID: '[not set]', Result: 'exit-code', ExecMainCode: '1', ExecMainStatus: '3' };
@@ -115,6 +116,34 @@ describe('what systemd says of the units of executors', () => {
     ],
   ])('says of a unit that did not start why, and where to look', (state, message) => {
     expect(notStarted('kpx-executor@alice.service', state).message).toContain(message);
+  });
+
+  describe('of an executor that a first step keeps from starting', () => {
+    const waiting = unit('kpx-executor@alice.service', { ActiveState: 'inactive', MainPID: '0', UID: '[not set]' });
+    const step = (given: Partial<UnitState>) =>
+      unit('kpx-ticket@alice.service', { ...FAILED, StateChangeTimestampMonotonic: '9000001', ...given });
+
+    it.each([
+      ['77', 'the keytab is outdated', 'CREDENTIALS_REFUSED', "the keytab is outdated (journalctl --unit 'kpx-ticket@alice.service')"],
+      ['77', '', 'CREDENTIALS_REFUSED', 'kpx-ticket@alice.service did not start: result exit-code, exit 77: see journalctl'],
+      ['75', 'no KDC answers', 'HOST_FAILED', "no KDC answers (journalctl --unit 'kpx-ticket@alice.service')"],
+      ['243', 'of no use', 'HOST_FAILED', 'kpx-ticket@alice.service did not start: result exit-code, exit 243'],
+      ['1', 'of no use', 'LAUNCH_FAILED', 'kpx-ticket@alice.service did not start: result exit-code, exit 1'],
+    ])('with exit %s and the words %j says %s', (ExecMainStatus, StatusText, code, message) => {
+      const error = notStarted(waiting.Id, waiting, [step({ ExecMainStatus, StatusText })]);
+      expect(error).toMatchObject({ code, message: expect.stringContaining(message) });
+    });
+
+    it.each([
+      ['that failed before the executor did', step({ ExecMainStatus: '77', StateChangeTimestampMonotonic: '8999999' })],
+      ['that works', unit('kpx-ticket@alice.service', { StateChangeTimestampMonotonic: '9000001' })],
+      ['that is not installed', unit('kpx-ticket@alice.service', { LoadState: 'not-found', ActiveState: 'inactive' })],
+    ])('does not blame a step %s', (_, innocent) => {
+      const failed = unit('kpx-executor@alice.service', FAILED);
+      expect(notStarted(failed.Id, failed, [innocent]).message).toContain(
+        'kpx-executor@alice.service did not start: result exit-code, exit 3',
+      );
+    });
   });
 
   it.each(['18446744073709551615', '[not set]'])('counts no processor time where systemd counts none (%s)', (CPUUsageNSec) => {

@@ -15,10 +15,10 @@ import { type ExecutorInfo, ExecutorState } from './verbs.js';
  * bad-setting, …. ActiveState: active, activating, deactivating, inactive, failed, …. MainPID: 0 without a process. UID: not a number when no process runs.
  * StateChangeTimestampMonotonic: microseconds. Result: success, exit-code, signal, timeout, oom-kill, …. ExecMainCode: how the last process ended,
  * as in waitid(2): 1 exited, 2 killed by a signal, 3 with a core dump; 0: none has. ExecMainStatus: its exit status or signal number.
- * CPUUsageNSec: of all its processes; not a number when it is not counted.
+ * CPUUsageNSec: of all its processes; not a number when it is not counted. StatusText: what its program says of itself, one line.
  */
 const STATE = ['Id', 'LoadState', 'ActiveState', 'MainPID', 'UID', 'StateChangeTimestampMonotonic', 'CPUUsageNSec'] as const;
-const END = ['Result', 'ExecMainCode', 'ExecMainStatus'] as const;
+const END = ['Result', 'ExecMainCode', 'ExecMainStatus', 'StatusText'] as const;
 export const PROPERTIES = [...STATE, ...END];
 
 export type UnitState = Readonly<Record<(typeof PROPERTIES)[number], string>>;
@@ -84,16 +84,37 @@ function lastExit({ ExecMainCode: code, ExecMainStatus: status, Result: result }
   return ['success', 'exit-code', 'signal', 'core-dump'].includes(result) ? how : `${how} (${result})`;
 }
 
+/** Templates of units that a drop-in has an executor require and follow, where they are installed: what it cannot do without. */
+const FIRST_STEPS = ['kpx-ticket@', 'kpx-drive@'];
+/** A first step ends with this status when the account is refused: to ask again would be refused again. EX_NOPERM of sysexits.h(3head). */
+const EXIT_REFUSED = '77';
+/** And with this one when nobody answers: it may go well later, for anybody. EX_TEMPFAIL. */
+const EXIT_NO_ANSWER = '75';
+
+export const firstStepsOf = (osUser: string) => FIRST_STEPS.map((template) => nameOf(template, osUser));
+
 /** systemd could not set the process up: 200 to 243 of "Process Exit Codes" in systemd.exec(5), but for PAM's refusal of the user. */
 const NOT_SET_UP = /^result resources|, exit (?!224)2([0-3]\d|4[0-3])\b/;
 
-/** For the broker: result and exit code. The unit's output stays in the journal, for root. */
-export function notStarted(unit: string, state: UnitState | undefined): KpxError {
+/** For the broker: result and exit code, of the first step that has failed instead of the executor. Units' output stays in the journal, for root. */
+export function notStarted(unit: string, state: UnitState | undefined, steps: readonly UnitState[] = []): KpxError {
   if (!state) return new KpxError('HOST_FAILED', `systemd knows nothing of ${unit}: see journalctl --unit '${unit}'`);
   if (state.LoadState !== 'loaded')
     return new KpxError('HOST_FAILED', `systemd cannot load ${unit} (${state.LoadState}): see systemctl status '${unit}'`);
+  const changedAt = ({ StateChangeTimestampMonotonic: at }: UnitState) => Number(at);
+  // A failure from before this start says nothing.
+  const step = steps.find((one) => one.ActiveState === 'failed' && changedAt(one) > changedAt(state));
+  if (step) return stepFailed(step);
   const how = `result ${state.Result}, ${lastExit(state) || 'no process'}`;
   const code = NOT_SET_UP.test(how) ? 'HOST_FAILED' : 'LAUNCH_FAILED';
   const why = how.replace(/exit 203\b/, 'exit 203, the program of ExecStart= cannot be run');
   return new KpxError(code, `${unit} did not start: ${why}: see journalctl --unit '${unit}'`);
+}
+
+function stepFailed(step: UnitState): KpxError {
+  const { ExecMainCode, ExecMainStatus, Id, StatusText } = step;
+  const failed = notStarted(Id, step);
+  if (ExecMainCode !== '1' || ![EXIT_REFUSED, EXIT_NO_ANSWER].includes(ExecMainStatus)) return failed;
+  const code = ExecMainStatus === EXIT_REFUSED ? 'CREDENTIALS_REFUSED' : 'HOST_FAILED';
+  return new KpxError(code, StatusText === '' ? failed.message : `${StatusText} (journalctl --unit '${Id}')`);
 }

@@ -116,7 +116,7 @@ describe('an executor is ready', () => {
     expect(kinds(effects)).toEqual(['kill']);
     expect(effects.find(({ kind }) => kind === 'kill')).toMatchObject({
       cause: 'without_rabbitmq',
-      why: 'the executor was not ready within 2m00s (start_timeout): no connection to RabbitMQ; RabbitMQ ended its connections: is the login refused?',
+      why: 'the executor was not ready within 2m00s (start_timeout): no connection to RabbitMQ; RabbitMQ ended its connections: is the login refused? See kpxctl logs alice',
     });
     expect(stateNow()).toBe('backoff');
   });
@@ -243,7 +243,8 @@ it('parks jobs with the reason after start_attempts', () => {
         ticket: 1,
         user: alice,
         reason: 'EXECUTOR_WITHOUT_RABBITMQ',
-        detail: '3 starts failed, the last one: the executor was not ready within 30s (start_timeout): no connection to RabbitMQ',
+        detail:
+          '3 starts failed, the last one: the executor was not ready within 30s (start_timeout): no connection to RabbitMQ: see kpxctl logs alice',
       });
     }
     endsWith('signal SIGKILL');

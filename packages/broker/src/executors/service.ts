@@ -58,10 +58,10 @@ function serviceOf(executor: Executor, policy: Policy, consuming: boolean, now: 
   if (ready) return watched && consuming && link.isCut(readyForMs, now) ? { is: 'lost' } : undefined;
   if (booted ? !watched || link.lasts(readyForMs, now) : hasBooted()) return { is: 'ready' };
   if (!booted && now >= deadline) {
-    const login = link.wasUp ? '; RabbitMQ ended its connections: is the login refused?' : '';
+    const login = link.wasUp ? '; RabbitMQ ended its connections: is the login refused? See' : ': see';
     return {
       is: 'useless',
-      why: `the executor was not ready within ${durationText(startTimeoutMs)} (start_timeout): no connection to RabbitMQ${login}`,
+      why: `the executor was not ready within ${durationText(startTimeoutMs)} (start_timeout): no connection to RabbitMQ${login} kpxctl logs ${executor.osUser}`,
     };
   }
   if (booted && watched && consuming && link.lostForMs(now) >= lostAfterMs)

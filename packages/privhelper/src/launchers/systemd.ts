@@ -57,8 +57,8 @@ export class SystemdLauncher implements Launcher {
       await writeEnvironment(account.osUser, 'env', await environment(), signal);
       if (this.#config.executor.sealed) await this.passwords.delete(account.osUser);
       const started = await tellUnit('start', unit, signal);
-      const [state] = await showUnits([unit], signal);
-      if (!started || !state || !units.isAlive(state)) throw units.notStarted(unit, state);
+      const [state, ...steps] = await showUnits([unit, ...units.firstStepsOf(account.osUser)], signal);
+      if (!started || !state || !units.isAlive(state)) throw units.notStarted(unit, state, steps);
       return await this.#judged(SpawnOutcome.started, state, account, signal);
     } finally {
       this.#starting.delete(unit);

@@ -1049,7 +1049,10 @@ export namespace kpx {
         HOST_FAILED = 14,
 
         /** NOT_PREPARED value */
-        NOT_PREPARED = 15
+        NOT_PREPARED = 15,
+
+        /** CREDENTIALS_REFUSED value */
+        CREDENTIALS_REFUSED = 16
     }
 
     /**

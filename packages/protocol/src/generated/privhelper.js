@@ -2485,6 +2485,7 @@ export const kpx = $root.kpx = (() => {
      * @property {number} INTERNAL=13 INTERNAL value
      * @property {number} HOST_FAILED=14 HOST_FAILED value
      * @property {number} NOT_PREPARED=15 NOT_PREPARED value
+     * @property {number} CREDENTIALS_REFUSED=16 CREDENTIALS_REFUSED value
      */
     kpx.ErrorCode = (function() {
         const valuesById = $Object.create(null), values = $Object.create(valuesById);
@@ -2504,6 +2505,7 @@ export const kpx = $root.kpx = (() => {
         values[valuesById[13] = "INTERNAL"] = 13;
         values[valuesById[14] = "HOST_FAILED"] = 14;
         values[valuesById[15] = "NOT_PREPARED"] = 15;
+        values[valuesById[16] = "CREDENTIALS_REFUSED"] = 16;
         return values;
     })();
 
