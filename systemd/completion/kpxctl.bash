@@ -34,13 +34,15 @@ _kpxctl() {
     'sealed learn '*) words='--config --json --help' ;;
     'sealed purge '*) words='--apply --config --json --help' ;;
     'sealed setup '*) words='--apply --config --helper-config --help' ;;
+    'kerberos setup '*) words='--apply --remove --helper-config --help' ;;
     'doctor '*) words='--user --config --helper-config --password-file --json --help' ;;
     'orphans '*) words='--size --helper-config --json --help' ;;
     'setup-rabbitmq '*) words='--admin --admin-password-file --management-url --definitions --apply --new-passwords --config --helper-config --help' ;;
     'import-config '*) words='--output-dir --force --json --help' ;;
     'dead-letters '*) words='list show replay drop reasons --help' ;;
     'sealed '*) words='list refused learn purge setup --help' ;;
-    ' ') words='status list show top logs explain drain resume reload start stop dead-letters sealed doctor orphans setup-rabbitmq import-config --version --help' ;;
+    'kerberos '*) words='setup --help' ;;
+    ' ') words='status list show top logs explain drain resume reload start stop dead-letters sealed kerberos doctor orphans setup-rabbitmq import-config --version --help' ;;
     esac
     case $before in
     'import-config '*) [[ $current == -* ]] || mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;

@@ -24,12 +24,14 @@ const REQUIRED_UNITS = [
   'kpx-privhelper@.service',
   'kpx-executor@.service',
   'kpx-home@.service',
+  'kpx-ticket@.service',
   'kpx-executors.slice',
 ];
 
 /** Copied as they are: from, to. What is in etc/ is the administrator's: an upgrade does not replace what they have changed. */
 const COPIES = [
   ['systemd/node-flags.cjs', `${LIBRARY}/node-flags.cjs`],
+  ['systemd/kpx-ticket.cjs', `${LIBRARY}/kpx-ticket.cjs`],
   ['systemd/kpx.sysusers', 'usr/lib/sysusers.d/kpx.conf'],
   ['systemd/kpx.tmpfiles', 'usr/lib/tmpfiles.d/kpx.conf'],
   ['systemd/kpx-temp.tmpfiles', 'usr/lib/tmpfiles.d/kpx-temp.conf'],

@@ -84,6 +84,7 @@ describe('systemd-analyze security', ON_EACH_DEBIAN, () => {
     ['kpx-broker.service', 1.2],
     ['kpx-executor@.service', 2],
     ['kpx-home@.service', 1.3],
+    ['kpx-ticket@.service', 1.8],
   ])('gives %s an exposure of at most %d', async (unit, max) => {
     await installPackage();
     const { stdout } = await machine.run(['/usr/bin/systemd-analyze', 'security', '--no-pager', '--offline=yes', unit]);
@@ -94,7 +95,15 @@ describe('systemd-analyze security', ON_EACH_DEBIAN, () => {
 
   it('finds nothing in the units that it does not know', async () => {
     await installPackage();
-    const units = [BROKER, SOCKET, 'kpx-privhelper@1-2-3.service', unitOf('ada'), 'kpx-home@ada.service', 'kpx-executors.slice'];
+    const units = [
+      BROKER,
+      SOCKET,
+      'kpx-privhelper@1-2-3.service',
+      unitOf('ada'),
+      'kpx-home@ada.service',
+      'kpx-ticket@ada.service',
+      'kpx-executors.slice',
+    ];
     const { stdout, stderr } = await machine.run(['/usr/bin/systemd-analyze', 'verify', '--man=no', ...units]);
     expect(stdout + stderr).toBe('');
   });

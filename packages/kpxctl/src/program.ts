@@ -6,6 +6,7 @@ import { addDeadLetters } from './dead-letters/command.js';
 import { addDoctor } from './doctor/command.js';
 import { addExplain } from './explain.js';
 import { addImportConfig } from './import-config/command.js';
+import { addKerberos } from './kerberos/command.js';
 import { addList } from './list.js';
 import { addLogs } from './logs.js';
 import { addOperate } from './operate.js';
@@ -39,6 +40,7 @@ export function kpxctl(): Command {
   addOperate(program);
   addDeadLetters(program);
   addSealed(program);
+  addKerberos(program);
   addDoctor(program);
   addOrphans(program);
   addSetupRabbitmq(program);

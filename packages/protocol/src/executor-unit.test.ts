@@ -4,6 +4,7 @@ import {
   accountOf,
   executorOf,
   executorsOf,
+  firstStepsOf,
   isAlive,
   nameOf,
   notStarted,
@@ -122,6 +123,10 @@ describe('what systemd says of the units of executors', () => {
     const waiting = unit('kpx-executor@alice.service', { ActiveState: 'inactive', MainPID: '0', UID: '[not set]' });
     const step = (given: Partial<UnitState>) =>
       unit('kpx-ticket@alice.service', { ...FAILED, StateChangeTimestampMonotonic: '9000001', ...given });
+
+    it('knows these steps by the name of the account', () => {
+      expect(firstStepsOf('alice')).toContain('kpx-ticket@alice.service');
+    });
 
     it.each([
       ['77', 'the keytab is outdated', 'CREDENTIALS_REFUSED', "the keytab is outdated (journalctl --unit 'kpx-ticket@alice.service')"],

@@ -4,7 +4,6 @@ import { chmod, chown, mkdir, readFile } from 'node:fs/promises';
 import { isLoopback } from '@kpx/broker/config/address';
 import { type Config, readConfig } from '@kpx/broker/config/config';
 import { CommandError, EXIT } from '@kpx/broker/output/exit';
-import { bold, failure, say, success, warning } from '@kpx/broker/output/terminal';
 import { readConfig as readHelperConfig } from '@kpx/privhelper/config';
 import { runCommand } from '@kpx/privhelper/system/command';
 import { lookUpAccount } from '@kpx/privhelper/system/name-service';
@@ -27,7 +26,7 @@ import { CONFIG_FILE, HELPER_CONFIG_FILE } from '../broker-options.js';
 import { showUnit } from '../doctor/systemd.js';
 import { HASHING, isHashOf, passwordHash } from '../setup-rabbitmq/password-hash.js';
 import { configurationSteps } from './setup-configuration.js';
-import { fileStep, isThere, type Step, type Wanted } from './steps.js';
+import { fileStep, isThere, type Step, tell, type Wanted } from './steps.js';
 
 const USER = 'kpx-broker';
 const AMQP_PORT = 5_673;
@@ -36,6 +35,7 @@ const PASSWORD_BYTES = 24;
 const LOOK_UP_TIMEOUT_MS = 10_000;
 /** RabbitMQ is ready some ten seconds after its start; a machine may be slow. */
 const START_TIMEOUT_MS = 200_000;
+const NEXT = 'systemctl restart kpx-broker, and kpxctl doctor';
 const SECRET_MODE = 0o640;
 const PLAIN_MODE = 0o644;
 
@@ -66,7 +66,7 @@ async function setUp({ apply = false, config: file, helperConfig }: Options): Pr
   const wanted = wantedOf(config);
   const missing = await prerequisites(wanted);
   if (missing.some(({ state }) => state === 'fails')) {
-    tell(missing, new Set(), apply);
+    tell(missing, new Set(), apply, NEXT);
     process.exitCode = EXIT.config;
     return;
   }
@@ -77,7 +77,7 @@ async function setUp({ apply = false, config: file, helperConfig }: Options): Pr
     await step.apply?.();
     done.add(step);
   }
-  tell(steps, done, apply);
+  tell(steps, done, apply, NEXT);
 }
 
 function wantedOf({ sealed }: Config): Wanted {
@@ -199,23 +199,4 @@ async function systemctl(args: readonly string[]): Promise<void> {
     EXIT.unavailable,
     `${what}: ${printable(stderr.trim())}\nSee: journalctl -u ${ACCOUNTS_UNIT} -n 50. Then run this again.`,
   );
-}
-
-const STATES = { ok: success, 'to do': warning, 'by hand': warning, done: success, fails: failure };
-const STATE_CHARS = 7;
-
-function tell(steps: readonly Step[], done: ReadonlySet<Step>, applied: boolean): void {
-  const indent = ' '.repeat(STATE_CHARS + 2);
-  const lines = steps.flatMap((step) => {
-    const state = done.has(step) ? 'done' : step.state;
-    const head = `${STATES[state](state.padEnd(STATE_CHARS))}  ${bold(printable(step.name))}: ${printable(step.why)}`;
-    return [head, ...(state === 'ok' ? [] : (step.lines ?? []).map((line) => `${indent}${printable(line)}`))];
-  });
-  const is = (state: Step['state']) => steps.some((step) => step.state === state);
-  let end = 'Nothing is to be done.';
-  if (is('fails')) end = 'Nothing was changed: see to what fails first.';
-  else if (is('to do') && !applied) end = 'Nothing was changed: --apply does it.';
-  else if (is('by hand')) end = 'The rest is to be done by hand.';
-  else if (done.size > 0) end = 'Done. Then: systemctl restart kpx-broker, and kpxctl doctor.';
-  say([...lines, '', `${end}\n`].join('\n'));
 }

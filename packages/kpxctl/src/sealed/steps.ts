@@ -1,5 +1,7 @@
 import { constants } from 'node:fs';
 import { access, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { bold, failure, say, success, warning } from '@kpx/broker/output/terminal';
+import { printable } from '@kpx/protocol';
 import type { AccountsPorts } from '../accounts-rabbitmq.js';
 
 export const ROOTS_MODE = 0o600;
@@ -63,4 +65,24 @@ export async function write(path: string, content: string, mode: number, gid: nu
     await file.close();
   }
   await rename(beside, path);
+}
+
+const STATES = { ok: success, 'to do': warning, 'by hand': warning, done: success, fails: failure };
+const STATE_CHARS = 7;
+
+/** Prints each with its state. `next`: commands that come after them. */
+export function tell(steps: readonly Step[], done: ReadonlySet<Step>, applied: boolean, next: string): void {
+  const indent = ' '.repeat(STATE_CHARS + 2);
+  const lines = steps.flatMap((step) => {
+    const state = done.has(step) ? 'done' : step.state;
+    const head = `${STATES[state](state.padEnd(STATE_CHARS))}  ${bold(printable(step.name))}: ${printable(step.why)}`;
+    return [head, ...(state === 'ok' ? [] : (step.lines ?? []).map((line) => `${indent}${printable(line)}`))];
+  });
+  const is = (state: Step['state']) => steps.some((step) => step.state === state);
+  let end = 'Nothing is to be done.';
+  if (is('fails')) end = 'Nothing was changed: see to what fails first.';
+  else if (is('to do') && !applied) end = 'Nothing was changed: --apply does it.';
+  else if (is('by hand')) end = 'The rest is to be done by hand.';
+  else if (done.size > 0) end = `Done. Then: ${next}.`;
+  say([...lines, '', `${end}\n`].join('\n'));
 }
