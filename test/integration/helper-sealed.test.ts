@@ -114,6 +114,20 @@ describe('a sealed executor', () => {
     expect(await next.spawn('bob')).toEqual(refused);
   });
 
+  it('has used none for a start that is beyond a limit: the audit log does not say so, and the next start has it', async () => {
+    const { connection, installation } = await sealed({ max_executors: 1 });
+    await hashOf(connection, 'alice');
+    await startedUrl(connection, 'alice');
+    const hash = await hashOf(connection, 'bob');
+    expect(await connection.spawn('bob')).toEqual(refusal('LIMIT_REACHED'));
+    const refused = linesOf(installation).at(-1);
+    expect(refused).toMatchObject({ verb: 'spawnExecutor', decision: 'refused', code: 'LIMIT_REACHED' });
+    expect(refused).not.toHaveProperty('credential');
+    await connection.stop('alice', StopMode.kill);
+    await installation.helperLog.line({ event: 'executor ended', os_user: 'alice' });
+    expect(isHashOf(hash, (await startedUrl(connection, 'bob')).password)).toBe(true);
+  });
+
   it('has a password for one start: after one that failed it is prepared again', async () => {
     const { connection, installation } = await sealed({ command: ['/bin/false'] });
     await hashOf(connection, 'alice');

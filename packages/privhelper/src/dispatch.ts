@@ -100,7 +100,8 @@ async function dispatch({ id, verb, body }: Request, peer: Peer, services: Servi
   if (facts.knime_user !== undefined) services.audit.line({ peer, event: 'received', id, verb, ...facts });
   const answer = await (TABLE[verb] as Handler<Verb>)(body, context).catch((error) => {
     const { answer, ...why } = answerError(error);
-    Object.assign(facts, why);
+    // A start beyond a limit has used no password: the direct launcher counts when it has the environment.
+    Object.assign(facts, why, why.code === 'LIMIT_REACHED' && { credential: undefined });
     return answer;
   });
   const decision = answer.kind === 'error' ? 'refused' : 'done';
