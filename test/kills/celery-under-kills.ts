@@ -16,6 +16,8 @@ const READ_EVERY_MS = 500;
 const QUIET_MS = 60_000;
 const RESULTS = 'results-of-the-client';
 const MINUTE_MS = 60_000;
+/** Kills between two lines about how far it has come. */
+const TOLD_EVERY = 25;
 
 /** Celery workers of these users, and how each part is killed and is there again. A part that is not there has no kill. */
 export interface Installation {
@@ -102,6 +104,7 @@ export async function underKills(name: string, installation: Installation, { use
     if (kill === undefined) continue;
     await kill();
     killed[part] = (killed[part] ?? 0) + 1;
+    if ((index + 1) % TOLD_EVERY === 0) process.stderr.write(`${name}: ${index + 1} of ${count} kills\n`);
   }
   sender.end();
   await results.untilAllOrQuiet(ids);

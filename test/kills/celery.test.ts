@@ -12,7 +12,7 @@ const USERS = CROWD.slice(0, 10);
 const KILLS = Number(process.env.KPX_TEST_CELERY_KILLS ?? 300);
 const SEED = Number(process.env.KPX_TEST_SEED ?? 1);
 /** A kill, what is started again, and what comes between two. */
-const KILL_TIMEOUT_MS = 30_000;
+const KILL_TIMEOUT_MS = 60_000;
 const SETTLING_TIMEOUT_MS = 600_000;
 
 let [server, accounts]: RabbitmqServer[] = [];
