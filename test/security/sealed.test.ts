@@ -5,7 +5,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { isAtLeast } from '../../packages/broker/src/amqp/job-queue.js';
 import { ownQueues } from '../../packages/broker/src/amqp/topology.js';
 import { replyQueueOf } from '../../packages/broker/src/sealed/names.js';
+import { propertyBytes } from '../../packages/broker/test-fixtures/wire.js';
 import { openConnection, withChannel } from '../fixtures/amqp.js';
+import { withSocket } from '../fixtures/amqp-socket.js';
 import { TREES_OF_EVERY_RUN } from '../fixtures/debian/trees.mjs';
 import { eventually } from '../fixtures/eventually.js';
 import { drainQueue, jobOf, publishJobs } from '../fixtures/jobs.js';
@@ -69,9 +71,30 @@ const OF_QUEUES: readonly (readonly [
     (channel, queue) => publish(channel, '', OWN, { user: 'bob', job: `copy-${queue}` }, { CC: [queue] }),
     ['own', 'judged', 'judged', 'judged'],
   ],
+  [
+    'copies to by BCC',
+    (channel, queue) => publish(channel, '', OWN, { user: 'bob', job: `hidden-copy-${queue}` }, { BCC: [queue] }),
+    ['own', 'judged', 'judged', 'judged'],
+  ],
   ['has dead letters sent to', (channel, queue) => deadLetterTo(channel, '', queue), ['own', 'judged', 'judged', 'judged']],
+  [
+    'declares anew as a stream',
+    (channel, queue) => channel.assertQueue(queue, { durable: true, arguments: { 'x-queue-type': 'stream' } }),
+    ['refused', 'refused', 'refused', 'refused'],
+  ],
+  [
+    'declares anew with bounds of its own',
+    (channel, queue) => channel.assertQueue(queue, { durable: true, arguments: { 'x-max-length': 1, 'x-expires': 1 } }),
+    ['refused', 'refused', 'refused', 'refused'],
+  ],
+  [
+    'has its own exchange’s unrouted messages go to',
+    (channel, queue) => assertAlternate(channel, queue),
+    ['own', 'own', 'refused', 'refused'],
+  ],
 ];
 
+const NEVER = ['refused', 'refused', 'refused', 'refused', 'refused'] as const;
 const EXCHANGES = ['', KNIME_EXCHANGE, UP, 'kpx.unrouted', 'amq.topic'];
 const OF_EXCHANGES: readonly (readonly [
   what: string,
@@ -116,6 +139,29 @@ const OF_EXCHANGES: readonly (readonly [
     (channel, exchange) => channel.bindExchange(exchange, OWN_EXCHANGE, '#'),
     ['refused', 'own', 'own', 'refused', 'own'],
   ],
+  [
+    'binds its own exchange to',
+    (channel, exchange) => channel.bindExchange(OWN_EXCHANGE, exchange, '#'),
+    ['refused', 'own', 'own', 'refused', 'own'],
+  ],
+  [
+    'unbinds its own exchange from',
+    (channel, exchange) => channel.unbindExchange(OWN_EXCHANGE, exchange, '#'),
+    ['refused', 'own', 'own', 'refused', 'own'],
+  ],
+  [
+    'binds to what is carried up',
+    (channel, exchange) => channel.bindExchange(UP, exchange, '#'),
+    ['refused', 'own', 'own', 'refused', 'own'],
+  ],
+  ['binds to what is unrouted', (channel, exchange) => channel.bindExchange('kpx.unrouted', exchange, '#'), NEVER],
+  ['binds kpx.up to', (channel, exchange) => channel.bindQueue('kpx.up', exchange, '#'), NEVER],
+  ['unbinds kpx.up from', (channel, exchange) => channel.unbindQueue('kpx.up', exchange, '#'), NEVER],
+  [
+    'publishes with the address of a direct reply to',
+    (channel, exchange) => publish(channel, exchange, 'amq.rabbitmq.reply-to.made-up', 'forged'),
+    ['judged', 'judged', 'judged', 'refused', 'judged'],
+  ],
   ['makes the alternate exchange', (channel, exchange) => assertAlternate(channel, exchange), ['own', 'own', 'own', 'refused', 'own']],
   [
     'has dead letters sent to',
@@ -123,6 +169,13 @@ const OF_EXCHANGES: readonly (readonly [
     ['judged', 'judged', 'judged', 'refused', 'judged'],
   ],
 ];
+
+interface Victims {
+  readonly kpx: Kpx;
+  readonly vhost: Vhost;
+  /** What stands in the environment of alice's executor. */
+  readonly url: string;
+}
 
 const body = (what: unknown) => Buffer.from(typeof what === 'string' ? what : JSON.stringify(what));
 
@@ -210,9 +263,8 @@ describe.each([undefined, ...TREES_OF_EVERY_RUN])('the code of alice, whose exec
     return vhost;
   }
 
-  async function startVictims(): Promise<{ kpx: Kpx; vhost: Vhost; url: string }> {
+  async function startVictims(up: object[] = [{ exchange: UP, type: 'topic', keys: [UP_KEY] }]): Promise<Victims> {
     const vhost = await takeServerVhost();
-    const up = [{ exchange: UP, type: 'topic', keys: [UP_KEY] }];
     const kpx = await installSealedAt(vhost, accounts, { broker: { sealed: { up } } }).start();
     for (const user of ['alice', 'bob']) {
       const { body: job, properties } = jobOf(user, `first-of-${user}`);
@@ -262,12 +314,27 @@ describe.each([undefined, ...TREES_OF_EVERY_RUN])('the code of alice, whose exec
 
   it('publishes to the exchange and key that are named, and cannot say that it is somebody else', async () => {
     const { vhost, url } = await startVictims();
-    await withChannel(url, (channel) => publish(channel, UP, UP_KEY, 'a result'));
+    const death = [{ queue: 'knime-jobs', reason: 'expired', exchange: KNIME_EXCHANGE, count: 1, 'routing-keys': [KNIME_ROUTING_KEY] }];
+    const routed = { CC: ['never'], BCC: ['kpx.dead-letter'], 'x-death': death, 'x-first-death-queue': KNIME_QUEUE, 'x-delay': 1 };
+    await withChannel(url, (channel) => publish(channel, UP, UP_KEY, 'a result', routed));
     await eventually('it is carried', async () => (await vhost.queueDepth(`all-of-${UP}`))?.messages === 1);
     const [message] = await drainQueue(vhost.url('admin'), `all-of-${UP}`);
     const properties = { correlationId: 'of-bob', replyTo: undefined };
     expect(message).toMatchObject({ text: 'a result', headers: { 'x-kpx-account': 'alice' }, properties });
-    expect(message?.headers).not.toHaveProperty('x-kpx-replayed-at');
+    for (const header of ['x-kpx-replayed-at', 'CC', 'BCC', 'x-death', 'x-first-death-queue'])
+      expect(message?.headers).not.toHaveProperty(header);
+    expect((await vhost.queueDepth('kpx.dead-letter'))?.messages).toBe(0);
+  });
+
+  it('publishes with a key that is not UTF-8: it is refused, and all that it has published is settled', async () => {
+    const { kpx, vhost, url } = await startVictims([{ exchange: UP, type: 'topic' }]);
+    await withSocket(url, async (client) => {
+      await client.publish(UP, Buffer.alloc(255, 0xff), { properties: propertyBytes({}), body: Buffer.from('x') });
+    });
+    await eventually('it is parked', async () => (await vhost.queueDepth('kpx.dead-letter'))?.messages === 1);
+    process.kill(Number(kpx.done('alice').at(-1)?.pid), 'SIGKILL');
+    await kpx.brokerLog.line({ msg: 'the virtual host of an account is left: all that was published is carried', account: 'alice' });
+    await afterwards(kpx, vhost);
   });
 
   it('logs in nowhere else, and is no administrator', async () => {
@@ -290,15 +357,31 @@ describe.each([undefined, ...TREES_OF_EVERY_RUN])('the code of alice, whose exec
         ['DELETE', `users/${nameOf('bob')}`],
         ['DELETE', `vhosts/${nameOf('bob')}`],
         ['DELETE', `policies/${nameOf('alice')}/kpx.window`],
+        ['PUT', `policies/${nameOf('alice')}/own`],
+        ['PUT', `operator-policies/${nameOf('alice')}/kpx.bounds`],
+        ['PUT', `parameters/shovel/${nameOf('alice')}/own`],
+        ['PUT', `parameters/federation-upstream/${nameOf('alice')}/own`],
+        ['PUT', 'global-parameters/own'],
+        ['PUT', `user-limits/${nameOf('alice')}/max-connections`],
+        ['PUT', `vhost-limits/${nameOf('alice')}/max-queues`],
+        ['PUT', `topic-permissions/${nameOf('bob')}/${nameOf('alice')}`],
+        ['PUT', `exchanges/${nameOf('bob')}/taken`],
+        ['POST', `exchanges/${nameOf('bob')}/amq.default/publish`],
+        ['POST', `queues/${nameOf('bob')}/${KNIME_QUEUE}/get`],
+        ['POST', 'definitions'],
+        ['GET', 'connections'],
+        ['GET', 'definitions'],
       ] as const) {
         const headers = { authorization: `Basic ${btoa(`${decodeURIComponent(username)}:${password}`)}` };
         const { status } = await fetch(`http://${at.host}:${at.managementPort}/api/${path}`, {
           method,
           headers,
-          ...(method === 'PUT' && { body: '{}' }),
+          ...((method === 'PUT' || method === 'POST') && { body: '{}' }),
         });
         expect([at === server, method, path, status]).toEqual([at === server, method, path, 401]);
       }
+    const { tags } = await accounts.api<{ tags: string | string[] }>('GET', `users/${nameOf('alice')}`);
+    expect([...tags]).toEqual([]);
     await afterwards(kpx, vhost);
   });
 

@@ -64,6 +64,7 @@ describe('up, from kpx.up', () => {
     ['a key that is not named', { exchange: 'results', routingKey: 'done.bob' }, 'key', /does not name the routing key "done\.bob"/],
     ['a pattern for keys', { exchange: 'results', routingKey: '#' }, 'key', /does not name the routing key/],
     ['no key', { exchange: 'results', routingKey: '' }, 'key', /does not name the routing key/],
+    ['a key that is not UTF-8', { routingKey: '\ufffd'.repeat(255) }, 'key', /its routing key is not UTF-8/],
     ['a body that is too large', { bytes: UP_BYTES_MAX + 1 }, 'too_large', /at most 16777216/],
   ])('refuses %s', (_, message, reason, why) => {
     expect(judgeUp(RULES, published(message), standsFor)).toEqual({ is: 'refused', reason, why: expect.stringMatching(why) });

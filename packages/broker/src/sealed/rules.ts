@@ -18,6 +18,9 @@ import { UP_QUEUE } from './names.js';
 /** Largest body that is carried up, in bytes. */
 export const UP_BYTES_MAX = 16 * 1024 * 1024;
 
+/** In place of bytes that are no UTF-8, in what RabbitMQ's client has decoded. */
+const NOT_UTF8 = '\ufffd';
+
 /** One of `[[sealed.up]]`. Without keys: with any. */
 export interface UpRule {
   readonly exchange: string;
@@ -45,7 +48,7 @@ interface Carried {
 export const REFUSED_FOR = {
   by_name: `published by the name of a queue of kpx's, such as ${UP_QUEUE}`,
   exchange: 'no [[sealed.up]] names the exchange',
-  key: 'the [[sealed.up]] of the exchange does not name the routing key',
+  key: 'the [[sealed.up]] of the exchange does not name the routing key, or the key is not UTF-8',
   another_user: 'is a job in the name of a user with another account',
   not_asked: 'answers no job that the account was given',
   reserved: "is for a queue of kpx's own at the server",
@@ -83,6 +86,8 @@ export function judgeUp(rules: readonly UpRule[], { exchange, routingKey, replyT
   if (rule.keys.length > 0 && !rule.keys.includes(routingKey)) {
     return refused('key', `the [[sealed.up]] of the exchange "${exchange}" does not name the routing key "${routingKey}"`);
   }
+  // It would be another key at the server, or too long to be sent.
+  if (routingKey.includes(NOT_UTF8)) return refused('key', 'its routing key is not UTF-8');
   return tooLarge(bytes) ?? { is: 'carried', exchange, routingKey, replyTo: restored(replyTo, standsFor) };
 }
 
@@ -112,7 +117,7 @@ const isReserved = (queue: string) => queue === DEAD_LETTER_QUEUE || queue.start
 /** Why a job may not be given to an account; undefined: it may. `jobQueue`: of the server. */
 export function whyNotDown(replyTo: string | undefined, jobQueue: string): string | undefined {
   if (replyTo === undefined) return undefined;
-  if (replyTo.includes('\ufffd')) return 'its reply_to is not UTF-8';
+  if (replyTo.includes(NOT_UTF8)) return 'its reply_to is not UTF-8';
   if (replyTo === jobQueue) return `its reply_to is the job queue "${jobQueue}"`;
   if (isReserved(replyTo)) return `its reply_to "${replyTo}" is a queue of kpx's own`;
   return undefined;
