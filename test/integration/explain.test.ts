@@ -27,6 +27,7 @@ describe('kpxctl explain', () => {
       0,
       [
         'user       bob',
+        'named in   the key "user" of the body',
         `account    "bob", uid ${idsOf('bob').uid}`,
         'groups     bob, analysts',
         'rule       rule 1 "science"',
@@ -54,7 +55,7 @@ describe('kpxctl explain', () => {
     const executor = `account "alice", uid ${uid}, pid ${done?.pid}, ready`;
     expect(await explain(kpx, 'alice')).toEqual({
       ...{ user: 'alice', groups: [], rule: 'none', profile: 'default', state: 'ready', executor, held: 0 },
-      ...{ decision: 'forward', why: 'the executor is ready', account: `"alice", uid ${uid}` },
+      ...{ decision: 'forward', why: 'the executor is ready', user_from: 'the key "user" of the body', account: `"alice", uid ${uid}` },
     });
   });
 

@@ -11,7 +11,7 @@ import { KNIME_EXCHANGE, KNIME_ROUTING_KEY } from '../fixtures/knime/topology.js
 import type { Kpx } from '../fixtures/kpx.js';
 import { noise, publishLarge, takeLarge } from '../fixtures/large-jobs.js';
 import { LEAST_PERMISSIONS } from '../fixtures/rabbitmq-access.js';
-import { deadLetters, installKpx, jobsDone, publish, runKpxctl, startKpx } from './installed-kpx.js';
+import { deadLetters, explain, installKpx, jobsDone, publish, runKpxctl, startKpx } from './installed-kpx.js';
 
 /* jobs.user_from: the user of a job is in a header, or is the one of RabbitMQ that has published it. Nothing is read of the body. */
 
@@ -38,7 +38,7 @@ const opaque = (job: string, body: Buffer, headers: Record<string, unknown>, pro
 });
 const sha256 = (body: Buffer) => createHash('sha256').update(body).digest('hex');
 
-const listed = async (kpx: Kpx): Promise<Record<'user' | 'job' | 'reason', string | null>[]> => {
+const listed = async (kpx: Kpx): Promise<Record<'id' | 'user' | 'user_from' | 'job' | 'reason', string | null>[]> => {
   const { code, stdout } = await runKpxctl(['dead-letters', 'list', '--json', '--config', kpx.brokerConfigFile]);
   expect(code).toBe(0);
   return stdout
@@ -130,6 +130,37 @@ describe('the user in a header', () => {
       expect(new Set((await jobsDone(kpx, user, 4)).map(({ job }) => job))).toEqual(new Set(jobs));
   });
 
+  it('is what explain, doctor and the commands for dead letters go by, and a body is no JSON for them', async () => {
+    const kpx = await startKpx(IN_HEADER);
+    refuse(kpx, 'alice');
+    expect(await explain(kpx, 'alice')).toMatchObject({ user_from: `the header "${HEADER}"` });
+    const doctor = await runKpxctl(['doctor', '--json', '--config', kpx.brokerConfigFile, '--helper-config', kpx.configFile]);
+    const { checks } = JSON.parse(doctor.stdout) as { checks: { name: string }[] };
+    expect(checks.find(({ name }) => name === 'user of a job')).toMatchObject({
+      result: 'ok',
+      seen: `it is in the header "${HEADER}": whoever may publish a job may write any name`,
+    });
+    await publish(kpx, opaque('1', Buffer.from('{"user":"bob"}'), { [HEADER]: 'alice' }), opaque('2', Buffer.from([0xff]), {}));
+    await eventually('both are parked', async () => (await kpx.vhost.queueDepth('kpx.dead-letter'))?.messages === 2);
+    const place = `the header "${HEADER}"`;
+    expect((await listed(kpx)).map(({ job, user, user_from }) => [job, user, user_from]).sort()).toEqual([
+      ['1', 'alice', place],
+      ['2', null, null],
+    ]);
+    const [letter] = (await listed(kpx)).filter(({ job }) => job === '1');
+    const shown = async (...args: string[]) =>
+      (await runKpxctl(['dead-letters', 'show', letter?.id ?? '', '--config', kpx.brokerConfigFile, ...args])).stdout as string;
+    for (const direct of [[], ['--direct', '--password-file', `${kpx.etc}/amqp-password`]]) {
+      const text = await shown(...direct);
+      expect(text).toContain(`\n  named in  ${place}\n`);
+      expect(text).toMatch(/\nbody, 14 bytes, which kpx does not read\n\{"user":"bob"\}\n$/);
+    }
+    const drop = (user: string) => runKpxctl(['dead-letters', 'drop', '--user', user, '--yes', '--config', kpx.brokerConfigFile]);
+    expect(await drop('bob')).toMatchObject({ code: 66 });
+    expect(await drop('alice')).toMatchObject({ code: 0 });
+    expect((await listed(kpx)).map(({ job }) => job)).toEqual(['2']);
+  });
+
   it('is another one after a reload', async () => {
     const kpx = await startKpx({ standIn: { ...QUICK, USER_HEADER: HEADER } });
     const job = (name: string) => opaque(name, Buffer.from('{"user":"nobody-knows-me/"}'), { [HEADER]: 'alice' });
@@ -180,7 +211,8 @@ describe('the user of RabbitMQ that has published a job', () => {
       );
     }
     await eventually('the jobs of alice are parked', () => kpx.brokerLog.lines.filter(({ msg }) => msg === 'job parked').length === 4);
-    expect((await listed(kpx)).map(({ user }) => user)).toEqual(jobs.map(() => 'alice'));
+    const recorded = 'x-kpx-user-id, where a broker has recorded the property user_id';
+    expect((await listed(kpx)).map(({ user, user_from }) => [user, user_from])).toEqual(jobs.map(() => ['alice', recorded]));
     allow();
     expect(await runKpxctl(['dead-letters', 'replay', '--user', 'alice', '--config', kpx.brokerConfigFile])).toMatchObject({ code: 0 });
     for (const user of users) {

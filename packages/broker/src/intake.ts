@@ -50,7 +50,7 @@ interface SealedWay {
   /** Of a user for whom an executor was to be started; undefined: not known. */
   accountOf(user: KnimeUser): OsUser | undefined;
   /** The code of an account has published a job in the name of a user with another account. */
-  forged(account: string, message: WireMessage): void;
+  forged(account: string, user: KnimeUser, message: WireMessage): void;
   laneOf(account: OsUser): { give(message: WireMessage, hops: number): Promise<Given> } | undefined;
 }
 
@@ -103,7 +103,7 @@ export class Intake {
     const publishedBy = message.properties.own[ACCOUNT_HEADER];
     if (typeof publishedBy !== 'string' || account === undefined || publishedBy === account) return false;
     const detail = `the code of the account "${publishedBy}" has published it, and its user has the account "${account}"`;
-    this.#sealed?.forged(publishedBy, message);
+    this.#sealed?.forged(publishedBy, user, message);
     this.#park(message, { ...describe(message), user, hops }, 'SEALED_REFUSED', detail);
     return true;
   }
@@ -143,9 +143,11 @@ export class Intake {
     const { message, hops, since } = delivery;
     this.#handlers.held(performance.now() - since);
     const facts = () => ({ ...describe(message), user: effect.user, hops });
+    const account = this.#handlers.accountOf(effect.user);
+    // One that is forwarded is of no account that nobody knows.
+    const known = account ?? this.#sealed?.accountOf(effect.user) ?? (effect.kind === 'forward' ? '' : undefined);
+    if (this.#parkForged(message, effect.user, hops, known)) return;
     if (effect.kind === 'forward') {
-      const account = this.#handlers.accountOf(effect.user);
-      if (this.#parkForged(message, effect.user, hops, account ?? '')) return; // of an account that nobody knows it is not
       if (this.#sealed && !(account !== undefined && this.#sealed.isShared(account))) this.#give(this.#sealed, effect, delivery);
       else {
         if (this.#log.isLevelEnabled('debug')) this.#log.debug(facts(), 'job forwarded');

@@ -6,6 +6,7 @@ import type { JobMac } from './amqp/mac.js';
 import { macKeyFile, readMac } from './amqp/mac-key.js';
 import { Broker } from './broker.js';
 import { type Config, readConfig } from './config/config.js';
+import { placeOf, userFrom } from './config/user-from.js';
 import { checkText } from './control/check.js';
 import { asJson, differences } from './control/difference.js';
 import { ControlServer, type Operations, type Reloaded } from './control/server.js';
@@ -154,7 +155,11 @@ async function openControl(
   const { socket } = broker.config.control;
   if (socket === '') return undefined;
   const operations: Operations = {
-    explain: (user, groups) => broker.operator.explain(user, groups),
+    explain: async (user, groups) => {
+      const forged = broker.sealed?.forgedFor(user);
+      const explanation = await broker.operator.explain(user, groups);
+      return { ...explanation, user_from: placeOf(userFrom(broker.config.jobs)), ...(forged && { forged }) };
+    },
     status: () => broker.record.status(),
     user: (user) => broker.operator.user(user),
     configuration: () => broker.config,

@@ -12,7 +12,7 @@ import type { AccountLane } from './sealed/account-lane.js';
 import { Kinds } from './sealed/kinds.js';
 import type { Learned } from './sealed/learned.js';
 import { prepareUser, SealedUnavailable } from './sealed/preparing.js';
-import { RefusedRecord, type RefusedRow } from './sealed/refused.js';
+import { type Forged, RefusedRecord, type RefusedRow } from './sealed/refused.js';
 import { type Running, Sealed } from './sealed/sealed.js';
 import type { SealedList, SealedTally } from './sealed/standing.js';
 import type { Holdings, SealedOperations } from './sealed/vhosts.js';
@@ -112,12 +112,14 @@ export class SealedExecutors implements SealedOperations {
     return this.#accounts.get(user);
   }
 
-  forged(account: string, { fields }: WireMessage): void {
-    this.#refused.note(
-      account,
-      { exchange: fields.exchange ?? '', routingKey: fields.routingKey ?? '', reason: 'another_user' },
-      Date.now(),
-    );
+  forged(account: string, user: KnimeUser, { fields: { exchange = '', routingKey = '' } }: WireMessage): void {
+    const now = Date.now();
+    this.#refused.note(account, { exchange, routingKey, reason: 'another_user' }, now);
+    this.#refused.noteForged(account, user, now);
+  }
+
+  forgedFor(user: KnimeUser): Forged | undefined {
+    return this.#refused.forgedFor(user);
   }
 
   /** Has the executor of this account the RabbitMQ user that all others share? */

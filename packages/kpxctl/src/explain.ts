@@ -62,10 +62,14 @@ export const decisionOf = ({ decision, why }: Explanation) => `${DECISIONS[decis
 
 export const stateOf = ({ state, place }: Explanation) => `${shownState(state)}${place === undefined ? '' : `, place ${place} in line`}`;
 
+const forgedOf = ({ count, account, last }: NonNullable<Explanation['forged']>) =>
+  `${count} job(s) in this name were refused, because the code of another account has published them; the last one at ${last}, account "${account}"`;
+
 function explanationForPeople(explanation: Explanation, account: string): string {
-  const { user, groups, rule, profile, executor, held } = explanation;
+  const { user, user_from, groups, rule, profile, executor, held, forged } = explanation;
   const rows = [
     ['user', user],
+    ['named in', user_from],
     ['account', account],
     ['groups', groups.length === 0 ? 'none, or not asked for by any rule' : groups.join(', ')],
     ['rule', rule],
@@ -75,5 +79,6 @@ function explanationForPeople(explanation: Explanation, account: string): string
     ['jobs held', String(held)],
     ['a job now', decisionOf(explanation)],
   ];
+  if (forged !== undefined) rows.push(['forged', forgedOf(forged)]);
   return rows.map(([name = '', value = '']) => `${bold(name.padEnd(10))} ${printable(value)}\n`).join('');
 }

@@ -1,5 +1,5 @@
 import { type KnimeUser, knimeUserSchema } from '@kpx/protocol';
-import type { UserFrom } from '../config/user-from.js';
+import { placeOf, type UserFrom } from '../config/user-from.js';
 import type { Reason } from '../policy/reasons.js';
 import { ACCOUNT_HEADER, type Own, USER_HEADER, USER_ID_HEADER } from './headers.js';
 import { BODY_BYTES_MAX, tooLarge } from './jobs.js';
@@ -25,12 +25,30 @@ export interface Undecodable {
 /** Longest piece of somebody's input that is repeated in a detail, in characters. */
 const QUOTED_CHARS_MAX = 80;
 
+/** The user of a job, and the place where it was read, for people. */
+interface Submitter {
+  readonly user: KnimeUser;
+  readonly readFrom: string;
+}
+
 /** Reads the user of a job, whose properties have been judged by x-kpx-mac. */
+export function submitterOf(body: Buffer, properties: WireProperties, from: UserFrom): Submitter | Undecodable {
+  const kept = from.in === 'body' ? undefined : inOwnHeader(properties, from);
+  const written = kept?.written ?? (from.in === 'body' ? inBody(body, from.name) : besideBody(properties, from));
+  if (typeof written === 'string') return named(written, kept?.readFrom ?? placeOf(from));
+  const account = properties.own[ACCOUNT_HEADER];
+  if (from.in === 'body' || written.reason !== 'USER_MISSING' || typeof account !== 'string') return written;
+  return named(account, `${ACCOUNT_HEADER}: the code of this account has published it`);
+}
+
 export function userOf(body: Buffer, properties: WireProperties, from: UserFrom): KnimeUser | Undecodable {
-  const written = from.in === 'body' ? inBody(body, from.name) : besideBody(properties, from);
-  if (typeof written !== 'string') return written;
+  const submitter = submitterOf(body, properties, from);
+  return 'user' in submitter ? submitter.user : submitter;
+}
+
+function named(written: string, readFrom: string): Submitter | Undecodable {
   const name = knimeUserSchema.safeParse(written);
-  if (name.success) return name.data;
+  if (name.success) return { user: name.data, readFrom };
   const quoted = JSON.stringify(written.slice(0, QUOTED_CHARS_MAX));
   return { reason: 'USER_NAME_INVALID', detail: `${quoted}: ${name.error.issues[0]?.message}` };
 }
@@ -52,13 +70,16 @@ function inBody(body: Buffer, field: string): string | Undecodable {
   return typeof user === 'string' ? user : { reason: 'USER_NOT_A_STRING', detail: `the value of "${field}" is not a string` };
 }
 
-function besideBody(properties: WireProperties, from: Exclude<UserFrom, { in: 'body' }>): string | Undecodable {
-  const { [USER_HEADER]: header, [USER_ID_HEADER]: userId, [ACCOUNT_HEADER]: account } = properties.own;
-  const kept = from.in === 'user_id' ? userId : header;
-  if (typeof kept === 'string') return kept;
-  const written = from.in === 'user_id' ? inUserId(properties) : inHeader(properties, from.name);
-  const isMissing = typeof written !== 'string' && written.reason === 'USER_MISSING';
-  return isMissing && typeof account === 'string' ? account : written;
+type BesideBody = Exclude<UserFrom, { in: 'body' }>;
+
+const besideBody = (properties: WireProperties, from: BesideBody) =>
+  from.in === 'user_id' ? inUserId(properties) : inHeader(properties, from.name);
+
+/** As a broker has recorded it. */
+function inOwnHeader(properties: WireProperties, from: BesideBody): { readonly written: string; readonly readFrom: string } | undefined {
+  const header = from.in === 'user_id' ? USER_ID_HEADER : USER_HEADER;
+  const written = properties.own[header];
+  return typeof written === 'string' ? { written, readFrom: `${header}, where a broker has recorded ${placeOf(from)}` } : undefined;
 }
 
 function inUserId(properties: WireProperties): string | Undecodable {

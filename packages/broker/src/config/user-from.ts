@@ -24,6 +24,12 @@ export function whyNotUserFrom(text: string): string | undefined {
   return NOT_KEPT.test(name) ? `"${name}" is a header of kpx's or RabbitMQ's own: expected one that the publisher sets` : undefined;
 }
 
+/** For people. */
+export function placeOf(from: UserFrom): string {
+  if (from.in === 'user_id') return 'the property user_id';
+  return from.in === 'body' ? `the key "${from.name}" of the body` : `the header "${from.name}"`;
+}
+
 /** Of a configuration that has passed {@link whyNotUserFrom}. */
 export function userFrom({ user_from, user_field }: Keys): UserFrom {
   if (user_from === '') return { in: 'body', name: user_field || DEFAULT_FIELD };

@@ -35,6 +35,20 @@ describe('readLetter', () => {
     expect(readLetter(wireMessageOf(''), FROM_BODY)).toMatchObject({ user: '', reason: '' });
   });
 
+  it('says where the user was read, and whether that is the body', () => {
+    const read = (from: Parameters<typeof readLetter>[1], letter = message('{"user":"alice"}')) => {
+      const { user, readFrom, opaque } = readLetter(letter, from);
+      return [user, readFrom, opaque];
+    };
+    const recorded = { ...wireMessageOf(''), properties: provenProperties({ 'x-kpx-user-id': 'bob' }, '') };
+    const published = { ...wireMessageOf(''), properties: provenProperties({ 'x-kpx-account': 'carol' }, '') };
+    expect(read(FROM_BODY)).toEqual(['alice', 'the key "user" of the body', false]);
+    expect(read({ in: 'header', name: 'x-kpx-detail' })).toEqual(['d', 'the header "x-kpx-detail"', true]);
+    expect(read({ in: 'user_id' }, recorded)).toEqual(['bob', 'x-kpx-user-id, where a broker has recorded the property user_id', true]);
+    expect(read({ in: 'user_id' }, published)).toEqual(['carol', 'x-kpx-account: the code of this account has published it', true]);
+    expect(read({ in: 'user_id' })).toEqual(['', '', true]);
+  });
+
   it('says whether a broker has parked it', () => {
     const own = { 'x-kpx-reason': 'USER_DENIED', 'x-kpx-parked-at': '2026-01-02T03:04:05.678Z' };
     const parked = { ...wireMessageOf('{}'), properties: provenProperties(own, '{}') };

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { DELIVERIES_HEADER, DETAIL_HEADER, HOST_HEADER, PARKED_AT_HEADER, REASON_HEADER } from '../amqp/headers.js';
-import { userOf } from '../amqp/submitter.js';
+import { submitterOf } from '../amqp/submitter.js';
 import type { WireMessage } from '../amqp/wire/amqplib.js';
 import type { UserFrom } from '../config/user-from.js';
 
@@ -22,6 +22,10 @@ export interface Letter {
   readonly host: string;
   /** The KNIME user, '' where the job names none that kpx takes. */
   readonly user: string;
+  /** The place where the user was read, for people; '' where there is none. */
+  readonly readFrom: string;
+  /** `jobs.user_from` is no key of the body: nothing is known of its format. */
+  readonly opaque: boolean;
   /** The property message_id. */
   readonly job: string;
   readonly bytes: number;
@@ -36,7 +40,7 @@ export function readLetter({ content, properties }: WireMessage, from: UserFrom)
     .update(JSON.stringify([messageId, parkedAt]))
     .update(content)
     .digest('hex');
-  const user = userOf(content, properties, from);
+  const submitter = submitterOf(content, properties, from);
   return {
     key,
     id: key.slice(0, ID_CHARS),
@@ -44,7 +48,8 @@ export function readLetter({ content, properties }: WireMessage, from: UserFrom)
     reason: textOf(properties.header(REASON_HEADER), FIELD_CHARS_MAX),
     detail: textOf(properties.header(DETAIL_HEADER), DETAIL_CHARS_MAX),
     host: textOf(properties.header(HOST_HEADER), FIELD_CHARS_MAX),
-    user: typeof user === 'string' ? user : '',
+    ...('user' in submitter ? submitter : { user: '', readFrom: '' }),
+    opaque: from.in !== 'body',
     job: messageId,
     bytes: content.length,
     verified: properties.own[REASON_HEADER] !== undefined,

@@ -18,6 +18,10 @@ export interface Explanation {
   /** `fail` is said by kpxctl, which knows more of the account. */
   readonly decision: 'forward' | 'hold' | 'start' | 'fail' | 'wait' | 'park' | 'stay' | 'hand back';
   readonly why: string;
+  /** Where jobs name their user, for people; only in the answer to `explain`. */
+  readonly user_from?: string;
+  /** Jobs in this name that the code of another account has published: how many were refused. As above. */
+  readonly forged?: { readonly count: number; readonly account: string; readonly last: string };
   /** Of a user in line, counted from 1, where one user is asked about. */
   readonly place?: number;
 }

@@ -1,7 +1,10 @@
+import type { KnimeUser } from '@kpx/protocol';
 import { REFUSED_FOR, type RefusedFor } from './rules.js';
 
 /** Accounts of which it is remembered what was refused. Beyond, the one that was refused nothing for longest is forgotten. */
 const ACCOUNTS_MAX = 1_000;
+/** Users in whose name jobs were refused; beyond, the one for whom that is longest ago is forgotten. */
+const USERS_MAX = 1_000;
 /** Of one account: exchanges and keys are whatever its code writes. Further ones are counted together. */
 export const ROWS_MAX = 20;
 
@@ -20,6 +23,15 @@ export interface RefusedRow {
   readonly exchange: string | null;
   readonly key: string | null;
   /** When it was refused last, in ISO 8601. */
+  readonly last: string;
+}
+
+/** Jobs in the name of a user that were refused, for operators. */
+export interface Forged {
+  readonly count: number;
+  /** The account whose code has published the last of them. */
+  readonly account: string;
+  /** In ISO 8601. */
   readonly last: string;
 }
 
@@ -43,6 +55,8 @@ export class RefusedRecord {
   readonly #counts: Record<RefusedFor, number> = { ...NONE };
   /** The one that was refused something last is the last. */
   readonly #accounts = new Map<string, Account>();
+  /** The one in whose name a job was refused last is the last. */
+  readonly #forged = new Map<KnimeUser, Forged>();
 
   /** Of all accounts, those that are forgotten included. */
   get counts(): RefusedCounts {
@@ -61,6 +75,19 @@ export class RefusedRecord {
     const row = rowFor(account.rows, { exchange, key: routingKey, reason });
     row.count += 1;
     row.lastAt = now;
+  }
+
+  /** A job that the code of an account has published in the name of a user with another account. `now` as above. */
+  noteForged(account: string, user: KnimeUser, now: number): void {
+    const count = (this.#forged.get(user)?.count ?? 0) + 1;
+    this.#forged.delete(user);
+    this.#forged.set(user, { count, account, last: new Date(now).toISOString() });
+    const [oldest] = this.#forged.keys();
+    if (this.#forged.size > USERS_MAX && oldest !== undefined) this.#forged.delete(oldest);
+  }
+
+  forgedFor(user: KnimeUser): Forged | undefined {
+    return this.#forged.get(user);
   }
 
   countsOf(name: string): RefusedCounts {

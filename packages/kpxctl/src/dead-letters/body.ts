@@ -15,8 +15,10 @@ export function utf8Of(content: Buffer): string | undefined {
   }
 }
 
-/** A body for people: JSON indented, other text by lines, anything else in base64; SHOWN_BYTES_MAX of it, which it then says. */
-export function bodyLines(content: Buffer): string[] {
+/**
+ * A body for people: JSON indented, unless it is opaque; other text by lines, anything else in base64; SHOWN_BYTES_MAX of it, which it then says.
+ */
+export function bodyLines(content: Buffer, isOpaque: boolean): string[] {
   const shown = content.subarray(0, SHOWN_BYTES_MAX);
   const text = utf8Of(content);
   if (shown.length < content.length) {
@@ -25,7 +27,7 @@ export function bodyLines(content: Buffer): string[] {
     return [...(text === undefined ? [shown.toString('base64')] : textLines(shown.toString('utf8'))), note];
   }
   if (text === undefined) return [content.toString('base64'), '(not UTF-8: in base64)'];
-  return isJson(text) ? [indentJson(text)] : textLines(text);
+  return !isOpaque && isJson(text) ? [indentJson(text)] : textLines(text);
 }
 
 const textLines = (text: string) => text.split('\n').map(printable);

@@ -143,7 +143,7 @@ function summary(letters: readonly Letter[]): string {
   return `${counted(letters.length)}: ${sorted.map(([reason, count]) => `${cell(reason)} ${count}`).join(', ')}`;
 }
 
-function factsOf({ id, parkedAt, reason, verified, detail, host, user, job, bytes }: Letter) {
+function factsOf({ id, parkedAt, reason, verified, detail, host, user, readFrom, job, bytes }: Letter) {
   const orNull = (text: string) => (text === '' ? null : text);
   return {
     id,
@@ -153,6 +153,7 @@ function factsOf({ id, parkedAt, reason, verified, detail, host, user, job, byte
     detail: orNull(detail),
     host: orNull(host),
     user: orNull(user),
+    user_from: orNull(readFrom),
     job: orNull(job),
     bytes,
   };
@@ -170,17 +171,17 @@ function contentsOf({ content, properties }: Shown): Record<string, unknown> {
 
 function describe({ letter, content, properties }: Shown): string[] {
   const { headers, ...others } = properties;
-  const { id, parkedAt, host, user, job, reason, detail } = letter;
+  const { id, parkedAt, host, user, readFrom, opaque, job, reason, detail } = letter;
   const entry = entryOf(reason);
   const { meaning, advice } = { meaning: entry?.meaning ?? '', advice: entry ? `${REPLAY[entry.replay]}${entry.advice}` : '' };
   return [
-    ...pairs({ id, parked: parkedAt, host, user, job, reason: marked(letter), meaning, detail, advice }),
+    ...pairs({ id, parked: parkedAt, host, user, 'named in': readFrom, job, reason: marked(letter), meaning, detail, advice }),
     '\nheaders',
     ...pairs(headers ?? {}),
     '\nproperties',
     ...pairs(others),
-    `\nbody, ${content.length} bytes`,
-    ...bodyLines(content),
+    `\nbody, ${content.length} bytes${opaque ? ', which kpx does not read' : ''}`,
+    ...bodyLines(content, opaque),
   ];
 }
 

@@ -4,6 +4,7 @@ import { access, readFile, stat } from 'node:fs/promises';
 import { MAC_KEY_BYTES } from '@kpx/broker/amqp/mac';
 import { MAC_CREDENTIAL, MAC_KEY_FILE, MAC_KEY_FIX, readMacKey } from '@kpx/broker/amqp/mac-key';
 import { readConfig as readBrokerConfig } from '@kpx/broker/config/config';
+import { placeOf, userFrom } from '@kpx/broker/config/user-from';
 import { readConfig as readHelperConfig } from '@kpx/privhelper/config';
 import { MSGQ_BYTES_MAX } from '@kpx/privhelper/environment';
 import { readTrustedFile } from '@kpx/privhelper/system/trusted-file';
@@ -25,6 +26,7 @@ const EXPIRES_SOON_MS = 14 * 24 * 3_600 * 1_000;
 /** Both configurations and both secrets: are they there, valid, and nobody else's to write or read? */
 export const configurationChecks = (scene: Scene): Check[] => [
   brokerFile(scene),
+  submitter(scene),
   helperFile(scene),
   ...(scene.passwordFile === undefined ? [passwordFile(scene)] : []),
   macKey(scene),
@@ -49,6 +51,16 @@ const brokerFile = ({ brokerFile: file, brokerAccount }: Scene): Check => ({
       return fail((error as Error).message, `${owner}; the directories above must be root's, too.`);
     }
     return ok(`${file} is valid, and only root may write it`);
+  },
+});
+
+const submitter = ({ broker }: Scene): Check => ({
+  name: 'user of a job',
+  fix: 'Set jobs.user_from (man kpx-broker.toml).',
+  look: async () => {
+    const from = userFrom((await broker()).jobs);
+    const vouched = from.in === 'user_id' ? 'RabbitMQ vouches for it' : 'whoever may publish a job may write any name';
+    return ok(`it is in ${placeOf(from)}: ${vouched}`);
   },
 });
 
