@@ -13,7 +13,7 @@ _kpxctl() {
     esac
     local before="${COMP_WORDS[*]:1:COMP_CWORD-1} "
     case $before in
-    'status '*) words='--config --json --help' ;;
+    'status '*) words='--check --config --json --help' ;;
     'list '*) words='--sort --state --config --json --help' ;;
     'show '*) words='--helper-config --config --json --help' ;;
     'top '*) words='--interval --sort --config --help' ;;

@@ -45,6 +45,7 @@ complete -c kpxctl -n '__kpxctl_is dead-letters' -a replay -d 'put jobs back, to
 complete -c kpxctl -n '__kpxctl_is dead-letters' -a drop -d 'remove jobs for good, after a question'
 complete -c kpxctl -n '__kpxctl_is dead-letters' -a reasons -d 'explain every reason, and what to do about it'
 complete -c kpxctl -n '__kpxctl_is dead-letters' -l help -d 'a summary'
+complete -c kpxctl -n '__kpxctl_at status' -l check -d 'for programs that watch'
 complete -c kpxctl -n '__kpxctl_at status' -l config -r -F -d 'configuration of kpx-broker, which names its control socket'
 complete -c kpxctl -n '__kpxctl_at status' -l json -d 'print JSON, for programs'
 complete -c kpxctl -n '__kpxctl_at status' -l help -d 'a summary'

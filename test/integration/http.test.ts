@@ -53,6 +53,30 @@ function metricsOf(file: string): string[] {
   return [...new Set(found)];
 }
 
+describe('GET /healthz', () => {
+  it('is 200 while jobs get through, and 503 with the reason and the next step where they do not; the metrics say the same', async () => {
+    const { kpx, port } = await listening();
+    const healthy = await ask(port, '/healthz');
+    expect([healthy.status, JSON.parse(healthy.text)]).toEqual([
+      200,
+      { level: 'well', headline: 'all is well: 0 of 40 executors, nobody waits', problems: [] },
+    ]);
+    await kpx.signal('SIGUSR2', { draining: true });
+    const drained = await ask(port, '/healthz');
+    expect([drained.status, JSON.parse(drained.text)]).toMatchObject([200, { level: 'attention', problems: [{ code: 'draining' }] }]);
+    await kpx.endHelper();
+    await eventually('the helper is missed', async () => (await ask(port, '/healthz')).status === 503);
+    expect(JSON.parse((await ask(port, '/healthz')).text)).toMatchObject({
+      level: 'trouble',
+      headline: expect.stringContaining('no connection to kpx-privhelper'),
+      problems: [{ code: 'helper', next: expect.stringContaining('systemctl status') }, { code: 'draining' }],
+    });
+    const { value } = await scrape(port);
+    const problems = ['helper', 'draining', 'rabbitmq'].map((problem) => value(`kpx_problem{problem="${problem}"}`));
+    expect([value('kpx_verdict'), ...problems]).toEqual([2, 2, 1, 0]);
+  });
+});
+
 describe('GET /metrics', () => {
   it.each(['systemd/prometheus/kpx.rules.yml', 'systemd/grafana/kpx.json', 'docs/monitor.md'])(
     'has every series that %s names',

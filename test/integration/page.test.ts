@@ -61,8 +61,14 @@ describe('the status page', () => {
     expect(await page.locator('#executors-said').innerText()).toMatch(/: 0 to 2 executors, 2 now\.$/);
     await kpx.signal('SIGUSR2', { draining: true });
     await says(watch, '#starts', 'none is started: the host is being drained');
+    await says(watch, '#headline', 'No executor is started: the host is being drained, and 1 user waits');
+    await says(watch, '#problems li', 'kpxctl resume ends that');
+    expect(await page.title()).toMatch(/^needs attention: kpx /);
     await kpx.endHelper();
     await says(watch, '#helper', 'no connection');
+    expect(await says(watch, '#headline', 'No connection to kpx-privhelper')).toMatch(/; and one more problem$/);
+    await says(watch, '#problems li', 'systemctl status kpx-privhelper.socket');
+    expect(await page.title()).toMatch(/^trouble: kpx /);
     expect(troubles).toEqual([]);
   });
 
@@ -142,7 +148,7 @@ describe('the status page', () => {
     await says(watch, '#forwarded', /^0$/); // since its start
     await publish(kpx, jobOf('alice'));
     await says(watch, '#forwarded', SOME);
-    expect(await page.title()).toMatch(/^kpx /);
+    await expect.poll(() => page.title()).toMatch(/^all is well: kpx /);
   });
 
   it('tells those that are one too many that it is not kept up to date, and serves them when there is room', async () => {

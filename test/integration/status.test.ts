@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { describe, expect, it } from 'vitest';
+import { eventually } from '../fixtures/eventually.js';
 import { checkout, idsOf, type Kpx, node } from '../fixtures/kpx.js';
 import { installKpx, runKpxctl, startKpx } from './installed-kpx.js';
 
@@ -22,6 +23,7 @@ describe('kpxctl status', () => {
   it('says what the broker is doing, and that the file is in force', async () => {
     const kpx = await startKpx();
     const lines = [
+      'All is well: 0 of 40 executors, nobody waits',
       'broker  consuming "knime-jobs"; executors: 0, of which starting: 0; jobs held: 0',
       'starts  executors, as jobs come',
       `file    ${kpx.brokerConfigFile} is in force`,
@@ -42,6 +44,27 @@ describe('kpxctl status', () => {
     const { stdout } = await status(kpx);
     expect(stdout).toContain('starts  none: the host is being drained\n');
     expect(stdout).toContain('file    a reload would change:\n  policy.max_executors: 40 -> 7\n');
+  });
+
+  it('says first what is not well and what to do, the worst first, and with --check ends with a code for it', async () => {
+    const kpx = await startKpx();
+    expect((await status(kpx, '--check')).code).toBe(0);
+    await kpx.signal('SIGUSR2', { msg: 'draining: no executor is started any more' });
+    const drained = 'attention: no executor is started: the host is being drained\n  kpxctl resume ends that\n';
+    expect(await status(kpx, '--check')).toMatchObject({ code: 1, stdout: expect.stringMatching(new RegExp(`^${drained}broker  `)) });
+    await kpx.endHelper();
+    await eventually('that is seen', async () => (await status(kpx, '--check')).code === 2);
+    const { code, stdout } = await status(kpx);
+    expect(stdout).toMatch(
+      new RegExp(`^trouble: no connection to kpx-privhelper since .*\\n  No executor is started until then\\..*\\n${drained}`),
+    );
+    expect(code).toBe(0); // without --check
+  });
+
+  it('with --check ends with 1 where the file is not the one that is in force', async () => {
+    const kpx = await startKpx();
+    kpx.configureBroker({ policy: { max_executors: 7 } });
+    expect((await status(kpx, '--check')).code).toBe(1);
   });
 
   it('says that a reload would refuse the file, and why', async () => {

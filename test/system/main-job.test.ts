@@ -126,5 +126,5 @@ it('shows in systemctl status what the broker is doing', ON_EACH_DEBIAN, async (
   await kpx.jobDone('mia', 'm');
   await expect
     .poll(async () => (await machine.show(BROKER, 'StatusText')).StatusText)
-    .toBe('consuming "knime-jobs"; executors: 1, of which starting: 0; jobs held: 0');
+    .toBe('all is well: consuming "knime-jobs"; executors: 1, of which starting: 0; jobs held: 0');
 });

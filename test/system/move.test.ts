@@ -78,7 +78,9 @@ it('every command of docs/move.md works, and the jobs of a mapped and an LDAP us
   await kpx.jobDone('dora', 'd1');
   expect(await kpx.started('dora')).toMatchObject({ cwd: HOME });
   expect(await run(look)).toContain('"state":"ready"');
-  expect((await machine.run(['/usr/bin/kpxctl', 'status'])).stdout).toMatch(/^broker +consuming "knime-jobs"; executors: 2, /);
+  expect((await machine.run(['/usr/bin/kpxctl', 'status'])).stdout).toMatch(
+    /^All is well: .*\nbroker +consuming "knime-jobs"; executors: 2, /,
+  );
 
   await run(goBack);
   expect((await machine.show(unitOf('ada'), 'ActiveState')).ActiveState).toBe('inactive');

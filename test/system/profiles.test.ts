@@ -106,7 +106,9 @@ describe('as root, beside the unit', () => {
     const drain = async () => await machine.systemctl('kill', '--kill-whom=main', '--signal=SIGUSR2', BROKER);
     const status = async () => (await machine.show(BROKER, 'StatusText')).StatusText;
     await drain();
-    await expect.poll(status).toBe('consuming "knime-jobs", draining; executors: 0, of which starting: 0; jobs held: 0');
+    await expect
+      .poll(status)
+      .toBe('attention: no executor is started: the host is being drained; executors: 0, of which starting: 0; jobs held: 0');
     expect(await explain('mia')).toMatchObject({ decision: 'wait', why: 'the host is being drained' });
     await drain();
     await expect.poll(status).not.toContain('draining');

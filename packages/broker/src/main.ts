@@ -101,7 +101,7 @@ async function serve(file: string, config: Config, mac: JobMac): Promise<void> {
     });
   });
   process.on('SIGUSR2', () => drain(!broker.operator.draining));
-  manager.lives(() => broker.record.doing());
+  manager.lives(() => broker.record.line());
   broker.onHelper(() => manager.ready());
   await broker.run();
   manager.close();

@@ -1,9 +1,11 @@
 import { readConfig } from '@kpx/broker/config/config';
 import { askBroker } from '@kpx/broker/control/client';
 import { differences } from '@kpx/broker/control/difference';
+import { EXIT } from '@kpx/broker/output/exit';
 import { jsonLine } from '@kpx/broker/output/format';
-import { bold, say, warning } from '@kpx/broker/output/terminal';
+import { bold, failure, say, success, warning } from '@kpx/broker/output/terminal';
 import type { Status } from '@kpx/broker/record/status';
+import type { Level } from '@kpx/broker/record/verdict';
 import { ConfigError, printable } from '@kpx/protocol';
 import type { Command } from 'commander';
 import { asksBroker, type BrokerOptions } from './broker-options.js';
@@ -14,19 +16,32 @@ export function addStatus(program: Command): void {
     .command('status')
     .summary('what the running broker is doing')
     .description(
-      'Asks the running broker what it is doing, and whether the configuration file is the one that is in force. Changes nothing.',
-    );
+      'Asks the running broker whether all is well, what it is doing, and whether the configuration file is the one that is in force. Changes nothing.',
+    )
+    .option('--check', 'for programs that watch: end with 1 where something needs attention, with 2 where jobs do not get through');
   asksBroker(command).action(status);
 }
 
 /** The changes that a reload would make, or why the file does not tell. */
 type Compared = { readonly changed: readonly string[] } | { readonly wrong: string } | { readonly unread: string };
 
-async function status({ config, json }: BrokerOptions): Promise<void> {
+interface StatusOptions extends BrokerOptions {
+  readonly check?: boolean;
+}
+
+async function status({ config, json, check }: StatusOptions): Promise<void> {
   const socket = await controlSocket(config);
   const now = (await askBroker(socket, '/status')) as Status;
   const compared = await compare(config, await askBroker(socket, '/configuration'));
+  if (check) process.exitCode = exitCodeOf(now.verdict.level, compared);
   say(json ? `${jsonLine({ ...now, config_file: { path: config, ...compared } })}\n` : forPeople(now, config, compared));
+}
+
+/** A file that is not in force needs attention, too: the next start of the broker reads it, or fails at it. */
+function exitCodeOf(level: Level, compared: Compared): number {
+  if (level === 'trouble') return EXIT.trouble;
+  const isInForce = 'unread' in compared || ('changed' in compared && compared.changed.length === 0);
+  return level === 'attention' || !isInForce ? EXIT.attention : 0;
 }
 
 async function compare(file: string, running: unknown): Promise<Compared> {
@@ -39,7 +54,8 @@ async function compare(file: string, running: unknown): Promise<Compared> {
   }
 }
 
-function forPeople({ doing, draining, sick, rabbitmq, job_queue }: Status, file: string, compared: Compared): string {
+function forPeople(now: Status, file: string, compared: Compared): string {
+  const { verdict, doing, draining, sick, rabbitmq, job_queue } = now;
   const rows = [
     ['broker', printable(doing)],
     ['starts', draining ? warning('none: the host is being drained') : sick ? warning(sickness(sick)) : 'executors, as jobs come'],
@@ -49,8 +65,17 @@ function forPeople({ doing, draining, sick, rabbitmq, job_queue }: Status, file:
       ? [['queue', warning(printable(`jobs can be lost: ${job_queue.danger}; ${job_queue.fix}`))]]
       : []),
   ];
-  return rows.map(([name = '', value = '']) => `${bold(name.padEnd(6))}  ${value}\n`).join('');
+  return `${verdictText(verdict)}${rows.map(([name = '', value = '']) => `${bold(name.padEnd(6))}  ${value}\n`).join('')}`;
 }
+
+/** The answer first, then a line each for what is not well, and what to do about it. */
+function verdictText({ level, headline, problems }: Status['verdict']): string {
+  if (level === 'well') return `${success(capitalized(printable(headline)))}\n`;
+  const style = { attention: warning, trouble: failure };
+  return problems.map(({ level, what, next }) => `${style[level](`${level}: ${printable(what)}`)}\n  ${printable(next)}\n`).join('');
+}
+
+const capitalized = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
 
 const sickness = ({ since, why, next_try }: NonNullable<Status['sick']>) =>
   `none since ${since}: those of several users in a row failed, the last one: ${printable(why)}; tried again after ${next_try}`;

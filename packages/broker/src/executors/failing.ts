@@ -5,7 +5,7 @@ import type { Policy } from '../policy/policy.js';
 import type { Reason } from '../policy/reasons.js';
 import { type Books, enter } from './books.js';
 import { handBack, parkHeld, shorten } from './holding.js';
-import type { RestingState } from './states.js';
+import { RESTING, type RestingState, type State } from './states.js';
 import type { User } from './user.js';
 
 /** How long a refusal by the helper is believed before it is asked again, in milliseconds. */
@@ -34,6 +34,20 @@ function rest(books: Books, user: User, state: RestingState, forMs: number, code
   user.detail = detail;
   enter(books, user, state, `${detail}; tried again in ${durationText(Math.ceil(forMs / 1_000) * 1_000)}`);
 }
+
+/** By the state that failed and refused starts have led to: how many users are in it, by the code of the failure. */
+export type Failing = Readonly<Record<RestingState, ReadonlyMap<string, number>>>;
+
+export function failing({ users }: Books): Failing {
+  const counts = { backoff: new Map<string, number>(), broken: new Map<string, number>(), refused: new Map<string, number>() };
+  for (const { state, code } of users.values()) {
+    if (!isResting(state)) continue;
+    counts[state].set(code, (counts[state].get(code) ?? 0) + 1);
+  }
+  return counts;
+}
+
+const isResting = (state: State): state is RestingState => RESTING.has(state);
 
 /** A start that has failed. */
 interface Failure {

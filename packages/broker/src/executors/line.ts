@@ -1,6 +1,9 @@
-import { hasRoom, mayStart, nextInLine, profileOf, type Verdict } from '../policy/policy.js';
+import { hasRoom, type Limit, mayStart, nextInLine, profileOf, type Verdict } from '../policy/policy.js';
 import { type Books, enter, forgetIfNothing, loadOf } from './books.js';
 import type { User } from './user.js';
+
+/** `max_starting` is no limit of room: there is some, and others start first. */
+export type WaitsFor = Limit | 'max_starting';
 
 /** Jobs held for a user for whom there is no room: one keeps the place in line. */
 export const HELD_IN_LINE = 1;
@@ -55,6 +58,20 @@ export function whyWaiting(books: Books, user: User): string {
   if (!room.ok) return room.why;
   const turn = mayStart(books.policy, loadOf(books));
   return turn.ok ? 'as many jobs are held as may' : turn.why;
+}
+
+/** How many users in line wait for which limit. One look at the load for all of them. */
+export function waitsFor(books: Books): Map<WaitsFor, number> {
+  const { policy, health, line, now } = books;
+  const counts = new Map<WaitsFor, number>();
+  const load = loadOf(books);
+  for (const { name, rule } of line) {
+    const room = hasRoom(policy, load, rule);
+    const full: WaitsFor = room.ok ? 'max_starting' : (room.limit ?? 'max_starting');
+    const limit = health.refuses(name, now) === undefined ? full : 'host_sick';
+    counts.set(limit, (counts.get(limit) ?? 0) + 1);
+  }
+  return counts;
 }
 
 export function leaveLine(books: Books, user: User, why: string): void {

@@ -7,9 +7,10 @@ import { Books, forgetIfNothing, loadOf } from './books.js';
 import { accountLost, stopAsked } from './ending.js';
 import { denial, type Effect, type Event } from './events.js';
 import { type Explanation, explanationOf } from './explanation.js';
+import { failing } from './failing.js';
 import type { HostHealth } from './health.js';
 import { cameBack, forward, hold, shorten } from './holding.js';
-import { longestWaitMs, placeInLine, startQueued } from './line.js';
+import { longestWaitMs, placeInLine, startQueued, waitsFor } from './line.js';
 import type { Executor } from './roster.js';
 import { connectionsWanted, judgeService } from './service.js';
 import { startAnew, startAsked, wake } from './starting.js';
@@ -113,6 +114,16 @@ export class Machine {
     const { held, users, line } = this.#books;
     const { executors, starting } = loadOf(this.#books);
     return { held, executors, starting, users: users.size, waiting: line.size, longestWaitMs: longestWaitMs(this.#books) };
+  }
+
+  /** How many users in line wait for which limit. */
+  waitsFor() {
+    return waitsFor(this.#books);
+  }
+
+  /** How many users' starts have failed or were refused, by state and code. */
+  failing() {
+    return failing(this.#books);
   }
 
   /** Everybody who has jobs here, an executor, or a past. */

@@ -5,7 +5,8 @@ import { PAGE } from '../page/page.js';
 import { snapshotOf } from '../page/snapshot.js';
 import type { ReadModel } from '../record/read-model.js';
 import type { Status } from '../record/status.js';
-import { closeHttpServer, httpServer, json, type Routes } from './server.js';
+import type { Verdict } from '../record/verdict.js';
+import { type Answer, closeHttpServer, httpServer, json, type Routes } from './server.js';
 import { EventStreams, STREAMS_MAX } from './streams.js';
 
 /** Prometheus asks once in a while, somebody may look beside it, and a page asks for its files; then it keeps its stream. */
@@ -18,7 +19,7 @@ interface Watched {
 }
 
 /**
- * Over TCP: `GET /metrics` and `GET /status`, for programs that watch kpx, and a page for people. Nothing that can be asked here changes anything.
+ * Over TCP: `GET /metrics`, `GET /status` and `GET /healthz`, for programs that watch kpx, and a page for people. Nothing that can be asked here changes anything.
  */
 export class MonitorServer {
   readonly #routes: Routes;
@@ -34,6 +35,7 @@ export class MonitorServer {
     this.#routes = {
       ...FILES,
       '/events': { method: 'GET', stream: (response) => this.#streams.open(response) },
+      '/healthz': { method: 'GET', answer: () => healthOf(record.verdict()) },
       '/metrics': {
         method: 'GET',
         answer: async () => ({ type: record.metrics.contentType, text: await record.metrics.text(names()) }),
@@ -80,7 +82,10 @@ export class MonitorServer {
 /** Each file of the page at its path. */
 const FILES: Routes = Object.fromEntries(Object.entries(PAGE).map(([path, file]) => [path, { method: 'GET', answer: () => file }]));
 
+/** For load balancers and probes: 503 where jobs of this host do not get through. */
+const healthOf = (verdict: Verdict): Answer => ({ ...json(verdict), status: verdict.level === 'trouble' ? 503 : 200 });
+
 /** Loopback is everybody's who has an account here: who else works is not for them to read. */
-function withoutNames({ doing, draining, rabbitmq, helper, sealed, capacity }: Status): Partial<Status> {
-  return { doing, draining, rabbitmq, helper, sealed, capacity };
+function withoutNames({ verdict, doing, draining, rabbitmq, helper, sealed, capacity }: Status): Partial<Status> {
+  return { verdict, doing, draining, rabbitmq, helper, sealed, capacity };
 }

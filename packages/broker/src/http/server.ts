@@ -33,6 +33,8 @@ export class HttpError extends Error {
 }
 
 export interface Answer {
+  /** Of HTTP; undefined: 200. */
+  readonly status?: number;
   readonly type: string;
   readonly text: string;
 }
@@ -108,7 +110,10 @@ async function answer(
     if ('stream' in route) {
       route.stream(response);
       unbound();
-    } else respond(response, 200, await route.answer(query));
+    } else {
+      const found = await route.answer(query);
+      respond(response, found.status ?? 200, found);
+    }
   } catch (error) {
     if (response.headersSent) throw error; // an answer has begun: there is no place for another
     if (error instanceof MethodRefused) response.setHeader('allow', error.allow);

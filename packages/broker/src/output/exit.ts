@@ -10,6 +10,8 @@ interface ExitKind {
 
 /** Every code that a program of kpx ends with beside 0, for help, man pages and docs/operate.md (test/reference.test.ts). */
 export const EXITS = {
+  attention: { code: 1, meaning: 'status --check: something needs attention' },
+  trouble: { code: 2, meaning: 'status --check: jobs do not get through' },
   usage: { code: 64, meaning: 'wrong usage', status: 400 },
   dataError: { code: 65, meaning: 'wrong settings of the original' },
   noInput: { code: 66, meaning: 'no such file, account or dead letter', status: 410 },
@@ -39,7 +41,7 @@ export const EXITS_OF = {
     noPermission: 'started as root',
     config: 'wrong configuration',
   }),
-  kpxctl: exitsOf(['usage', 'dataError', 'noInput', 'unavailable', 'cannotCreate', 'noPermission', 'config']),
+  kpxctl: exitsOf(['attention', 'trouble', 'usage', 'dataError', 'noInput', 'unavailable', 'cannotCreate', 'noPermission', 'config']),
 };
 
 /** "Exit codes: 0 done, 64 wrong usage, …." in lines for `--help`. */

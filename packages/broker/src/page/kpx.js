@@ -104,6 +104,30 @@ function bar(name, value, most) {
   write(`${name}-count`, `${value.toLocaleString('en')} of ${most.toLocaleString('en')}`);
 }
 
+/** How each level looks, and is called in the title. */
+const LEVELS = /** @type {const} */ ({
+  well: { is: 'good', title: 'all is well' },
+  attention: { is: 'waiting', title: 'needs attention' },
+  trouble: { is: 'bad', title: 'trouble' },
+});
+
+/** @param {Now} now */
+function showVerdict({ verdict }) {
+  const { level, headline, problems } = verdict;
+  tell('headline', LEVELS[level].is, headline.charAt(0).toUpperCase() + headline.slice(1));
+  const list = element('problems');
+  const lines = problems.map(({ what, next }) => (problems.length === 1 ? next : `${what}. ${next}`));
+  if (list.dataset.lines === JSON.stringify(lines)) return;
+  list.dataset.lines = JSON.stringify(lines);
+  list.replaceChildren(
+    ...lines.map((line) => {
+      const item = document.createElement('li');
+      item.textContent = line;
+      return item;
+    }),
+  );
+}
+
 /** @param {Now} now */
 function showStarts({ draining, sick, capacity }) {
   const { executors, max_executors, waiting, longest_wait } = capacity;
@@ -144,6 +168,7 @@ function showNow(now) {
   );
   tell('rabbitmq', now.rabbitmq ? 'good' : 'bad', now.absent.rabbitmq ?? `consuming ${now.queue}`);
   tell('helper', now.helper ? 'good' : 'bad', now.absent.helper ?? 'connected');
+  showVerdict(now);
   showStarts(now);
   bar('executors', capacity.executors, capacity.max_executors);
   bar('starting', capacity.starting, capacity.max_starting);
@@ -299,7 +324,7 @@ function heard(name, data) {
   if (name === 'now' && said.now) {
     const { capacity, executors } = said.now;
     remember({ ...executors, held: capacity.held, line: capacity.waiting });
-    document.title = `kpx ${said.now.host}`;
+    document.title = `${LEVELS[said.now.verdict.level].title}: kpx ${said.now.host}`;
   }
   live();
   show();

@@ -82,7 +82,7 @@ it('has nothing of sealed executors where there are none, and otherwise their co
   expect(snapshot({ user_labels: false }).now.sealed).toBe(null);
   const refused = { by_name: 1, exchange: 0, key: 7, another_user: 0, not_asked: 0, reserved: 0, too_large: 0, headers: 0, forbidden: 0 };
   const accounts = { connected: 3, connecting: 0, ending: 1, kept: 40 };
-  const sealed = { accounts, shared: 2, vhosts_max: 200, jobs_waiting: 5, refused };
+  const sealed = { accounts, lost: 0, shared: 2, vhosts_max: 200, jobs_waiting: 5, refused };
   const config = configSchema.parse({ amqp: { urls: ['amqp://kpx-broker@127.0.0.1'] } });
   const machine = new Machine(policyOf(config));
   const rest = { histories: new Histories(), decisions: [], outcomes: new Outcomes() };

@@ -9,6 +9,7 @@ import { entryOf } from '../policy/reasons.js';
 import type { Decision } from '../record/decisions.js';
 import { type Links, meanwhile, type Standing, standingOf, type Tally, tallyOf } from '../record/standing.js';
 import { executorsOf, type Sources, type Status } from '../record/status.js';
+import { factsOf, type Verdict, verdictOf } from '../record/verdict.js';
 import { REFUSED_FOR, type RefusedFor } from '../sealed/rules.js';
 import type { SealedTally } from '../sealed/standing.js';
 
@@ -19,6 +20,7 @@ const DECISION_ROWS_MAX = 50;
 
 /** Counts and states, without names. */
 export interface Now {
+  readonly verdict: Verdict;
   readonly host: string;
   readonly version: string;
   /** When the broker was started, ISO 8601. */
@@ -86,6 +88,7 @@ function nowOf({ machine, config, links, outcomes: { jobs, parked } }: Sources):
   const { rabbitmq, helper, draining, sick, capacity, sealed } = standingOf(machine, links);
   const { executors, users } = tallyOf(machine);
   return {
+    verdict: verdictOf(factsOf(machine, links)),
     host: hostname(),
     version: manifest.version,
     since: STARTED_AT,

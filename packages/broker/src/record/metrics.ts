@@ -9,6 +9,7 @@ import { REFUSED_FOR } from '../sealed/rules.js';
 import { VHOST_STATES } from '../sealed/standing.js';
 import type { Outcomes } from './outcomes.js';
 import type { Standing, Tally } from './standing.js';
+import { LEVELS, PROBLEM_CODES, type Verdict } from './verdict.js';
 
 /** Upper bounds, in seconds: an executor starts in 10 to 20 s, and a job is held for 5 minutes at most. */
 const START_BUCKETS_SECONDS = [0.1, 0.5, 1, 2, 5, 10, 15, 20, 30, 60, 120, 300];
@@ -31,6 +32,7 @@ interface Look {
   readonly standing: Standing;
   readonly tally: Tally;
   readonly users: readonly { readonly user: KnimeUser; readonly state: State; readonly held: number }[];
+  readonly verdict: Verdict;
 }
 
 /**
@@ -84,6 +86,8 @@ export class Metrics {
     'reason',
     Object.keys(REFUSED_FOR),
   );
+  readonly #verdict = this.#gauge('kpx_verdict', '0: all is well; 1: something needs attention; 2: jobs do not get through.');
+  readonly #problems = this.#gauge('kpx_problem', '1 or 2 while there is this problem, as in kpx_verdict; 0: there is not.', ['problem']);
   readonly #build = this.#gauge('kpx_build_info', 'Always 1.', ['version', 'protocol', 'node']);
   readonly #rabbitmq = this.#gauge('kpx_rabbitmq_connected', '1 while jobs are consumed.');
   readonly #helper = this.#gauge('kpx_helper_connected', '1 while kpx-privhelper can be asked.');
@@ -153,8 +157,11 @@ export class Metrics {
 
   /** Prometheus' text format; names of users are in it only if they are asked for. */
   async text(userLabels: boolean): Promise<string> {
-    const { standing, tally, users } = this.#look();
+    const { standing, tally, users, verdict } = this.#look();
     const { rabbitmq, helper, job_queue, draining, sick, capacity, sealed } = standing;
+    this.#verdict.set(LEVELS.indexOf(verdict.level));
+    for (const problem of PROBLEM_CODES) this.#problems.set({ problem }, 0);
+    for (const { code: problem, level } of verdict.problems) this.#problems.set({ problem }, LEVELS.indexOf(level));
     this.#rabbitmq.set(Number(rabbitmq.connected));
     this.#helper.set(Number(helper.connected));
     this.#losesJobs.set(Number(job_queue?.danger !== undefined));

@@ -6,8 +6,9 @@ import { Decisions } from './decisions.js';
 import { Histories } from './histories.js';
 import { Metrics } from './metrics.js';
 import { Outcomes } from './outcomes.js';
-import { doingOf, type Links, standingOf, tallyOf } from './standing.js';
+import { type Links, lineOf, standingOf, tallyOf } from './standing.js';
 import { type Sources, type Status, statusOf, type UserDetail, userDetailOf } from './status.js';
+import { factsOf, type Verdict, verdictOf } from './verdict.js';
 
 /** The running broker's status: what is so in the machine at the moment, and what it remembers of events and effects that went by. */
 export class ReadModel {
@@ -25,6 +26,7 @@ export class ReadModel {
       standing: standingOf(machine, look().links),
       tally: tallyOf(machine),
       users: machine.users(),
+      verdict: this.verdict(),
     }));
   }
 
@@ -35,9 +37,15 @@ export class ReadModel {
     this.#histories.observe(event, effects);
   }
 
-  doing(): string {
+  /** One line for systemd. */
+  line(): string {
     const { config, links } = this.#look();
-    return doingOf(standingOf(this.#machine, links), config.amqp.queue);
+    return lineOf(standingOf(this.#machine, links), this.verdict(), config.amqp.queue);
+  }
+
+  /** Is all well? */
+  verdict(): Verdict {
+    return verdictOf(factsOf(this.#machine, this.#look().links));
   }
 
   status(): Status {

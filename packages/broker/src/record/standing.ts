@@ -6,6 +6,7 @@ import { countedBy, EXECUTOR_STATES, type ExecutorState, type State, USER_STATES
 import { absence, type LinkStatus } from '../host/link.js';
 import { durationText } from '../output/duration.js';
 import type { SealedTally } from '../sealed/standing.js';
+import type { Verdict } from './verdict.js';
 
 /** The connections that the broker needs to do anything. */
 export interface Links {
@@ -68,15 +69,22 @@ export function tallyOf(machine: Machine): Tally {
 }
 
 /** One line for people: what is going on. `queue`: where jobs come from. */
-export function doingOf({ draining, sick, rabbitmq, helper, capacity }: Standing, queue: string): string {
-  const { executors, starting, held, waiting, longest_wait } = capacity;
+export function doingOf(standing: Standing, queue: string): string {
+  const { draining, sick, rabbitmq, helper } = standing;
   const consuming = rabbitmq.connected ? `consuming "${queue}"` : absence('RabbitMQ', rabbitmq);
   const withoutHelper = helper.connected ? '' : `, ${absence('kpx-privhelper', helper)}`;
   const failing = sick ? ', starts no executor because those of several users in a row failed' : '';
-  const line = waiting === 0 ? '' : `; users who wait for room: ${waiting}, the longest for ${durationText(longest_wait)}`;
-  const work = `executors: ${executors}, of which starting: ${starting}; jobs held: ${held}${line}`;
-  return `${consuming}${withoutHelper}${draining ? ', draining' : ''}${failing}; ${work}`;
+  return `${consuming}${withoutHelper}${draining ? ', draining' : ''}${failing}; ${workOf(standing)}`;
 }
+
+function workOf({ capacity: { executors, starting, held, waiting, longest_wait } }: Standing): string {
+  const line = waiting === 0 ? '' : `; users who wait for room: ${waiting}, the longest for ${durationText(longest_wait)}`;
+  return `executors: ${executors}, of which starting: ${starting}; jobs held: ${held}${line}`;
+}
+
+/** One line for systemd: is all well, and what is going on. */
+export const lineOf = (standing: Standing, { level, headline }: Verdict, queue: string): string =>
+  level === 'well' ? `all is well: ${doingOf(standing, queue)}` : `${level}: ${headline}; ${workOf(standing)}`;
 
 /** The same where what it takes is not connected: without RabbitMQ no job comes, without the helper none starts an executor. */
 export function meanwhile<E extends Explanation>(explanation: E, { rabbitmq, helper }: Links): E {

@@ -9,9 +9,12 @@ import type { Decision } from './decisions.js';
 import type { Change, Histories, History, JobCounts } from './histories.js';
 import type { Outcomes } from './outcomes.js';
 import { doingOf, type Links, meanwhile, type Standing, standingOf } from './standing.js';
+import { factsOf, type Verdict, verdictOf } from './verdict.js';
 
 /** The running broker's status. */
 export interface Status extends Standing {
+  /** Is all well? */
+  readonly verdict: Verdict;
   /** One line for people. */
   readonly doing: string;
   /** In force; times in milliseconds, memory in bytes. */
@@ -91,6 +94,7 @@ export interface Sources {
 export function statusOf({ machine, config, links, histories, decisions, outcomes }: Sources): Status {
   const standing = standingOf(machine, links);
   return {
+    verdict: verdictOf(factsOf(machine, links)),
     doing: doingOf(standing, config.amqp.queue),
     ...standing,
     policy: config.policy,

@@ -59,6 +59,7 @@ export class AccountLane {
   #opened: () => void = () => {};
   readonly #taking = new Taking();
   #failures = 0;
+  #unconnectedSince = performance.now();
 
   /** `fromBefore`: there may be jobs from before this broker, whose answers are open. */
   constructor(services: SealedServices, account: OsUser, fromBefore: boolean) {
@@ -96,7 +97,7 @@ export class AccountLane {
 
   /** For operators. */
   get inside(): Inside {
-    return { session: this.#session, isEnding: this.#isEnding, replies: this.#replies };
+    return { session: this.#session, isEnding: this.#isEnding, replies: this.#replies, unconnectedSince: this.#unconnectedSince };
   }
 
   /** Makes what is missing, and connects. One attempt, however often it is asked for: throws an Error for operators. */
@@ -158,6 +159,7 @@ export class AccountLane {
 
   async #left(session: AccountSession, over: Over): Promise<void> {
     this.#session = undefined;
+    this.#unconnectedSince = performance.now();
     this.#replies.lost();
     if (typeof over === 'object') {
       if (over.refused) this.#giving.suspect(session.underWay, over.why);

@@ -46,6 +46,8 @@ export interface SealedTally {
   readonly shared: number;
   /** Accounts with a virtual host. */
   readonly accounts: Readonly<Record<VhostState, number>>;
+  /** Of those that are not connected, the ones that have been so for longer than a reconnection takes. */
+  readonly lost: number;
   readonly vhosts_max: number;
   /** In the job queues of accounts with an executor, as they were seen last. */
   readonly jobs_waiting: number;
@@ -57,7 +59,14 @@ export interface Inside {
   readonly session: AccountSession | undefined;
   readonly isEnding: boolean;
   readonly replies: Replies;
+  /** In milliseconds of the machine's clock, while there is no session. */
+  readonly unconnectedSince: number;
 }
+
+/** How long an account may be without a connection before that is trouble, in milliseconds: one that is made again takes less. */
+const LOST_AFTER_MS = 10_000;
+
+export const isLost = ({ session, unconnectedSince }: Inside) => !session && performance.now() - unconnectedSince > LOST_AFTER_MS;
 
 export function stateOf({ session, isEnding }: Inside): VhostState {
   if (isEnding) return 'ending';

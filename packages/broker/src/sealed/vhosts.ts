@@ -8,7 +8,16 @@ import { prefixOf } from './names.js';
 import type { RefusedRow } from './refused.js';
 import { outdated, usedOf } from './retention.js';
 import type { SealedServices } from './services.js';
-import { type SealedAccount, type SealedList, type SealedTally, stateOf, type VhostState, waitingIn, waitingOf } from './standing.js';
+import {
+  isLost,
+  type SealedAccount,
+  type SealedList,
+  type SealedTally,
+  stateOf,
+  type VhostState,
+  waitingIn,
+  waitingOf,
+} from './standing.js';
 
 /** Virtual hosts that are looked into at the same time. */
 const LOOKS_AT_ONCE = 8;
@@ -174,13 +183,14 @@ export class Vhosts {
   tally(): Omit<SealedTally, 'shared'> {
     const { lanes } = this.#busy;
     const accounts: Record<VhostState, number> = { connected: 0, connecting: 0, ending: 0, kept: 0 };
-    let jobs_waiting = 0;
+    let [jobs_waiting, lost] = [0, 0];
     for (const lane of lanes.values()) {
       accounts[stateOf(lane.inside)] += 1;
+      if (isLost(lane.inside)) lost += 1;
       jobs_waiting += lane.jobsWaiting;
     }
     for (const account of this.#known) if (!lanes.has(account)) accounts.kept += 1;
     const { config, refused } = this.#services;
-    return { accounts, vhosts_max: config.sealed.vhosts_max, jobs_waiting, refused: refused.counts };
+    return { accounts, lost, vhosts_max: config.sealed.vhosts_max, jobs_waiting, refused: refused.counts };
   }
 }

@@ -1,0 +1,176 @@
+import type { Failing } from '../executors/failing.js';
+import type { WaitsFor } from '../executors/line.js';
+import type { Machine } from '../executors/machine.js';
+import { absence } from '../host/link.js';
+import { durationText } from '../output/duration.js';
+import { entryOf } from '../policy/reasons.js';
+import { type Links, type Standing, standingOf, type Tally, tallyOf } from './standing.js';
+
+/** How long a user may wait for room before that is said, and when KNIME Server gives its first job up, in milliseconds. */
+export const WAIT_WORTH_SAYING_MS = 10_000;
+const SERVER_GIVES_UP_MS = 60_000;
+/** The share of the jobs that may be held from which on it is said. */
+const HELD_SHARE_WORTH_SAYING = 0.9;
+
+/** `attention`: jobs of some users wait or are parked. `trouble`: jobs of this host do not get through. */
+export const LEVELS = ['well', 'attention', 'trouble'] as const;
+export type Level = (typeof LEVELS)[number];
+
+/** Somebody has to look at it. */
+export interface Problem {
+  readonly code: ProblemCode;
+  readonly level: Exclude<Level, 'well'>;
+  /** For people, without names of users. */
+  readonly what: string;
+  /** The operator's next step. */
+  readonly next: string;
+}
+
+/** Is all well? Status, `kpxctl status --check`, /healthz, metrics, the page and systemd have this one answer. */
+export interface Verdict {
+  readonly level: Level;
+  /** One line: the worst problem, or that all is well. */
+  readonly headline: string;
+  /** The worst first. */
+  readonly problems: readonly Problem[];
+}
+
+/** The facts that the verdict is about. */
+export interface Facts {
+  readonly standing: Standing;
+  readonly tally: Tally;
+  /** How many users in line wait for which limit. */
+  readonly waitsFor: ReadonlyMap<WaitsFor, number>;
+  /** How many users' starts have failed or were refused: by the state that this has led to, and code. */
+  readonly failing: Failing;
+}
+
+type Found = readonly [level: Problem['level'], what: string, next: string] | undefined;
+
+/** One row a problem, the worst first within its level. */
+const PROBLEMS = {
+  rabbitmq: ({ standing: { rabbitmq } }) =>
+    rabbitmq.connected
+      ? undefined
+      : ['trouble', absence('RabbitMQ', rabbitmq), 'No job is taken until then. The reason is in journalctl -t kpx-broker; kpxctl doctor'],
+  helper: ({ standing: { helper } }) =>
+    helper.connected
+      ? undefined
+      : ['trouble', absence('kpx-privhelper', helper), 'No executor is started until then. systemctl status kpx-privhelper.socket'],
+  sick: ({ standing: { sick } }) =>
+    sick
+      ? [
+          'trouble',
+          `no executor is started since ${sick.since}: those of several users in a row failed`,
+          'kpxctl status has the last failure; kpxctl doctor',
+        ]
+      : undefined,
+  waiting: ({ standing: { draining, sick, capacity }, waitsFor }) => {
+    const { waiting, longest_wait } = capacity;
+    if (longest_wait < WAIT_WORTH_SAYING_MS || draining || sick) return undefined;
+    const line = `${usersWait(waiting)} for room, the longest for ${durationText(longest_wait)}`;
+    return [
+      longest_wait < SERVER_GIVES_UP_MS ? 'attention' : 'trouble',
+      `${line}: ${most(waitsFor, (limit) => limitText(limit, capacity))}`,
+      'kpxctl list --state queued says who; docs/tune.md has the limits',
+    ];
+  },
+  draining: ({ standing: { draining, capacity } }) =>
+    draining
+      ? [
+          'attention',
+          `no executor is started: the host is being drained${capacity.waiting === 0 ? '' : `, and ${usersWait(capacity.waiting)}`}`,
+          'kpxctl resume ends that',
+        ]
+      : undefined,
+  loses_jobs: ({ standing: { job_queue } }) =>
+    job_queue?.danger === undefined ? undefined : ['attention', `jobs can be lost: ${job_queue.danger}`, job_queue.fix ?? 'kpxctl doctor'],
+  given_up: ({ failing }) => startsFail(failing.broken, 'are given up, and jobs parked'),
+  not_allowed: ({ failing }) => startsFail(failing.refused, 'are refused, and jobs parked'),
+  retrying: ({ failing }) => startsFail(failing.backoff, 'have failed, and are tried again'),
+  lost: ({ tally }) =>
+    tally.users.lost === 0
+      ? undefined
+      : [
+          'attention',
+          `the executors of ${users(tally.users.lost)} have lost RabbitMQ, and their jobs wait`,
+          'kpxctl list --state lost, then kpxctl logs USER',
+        ],
+  sealed: ({ standing: { sealed } }) =>
+    !sealed || sealed.lost === 0
+      ? undefined
+      : [
+          'attention',
+          `no connection to the virtual hosts of ${sealed.lost === 1 ? '1 account' : `${sealed.lost} accounts`}, and their jobs wait`,
+          'kpxctl sealed list; journalctl -t kpx-broker has the reason',
+        ],
+  held: ({ standing: { capacity } }) =>
+    capacity.held < capacity.held_max * HELD_SHARE_WORTH_SAYING
+      ? undefined
+      : [
+          'attention',
+          `${capacity.held} of ${capacity.held_max} jobs that may be held are: those of further users wait`,
+          'raise amqp.prefetch, or lower jobs.held_per_user',
+        ],
+} as const satisfies Record<string, (facts: Facts) => Found>;
+
+export type ProblemCode = keyof typeof PROBLEMS;
+export const PROBLEM_CODES = Object.keys(PROBLEMS) as ProblemCode[];
+
+export const factsOf = (machine: Machine, links: Links): Facts => ({
+  standing: standingOf(machine, links),
+  tally: tallyOf(machine),
+  waitsFor: machine.waitsFor(),
+  failing: machine.failing(),
+});
+
+/** Computed in one place, from facts without names. */
+export function verdictOf(facts: Facts): Verdict {
+  const found = PROBLEM_CODES.flatMap((code): Problem[] => {
+    const problem: Found = PROBLEMS[code](facts);
+    if (!problem) return [];
+    const [level, what, next] = problem;
+    return [{ code, level, what, next }];
+  });
+  const problems = LEVELS.toReversed().flatMap((level) => found.filter((problem) => problem.level === level));
+  const [worst] = problems;
+  return { level: worst?.level ?? 'well', headline: worst ? headline(worst, problems.length - 1) : well(facts), problems };
+}
+
+function well({ standing: { capacity } }: Facts): string {
+  const { executors, max_executors, waiting } = capacity;
+  return `all is well: ${executors} of ${max_executors} executors, ${waiting === 0 ? 'nobody waits' : `${users(waiting)} in line for a moment`}`;
+}
+
+const headline = ({ what }: Problem, others: number) =>
+  others === 0 ? what : `${what}; and ${others === 1 ? 'one more problem' : `${others} more problems`}`;
+
+const usersWait = (count: number) => `${users(count)} ${count === 1 ? 'waits' : 'wait'}`;
+const users = (count: number) => (count === 1 ? '1 user' : `${count} users`);
+
+function startsFail(codes: ReadonlyMap<string, number>, become: string): Found {
+  if (codes.size === 0) return undefined;
+  const count = [...codes.values()].reduce((sum, one) => sum + one, 0);
+  const [code] = [...codes].sort(([, a], [, b]) => b - a)[0] ?? [''];
+  return ['attention', `starts of executors ${become}, of ${users(count)}: ${most(codes, String)}`, entryOf(code)?.advice ?? 'kpxctl list'];
+}
+
+/** The most frequent first. */
+function most<K>(counts: ReadonlyMap<K, number>, text: (key: K) => string): string {
+  const sorted = [...counts].sort(([, a], [, b]) => b - a);
+  return sorted.map(([key, count]) => (sorted.length === 1 ? text(key) : `${text(key)} ${count}×`)).join(', ');
+}
+
+function limitText(limit: WaitsFor, { max_executors, max_starting }: Standing['capacity']): string {
+  if (limit === 'max_executors') return `max_executors ${max_executors}`;
+  if (limit === 'max_starting') return `max_starting ${max_starting}`;
+  return LIMIT_TEXTS[limit];
+}
+
+const LIMIT_TEXTS: Readonly<Record<Exclude<WaitsFor, 'max_executors' | 'max_starting'>, string>> = {
+  draining: 'the host is being drained',
+  rule: 'max_executors of a rule',
+  core_tokens: 'core_tokens',
+  memory: 'memory',
+  host_sick: 'starts fail',
+};
