@@ -77,6 +77,20 @@ describe('GET /healthz', () => {
   });
 });
 
+it('counts dead letters that lie there, whoever has parked them: they need attention until somebody looks after them', async () => {
+  const { kpx, port } = await listening();
+  await publish(kpx, { body: 'no JSON' }, { body: 'no JSON' });
+  await eventually('both are parked', async () => (await kpx.vhost.queueDepth('kpx.dead-letter'))?.messages === 2);
+  await kpx.endBroker('SIGKILL');
+  await kpx.startBroker();
+  await eventually('they are seen', async () => (await scrape(port)).text.includes('kpx_queue_messages{queue="dead_letters"} 2\n'));
+  expect((await scrape(port)).value('kpx_jobs_parked_total{reason="BODY_NOT_JSON"}')).toBe(0); // by this broker
+  expect(JSON.parse((await ask(port, '/healthz')).text)).toMatchObject({
+    level: 'attention',
+    problems: [{ code: 'letters', what: '2 parked jobs lie in kpx.dead-letter', next: 'kpxctl dead-letters list' }],
+  });
+});
+
 describe('GET /metrics', () => {
   it.each(['systemd/prometheus/kpx.rules.yml', 'systemd/grafana/kpx.json', 'docs/monitor.md'])(
     'has every series that %s names',

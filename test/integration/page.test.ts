@@ -197,7 +197,14 @@ describe('the status page is for everybody:', () => {
   it('the keyboard leads everywhere, in order, and is seen to', async () => {
     const { page } = await watched({ broker: { http: NAMED } });
     await page.locator('#decisions-title').waitFor();
-    const lists = ['Users by state', 'Dead letters by reason', 'Users whose jobs wait', 'Who has an executor', 'Recent decisions'];
+    const lists = [
+      'Is all well?',
+      'Users by state',
+      'Dead letters by reason',
+      'Users whose jobs wait',
+      'Who has an executor',
+      'Recent decisions',
+    ];
     const expected = ['Skip to content', 'Pause', ...lists].map((name) => ({ name, seen: true }));
     expect(await tabStops(page, expected.length + 1)).toEqual(expected);
     await page.keyboard.press('Tab');
@@ -230,8 +237,8 @@ describe('the status page is for everybody:', () => {
       };
     });
     const none = { withoutCaption: 0, withoutScope: 0, withoutLabel: 0, withoutName: 0, withoutAlternative: 0, sameIds: 0 };
-    const levels = ['H1', ...Array.from({ length: 12 }, () => 'H2')];
-    expect(found).toEqual({ language: 'en', landmarks: [1, 1, 1], levels, ...none, spokenUp: ['connection', 'DL'] });
+    const levels = ['H1', ...Array.from({ length: 4 }, () => 'H2'), 'H3', ...Array.from({ length: 9 }, () => 'H2')];
+    expect(found).toEqual({ language: 'en', landmarks: [1, 1, 1], levels, ...none, spokenUp: ['connection', 'headline', 'DL'] });
     await page.getByRole('meter', { name: 'Jobs held' }).waitFor();
     await page.getByRole('img', { name: 'Executors by state over time' }).waitFor();
     await page.getByRole('banner').waitFor();

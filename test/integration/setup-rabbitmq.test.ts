@@ -132,7 +132,7 @@ describe.each([undefined, ...treesToTest()])('kpxctl setup-rabbitmq, RabbitMQ of
     expect(text).not.toContain(readFileSync(passwordFile(kpx), 'utf8').trimEnd());
     writeFileSync(`${rabbitmq.directory}/definitions.json`, text);
     await rabbitmq.ctl('import_definitions', `${rabbitmq.directory}/definitions.json`);
-    expect((await setUp(kpx)).stdout).toMatch(/Nothing is to be done\.\n$/);
+    expect(await setUp(kpx)).toMatchObject({ code: 0, stdout: expect.stringMatching(/Nothing is to be done\.\n$/), stderr: '' });
     await kpx.start();
     await doneFirst(kpx.vhost, kpx, 'defined');
   });

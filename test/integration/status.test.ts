@@ -26,10 +26,11 @@ describe('kpxctl status', () => {
       'All is well: 0 of 40 executors, nobody waits',
       'broker  consuming "knime-jobs"; executors: 0, of which starting: 0; jobs held: 0',
       'starts  executors, as jobs come',
+      'queues  in RabbitMQ, of all hosts: jobs 0, delayed 0, dead letters 0',
       `file    ${kpx.brokerConfigFile} is in force`,
       '',
     ];
-    expect(await status(kpx)).toEqual({ code: 0, stdout: lines.join('\n'), stderr: '' });
+    await expect.poll(() => status(kpx)).toEqual({ code: 0, stdout: lines.join('\n'), stderr: '' });
   });
 
   it('says that the host is being drained, and what a reload would change', async () => {

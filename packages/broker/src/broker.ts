@@ -124,8 +124,8 @@ export class Broker {
   }
 
   get #links(): Links {
-    const { link, gate } = this.#lanes.lanes.jobs;
-    return { rabbitmq: link.status, helper: this.#helper.link, jobQueue: gate.jobQueue, sealed: this.sealed?.tally() };
+    const { link, gate, depths } = this.#lanes.lanes.jobs;
+    return { rabbitmq: link.status, helper: this.#helper.link, jobQueue: gate.jobQueue, depths, sealed: this.sealed?.tally() };
   }
 
   /** The configuration in force. */

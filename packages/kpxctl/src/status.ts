@@ -59,6 +59,7 @@ function forPeople(now: Status, file: string, compared: Compared): string {
   const rows = [
     ['broker', printable(doing)],
     ['starts', draining ? warning('none: the host is being drained') : sick ? warning(sickness(sick)) : 'executors, as jobs come'],
+    ['queues', printable(queuesText(now.queues))],
     ['file', aboutFile(file, compared)],
     // A queue that is refused is in the first line already.
     ...(job_queue?.danger && rabbitmq.connected
@@ -76,6 +77,12 @@ function verdictText({ level, headline, problems }: Status['verdict']): string {
 }
 
 const capitalized = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
+
+/** A broker of before does not say. */
+const queuesText = (queues: Status['queues'] | undefined) =>
+  queues
+    ? `in RabbitMQ, of all hosts: jobs ${queues.jobs}, delayed ${queues.delayed}, dead letters ${queues.dead_letters}`
+    : 'RabbitMQ does not say how many messages there are';
 
 const sickness = ({ since, why, next_try }: NonNullable<Status['sick']>) =>
   `none since ${since}: those of several users in a row failed, the last one: ${printable(why)}; tried again after ${next_try}`;

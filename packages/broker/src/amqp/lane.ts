@@ -6,6 +6,7 @@ import { Link } from '../host/link.js';
 import { withAdvice } from './advice.js';
 import { ConfirmWatch } from './confirm-watch.js';
 import { whyConsumerEnded } from './consumer-ended.js';
+import { type Depths, watchDepths } from './depths.js';
 import type { InForce } from './in-force.js';
 import { JobQueueGate } from './job-queue-gate.js';
 import { describe, tooLarge } from './jobs.js';
@@ -70,6 +71,7 @@ export class Lane {
   readonly #suspects = new Suspects();
   #served: Served | undefined;
   #hasServed = false;
+  #depths: Depths | undefined;
 
   constructor(log: Logger, facts: object, spec: LaneSpec) {
     this.#log = log;
@@ -81,6 +83,11 @@ export class Lane {
   /** Undefined while there is no connection. */
   get relay(): Relay | undefined {
     return this.#served?.relay;
+  }
+
+  /** As they were seen last; undefined: RabbitMQ does not say. */
+  get depths(): Depths | undefined {
+    return this.#depths;
   }
 
   /** Do bodies in hand leave no room for more? */
@@ -123,6 +130,9 @@ export class Lane {
       );
     });
     const unwatch = this.gate.watch(cancelled, session, url, amqp);
+    const unwatchDepths = watchDepths(session.source.connection, amqp.queue, (depths) => {
+      this.#depths = depths;
+    });
     const slowStart = new SlowStart(amqp.prefetch, (prefetch) => {
       session.source.widen(prefetch).catch((error: Error) => cancelled(error.message));
     });
@@ -132,6 +142,8 @@ export class Lane {
     if (ending.refused) this.#suspects.note(relay.underWay, ending.why);
     confirms?.stop();
     unwatch();
+    unwatchDepths();
+    this.#depths = undefined;
     await this.#over(ends, ending, leave);
     return { passed, end: ending.end };
   }

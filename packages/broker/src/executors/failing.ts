@@ -39,7 +39,7 @@ function rest(books: Books, user: User, state: RestingState, forMs: number, code
 export type Failing = Readonly<Record<RestingState, ReadonlyMap<string, number>>>;
 
 export function failing({ users }: Books): Failing {
-  const counts = { backoff: new Map<string, number>(), broken: new Map<string, number>(), refused: new Map<string, number>() };
+  const counts = Object.fromEntries([...RESTING].map((state) => [state, new Map()])) as Record<RestingState, Map<string, number>>;
   for (const { state, code } of users.values()) {
     if (!isResting(state)) continue;
     counts[state].set(code, (counts[state].get(code) ?? 0) + 1);

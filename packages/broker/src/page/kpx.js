@@ -116,7 +116,10 @@ function showVerdict({ verdict }) {
   const { level, headline, problems } = verdict;
   tell('headline', LEVELS[level].is, headline.charAt(0).toUpperCase() + headline.slice(1));
   const list = element('problems');
-  const lines = problems.map(({ what, next }) => (problems.length === 1 ? next : `${what}. ${next}`));
+  const lines =
+    problems.length === 0
+      ? ['Nobody has to do anything.']
+      : problems.map(({ what, next }) => (problems.length === 1 ? next : `${what}. ${next}`));
   if (list.dataset.lines === JSON.stringify(lines)) return;
   list.dataset.lines = JSON.stringify(lines);
   list.replaceChildren(
@@ -174,6 +177,7 @@ function showNow(now) {
   bar('starting', capacity.starting, capacity.max_starting);
   bar('held', capacity.held, capacity.held_max);
   for (const [outcome, count] of Object.entries(jobs)) write(outcome, count);
+  for (const queue of /** @type {const} */ (['jobs', 'delayed', 'dead_letters'])) write(`queue-${queue}`, now.queues?.[queue] ?? '–');
   for (const [state, count] of Object.entries(executors)) write(state, count);
   write('held', capacity.held);
   write('line', capacity.waiting);

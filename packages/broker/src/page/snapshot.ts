@@ -26,6 +26,7 @@ export interface Now {
   /** When the broker was started, ISO 8601. */
   readonly since: string;
   readonly queue: string;
+  readonly queues: Standing['queues'];
   readonly rabbitmq: boolean;
   readonly helper: boolean;
   /** Since when there is no connection, why, and what comes next; null: there is one. */
@@ -85,7 +86,7 @@ export function snapshotOf(sources: Sources): Snapshot {
 }
 
 function nowOf({ machine, config, links, outcomes: { jobs, parked } }: Sources): Now {
-  const { rabbitmq, helper, draining, sick, capacity, sealed } = standingOf(machine, links);
+  const { rabbitmq, helper, draining, sick, queues, capacity, sealed } = standingOf(machine, links);
   const { executors, users } = tallyOf(machine);
   return {
     verdict: verdictOf(factsOf(machine, links)),
@@ -93,6 +94,7 @@ function nowOf({ machine, config, links, outcomes: { jobs, parked } }: Sources):
     version: manifest.version,
     since: STARTED_AT,
     queue: config.amqp.queue,
+    queues,
     rabbitmq: rabbitmq.connected,
     helper: helper.connected,
     absent: {

@@ -95,6 +95,11 @@ export class Metrics {
     'kpx_job_queue_loses_jobs',
     '1 while RabbitMQ would remove jobs that were given back too often from the job queue.',
   );
+  readonly #queues = this.#gauge(
+    'kpx_queue_messages',
+    "Messages in the server's queues that nobody has taken, of all hosts together. No series: not known.",
+    ['queue'],
+  );
   readonly #draining = this.#gauge('kpx_draining', '1 while no executor is started because the host is to be emptied.');
   readonly #sick = this.#gauge('kpx_host_sick', '1 while no executor is started because those of several users in a row failed.');
   readonly #held = this.#gauge('kpx_jobs_held', 'Jobs in the hands of the broker.');
@@ -158,13 +163,15 @@ export class Metrics {
   /** Prometheus' text format; names of users are in it only if they are asked for. */
   async text(userLabels: boolean): Promise<string> {
     const { standing, tally, users, verdict } = this.#look();
-    const { rabbitmq, helper, job_queue, draining, sick, capacity, sealed } = standing;
+    const { rabbitmq, helper, job_queue, queues, draining, sick, capacity, sealed } = standing;
     this.#verdict.set(LEVELS.indexOf(verdict.level));
     for (const problem of PROBLEM_CODES) this.#problems.set({ problem }, 0);
     for (const { code: problem, level } of verdict.problems) this.#problems.set({ problem }, LEVELS.indexOf(level));
     this.#rabbitmq.set(Number(rabbitmq.connected));
     this.#helper.set(Number(helper.connected));
     this.#losesJobs.set(Number(job_queue?.danger !== undefined));
+    this.#queues.reset();
+    for (const [queue, messages] of Object.entries(queues ?? {})) this.#queues.set({ queue }, messages);
     this.#draining.set(Number(draining));
     this.#sick.set(Number(sick !== null));
     this.#held.set(capacity.held);

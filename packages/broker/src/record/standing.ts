@@ -1,3 +1,4 @@
+import type { Depths } from '../amqp/depths.js';
 import type { JobQueue } from '../amqp/job-queue.js';
 import type { Explanation } from '../executors/explanation.js';
 import type { Machine } from '../executors/machine.js';
@@ -14,6 +15,8 @@ export interface Links {
   readonly helper: LinkStatus;
   /** As it was seen last; undefined: not yet. */
   readonly jobQueue?: JobQueue | undefined;
+  /** Undefined: not known at the moment. */
+  readonly depths?: Depths | undefined;
   /** Undefined: executors are not sealed. */
   readonly sealed?: SealedTally | undefined;
 }
@@ -27,6 +30,8 @@ export interface Standing {
   readonly helper: LinkStatus;
   /** RabbitMQ's facts about the queue that jobs come from; null: it was not seen yet. */
   readonly job_queue: JobQueue | null;
+  /** Messages in the server's queues; null: not known at the moment. */
+  readonly queues: Depths | null;
   /** The accounts' virtual hosts; null: executors are not sealed. */
   readonly sealed: SealedTally | null;
   readonly capacity: {
@@ -48,12 +53,13 @@ export interface Tally {
   readonly users: Readonly<Record<State, number>>;
 }
 
-export function standingOf(machine: Machine, { rabbitmq, helper, jobQueue, sealed }: Links): Standing {
+export function standingOf(machine: Machine, { rabbitmq, helper, jobQueue, depths, sealed }: Links): Standing {
   const { executors, starting, held, waiting, longestWaitMs: longest_wait } = machine.counts;
   const { maxExecutors: max_executors, maxStarting: max_starting, heldInAll: held_max } = machine.policy;
   const capacity = { executors, max_executors, starting, max_starting, held, held_max, waiting, longest_wait };
   const sick = sicknessOf(machine);
-  return { draining: machine.draining, sick, rabbitmq, helper, job_queue: jobQueue ?? null, sealed: sealed ?? null, capacity };
+  const seen = { job_queue: jobQueue ?? null, queues: depths ?? null, sealed: sealed ?? null };
+  return { draining: machine.draining, sick, rabbitmq, helper, ...seen, capacity };
 }
 
 function sicknessOf({ health: { sickness } }: Machine): Standing['sick'] {

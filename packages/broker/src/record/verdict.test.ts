@@ -68,7 +68,13 @@ const ROWS: readonly (readonly [ProblemCode, 'attention' | 'trouble', Facts, wha
     'kpxctl logs USER',
   ],
   ['not_allowed', 'attention', failing({ refused: new Map([['ACCOUNT_DENIED', 1]]) }), 'of 1 user: ACCOUNT_DENIED', '[accounts]'],
-  ['retrying', 'attention', failing({ backoff: new Map([['LAUNCH_FAILED', 1]]) }), 'tried again, of 1 user: LAUNCH_FAILED', 'kpxctl'],
+  [
+    'retrying',
+    'attention',
+    failing({ backoff: new Map([['LAUNCH_FAILED', 1]]) }),
+    'tried again, of 1 user: LAUNCH_FAILED',
+    'kpxctl list --state backoff',
+  ],
   [
     'lost',
     'attention',
@@ -77,6 +83,7 @@ const ROWS: readonly (readonly [ProblemCode, 'attention' | 'trouble', Facts, wha
     'kpxctl logs',
   ],
   ['sealed', 'attention', withStanding({ sealed }), 'the virtual hosts of 2 accounts', 'kpxctl sealed list'],
+  ['letters', 'attention', withStanding({ queues: { jobs: 9, delayed: 2, dead_letters: 3 } }), '3 parked jobs lie in', 'dead-letters list'],
   ['held', 'attention', withStanding({ capacity: { ...standing.capacity, held: 60, held_max: 64 } }), '60 of 64 jobs', 'amqp.prefetch'],
 ];
 

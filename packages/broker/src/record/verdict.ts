@@ -1,13 +1,15 @@
+import { DEAD_LETTER_QUEUE } from '../amqp/topology.js';
 import type { Failing } from '../executors/failing.js';
 import type { WaitsFor } from '../executors/line.js';
 import type { Machine } from '../executors/machine.js';
+import type { RestingState } from '../executors/states.js';
 import { absence } from '../host/link.js';
 import { durationText } from '../output/duration.js';
 import { entryOf } from '../policy/reasons.js';
 import { type Links, type Standing, standingOf, type Tally, tallyOf } from './standing.js';
 
 /** How long a user may wait for room before that is said, and when KNIME Server gives its first job up, in milliseconds. */
-export const WAIT_WORTH_SAYING_MS = 10_000;
+const WAIT_WORTH_SAYING_MS = 10_000;
 const SERVER_GIVES_UP_MS = 60_000;
 /** The share of the jobs that may be held from which on it is said. */
 const HELD_SHARE_WORTH_SAYING = 0.9;
@@ -17,7 +19,7 @@ export const LEVELS = ['well', 'attention', 'trouble'] as const;
 export type Level = (typeof LEVELS)[number];
 
 /** Somebody has to look at it. */
-export interface Problem {
+interface Problem {
   readonly code: ProblemCode;
   readonly level: Exclude<Level, 'well'>;
   /** For people, without names of users. */
@@ -85,9 +87,9 @@ const PROBLEMS = {
       : undefined,
   loses_jobs: ({ standing: { job_queue } }) =>
     job_queue?.danger === undefined ? undefined : ['attention', `jobs can be lost: ${job_queue.danger}`, job_queue.fix ?? 'kpxctl doctor'],
-  given_up: ({ failing }) => startsFail(failing.broken, 'are given up, and jobs parked'),
-  not_allowed: ({ failing }) => startsFail(failing.refused, 'are refused, and jobs parked'),
-  retrying: ({ failing }) => startsFail(failing.backoff, 'have failed, and are tried again'),
+  given_up: ({ failing }) => startsFail('broken', failing, 'are given up, and jobs parked'),
+  not_allowed: ({ failing }) => startsFail('refused', failing, 'are refused, and jobs parked'),
+  retrying: ({ failing }) => startsFail('backoff', failing, 'have failed, and are tried again'),
   lost: ({ tally }) =>
     tally.users.lost === 0
       ? undefined
@@ -103,6 +105,14 @@ const PROBLEMS = {
           'attention',
           `no connection to the virtual hosts of ${sealed.lost === 1 ? '1 account' : `${sealed.lost} accounts`}, and their jobs wait`,
           'kpxctl sealed list; journalctl -t kpx-broker has the reason',
+        ],
+  letters: ({ standing: { queues } }) =>
+    !queues || queues.dead_letters === 0
+      ? undefined
+      : [
+          'attention',
+          `${queues.dead_letters === 1 ? '1 parked job lies' : `${queues.dead_letters} parked jobs lie`} in ${DEAD_LETTER_QUEUE}`,
+          'kpxctl dead-letters list',
         ],
   held: ({ standing: { capacity } }) =>
     capacity.held < capacity.held_max * HELD_SHARE_WORTH_SAYING
@@ -148,11 +158,13 @@ const headline = ({ what }: Problem, others: number) =>
 const usersWait = (count: number) => `${users(count)} ${count === 1 ? 'waits' : 'wait'}`;
 const users = (count: number) => (count === 1 ? '1 user' : `${count} users`);
 
-function startsFail(codes: ReadonlyMap<string, number>, become: string): Found {
+function startsFail(state: RestingState, failing: Failing, become: string): Found {
+  const codes = failing[state];
   if (codes.size === 0) return undefined;
   const count = [...codes.values()].reduce((sum, one) => sum + one, 0);
   const [code] = [...codes].sort(([, a], [, b]) => b - a)[0] ?? [''];
-  return ['attention', `starts of executors ${become}, of ${users(count)}: ${most(codes, String)}`, entryOf(code)?.advice ?? 'kpxctl list'];
+  const next = `kpxctl list --state ${state} says who. ${entryOf(code)?.advice ?? ''}`.trimEnd();
+  return ['attention', `starts of executors ${become}, of ${users(count)}: ${most(codes, String)}`, next];
 }
 
 /** The most frequent first. */
