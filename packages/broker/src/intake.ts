@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
 import { performance } from 'node:perf_hooks';
-import type { ErrorCode, KnimeUser, OsUser } from '@kpx/protocol';
+import type { KnimeUser, OsUser } from '@kpx/protocol';
 import type { Logger } from 'pino';
 import { ACCOUNT_HEADER } from './amqp/headers.js';
 import type { InForce } from './amqp/in-force.js';
@@ -82,7 +82,6 @@ export class Intake {
     const decoded = () => decodeJob(message.content, message.properties, userFrom(this.#config().jobs));
     const job = this.#lane.gate.endangers(message.properties) ?? decoded();
     if ('reason' in job) {
-      this.#log.warn({ ...describe(message), ...job }, 'job parked');
       this.#lane.relay?.park(message, job.reason, job.detail);
       return;
     }
@@ -104,7 +103,7 @@ export class Intake {
     if (typeof publishedBy !== 'string' || account === undefined || publishedBy === account) return false;
     const detail = `the code of the account "${publishedBy}" has published it, and its user has the account "${account}"`;
     this.#sealed?.forged(publishedBy, user, message);
-    this.#park(message, { ...describe(message), user, hops }, 'SEALED_REFUSED', detail);
+    this.#lane.relay?.park(message, 'SEALED_REFUSED' satisfies Reason, detail, { user, hops });
     return true;
   }
 
@@ -157,13 +156,8 @@ export class Intake {
       if (this.#log.isLevelEnabled('debug')) this.#log.debug({ ...facts(), reason: effect.why, delay_ms: effect.delayMs }, 'job deferred');
       relay.defer(message, hops, effect.delayMs, effect.marks && headersOf(effect.marks));
     } else if (effect.kind === 'park') {
-      this.#park(message, facts(), effect.reason, effect.detail);
+      relay.park(message, effect.reason, effect.detail, { user: effect.user, hops });
     }
-  }
-
-  #park(message: WireMessage, facts: object, reason: Reason | ErrorCode, detail: string): void {
-    this.#log.warn({ ...facts, reason, detail }, 'job parked');
-    this.#lane.relay?.park(message, reason, detail);
   }
 
   /** Into the virtual host of its account. A job that has no place there is in the machine's hands again, as one that its executor has given back. */
@@ -181,7 +175,7 @@ export class Intake {
     };
     const refused = (why: string) => {
       if (given.is === 'never') {
-        this.#park(message, { ...describe(message), user, hops }, given.reason, why);
+        this.#lane.relay?.park(message, given.reason, why, { user, hops });
         return;
       }
       if (this.#log.isLevelEnabled('debug')) this.#log.debug({ ...describe(message), user, hops, reason: why }, 'job not taken');

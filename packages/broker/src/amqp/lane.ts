@@ -211,8 +211,7 @@ export class Lane {
   #relayOf({ source, destination, home }: AmqpSession, ends: Ends, left: (outcome: Outcome) => void): Relay {
     const elsewhere = destination === home ? undefined : { publisher: destination.publisher, amqp: ends.destination.amqp };
     const observer = {
-      unusable: (message: WireMessage, reason: string, detail: string) =>
-        this.#log.warn({ ...describe(message), reason, detail }, 'job parked'),
+      parked: (message: WireMessage, facts: object) => this.#log.warn({ ...describe(message), ...facts }, 'job parked'),
       problem: (message: WireMessage, why: string) =>
         this.#log.error({ ...describe(message), reason: why }, 'RabbitMQ has not taken a job'),
       left: (outcome: Outcome, reason?: string) => {
@@ -254,9 +253,7 @@ export class Lane {
   #taken(message: WireMessage, leave: AbortSignal): void {
     const { passage } = message.properties;
     if (passage?.passedOn !== undefined) {
-      const { reason, detail } = tooLarge(passage.bytes);
-      this.#log.warn({ ...describe(message), reason, detail }, 'job parked');
-      this.relay?.parked(message, passage.passedOn, reason);
+      this.relay?.parked(message, passage.passedOn, tooLarge(passage.bytes));
     } else if (leave.aborted) this.relay?.putBackNow(message);
     else this.#spec.handlers.delivery(message);
     this.#served?.slowStart.taken();

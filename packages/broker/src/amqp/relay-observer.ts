@@ -1,5 +1,4 @@
 import type { Config } from '../config/config.js';
-import type { Reason } from '../policy/reasons.js';
 import type { JobMac } from './mac.js';
 import type { WireMessage } from './wire/amqplib.js';
 
@@ -19,11 +18,17 @@ export interface Sender {
   readonly mac: () => JobMac;
 }
 
+/** Why a job is parked, beside what is known of it. */
+export interface Parked {
+  readonly reason: string;
+  readonly detail: string;
+}
+
 /** The observer of what becomes of jobs. */
 export interface RelayObserver {
   problem(message: WireMessage, why: string): void;
-  /** The relay parks this one, though it was to go elsewhere. */
-  unusable(message: WireMessage, reason: Reason, why: string): void;
   /** The job is elsewhere, confirmed; `reason` with those that were parked. */
   left(outcome: Outcome, reason?: string): void;
+  /** It is with the dead letters, confirmed. */
+  parked(message: WireMessage, parked: Parked): void;
 }

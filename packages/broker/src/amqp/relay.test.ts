@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { bytes, MAC, type Properties, table, text, wireMessageOf } from '../../test-fixtures/wire.js';
 import type { Config } from '../config/config.js';
 import type { Elsewhere } from './destination.js';
+import { tooLarge } from './jobs.js';
 import type { Publisher } from './publisher.js';
 import { PUT_BACK_AFTER_MS, Relay } from './relay.js';
 import type { Source } from './relay-observer.js';
@@ -61,6 +62,7 @@ let relay: Relay;
 let suspects: Suspects;
 let problems: string[];
 let left: string[];
+let parked: string[];
 
 const newRelay = (elsewhere?: Elsewhere) =>
   new Relay(
@@ -70,7 +72,7 @@ const newRelay = (elsewhere?: Elsewhere) =>
     suspects,
     {
       problem: (_, why) => problems.push(why),
-      unusable: (_, reason, why) => problems.push(`${reason}: ${why}`),
+      parked: (_, { reason, detail, ...facts }) => parked.push([reason, detail, ...Object.values(facts)].join(' ')),
       left: (...how) => left.push(how.join(' ')),
     },
     elsewhere,
@@ -82,6 +84,7 @@ beforeEach(() => {
   problems = [];
   suspects = new Suspects();
   left = [];
+  parked = [];
   relay = newRelay();
 });
 afterEach(() => {
@@ -209,20 +212,20 @@ describe('properties that cannot travel', () => {
   it('are kept in base64, as much as there is room for, with a job that is parked for them', () => {
     const message = delivery('{"user":"alice"}', { headers: large, messageId: 'm' });
     relay.forward(message, 0);
-    const parked = last();
-    expect([parked.routingKey, parked.content]).toEqual(['kpx.dead-letter', message.content]);
-    expect(headersOf(parked)).toMatchObject({
+    const letter = last();
+    expect([letter.routingKey, letter.content]).toEqual(['kpx.dead-letter', message.content]);
+    expect(headersOf(letter)).toMatchObject({
       'x-kpx-reason': 'HEADERS_UNUSABLE',
       'x-kpx-detail': expect.stringMatching(
         /^with kpx's own headers the properties have 4\d+ bytes, and RabbitMQ takes 4096 \(frame_max\)$/,
       ),
     });
-    const kept = Buffer.from(String(headersOf(parked)['x-kpx-properties']), 'base64');
+    const kept = Buffer.from(String(headersOf(letter)['x-kpx-properties']), 'base64');
     expect(message.properties.bytes.subarray(0, kept.length)).toEqual(kept);
     expect(kept.length).toBeGreaterThan(2_000);
-    expect(parked.properties.bytes.length).toBeLessThanOrEqual(channel.propertiesBytesMax);
-    expect(problems).toEqual([expect.stringContaining('HEADERS_UNUSABLE')]);
-    channel.confirm(parked, 'taken');
+    expect(letter.properties.bytes.length).toBeLessThanOrEqual(channel.propertiesBytesMax);
+    channel.confirm(letter, 'taken');
+    expect(parked).toEqual([expect.stringMatching(/^HEADERS_UNUSABLE with kpx's own headers/)]);
     expect([channel.acked, left]).toEqual([[message], ['parked HEADERS_UNUSABLE']]);
   });
 
@@ -288,7 +291,7 @@ describe('a job that was under way when RabbitMQ ended a session', () => {
     suspects.note([suspect], 'PRECONDITION_FAILED');
     relay = new Relay(channel, channel, SENDER, suspects, {
       problem: (_, why) => problems.push(why),
-      unusable: () => {},
+      parked: () => {},
       left: () => {},
     });
     const before = channel.published.length;
@@ -302,6 +305,16 @@ describe('a job that was under way when RabbitMQ ended a session', () => {
   });
 });
 
+it('tells that a job is parked when RabbitMQ has confirmed it, and not before', () => {
+  relay.park(delivery('{'), 'BODY_NOT_JSON', 'no JSON', { user: 'alice' });
+  expect(parked).toEqual([]);
+  channel.confirm(last(), 'refused');
+  expect(parked).toEqual([]);
+  relay.park(delivery('{'), 'BODY_NOT_JSON', 'no JSON', { user: 'alice' });
+  channel.confirm(last(), 'taken');
+  expect(parked).toEqual(['BODY_NOT_JSON no JSON alice']);
+});
+
 describe('a message that was parked while it came in', () => {
   const whole = delivery('', { messageId: 'large' });
 
@@ -310,7 +323,7 @@ describe('a message that was parked while it came in', () => {
     ['RabbitMQ refused a place', [[], [whole]], ['returned']],
   ])('is acknowledged when RabbitMQ has it, or put back: %s', (why, settled, how) => {
     let told: (why: string | undefined) => void = () => {};
-    relay.parked(whole, (listener) => (told = listener), 'BODY_TOO_LARGE');
+    relay.parked(whole, (listener) => (told = listener), tooLarge(2 ** 30));
     expect([channel.acked, relay.underWayCount]).toEqual([[], 1]);
     told(why);
     vi.advanceTimersByTime(PUT_BACK_AFTER_MS);
@@ -319,7 +332,7 @@ describe('a message that was parked while it came in', () => {
 
   it('is left to RabbitMQ when the channel has ended', () => {
     let told: (why: string | undefined) => void = () => {};
-    relay.parked(whole, (listener) => (told = listener), 'BODY_TOO_LARGE');
+    relay.parked(whole, (listener) => (told = listener), tooLarge(2 ** 30));
     told('RabbitMQ refused a place');
     relay.close();
     vi.advanceTimersByTime(PUT_BACK_AFTER_MS);
@@ -375,7 +388,7 @@ it('settles every delivery at most once, never before its copy is safe, and none
       channel = new RecordingChannel();
       relay = new Relay(channel, channel, SENDER, new Suspects(), {
         problem: () => {},
-        unusable: () => {},
+        parked: () => {},
         left: () => {},
       });
       const safe = new Set<string>();

@@ -1,7 +1,6 @@
 import type { Config } from '../config/config.js';
 import { userFrom } from '../config/user-from.js';
 import type { DelayMs } from '../policy/policy.js';
-import type { Reason } from '../policy/reasons.js';
 import { type Destination, type Elsewhere, withExpiration, withoutExpiration } from './destination.js';
 import {
   DETAIL_HEADER,
@@ -16,7 +15,7 @@ import {
 } from './headers.js';
 import type { JobMac } from './mac.js';
 import { type Compose, ConfirmedPublisher, type Prepared, type Publisher } from './publisher.js';
-import type { RelayObserver, Sender, Source } from './relay-observer.js';
+import type { Parked, RelayObserver, Sender, Source } from './relay-observer.js';
 import { recorded, type Undecodable } from './submitter.js';
 import type { Standing, Suspects } from './suspects.js';
 import { DEAD_LETTER_QUEUE, delayQueue } from './topology.js';
@@ -94,19 +93,20 @@ export class Relay {
     this.#move(message, { exchange: '', routingKey, ...this.#onTheWay(message, hops, marks), compose: withoutExpiration, left, fallback });
   }
 
-  /** To the dead letters, readable as it came, with the reason. */
-  park(message: WireMessage, reason: string, detail: string): void {
-    const unusable = (why: string) =>
-      this.#parkAnew(message, reason, why === detail ? detail : `${detail} (without its properties: ${why})`);
-    this.#move(message, { ...this.#deadLetters(message, reason, detail), compose: withoutExpiration, unusable });
+  /** To the dead letters, readable as it came, with the reason. `facts` are for the observer. */
+  park(message: WireMessage, reason: string, detail: string, facts: object = {}): void {
+    const parked = { ...facts, reason, detail };
+    const without = (why: string) => (why === detail ? detail : `${detail} (without its properties: ${why})`);
+    const unusable = (why: string) => this.#parkAnew(message, { ...parked, detail: without(why) });
+    this.#move(message, { ...this.#deadLetters(message, parked), compose: withoutExpiration, unusable });
   }
 
   /** The properties that {@link park} would give a message: for one that is passed on while it comes in. */
-  parkedAs(properties: WireProperties, bytes: number, { reason, detail }: Undecodable): Buffer {
+  parkedAs(properties: WireProperties, bytes: number, why: Undecodable): Buffer {
     this.#mac().judge(properties, bytes);
     const seal: Seal = (own) => this.#mac().sealed(own, bytes);
     const compose: Compose = (reference, bytesMax) => {
-      const own = { ...this.#parkedHeaders(reason, detail), ...reference };
+      const own = { ...this.#parkedHeaders(why), ...reference };
       try {
         return travelling(properties, own, seal, false, bytesMax);
       } catch (error) {
@@ -118,9 +118,8 @@ export class Relay {
   }
 
   /** A message that was published to the dead letters while it came in: acknowledged when RabbitMQ has it. */
-  parked(message: WireMessage, passedOn: PassedOn, reason: Reason): void {
-    const left = () => this.#observer.left('parked', reason);
-    this.#passed(message, passedOn, left, (why) => this.#putBack(message, `${why} in ${DEAD_LETTER_QUEUE}`));
+  parked(message: WireMessage, passedOn: PassedOn, why: Undecodable): void {
+    this.#passed(message, passedOn, this.#leftParked(message, why), (why) => this.#putBack(message, `${why} in ${DEAD_LETTER_QUEUE}`));
   }
 
   /** To an executor by another way than the job queue: acknowledged when it is there. `refused` is called where it is not: it is in hand as before. */
@@ -173,32 +172,35 @@ export class Relay {
   #onTheWay(message: WireMessage, hops: number, marks: Own = {}): Pick<Destination, 'own' | 'unusable'> {
     return {
       own: { ...onTheWay(message.properties, this.#config.jobs.can_handle_header, hops), ...marks },
-      unusable: (why) => {
-        this.#observer.unusable(message, 'HEADERS_UNUSABLE', why);
-        this.#parkAnew(message, 'HEADERS_UNUSABLE', why);
-      },
+      unusable: (why) => this.#parkAnew(message, { reason: 'HEADERS_UNUSABLE', detail: why }),
     };
   }
 
   /** To the dead letters with new properties. */
-  #parkAnew(message: WireMessage, reason: string, detail: string): void {
-    const unusable = (why: string) => this.#putBack(message, why);
-    this.#move(message, { ...this.#bare(message, reason, detail), unusable });
+  #parkAnew(message: WireMessage, parked: Parked): void {
+    this.#move(message, { ...this.#bare(message, parked), unusable: (why) => this.#putBack(message, why) });
   }
 
-  #parkedHeaders(reason: string, detail: string): Own {
+  #parkedHeaders({ reason, detail }: Parked): Own {
     return { [REASON_HEADER]: reason, [DETAIL_HEADER]: detail, [PARKED_AT_HEADER]: new Date().toISOString(), [HOST_HEADER]: this.#host };
   }
 
-  #deadLetters(message: WireMessage, reason: string, detail: string): Omit<Destination, 'compose' | 'unusable'> {
-    const own = this.#parkedHeaders(reason, detail);
+  #leftParked(message: WireMessage, parked: Parked): () => void {
+    return () => {
+      this.#observer.left('parked', parked.reason);
+      this.#observer.parked(message, parked);
+    };
+  }
+
+  #deadLetters(message: WireMessage, parked: Parked): Omit<Destination, 'compose' | 'unusable'> {
     const fallback = (why: string) => this.#putBack(message, `${why} in ${DEAD_LETTER_QUEUE}`);
-    return { exchange: '', routingKey: DEAD_LETTER_QUEUE, own, left: () => this.#observer.left('parked', reason), fallback };
+    const own = this.#parkedHeaders(parked);
+    return { exchange: '', routingKey: DEAD_LETTER_QUEUE, own, left: this.#leftParked(message, parked), fallback };
   }
 
   /** To the dead letters without what it came with. */
-  #bare(message: WireMessage, reason: string, detail: string): Omit<Destination, 'unusable'> {
-    const { own, ...to } = this.#deadLetters(message, reason, detail);
+  #bare(message: WireMessage, parked: Parked): Omit<Destination, 'unusable'> {
+    const { own, ...to } = this.#deadLetters(message, parked);
     return { ...to, own: { ...this.#recorded(message.properties), ...own }, compose: replaced };
   }
 
@@ -227,9 +229,8 @@ export class Relay {
     this.#alone = standing !== 'free';
     if (standing === 'bare' && destination.compose !== replaced) {
       const why = `RabbitMQ has ended the connection each time that it was sent (${this.#suspects.why})`;
-      this.#observer.unusable(message, 'HEADERS_UNUSABLE', why);
       const unusable = (problem: string) => this.#putBack(message, problem);
-      this.#send(message, { ...this.#bare(message, 'HEADERS_UNUSABLE', why), unusable });
+      this.#send(message, { ...this.#bare(message, { reason: 'HEADERS_UNUSABLE', detail: why }), unusable });
     } else this.#send(message, destination);
   }
 
