@@ -7,10 +7,20 @@ import { jobOf } from '../fixtures/jobs.js';
 import { KNIME_QUEUE } from '../fixtures/knime/topology.js';
 import { idsOf } from '../fixtures/kpx.js';
 import type { RabbitmqServer } from '../fixtures/rabbitmq.js';
-import { accountsIn, answersTo, asExecutor, nameOf, startAccountsRabbitmq, takeClient } from '../fixtures/sealed-accounts.js';
+import {
+  accountsIn,
+  answersTo,
+  asExecutor,
+  installSealedAt,
+  nameOf,
+  startAccountsRabbitmq,
+  takeClient,
+} from '../fixtures/sealed-accounts.js';
+import { TcpProxy } from '../fixtures/tcp-proxy.js';
 import { rawAccounts } from './installed-helper.js';
 import { deadLetters, explain, jobsDone, publish } from './installed-kpx.js';
 import { installSealed, startSealed } from './installed-sealed.js';
+import { takeKnimeVhost } from './shared-rabbitmq.js';
 
 /* What a RabbitMQ of accounts, its management API and the code of an account may do to kpx: no other account is affected, and the reason is said. */
 
@@ -155,6 +165,35 @@ it('an executor that never consumes from its queue is ended with the reason, its
   expect(String(letter?.headers['x-kpx-detail'])).not.toBe('');
   await publish(kpx, jobOf('bob', 'b2'));
   await jobsDone(kpx, 'bob', 2);
+});
+
+it('an answer for which RabbitMQ ends the connection is parked, and others have theirs', async () => {
+  const vhost = await takeKnimeVhost();
+  const url = new URL(vhost.urlWithoutPassword('broker'));
+  const near = { host: '127.0.0.5', port: Number(url.port) };
+  const proxy = await TcpProxy.start({ host: url.hostname, port: near.port }, near);
+  onTestFinished(() => proxy.close());
+  const replyTo = 'amq.rabbitmq.reply-to.somebody';
+  proxy.endOnce(replyTo, 541);
+  url.hostname = near.host;
+  const kpx = await installSealedAt(vhost, accounts, { broker: { amqp: { urls: [url.href] } } });
+  await kpx.start();
+  const client = await takeClient(kpx);
+  const asked = (user: string, to: string) => {
+    const { body, properties } = jobOf(user, user);
+    return { body, properties: { ...properties, replyTo: to, correlationId: user } };
+  };
+  await publish(kpx, asked('alice', replyTo));
+  const [letter] = await deadLetters(kpx, 1);
+  expect(letter?.headers).toMatchObject({
+    'x-kpx-reason': 'SEALED_REFUSED',
+    'x-kpx-account': 'alice',
+    'x-kpx-detail': expect.stringContaining(`RabbitMQ ends the connection when an answer is sent to "${replyTo}"`),
+  });
+  await publish(kpx, asked('bob', client));
+  expect((await answersTo(kpx, client, 1)).map(({ properties }) => properties.correlationId)).toEqual(['bob']);
+  const lost = kpx.brokerLog.lines.filter(({ msg }) => msg === 'what accounts publish waits: lost RabbitMQ; connecting again');
+  expect(lost).toHaveLength(1);
 });
 
 it('users and virtual hosts of other installations in the same RabbitMQ are left alone', async () => {

@@ -38,6 +38,14 @@ export class Forbidden extends Error {
 /** RabbitMQ's words where a user may not publish to an exchange. Tried with 3.10.8, 4.0.5 and 4.3.6. */
 const REFUSED_EXCHANGE = /ACCESS_REFUSED - .*exchange '([^']+)'/;
 
+/**
+ * The name of a client's process in RabbitMQ begins like this, where it takes answers without a queue. The sender of a job can write any name, and RabbitMQ
+ * may end the connection for what it cannot serve.
+ */
+const DIRECT_REPLY = 'amq.rabbitmq.reply-to.';
+/** AMQP's code for it, in amqplib's words. */
+const INTERNAL_ERROR = /\b541\b/;
+
 interface Up {
   readonly connection: ChannelModel;
   /** Exchanges that are not at the server: nobody listens there. */
@@ -54,6 +62,8 @@ export class Uplink {
   #up: Up | undefined;
   /** Exchanges that the server refuses the broker, and its words; looked at again from time to time. */
   readonly #forbidden = new Map<string, string>();
+  /** Settled when no answer to a {@link DIRECT_REPLY} is under way. */
+  #directReplies: Promise<unknown> = Promise.resolve();
   /** Messages that wait for a connection. */
   #waiting: (() => void)[] = [];
 
@@ -95,6 +105,21 @@ export class Uplink {
 
   /** Waits for a connection. Throws CannotTravel; {@link Forbidden}; {@link UplinkLost} where nobody knows whether RabbitMQ has it. */
   async send(to: Address, compose: Compose, content: Buffer): Promise<Sent> {
+    if (to.exchange !== '' || !to.routingKey.startsWith(DIRECT_REPLY)) return await this.#send(to, compose, content);
+    const sent = this.#directReplies.then(() => this.#sendDirect(to, compose, content));
+    this.#directReplies = sent.catch(() => {});
+    return await sent;
+  }
+
+  /** One at a time: so it is known which one has ended the connection. */
+  async #sendDirect(to: Address, compose: Compose, content: Buffer): Promise<Sent> {
+    return await this.#send(to, compose, content).catch((error: Error) => {
+      if (!(error instanceof UplinkLost && INTERNAL_ERROR.test(error.message))) throw error;
+      throw new CannotTravel(`RabbitMQ ends the connection when an answer is sent to "${to.routingKey}" (${error.message})`);
+    });
+  }
+
+  async #send(to: Address, compose: Compose, content: Buffer): Promise<Sent> {
     await this.ready();
     const up = this.#up;
     if (!up) throw new UplinkLost('another connection takes its place');
