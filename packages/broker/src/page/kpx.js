@@ -116,10 +116,9 @@ function showVerdict({ verdict }) {
   const { level, headline, problems } = verdict;
   tell('headline', LEVELS[level].is, headline.charAt(0).toUpperCase() + headline.slice(1));
   const list = element('problems');
-  const lines =
-    problems.length === 0
-      ? ['Nobody has to do anything.']
-      : problems.map(({ what, next }) => (problems.length === 1 ? next : `${what}. ${next}`));
+  // The headline has the first problem already.
+  const lines = problems.map(({ what, next }, at) => (at === 0 ? next : `${what}. ${next}`));
+  if (lines.length === 0) lines.push('Nobody has to do anything.');
   if (list.dataset.lines === JSON.stringify(lines)) return;
   list.dataset.lines = JSON.stringify(lines);
   list.replaceChildren(
