@@ -39,6 +39,7 @@ describe.each(treesToTest())('the systemd of %s', (name) => {
     ['kpx-broker.service', 1.2],
     ['kpx-executor@.service', 2],
     ['kpx-home@.service', 1.3],
+    ['kpx-account@.service', 1.3],
     ['kpx-ticket@.service', 1.8],
   ])('gives %s an exposure of at most %d', (unit, max) => {
     const said = tree.run('/usr/bin/systemd-analyze', 'security', '--offline=yes', '--no-pager', instanceOf(unit));

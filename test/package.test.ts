@@ -95,7 +95,7 @@ describe('the Debian package', () => {
     expect(files.get('/etc/kpx/')).toBe('drwxr-xr-x root/root');
     expect(files.get('/etc/kpx/broker.toml')).toBe('-rw-r----- root/root');
     expect(files.get('/etc/kpx/privhelper.toml')).toBe('-rw------- root/root');
-    const conffiles = ['/etc/kpx/broker.toml', '/etc/kpx/privhelper.toml', '/etc/logrotate.d/kpx'];
+    const conffiles = ['/etc/kpx/broker.toml', '/etc/kpx/privhelper.toml', '/etc/logrotate.d/kpx', '/etc/pam.d/kpx-account'];
     expect(inTree('DEBIAN/conffiles').trimEnd().split('\n').sort()).toEqual(conffiles);
     parseConfig('broker.toml', inTree('etc/kpx/broker.toml'), brokerSchema);
     parseConfig('privhelper.toml', inTree('etc/kpx/privhelper.toml'), helperSchema);

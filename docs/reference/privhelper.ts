@@ -19,6 +19,8 @@ export const PRIVHELPER_TEXTS: Texts = {
     'Groups of which an account must be a member to have an executor. When empty, every account that is not denied may. Set it where only some people use KNIME. Example: `allowed_groups = ["knime-users"]`.',
   'accounts.denied_shells':
     'Login shells that mark an account as closed: it may not have an executor. Set it where accounts are closed by their shell. Example: `denied_shells = ["/usr/sbin/nologin", "/bin/false"]`.',
+  'accounts.ask_pam':
+    "If true, PAM's account step is asked at each start, by `/etc/pam.d/kpx-account`, and an account that it refuses may not have an executor. Set it where accounts are disabled in a directory and not removed, as in Active Directory; SSSD then needs `access_provider = ad`. Example: `ask_pam = true`.",
   'accounts.case':
     'How names from KNIME are compared with accounts. `"lower"`: the helper folds them to lower case first. `"keep"`: it takes them as they are. Set `"keep"` where accounts have capital letters. Example: `case = "keep"`.',
   'accounts.map': {
@@ -41,7 +43,7 @@ export const PRIVHELPER_TEXTS: Texts = {
   'directories.skeleton':
     'The directory whose content is copied into a new home, with the rights of its user. Change it to give users of KNIME other files. Example: `skeleton = "/etc/skel"`.',
   'directories.extra_acl':
-    'Further entries in the ACLs of workspaces and temp directories. Set it where administrators or a backup must read them. Example: `extra_acl = ["group:knime-admins:r-x", "user:backup:r-x"]`.',
+    'Further entries in the ACLs of workspaces and temp directories. Set it where administrators or a backup must read them. A name may have blanks in it. Example: `extra_acl = ["group:knime-admins:r-x", "user:backup:r-x"]`.',
 
   executor: {
     text: 'The program that the helper starts, and how.',

@@ -15,6 +15,7 @@ export function debianContents(made) {
   return [
     ...contents(made),
     copyOf('systemd/debian/lintian-overrides', 'usr/share/lintian/overrides/kpx'),
+    copyOf('systemd/debian/kpx-account.pam', 'etc/pam.d/kpx-account'),
     copyOf('systemd/completion/_kpxctl', 'usr/share/zsh/vendor-completions/_kpxctl'),
     fileOf(`${DOCUMENTS}/copyright`, copyright(PROGRAMS)),
     fileOf(`${DOCUMENTS}/changelog.gz`, gzip(changelog(made.version, made.epoch))),

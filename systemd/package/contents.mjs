@@ -24,6 +24,7 @@ const REQUIRED_UNITS = [
   'kpx-privhelper@.service',
   'kpx-executor@.service',
   'kpx-home@.service',
+  'kpx-account@.service',
   'kpx-ticket@.service',
   'kpx-executors.slice',
 ];

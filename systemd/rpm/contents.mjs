@@ -19,6 +19,7 @@ const OWN_DIRECTORY = /(^|\/)kpx(\/|$)/;
 export function rpmContents(made) {
   return [
     ...contents(made),
+    copyOf('systemd/rpm/kpx-account.pam', 'etc/pam.d/kpx-account'),
     copyOf('systemd/completion/_kpxctl', ZSH_COMPLETION),
     copyOf('LICENSE', `${LICENCES}/LICENSE`),
     fileOf(`${LICENCES}/bundled.txt`, bundledLicences()),

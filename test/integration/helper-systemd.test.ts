@@ -221,6 +221,46 @@ describe('an executor that is a unit', () => {
     expect(await connection.spawn('alice')).toEqual(refusal(code, message));
   });
 
+  describe('with ask_pam', () => {
+    const config = { accounts: { ask_pam: true }, executor: { launcher: 'systemd', command: [] } };
+    async function startAsking() {
+      const installation = installHelper({ config });
+      const systemctl = new ToldSystemctl(installation);
+      await installation.startHelper({ wrap: installation.inPlaceOf('/usr/bin/systemctl', systemctl.script) });
+      return { systemctl, connection: await HelperConnection.greeted(installation.socket) };
+    }
+    const ASK = '--no-ask-password start -- kpx-account@alice.service';
+
+    it('is started after PAM has been asked, once it says yes', async () => {
+      const { systemctl, connection } = await startAsking();
+      systemctl.showsAfterwards([unit('kpx-executor@alice', { UID: uidOf('alice') })]);
+      await connection.spawn('alice');
+      expect(systemctl.asked).toEqual([ASK, '--no-ask-password start -- kpx-executor@alice.service']);
+    });
+
+    it.each<[string, Unit, ErrorCode, string]>([
+      [
+        'refuses',
+        { ...ended, ExecMainStatus: '224' },
+        'ACCOUNT_DENIED',
+        "PAM refuses the account: it is disabled, locked or expired, or its password is: see journalctl --unit 'kpx-account@alice.service'",
+      ],
+      [
+        'hangs',
+        { ...ended, Result: 'timeout', ExecMainCode: '2', ExecMainStatus: '9' },
+        'LAUNCH_FAILED',
+        'kpx-account@alice.service did not start: result timeout',
+      ],
+      ['is not asked', { LoadState: 'not-found' }, 'HOST_FAILED', 'systemd cannot load kpx-account@alice.service (not-found)'],
+    ])('is not started where PAM %s', async (_, state, code, message) => {
+      const { systemctl, connection } = await startAsking();
+      systemctl.fails('exit');
+      systemctl.showsAfterwards([unit('kpx-account@alice', state)]);
+      expect(await connection.spawn('alice')).toEqual(refusal(code, message));
+      expect(systemctl.asked).toEqual([ASK]);
+    });
+  });
+
   it('is not started beside one of the same uid: the account had another name', async () => {
     const { systemctl, connection } = await start();
     systemctl.shows([unit('kpx-executor@alicia', { UID: uidOf('alice') })]);

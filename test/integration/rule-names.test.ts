@@ -96,7 +96,7 @@ it('kpxctl doctor names the groups of privhelper.toml that do not exist', async 
   const kpx = await startKpx({ helper: { accounts } });
   expect(await doctor(kpx, 'account lists')).toEqual({
     name: 'account lists',
-    result: 'warn',
+    result: 'fail',
     seen: 'accounts.denied_groups names "studnets", accounts.allowed_groups names "all-staf", which this host does not know',
     fix: expect.stringContaining('[accounts]'),
   });

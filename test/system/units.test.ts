@@ -84,6 +84,7 @@ describe('systemd-analyze security', ON_EACH_DEBIAN, () => {
     ['kpx-broker.service', 1.2],
     ['kpx-executor@.service', 2],
     ['kpx-home@.service', 1.3],
+    ['kpx-account@.service', 1.3],
     ['kpx-ticket@.service', 1.8],
   ])('gives %s an exposure of at most %d', async (unit, max) => {
     await installPackage();
@@ -101,6 +102,7 @@ describe('systemd-analyze security', ON_EACH_DEBIAN, () => {
       'kpx-privhelper@1-2-3.service',
       unitOf('ada'),
       'kpx-home@ada.service',
+      'kpx-account@ada.service',
       'kpx-ticket@ada.service',
       'kpx-executors.slice',
     ];

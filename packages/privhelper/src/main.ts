@@ -10,7 +10,7 @@ import { listen } from './launchers/direct/listen.js';
 import { DirectLauncher } from './launchers/direct.js';
 import { SystemdLauncher } from './launchers/systemd.js';
 import { judgeSkeleton, openTrustedDirectory } from './system/directory.js';
-import { lookUpAccount, type PasswdEntry } from './system/name-service.js';
+import { lookUpAccount, lookUpIds, type PasswdEntry } from './system/name-service.js';
 import { checkProgram, isSocket } from './system/process.js';
 import { showUnits } from './system/systemctl.js';
 import { readTrustedFile } from './system/trusted-file.js';
@@ -82,7 +82,7 @@ function parseOptions(args: string[]) {
 }
 
 /** Everything that the configuration names, judged once before the first request; each is judged again when it is used. */
-async function checkSurroundings({ config: file, check: thorough }: Options, { directories, executor }: Config): Promise<void> {
+async function checkSurroundings({ config: file, check: thorough }: Options, { accounts, directories, executor }: Config): Promise<void> {
   const problems: string[] = [];
   const check = (key: string, judged: Promise<unknown>) => judged.catch((error: Error) => problems.push(`${key}: ${error.message}`));
   const trusted = async (path: string) => await (await openTrustedDirectory(path)).close();
@@ -91,12 +91,20 @@ async function checkSurroundings({ config: file, check: thorough }: Options, { d
   for (const parent of directories.home_parents) await check('directories.home_parents', trusted(parent));
   if (directories.create_home) await check('directories.skeleton', (thorough ? judgeSkeleton : trusted)(directories.skeleton));
   await check('executor.msgq_file', thorough ? readMsgq(executor) : readTrustedFile(executor.msgq_file, 'secret', MSGQ_BYTES_MAX));
+  for (const list of thorough ? (['denied_groups', 'allowed_groups'] as const) : [])
+    for (const group of accounts[list]) await check(`accounts.${list}`, groupExists(group));
   const systemd = executor.launcher === 'systemd';
   for (const command of [...COMMANDS, ...(systemd ? ['systemctl'] : ['setpriv', 'prlimit', 'cp'])])
     await check('external commands', checkProgram(`/usr/bin/${command}`));
   if (!systemd) await check('executor.command', checkProgram(executor.command[0] ?? ''));
   if (systemd && thorough && problems.length === 0) await check('executor.unit', checkUnits(executor));
   if (problems.length > 0) throw new ConfigError(file, problems);
+}
+
+/** A group that does not exist keeps nobody out, and lets nobody in. */
+async function groupExists(group: string): Promise<void> {
+  const ids = await lookUpIds('group', [group], AbortSignal.timeout(START_DEADLINE_MS));
+  if (ids.size === 0) throw new Error(`there is no group "${group}" on this host`);
 }
 
 /** Whether systemd can load an instance of each template unit. */

@@ -5,8 +5,10 @@ import {
   executorOf,
   executorsOf,
   firstStepsOf,
+  gateOf,
   isAlive,
   nameOf,
+  notAdmitted,
   notStarted,
   PROPERTIES,
   statesIn,
@@ -150,6 +152,19 @@ describe('what systemd says of the units of executors', () => {
       );
     });
   });
+
+  it.each([
+    ['1', '224', 'exit-code', 'ACCOUNT_DENIED', /^PAM refuses the account: .*journalctl --unit 'kpx-account@alice\.service'$/],
+    ['2', '9', 'timeout', 'LAUNCH_FAILED', /^kpx-account@alice\.service did not start: result timeout/],
+    ['1', '217', 'exit-code', 'HOST_FAILED', /^kpx-account@alice\.service did not start: result exit-code, exit 217/],
+  ])(
+    'says of PAM’s account step that ends with code %s, status %s and result %s that it is %s',
+    (ExecMainCode, ExecMainStatus, Result, code, message) => {
+      const gate = unit(gateOf('alice'), { ...FAILED, ExecMainCode, ExecMainStatus, Result });
+      expect(notAdmitted(gate.Id, gate)).toMatchObject({ code, message: expect.stringMatching(message) });
+      expect(notAdmitted(gate.Id, undefined)).toMatchObject({ code: 'HOST_FAILED' });
+    },
+  );
 
   it.each(['18446744073709551615', '[not set]'])('counts no processor time where systemd counts none (%s)', (CPUUsageNSec) => {
     const state = unit('kpx-executor@alice.service', { CPUUsageNSec });

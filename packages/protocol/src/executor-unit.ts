@@ -111,6 +111,19 @@ export function notStarted(unit: string, state: UnitState | undefined, steps: re
   return new KpxError(code, `${unit} did not start: ${why}: see journalctl --unit '${unit}'`);
 }
 
+/** PAM's account step refused the user, or no session of PAM's could be opened: "Process Exit Codes" in systemd.exec(5). */
+const EXIT_PAM = '224';
+
+/** The unit by which PID 1 asks PAM for an account. */
+export const gateOf = (osUser: string) => nameOf('kpx-account@', osUser);
+
+/** For the broker: why PAM's account step, which `gate` asks, keeps the account from an executor. */
+export function notAdmitted(gate: string, state: UnitState | undefined): KpxError {
+  if (state?.ExecMainCode !== '1' || state.ExecMainStatus !== EXIT_PAM) return notStarted(gate, state);
+  const why = 'PAM refuses the account: it is disabled, locked or expired, or its password is';
+  return new KpxError('ACCOUNT_DENIED', `${why}: see journalctl --unit '${gate}'`);
+}
+
 function stepFailed(step: UnitState): KpxError {
   const { ExecMainCode, ExecMainStatus, Id, StatusText } = step;
   const failed = notStarted(Id, step);

@@ -26,7 +26,10 @@ const isOf = (problem: string, key: string) => {
 
 it('needs only to know what to start', () => {
   expect(parse(EXECUTOR)).toEqual({
-    accounts: { min_uid: 1000, denied_users: [], denied_groups: [], allowed_groups: [], denied_shells: [], case: 'lower', map: {} },
+    accounts: {
+      ...{ min_uid: 1000, denied_users: [], denied_groups: [], allowed_groups: [], denied_shells: [] },
+      ...{ ask_pam: false, case: 'lower', map: {} },
+    },
     directories: {
       workspace_parent: '/srv/kpx/workspaces',
       temp_parent: '/srv/kpx/temp',
@@ -94,13 +97,14 @@ it.each([
   ['accounts.map.../x', '[accounts.map]\n"../x" = "alice"'],
   ['directories.create_home', '[directories]\ncreate_home = "yes"'],
   ['directories.home_parents', '[directories]\nhome_parents = []'],
+  ['accounts.ask_pam', '[accounts]\nask_pam = true'],
   ['directories.extra_acl.0', '[directories]\nextra_acl = ["group:admins:rwx,user:mallory:rwx"]'],
   ['directories.extra_acl.0', '[directories]\nextra_acl = ["other::r-x"]'],
   ['directories.extra_acl.0', '[directories]\nextra_acl = ["user::rwx"]'],
   ['directories.extra_acl.0', '[directories]\nextra_acl = ["default:group:admins:r-x"]'],
   ['directories.extra_acl.0', '[directories]\nextra_acl = ["group:admins:rx"]'],
   ['directories.extra_acl.0', '[directories]\nextra_acl = ["group:admins:r-X"]'],
-  ['directories.extra_acl.0', '[directories]\nextra_acl = ["group:domain users:r-x"]'],
+  ['directories.extra_acl.0', '[directories]\nextra_acl = ["group: domain users:r-x"]'],
   ['directories.extra_acl', `[directories]\nextra_acl = [${'"group:admins:r-x",'.repeat(17)}]`],
   ['directories.temp_parent', '[directories]\nworkspace_parent = "/srv/x"\ntemp_parent = "/srv/x"'],
 ])('refuses %s of %j', (key, section) => {
@@ -146,7 +150,7 @@ it.each([
 });
 
 it.each([
-  ['directories.extra_acl', '[directories]\nextra_acl = ["group:admins:r-x", "user:corp\\\\anna:---", "group:4711:rwx"]'],
+  ['directories.extra_acl', '[directories]\nextra_acl = ["group:domain users:r-x", "user:corp\\\\anna:---", "group:4711:rwx"]'],
   ['accounts.map', '[accounts.map]\n"corp\\\\anna" = "anna"\n"anna@corp.example" = "anna"\n_x = "y"'],
   ['accounts.denied_groups', '[accounts]\ndenied_groups = ["Domain Users", "Größe"]'],
 ])('takes %s of %j', (_key, section) => {

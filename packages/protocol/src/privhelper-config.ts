@@ -32,8 +32,11 @@ const names = z
   .register(hints, { example: ['alice', 'bob'] });
 const SECRET = { secret: true } as const;
 
-/** An access entry for setfacl: type, name or id, permissions. */
-const aclEntry = text.regex(/^(user|group):[A-Za-z0-9._@\\-]{1,64}:[r-][w-][x-]$/, 'expected "group:NAME:r-x" or "user:NAME:rwx"');
+/** An access entry: type, name or id, permissions. A name may have blanks in it, as "domain users" of Active Directory; setfacl gets the id. */
+const aclEntry = text.regex(
+  /^(user|group):(?! )[A-Za-z0-9._@\\ -]{1,64}(?<! ):[r-][w-][x-]$/,
+  'expected "group:NAME:r-x" or "user:NAME:rwx"',
+);
 
 /** A name, or a pattern for names: one with a `*` in it. */
 const nameOrPattern = (name: z.ZodType<string>) =>
@@ -48,6 +51,7 @@ const accounts = z.strictObject({
   denied_groups: names,
   allowed_groups: names,
   denied_shells: names,
+  ask_pam: z.boolean().default(false),
   case: z.enum(['lower', 'keep']).default('lower'),
   map: configTable(nameOrPattern(knimeUserSchema), nameOrPattern(osUserSchema), MAP_MAX, 'names').default({}),
 });
@@ -134,6 +138,10 @@ export const privhelperConfigSchema = z
   .refine(({ directories: { workspace_parent, temp_parent } }) => workspace_parent !== temp_parent, {
     path: ['directories', 'temp_parent'],
     message: 'expected another directory than workspace_parent',
+  })
+  .refine(({ accounts, executor }) => !accounts.ask_pam || executor.launcher === 'systemd', {
+    path: ['accounts', 'ask_pam'],
+    message: 'expected false with launcher "direct": it is systemd that asks PAM',
   })
   .superRefine(({ accounts, executor }, context) => {
     for (const [name, message] of problemsOfMap(accounts, executor.reservation_clause))

@@ -2,7 +2,7 @@ import { policyOf } from '@kpx/broker/config/config';
 import { missingGroups } from '@kpx/broker/host/missing-groups';
 import { groupsOf, namesThatDoNotExist } from '@kpx/broker/policy/rule-names';
 import { profileNamesOf } from '@kpx/protocol';
-import { type Check, ok, Skipped, warn } from './check.js';
+import { type Check, fail, ok, Skipped, warn } from './check.js';
 import type { Scene } from './scene.js';
 
 /** Names in both configurations that may not exist: nothing else finds a typing error there. */
@@ -49,7 +49,7 @@ const accountLists = ({ helper }: Scene): Check => ({
       groups.filter((group) => missing.has(group)).map((group) => `${key} names "${group}"`),
     );
     if (unknown.length === 0) return ok('every group of privhelper.toml exists');
-    return warn(
+    return fail(
       `${unknown.join(', ')}, which this host does not know`,
       'Correct [accounts] or directories.extra_acl in privhelper.toml, then: systemctl restart kpx-broker.',
     );

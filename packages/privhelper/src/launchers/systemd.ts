@@ -54,6 +54,9 @@ export class SystemdLauncher implements Launcher {
       const limit = this.#config.executor.max_executors;
       if (new Set([...alive.map(({ Id }) => Id), ...earlier]).size >= limit)
         throw new KpxError('LIMIT_REACHED', `max_executors of the helper is ${limit}`);
+      const gate = units.gateOf(account.osUser);
+      if (this.#config.accounts.ask_pam && !(await tellUnit('start', gate, signal)))
+        throw units.notAdmitted(gate, (await showUnits([gate], signal))[0]);
       await writeEnvironment(account.osUser, 'env', await environment(), signal);
       if (this.#config.executor.sealed) await this.passwords.delete(account.osUser);
       const started = await tellUnit('start', unit, signal);
