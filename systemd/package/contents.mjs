@@ -25,6 +25,7 @@ const REQUIRED_UNITS = [
   'kpx-executor@.service',
   'kpx-home@.service',
   'kpx-account@.service',
+  'kpx-delegate@.service',
   'kpx-ticket@.service',
   'kpx-executors.slice',
 ];
