@@ -1,4 +1,5 @@
 import type { Channel, ChannelModel, GetMessage, Message } from 'amqplib';
+import { type Acknowledging, acknowledgingOn } from './acknowledging.js';
 import { close } from './connect.js';
 import { ANSWER_TIMEOUT_MS, answerInTime } from './deadline.js';
 import { BODY_BYTES_MAX } from './jobs.js';
@@ -46,6 +47,7 @@ export class LaneSource {
   readonly #handlers: SourceHandlers;
   readonly #held: HeldBytes;
   readonly #receiver: Receiver;
+  readonly #acks: Acknowledging;
   /** Consumers that run, the newest last. */
   #consumers: Consumer[] = [];
   /** By whom a message came. */
@@ -67,7 +69,9 @@ export class LaneSource {
     this.#aside = aside;
     this.#handlers = handlers;
     this.#held = new HeldBytes(heldBytesMax);
-    this.#receiver = new Receiver(wireOf(connection), this.#admit);
+    const wire = wireOf(connection);
+    this.#receiver = new Receiver(wire, this.#admit);
+    this.#acks = acknowledgingOn(channel, wire.stream);
   }
 
   /** Takes at most `prefetch` messages that are not acknowledged. */
@@ -91,6 +95,7 @@ export class LaneSource {
   }
 
   #delivered(message: WireMessage, consumer: Consumer): void {
+    this.#acks.delivered(message.fields.deliveryTag);
     consumer.inHand += 1;
     this.#consumerOf.set(message, consumer);
     const { passage } = message.properties;
@@ -172,6 +177,7 @@ export class LaneSource {
   async #end(chosen: (consumer: Consumer) => boolean): Promise<void> {
     const ending = this.#consumers.filter(chosen);
     this.#consumers = this.#consumers.filter((consumer) => !ending.includes(consumer));
+    this.#acks.flush(); // before RabbitMQ ends them
     await Promise.all(ending.map(({ tag }) => this.#answer(this.channel.cancel(tag), 'basic.cancel')));
   }
 
@@ -185,18 +191,26 @@ export class LaneSource {
   }
 
   ack(message: WireMessage): void {
-    this.channel.ack(message as unknown as Message);
+    this.#acks.ack(message.fields.deliveryTag);
     this.#released(message);
   }
 
   putBack(message: WireMessage): void {
+    if (!this.#acks.settled(message.fields.deliveryTag)) return;
     this.channel.nack(message as unknown as Message, false, true);
     this.#released(message);
+  }
+
+  /** All that is in hand. */
+  putAllBack(): void {
+    this.#acks.flush();
+    this.channel.nackAll(true);
   }
 
   /** One message of a queue, not acknowledged; undefined: it is empty. */
   async get(queue: string): Promise<WireMessage | undefined> {
     const message: GetMessage | false = await this.channel.get(queue);
+    if (message) this.#acks.delivered(message.fields.deliveryTag);
     return message ? wireMessage(message) : undefined;
   }
 
@@ -207,6 +221,7 @@ export class LaneSource {
 
   /** In order, so that acknowledgements are there first. */
   async close(): Promise<void> {
+    this.#acks.flush();
     await close(this.connection, this.channel);
   }
 }

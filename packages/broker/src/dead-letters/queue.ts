@@ -93,7 +93,7 @@ export class DeadLetterQueue {
       if (visits.includes('stop') || messages.length < answers.length) all = true;
       else if (stay >= LETTERS_MAX) all = messages.at(-1)?.fields.messageCount === 0;
     }
-    if (stay > 0) this.#session.source.channel.nackAll(true);
+    if (stay > 0) this.#session.source.putAllBack();
     return all;
   }
 

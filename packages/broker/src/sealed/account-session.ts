@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Channel, ChannelModel, ConfirmChannel, Message } from 'amqplib';
+import { type Acknowledging, acknowledgingOn } from '../amqp/acknowledging.js';
 import { ConfirmWatch } from '../amqp/confirm-watch.js';
 import { close, connect, destroy } from '../amqp/connect.js';
 import { answerInTime } from '../amqp/deadline.js';
@@ -39,6 +40,7 @@ export class AccountSession {
   readonly #connection: ChannelModel;
   readonly #channel: ConfirmChannel;
   readonly #up: Channel;
+  readonly #acks: Acknowledging;
   readonly #held: HeldBytes;
   readonly #waiting = new Set<NodeJS.Timeout>();
   /** For questions that close their channel where the answer is no. */
@@ -62,7 +64,9 @@ export class AccountSession {
     this.#held = held;
     this.ended = ended;
     // Before anything comes in: what is larger than may be carried, or than there is memory for, is not kept.
-    new Receiver(wireOf(connection), (properties, bytes) => {
+    const wire = wireOf(connection);
+    this.#acks = acknowledgingOn(channels.up, wire.stream);
+    new Receiver(wire, (properties, bytes) => {
       if (bytes <= UP_BYTES_MAX && held.hasRoomFor(bytes)) {
         this.#hold(bytes);
         return new KeptBody(bytes);
@@ -177,18 +181,23 @@ export class AccountSession {
   }
 
   #taken(message: WireMessage, taken: (message: WireMessage) => void): void {
-    this.#inHand += 1;
+    this.#took(message);
     const { passage } = message.properties;
     if (passage === undefined || passage.bytes > UP_BYTES_MAX) taken(message);
     else this.putBackLater(message);
+  }
+
+  #took(message: WireMessage): void {
+    this.#inHand += 1;
+    this.#acks.delivered(message.fields.deliveryTag);
   }
 
   /** One message of a queue, not acknowledged; undefined: it is empty. Throws where there is no memory for it. */
   async get(queue: string): Promise<WireMessage | undefined> {
     const got = await answerInTime(this.#up.get(queue), `basic.get of "${queue}"`);
     if (!got) return undefined;
-    this.#inHand += 1;
     const message = wireMessage(got);
+    this.#took(message);
     const { passage } = message.properties;
     if (passage === undefined || passage.bytes > UP_BYTES_MAX) return message;
     this.putBackLater(message);
@@ -197,13 +206,15 @@ export class AccountSession {
 
   /** Nothing happens where the session has ended: RabbitMQ has put it back. */
   ack(message: WireMessage): void {
-    this.#settle(message, () => this.#up.ack(message as unknown as Message));
+    this.#settle(message, () => this.#acks.ack(message.fields.deliveryTag));
   }
 
   putBackLater(message: WireMessage): void {
     const timer = setTimeout(() => {
       this.#waiting.delete(timer);
-      this.#settle(message, () => this.#up.nack(message as unknown as Message, false, true));
+      this.#settle(message, () => {
+        if (this.#acks.settled(message.fields.deliveryTag)) this.#up.nack(message as unknown as Message, false, true);
+      });
     }, AGAIN_AFTER_MS);
     this.#waiting.add(timer);
   }
@@ -248,6 +259,7 @@ export class AccountSession {
   /** Messages that are not acknowledged go back into the account's queues. */
   async close(): Promise<void> {
     this.#open = false;
+    this.#acks.flush();
     this.#confirms.stop();
     this.#hold(-this.#heldHere);
     for (const timer of this.#waiting) clearTimeout(timer);
