@@ -51,7 +51,7 @@ interface SealedWay {
   accountOf(user: KnimeUser): OsUser | undefined;
   /** The code of an account has published a job in the name of a user with another account. */
   forged(account: string, user: KnimeUser, message: WireMessage): void;
-  laneOf(account: OsUser): { give(message: WireMessage, hops: number): Promise<Given> } | undefined;
+  laneOf(account: OsUser): { give(message: WireMessage, hops: number, told: (given: Given) => void): void } | undefined;
 }
 
 /** The jobs that the broker has in hand. Reads them for the machine, and carries out what the machine has decided about them. */
@@ -166,13 +166,6 @@ export class Intake {
     const { relay } = this.#lane;
     const account = this.#handlers.accountOf(user);
     let given: Given = { is: 'not yet', why: 'its account has no virtual host at the moment' };
-    const giving = async () => {
-      const lane = account === undefined ? undefined : sealed.laneOf(account);
-      if (lane) given = await lane.give(message, hops);
-      if (given.is !== 'given') return given.why;
-      if (this.#log.isLevelEnabled('debug')) this.#log.debug({ ...describe(message), user, hops, account }, 'job forwarded');
-      return undefined;
-    };
     const refused = (why: string) => {
       if (given.is === 'never') {
         this.#lane.relay?.park(message, given.reason, why, { user, hops });
@@ -185,7 +178,15 @@ export class Intake {
       this.#judge({ kind: 'job', ticket, user, hops: Math.max(hops, HOPS_FREE), ...again });
     };
     const passedOn: PassedOn = (told) => {
-      giving().then(told, ({ message: why }: Error) => told(why));
+      const lane = account === undefined ? undefined : sealed.laneOf(account);
+      const settled = (as: Given) => {
+        given = as;
+        if (as.is === 'given' && this.#log.isLevelEnabled('debug'))
+          this.#log.debug({ ...describe(message), user, hops, account }, 'job forwarded');
+        told(as.is === 'given' ? undefined : as.why);
+      };
+      if (lane) lane.give(message, hops, settled);
+      else settled(given);
     };
     relay?.given(message, passedOn, refused);
   }

@@ -22,6 +22,8 @@ const RECONNECT_MAX_MS = 10_000;
 /** How often reply queues that nobody waits for are looked for at least, in milliseconds. */
 const SWEEP_MS = 60_000;
 
+const NOT_CONNECTED: Given = { is: 'not yet', why: 'its virtual host is not connected' };
+
 /** Why a connection is not used any more. */
 type Over = Ending | 'finished' | 'stopped' | 'renewed';
 
@@ -202,14 +204,16 @@ export class AccountLane {
     return this.#taking.jobsWaiting;
   }
 
-  /** Gives a job to the account. Never rejects. */
-  async give(message: WireMessage, hops: number): Promise<Given> {
-    return await this.#given((session) => this.#giving.give(session, message, hops));
+  /** Gives a job to the account. Tells once, and never throws. */
+  give(message: WireMessage, hops: number, told: (given: Given) => void): void {
+    const session = this.#usable;
+    if (!session || this.#isEnding) told(NOT_CONNECTED);
+    else this.#giving.give(session, message, hops, told);
   }
 
   async #given(give: (session: AccountSession) => Promise<Given>): Promise<Given> {
     const session = this.#usable;
-    if (!session || this.#isEnding) return { is: 'not yet', why: 'its virtual host is not connected' };
+    if (!session || this.#isEnding) return NOT_CONNECTED;
     return await give(session);
   }
 

@@ -14,7 +14,7 @@ import { WirePublisher } from '../amqp/wire/publish.js';
 import { Receiver } from '../amqp/wire/receive.js';
 import type { Config } from '../config/config.js';
 import { UP_BYTES_MAX } from './rules.js';
-import { UnderWay } from './under-way.js';
+import { type Told, UnderWay } from './under-way.js';
 
 /** Of each queue, that are not acknowledged. */
 const PREFETCH = 64;
@@ -143,9 +143,9 @@ export class AccountSession {
     return this.#published.all;
   }
 
-  /** With undefined when RabbitMQ has it, otherwise with why not. Throws CannotTravel, and an Error when the session ends first. */
-  async publish(message: WireMessage, to: Address, compose: Compose): Promise<string | undefined> {
-    return await this.#published.publish(message, to, compose, message.content);
+  /** Throws CannotTravel, and an Error when the session has ended: then nothing is told. */
+  send(message: WireMessage, to: Address, compose: Compose, told: Told): void {
+    this.#published.send(message, to, compose, message.content, told);
   }
 
   /** Ends it: something that was declared is gone. */

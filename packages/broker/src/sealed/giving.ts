@@ -17,6 +17,7 @@ export type Given =
   | { readonly is: 'not yet'; readonly why: string }
   | { readonly is: 'never'; readonly reason: Reason; readonly why: string };
 
+const GIVEN: Given = { is: 'given' };
 const notYet = (why: string): Given => ({ is: 'not yet', why });
 
 interface Services {
@@ -40,25 +41,52 @@ export class Giving {
     this.#suspects.note(underWay, why);
   }
 
-  /** A job, to the job queue. Never rejects. */
-  async give(session: AccountSession, message: WireMessage, hops: number): Promise<Given> {
+  /** A job, to the job queue. */
+  give(session: AccountSession, message: WireMessage, hops: number, told: (given: Given) => void): void {
     const { amqp, jobs } = this.#services.config;
     const routingKey = amqp.exchange === '' ? amqp.queue : amqp.routing_key;
     const own = onTheWay(message.properties, jobs.can_handle_header, hops);
-    return await this.#give(session, message, { exchange: amqp.exchange, routingKey }, own);
+    this.#give(session, message, { exchange: amqp.exchange, routingKey }, own, told);
   }
 
   /** A message of the server to all accounts. Never rejects. */
   async broadcast(session: AccountSession, message: WireMessage, exchange: string): Promise<Given> {
-    return await this.#give(session, message, { exchange, routingKey: message.fields.routingKey ?? '' }, {});
+    const to = { exchange, routingKey: message.fields.routingKey ?? '' };
+    return await new Promise((resolve) => this.#give(session, message, to, {}, resolve));
   }
 
   /** A call of the server, to a queue that the executor has declared. Never rejects. */
   async call(session: AccountSession, message: WireMessage, queue: string): Promise<Given> {
-    return await this.#give(session, message, { exchange: '', routingKey: queue }, {});
+    return await new Promise((resolve) => this.#give(session, message, { exchange: '', routingKey: queue }, {}, resolve));
   }
 
-  async #give(session: AccountSession, message: WireMessage, to: Address, own: Own): Promise<Given> {
+  /** Tells once, and never throws. */
+  #give(session: AccountSession, message: WireMessage, to: Address, own: Own, told: (given: Given) => void): void {
+    const client = message.properties.text('replyTo') || undefined;
+    const refused = this.#refusal(session, message, client);
+    if (refused !== undefined) {
+      told(refused);
+      return;
+    }
+    if (client === undefined) {
+      this.#publish(session, message, undefined, to, own, told);
+      return;
+    }
+    // Before its queue is looked for: one that nothing is open to may be deleted.
+    const correlationId = message.properties.text('correlationId');
+    const opened = this.#replies.answers.open(client, correlationId, performance.now());
+    const closing = (given: Given) => {
+      if (given.is !== 'given' && opened) this.#replies.answers.close(client, correlationId, performance.now());
+      told(given);
+    };
+    this.#replies.queueFor(session, client).then(
+      (replyTo) => this.#publish(session, message, replyTo, to, own, closing),
+      ({ message: why }: Error) => closing(notYet(why)),
+    );
+  }
+
+  /** Why it is not given at the moment, or never; undefined: it may be. */
+  #refusal(session: AccountSession, message: WireMessage, client: string | undefined): Given | undefined {
     const standing = this.#suspects.standingOf(message);
     if (standing === 'bare' || standing === 'aside') {
       const why = `RabbitMQ has ended the connection each time that it was sent (${this.#suspects.why})`;
@@ -66,27 +94,29 @@ export class Giving {
     }
     if (standing === 'alone' && session.underWay.length > 0)
       return notYet('RabbitMQ has ended the connection when it was sent: it goes alone');
-    const [client, correlationId] = [message.properties.text('replyTo') || undefined, message.properties.text('correlationId')];
     const refused = whyNotDown(client, this.#services.config.amqp.queue);
-    if (refused !== undefined) return { is: 'never', reason: 'SEALED_REFUSED', why: refused };
-    // Before its queue is looked for: one that nothing is open to may be deleted.
-    const opened = client !== undefined && this.#replies.answers.open(client, correlationId, performance.now());
-    const given = await this.#publish(session, message, client, to, own);
-    if (given.is === 'given') this.#suspects.clear(message);
-    else if (opened) this.#replies.answers.close(client, correlationId, performance.now());
-    return given;
+    return refused === undefined ? undefined : { is: 'never', reason: 'SEALED_REFUSED', why: refused };
   }
 
-  async #publish(session: AccountSession, message: WireMessage, client: string | undefined, to: Address, own: Own): Promise<Given> {
+  #publish(
+    session: AccountSession,
+    message: WireMessage,
+    replyTo: string | undefined,
+    to: Address,
+    own: Own,
+    told: (given: Given) => void,
+  ): void {
+    const seal: Seal = (all) => this.#services.mac().sealed(all, message.content);
+    const compose: Compose = (ref, bytesMax) => travelling(message.properties, { ...own, ...ref }, seal, true, bytesMax, replyTo);
+    const answered = (why: string | undefined) => {
+      if (why === undefined) this.#suspects.clear(message);
+      told(why === undefined ? GIVEN : notYet(why));
+    };
     try {
-      const replyTo = client === undefined ? undefined : await this.#replies.queueFor(session, client);
-      const seal: Seal = (all) => this.#services.mac().sealed(all, message.content);
-      const compose: Compose = (ref, bytesMax) => travelling(message.properties, { ...own, ...ref }, seal, true, bytesMax, replyTo);
-      const why = await session.publish(message, to, compose);
-      return why === undefined ? { is: 'given' } : notYet(why);
+      session.send(message, to, compose, { answered, lost: (why) => told(notYet(why)) });
     } catch (error) {
-      if (error instanceof CannotTravel) return { is: 'never', reason: 'HEADERS_UNUSABLE', why: error.message };
-      return notYet((error as Error).message);
+      const { message: why } = error as Error;
+      told(error instanceof CannotTravel ? { is: 'never', reason: 'HEADERS_UNUSABLE', why } : notYet(why));
     }
   }
 }

@@ -1,19 +1,19 @@
 import type { Compose, ConfirmedPublisher } from '../amqp/publisher.js';
 import type { Address } from '../amqp/wire/frames.js';
 
-interface Waiting<T> {
-  readonly what: T;
-  readonly reject: (error: Error) => void;
+/** Told once what has become of a message: RabbitMQ's answer, undefined when it has it; or the reason of a loss. */
+export interface Told {
+  readonly answered: (why: string | undefined) => void;
+  readonly lost: (why: string) => void;
 }
 
 /**
- * Publishes on one channel and waits for each answer. A loss ends all waits. A `Promise.race` between each answer and one loss would keep every answer in memory
- * until the loss.
+ * Publishes on one channel and waits for each answer. A loss ends all waits. By functions, as this is done for every job: promises take several times as long.
  */
 export class UnderWay<T> {
   readonly #publisher: ConfirmedPublisher;
   /** By reference, in the order of sending. */
-  readonly #waiting = new Map<number, Waiting<T>>();
+  readonly #waiting = new Map<number, { readonly what: T; readonly told: Told }>();
   #lost: { readonly why: string; readonly left: readonly T[] } | undefined;
 
   constructor(publisher: ConfirmedPublisher) {
@@ -30,23 +30,34 @@ export class UnderWay<T> {
     return this.#lost?.left ?? [...this.#waiting.values()].map(({ what }) => what);
   }
 
-  /** Resolves with undefined when RabbitMQ has it, otherwise with why not. Throws what `compose` throws, and an Error with the reason of a loss. */
-  async publish(what: T, to: Address, compose: Compose, content: Buffer): Promise<string | undefined> {
+  /** Throws what `compose` throws, amqplib's IllegalOperationError, and an Error with the reason of a loss before: then nothing is told. */
+  send(what: T, to: Address, compose: Compose, content: Buffer, told: Told): void {
     if (this.#lost) throw new Error(this.#lost.why);
     const prepared = this.#publisher.prepare(compose);
+    const { reference } = prepared;
+    this.#waiting.set(reference, { what, told });
     try {
-      return await new Promise<string | undefined>((resolve, reject) => {
-        this.#waiting.set(prepared.reference, { what, reject });
-        this.#publisher.send(prepared, to, content, resolve);
+      this.#publisher.send(prepared, to, content, (why) => {
+        if (this.#waiting.delete(reference)) told.answered(why); // otherwise the loss was told
       });
-    } finally {
-      this.#waiting.delete(prepared.reference);
+    } catch (error) {
+      this.#waiting.delete(reference);
+      throw error;
     }
+  }
+
+  /** Resolves with undefined when RabbitMQ has it, otherwise with why not. Throws as {@link send} does, and an Error with the reason of a loss. */
+  async publish(what: T, to: Address, compose: Compose, content: Buffer): Promise<string | undefined> {
+    return await new Promise<string | undefined>((resolve, reject) => {
+      this.send(what, to, compose, content, { answered: resolve, lost: (why) => reject(new Error(why)) });
+    });
   }
 
   /** The channel has ended. The first reason counts. */
   lost(why: string): void {
     this.#lost ??= { why, left: this.all };
-    for (const { reject } of this.#waiting.values()) reject(new Error(why));
+    const waiting = [...this.#waiting.values()];
+    this.#waiting.clear();
+    for (const { told } of waiting) told.lost(why);
   }
 }
