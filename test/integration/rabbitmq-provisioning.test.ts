@@ -68,6 +68,19 @@ describe.each([undefined, ...treesToTest()])('making virtual hosts and users, on
     await expect(openConnection(url)).rejects.toThrow(/ACCESS.REFUSED/);
   });
 
+  it('a user with an empty hash logs in by no password, and has its rights and limits when it gets one', async () => {
+    const vhost = await takeVhost();
+    const { user, password, url } = await takeUser(vhost);
+    await api.putUser(user, '');
+    await api.limitUser(user, { 'max-connections': 1 });
+    for (const tried of [password, '', 'x']) await expect(openConnection(urlOf(vhost, user, tried))).rejects.toThrow(/ACCESS.REFUSED/);
+    await api.putUser(user, hashOf(password));
+    const connection = await openConnection(url);
+    await (await connection.createChannel()).assertQueue('own');
+    await expect(openConnection(url)).rejects.toThrow(/limit|NOT.ALLOWED/);
+    await connection.close();
+  });
+
   it('says what somebody has declared, by the pattern of its name, and how much there is beyond one answer', async () => {
     const vhost = await takeVhost();
     const { url } = await takeUser(vhost);

@@ -9,11 +9,11 @@ import type { HelperClient } from './host/helper-client.js';
 import { CommandError, EXIT } from './output/exit.js';
 import { logFailure } from './output/logged-failure.js';
 import type { AccountLane } from './sealed/account-lane.js';
-import { Kinds } from './sealed/kinds.js';
+import { Kinds, type Running } from './sealed/kinds.js';
 import type { Learned } from './sealed/learned.js';
-import { prepareUser, SealedUnavailable } from './sealed/preparing.js';
+import { type Prepared, prepareUser, SealedUnavailable } from './sealed/preparing.js';
 import { type Forged, RefusedRecord, type RefusedRow } from './sealed/refused.js';
-import { type Running, Sealed } from './sealed/sealed.js';
+import { Sealed } from './sealed/sealed.js';
 import type { SealedList, SealedTally } from './sealed/standing.js';
 import type { Holdings, SealedOperations } from './sealed/vhosts.js';
 
@@ -45,6 +45,8 @@ export class SealedExecutors implements SealedOperations {
   readonly #kinds: Kinds;
   /** Of users for whom an executor was to be started. */
   readonly #accounts = new Map<KnimeUser, OsUser>();
+  /** Of users whose last executor was sealed. */
+  readonly #expected = new Map<KnimeUser, OsUser>();
   #onListed: () => void = () => {};
   /** The reason that the helper's executors would find nothing of what is made for them; undefined: there is none. */
   #mismatch: string | undefined;
@@ -78,6 +80,7 @@ export class SealedExecutors implements SealedOperations {
   /** The helper has said hello: its executors log in with this node's name; undefined: they are not sealed. */
   helperIsFor(node: string | undefined): void {
     this.#accounts.clear(); // it may have another map than before
+    this.#expected.clear();
     const differs = `sealed.node is "${this.#node}" here and "${node}" in the helper (executor.node in privhelper.toml): write the same in both`;
     const missing = 'the helper makes no passwords: executor.sealed = true is missing in privhelper.toml';
     this.#mismatch = node === undefined ? missing : node === this.#node ? undefined : differs;
@@ -144,16 +147,25 @@ export class SealedExecutors implements SealedOperations {
   async prepare(user: KnimeUser, provisioning: () => void): Promise<{ settled: () => void }> {
     if (this.#mismatch !== undefined) throw new SealedUnavailable(this.#mismatch);
     const sealed = this.#sealed;
-    const { osUser, passwordHash } = await prepareUser(this.#helper, user);
-    if (this.#accounts.size >= ACCOUNTS_MAX) this.#accounts.clear();
-    this.#accounts.set(user, osUser);
-    if (passwordHash === undefined) await sealed.hasLeft(osUser);
-    else {
-      provisioning();
-      const began = performance.now();
-      await sealed.prepare(osUser, passwordHash);
-      this.#observer.provisioned(performance.now() - began);
+    const expected = this.#expected.get(user);
+    this.#expected.delete(user); // until it is proven anew
+    const came = expected === undefined ? () => {} : sealed.expect(expected);
+    let prepared: Prepared;
+    try {
+      prepared = await prepareUser(this.#helper, user);
+      this.#knows(user, prepared);
+      const { osUser, passwordHash } = prepared;
+      if (passwordHash === undefined) await sealed.hasLeft(osUser);
+      else {
+        provisioning();
+        const began = performance.now();
+        await sealed.prepare(osUser, passwordHash);
+        this.#observer.provisioned(performance.now() - began);
+      }
+    } finally {
+      came();
     }
+    const { osUser, passwordHash } = prepared;
     this.#kinds.starts(osUser, passwordHash === undefined ? 'shared' : 'sealed');
     return {
       settled: () => {
@@ -161,6 +173,15 @@ export class SealedExecutors implements SealedOperations {
         this.#kinds.settled(osUser);
       },
     };
+  }
+
+  #knows(user: KnimeUser, { osUser, passwordHash }: Prepared): void {
+    if (this.#accounts.size >= ACCOUNTS_MAX) {
+      this.#accounts.clear();
+      this.#expected.clear();
+    }
+    this.#accounts.set(user, osUser);
+    if (passwordHash !== undefined) this.#expected.set(user, osUser);
   }
 
   async list(): Promise<SealedList> {

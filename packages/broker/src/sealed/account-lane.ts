@@ -5,7 +5,7 @@ import { backoffMs } from '../policy/backoff.js';
 import { AccountSession, type Ending } from './account-session.js';
 import { Carrying } from './carrying.js';
 import { finish, takeBack } from './finishing.js';
-import { type Given, Giving } from './giving.js';
+import { type Given, Giving, NOT_CONNECTED } from './giving.js';
 import { Learning } from './learning.js';
 import { UP_QUEUE } from './names.js';
 import { Registration } from './registration.js';
@@ -21,8 +21,6 @@ const RECONNECT_INITIAL_MS = 500;
 const RECONNECT_MAX_MS = 10_000;
 /** How often reply queues that nobody waits for are looked for at least, in milliseconds. */
 const SWEEP_MS = 60_000;
-
-const NOT_CONNECTED: Given = { is: 'not yet', why: 'its virtual host is not connected' };
 
 /** Why a connection is not used any more. */
 type Over = Ending | 'finished' | 'stopped' | 'renewed';
@@ -235,13 +233,13 @@ export class AccountLane {
     await this.#made;
     const opening = AccountSession.openAny(config, this.name, `${host}, ${this.account}`, held);
     // Policies and limits take as long as a connection; both are there before the executor is.
-    const bounding = boundVhost(api, this.name, config);
-    bounding.catch(() => {}); // it is told below
+    const looking = Promise.all([api.queues(this.name), boundVhost(api, this.name, config)]);
+    looking.catch(() => {}); // it is told below
     const session = await opening;
     try {
       await declareAccountTopology(session.channel, config);
-      await bounding;
-      await this.#replies.takeUp(session, await api.queues(this.name));
+      const [declared] = await looking;
+      await this.#replies.takeUp(session, declared);
       await session.consume(
         UP_QUEUE,
         (message) => this.#upward.up(session, message),

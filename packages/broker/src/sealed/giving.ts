@@ -19,6 +19,7 @@ export type Given =
 
 const GIVEN: Given = { is: 'given' };
 const notYet = (why: string): Given => ({ is: 'not yet', why });
+export const NOT_CONNECTED = notYet('its virtual host is not connected');
 
 interface Services {
   readonly config: Config;

@@ -1,6 +1,13 @@
 import type { KnimeUser, OsUser } from '@kpx/protocol';
 import type { Logger } from 'pino';
-import type { Running } from './sealed.js';
+
+/** An executor of which the broker knows. */
+export interface Running {
+  readonly osUser: OsUser;
+  readonly uid: number;
+  /** A KNIME name that leads to the account. */
+  readonly user: KnimeUser;
+}
 
 /** Asks the helper for the hash of the password of an account's executor; undefined: it shares its user with others. */
 type PasswordHash = (user: KnimeUser) => Promise<string | undefined>;

@@ -6,7 +6,7 @@ export class SealedUnavailable extends Error {
   override name = 'SealedUnavailable';
 }
 
-interface Prepared {
+export interface Prepared {
   readonly osUser: OsUser;
   /**
    * Of the password that the account's executor has, or will have: all that the broker ever knows of it. Undefined: the account is not sealed, and its

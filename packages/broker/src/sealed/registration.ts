@@ -9,10 +9,15 @@ interface Services {
   readonly passwordHash: (account: OsUser) => Promise<string>;
 }
 
+/** RabbitMQ lets nobody log in with the name of a user who has none. */
+const NO_PASSWORD = '';
+
 /** The RabbitMQ user of one account. The broker knows the hash of its password and no more. */
 export class Registration {
   /** Of the password that the helper has made last. */
   passwordHash = '';
+  /** A start is about to come for which it is not known yet. */
+  isExpected = false;
   readonly #services: Services;
   readonly #account: OsUser;
   readonly #name: string;
@@ -25,9 +30,39 @@ export class Registration {
     this.#name = name;
   }
 
+  /** The user has all rights but no password, and no connection of an earlier executor is left. */
+  #isReady = false;
+
+  /**
+   * A password is about to come: makes a user with all rights who cannot log in. To be called once, before {@link register}. Answers a function to be called when
+   * it has come, or will not. Never throws.
+   */
+  expect(made: Promise<void>): () => void {
+    this.isExpected = true;
+    this.#inTurn(async () => {
+      const { api } = this.#services;
+      await api.deleteUser(this.#name);
+      await api.putUser(this.#name, NO_PASSWORD);
+      await made;
+      await this.#permit();
+      this.#isReady = true;
+    }).catch(() => {}); // register() does all of it again
+    return () => {
+      this.isExpected = false;
+    };
+  }
+
+  /** Resolves when nothing is under way. Never rejects. */
+  async rest(): Promise<void> {
+    await this.#registering.catch(() => {});
+  }
+
   /** Lets nobody log in any more. */
   async remove(): Promise<void> {
-    await this.#inTurn(() => this.#services.api.deleteUser(this.#name));
+    await this.#inTurn(async () => {
+      this.#isReady = false;
+      await this.#services.api.deleteUser(this.#name);
+    });
   }
 
   /**
@@ -36,8 +71,11 @@ export class Registration {
   async register(alone: boolean, made: Promise<void>): Promise<void> {
     await this.#inTurn(async () => {
       const { api } = this.#services;
-      if (alone) await api.deleteUser(this.#name);
+      const isReady = this.#isReady;
+      this.#isReady = false;
+      if (alone && !isReady) await api.deleteUser(this.#name);
       await api.putUser(this.#name, this.passwordHash);
+      if (isReady) return;
       await made;
       await this.#permit();
     });
@@ -47,6 +85,7 @@ export class Registration {
   async repair(): Promise<void> {
     await this.#inTurn(async () => {
       const { api, passwordHash } = this.#services;
+      this.#isReady = false; // it may have gone with all else
       if (!(await api.hasUser(this.#name))) await api.putUser(this.#name, await passwordHash(this.#account));
       await this.#permit();
     });

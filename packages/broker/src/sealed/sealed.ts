@@ -10,12 +10,14 @@ import type { Vhost } from '../rabbitmq/provisioning.js';
 import { AccountLane } from './account-lane.js';
 import { Downlink } from './downlink.js';
 import { inTime } from './in-time.js';
+import type { Running } from './kinds.js';
 import { prefixOf } from './names.js';
 import { SealedUnavailable } from './preparing.js';
 import { purge } from './purging.js';
 import type { RefusedRecord } from './refused.js';
 import { renewalFor } from './reload.js';
 import { SealedServices } from './services.js';
+import { servedOf } from './taking.js';
 import { type Holdings, Vhosts } from './vhosts.js';
 
 const RETRY_INITIAL_MS = 500;
@@ -26,14 +28,6 @@ const SWEEP_MS = 3_600_000;
 const STOP_TIMEOUT_MS = 5_000;
 /** Virtual hosts of earlier executors that are looked through at the same time. */
 const LEFT_AT_ONCE = 4;
-
-/** An executor of which the broker knows. */
-export interface Running {
-  readonly osUser: OsUser;
-  readonly uid: number;
-  /** A KNIME name that leads to the account. */
-  readonly user: KnimeUser;
-}
 
 /** Facts that the broker knows. */
 interface Known {
@@ -217,6 +211,16 @@ export class Sealed {
     await inTime(this.#ends.get(osUser), 'the end of its last executor is not dealt with yet');
   }
 
+  /**
+   * The helper is asked about this account, whose last executor was sealed: makes all that takes no password meanwhile. Not where there is a lane: it may be
+   * of an executor that has just ended. Answers a function to be called when the helper has answered. Never throws.
+   */
+  expect(osUser: OsUser): () => void {
+    if (!this.#tookOver || this.#lanes.has(osUser) || this.#ends.has(osUser) || this.#running().has(osUser)) return () => {};
+    const lane = this.#newLane(osUser);
+    return lane.registration.expect(lane.made);
+  }
+
   /** Before an executor starts: nobody can log in before all is there. Throws {@link SealedUnavailable}. */
   async prepare(osUser: OsUser, passwordHash: string): Promise<void> {
     await this.hasLeft(osUser);
@@ -246,7 +250,8 @@ export class Sealed {
     this.#lanes.set(osUser, lane);
     lane.open().then(
       () => this.#run(lane),
-      () => this.#lanes.delete(osUser), // who asked for it is told
+      // The start is told. Calls that are under way must not undo those of the next one.
+      () => lane.registration.rest().then(() => this.#lanes.delete(osUser)),
     );
     return lane;
   }
@@ -267,7 +272,8 @@ export class Sealed {
     }
     for (const [account, lane] of this.#lanes) {
       const done = this.#runs.get(account);
-      if (done && !running.has(account) && lane.starts === 0 && !this.#ends.has(account)) this.#end(lane, done);
+      if (done && !running.has(account) && lane.starts === 0 && !lane.registration.isExpected && !this.#ends.has(account))
+        this.#end(lane, done);
     }
   }
 
@@ -278,14 +284,7 @@ export class Sealed {
 
   /** Whose executors take jobs from their queue, by uid; and of whom nobody can say. */
   async served(): Promise<{ readonly uids: ReadonlySet<number>; readonly unknown: ReadonlySet<number> }> {
-    const [uids, unknown] = [new Set<number>(), new Set<number>()];
-    const look = async ({ osUser, uid }: Running) => {
-      const consumers = await this.#lanes.get(osUser)?.consumers();
-      if (consumers === undefined) unknown.add(uid);
-      else if (consumers > 0) uids.add(uid);
-    };
-    await Promise.all([...this.#running().values()].map(look));
-    return { uids, unknown };
+    return await servedOf([...this.#running().values()], this.#lanes);
   }
 
   /** Executors live on; what is being carried is carried to its end, where that takes no longer than a few seconds. */

@@ -1,4 +1,6 @@
+import type { OsUser } from '@kpx/protocol';
 import type { AccountSession } from './account-session.js';
+import type { Running } from './kinds.js';
 
 /** How long a consumer that was seen counts as there, in milliseconds. */
 const STILL_THERE_MS = 1_000;
@@ -35,4 +37,19 @@ export class Taking {
       return undefined; // the session has ended, and says so itself
     }
   }
+}
+
+/** Whose executors take jobs from their queue, by uid; and of whom nobody can say. */
+export async function servedOf(
+  running: readonly Running[],
+  lanes: ReadonlyMap<OsUser, { consumers(): Promise<number | undefined> }>,
+): Promise<{ readonly uids: ReadonlySet<number>; readonly unknown: ReadonlySet<number> }> {
+  const [uids, unknown] = [new Set<number>(), new Set<number>()];
+  const look = async ({ osUser, uid }: Running) => {
+    const consumers = await lanes.get(osUser)?.consumers();
+    if (consumers === undefined) unknown.add(uid);
+    else if (consumers > 0) uids.add(uid);
+  };
+  await Promise.all(running.map(look));
+  return { uids, unknown };
 }
