@@ -36,6 +36,7 @@ const NAMES = [
   'sealed template',
   "accounts' RabbitMQ listens",
   "accounts' RabbitMQ cookie",
+  "accounts' RabbitMQ ports",
   'room for virtual hosts',
   "accounts' RabbitMQ",
   "accounts' administrator",

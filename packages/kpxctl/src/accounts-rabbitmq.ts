@@ -6,6 +6,9 @@ export const SETTINGS_DIRECTORY = '/etc/kpx/rabbitmq';
 /** The account of Debian's package, and of the .rpm. */
 export const RABBITMQ_ACCOUNT = 'rabbitmq';
 export const RABBITMQ_SERVER = '/usr/lib/rabbitmq/bin/rabbitmq-server';
+/** Rules of nft: who may connect to which port. */
+export const PORTS_FILE = `${SETTINGS_DIRECTORY}/ports.nft`;
+export const PORTS_TABLE = ['inet', 'kpx_rabbitmq'];
 export const NFT = '/usr/sbin/nft';
 const ACCOUNTS_HOME = '/var/lib/kpx-rabbitmq';
 export const COOKIE_FILE = `${ACCOUNTS_HOME}/.erlang.cookie`;
@@ -77,7 +80,7 @@ Environment="RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-kernel inet_dist_use_interface
 ${
   ports
     ? `# Who may connect to which port.
-ExecStartPre=+${NFT} --file ${SETTINGS_DIRECTORY}/ports.nft
+ExecStartPre=+${NFT} --file ${PORTS_FILE}
 `
     : ''
 }ExecStart=${RABBITMQ_SERVER}
@@ -85,8 +88,9 @@ TimeoutStartSec=180
 TimeoutStopSec=60
 Restart=always
 RestartSec=5
-# Four for each virtual host, see kpxctl doctor.
+# Descriptors: five for each virtual host. Threads: by processors. See kpxctl doctor.
 LimitNOFILE=65536
+TasksMax=2048
 NoNewPrivileges=yes
 ProtectSystem=strict
 ProtectHome=yes
@@ -119,14 +123,16 @@ disk_free_limit.absolute = 1GB
 
 export const PLUGINS_TEXT = '[rabbitmq_management].\n';
 
+const TABLE = PORTS_TABLE.join(' ');
+
 /** Every account of the machine reaches loopback: who may connect to which port. */
 export const portsText = ({
   amqp,
   management,
 }: AccountsPorts) => `# Made by kpxctl sealed setup: who may connect to the RabbitMQ of the accounts.
-table inet kpx_rabbitmq
-delete table inet kpx_rabbitmq
-table inet kpx_rabbitmq {
+table ${TABLE}
+delete table ${TABLE}
+table ${TABLE} {
   chain output {
     type filter hook output priority filter; policy accept;
     # The management API: the broker, and root who looks.

@@ -32,16 +32,45 @@ it('knows the ports of a RabbitMQ by its addresses', () => {
 
 describe('room for virtual hosts', () => {
   const config = (vhosts_max: number, max_executors: number) => ({ sealed: { vhosts_max }, policy: { max_executors } }) as never;
-  const [small, large] = [{ LimitNOFILE: '1024' }, { LimitNOFILE: '65536' }];
+  const limits = (LimitNOFILE: string, TasksMax = '2048') => ({ LimitNOFILE, TasksMax });
+  const [small, large] = [limits('1024', '64'), limits('65536')];
 
   it.each([
-    ['both have enough', config(200, 20), small, large, 'ok', /of both units/],
-    ['RabbitMQ is elsewhere', config(200, 20), small, undefined, 'ok', /of the broker/],
-    ['there is no limit', config(10_000, 20), small, { LimitNOFILE: 'infinity' }, 'ok', /10000/],
-    ['RabbitMQ has too few', config(200, 20), small, small, 'warn', /kpx-rabbitmq\.service has LimitNOFILE=1024.* may take 1300/],
-    ['the broker has too few', config(2_000, 1_000), small, large, 'warn', /kpx-broker\.service has LimitNOFILE=1024.* may take 1200/],
+    ['both have enough', config(200, 20), small, large, 'ok', /kpx-broker\.service has LimitNOFILE=1024 of 220.*LimitNOFILE=65536 of 1500/],
+    ['RabbitMQ is elsewhere', config(200, 20), small, undefined, 'ok', /kpx-broker\.service has [^;]*; [^;]*TasksMax=64 of 32$/],
+    ['there is no limit', config(10_000, 20), small, limits('infinity', 'infinity'), 'ok', /TasksMax=infinity of 70/],
+    [
+      'RabbitMQ has too few descriptors',
+      config(200, 20),
+      small,
+      limits('1024'),
+      'fail',
+      /kpx-rabbitmq\.service has LimitNOFILE=1024, and needs 1500$/,
+    ],
+    [
+      'RabbitMQ has too few threads',
+      config(200, 20),
+      small,
+      limits('65536', '69'),
+      'fail',
+      /kpx-rabbitmq\.service has TasksMax=69, and needs 70$/,
+    ],
+    [
+      'the broker has too few',
+      config(2_000, 1_000),
+      limits('1024', '31'),
+      large,
+      'fail',
+      /LimitNOFILE=1024, and needs 1200; .*TasksMax=31, and needs 32/,
+    ],
     ['more executors than virtual hosts', config(10, 20), large, large, 'warn', /vhosts_max is 10, policy\.max_executors 20/],
   ] as const)('where %s', (_, of, broker, rabbitmq, result, seen) => {
-    expect(roomIn(of, broker, rabbitmq)).toMatchObject({ result, seen: expect.stringMatching(seen) });
+    expect(roomIn(of, broker, rabbitmq, 2)).toMatchObject({ result, seen: expect.stringMatching(seen) });
+  });
+
+  it('says which line to write where', () => {
+    expect(roomIn(config(200, 20), small, limits('1024'), 2)).toMatchObject({
+      fix: 'systemctl edit kpx-rabbitmq.service: LimitNOFILE=1500 below [Service]. Then restart it.',
+    });
   });
 });

@@ -1,15 +1,22 @@
 import { readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { isLoopback } from '@kpx/broker/config/address';
+import { runCommand } from '@kpx/privhelper/system/command';
 import { nodeOf } from '@kpx/protocol';
-import { ACCOUNTS_UNIT, COOKIE_FILE, portsOf } from '../accounts-rabbitmq.js';
+import { ACCOUNTS_UNIT, COOKIE_FILE, NFT, PORTS_FILE, PORTS_TABLE, portsOf } from '../accounts-rabbitmq.js';
 import { ASK_AS_ROOT, type Check, fail, ok, Skipped, type Verdict, warn } from './check.js';
 import { statusOf } from './file-system.js';
 import { BROKER_UNIT, type BrokerConfig, type Scene } from './scene.js';
 import { showUnit, type Unit } from './systemd.js';
 
-/** Descriptors that RabbitMQ has for a virtual host with a connection, as measured with 3.10.8, 4.0.5 and 4.3.6, and for all else. */
-const FDS_PER_VHOST = 4;
+/** Descriptors that RabbitMQ has for a virtual host to which broker and executor are connected, measured with 3.10.8, and for all else. */
+const FDS_PER_VHOST = 5;
 const FDS_OF_RABBITMQ = 500;
+/** Threads of RabbitMQ, measured with 3.10.8: 20 with two processors. They do not grow with virtual hosts. */
+const TASKS_OF_RABBITMQ = 64;
+const TASKS_PER_PROCESSOR = 3;
+/** Threads of the broker: 11 with two processors. */
+const TASKS_OF_BROKER = 32;
 /** Of the broker: one for the virtual host of each account with an executor, and for all else. */
 const FDS_OF_BROKER = 200;
 const COOKIE_MODE = 0o400;
@@ -19,7 +26,7 @@ export async function sealedChecks(scene: Scene): Promise<Check[]> {
   const ofBroker = (await scene.broker().catch(() => undefined))?.sealed.enabled ?? false;
   const ofHelper = (await scene.helper().catch(() => undefined))?.executor.sealed ?? false;
   if (!ofBroker && !ofHelper) return [];
-  return [agreement(scene), ...(ofBroker ? [template(scene), listeners(scene), cookie(scene), room(scene)] : [])];
+  return [agreement(scene), ...(ofBroker ? [template(scene), listeners(scene), cookie(scene), firewall(scene), room(scene)] : [])];
 }
 
 const agreement = ({ broker, helper }: Scene): Check => ({
@@ -125,44 +132,76 @@ const cookie = ({ broker, isRoot }: Scene): Check => ({
   },
 });
 
+/** Another firewall may have removed them: Debian's nftables.service does with each start. */
+const firewall = ({ broker, isRoot }: Scene): Check => ({
+  name: "accounts' RabbitMQ ports",
+  fix: `See ${NFT} list ruleset.`,
+  look: async (signal) => {
+    if (!isHere(await broker())) throw new Skipped(ELSEWHERE);
+    if (!isRoot) throw new Skipped(ASK_AS_ROOT);
+    const rules = await statusOf([PORTS_FILE], signal);
+    if (!rules.has(PORTS_FILE)) {
+      return warn(
+        `there is no ${PORTS_FILE}: every account of this machine can connect to the management API, and try passwords`,
+        'apt install nftables; kpxctl sealed setup --apply. Rules of your own are to be looked at by hand.',
+      );
+    }
+    const { exitCode } = await runCommand(NFT, ['list', 'table', ...PORTS_TABLE], signal);
+    if (exitCode === 0) return ok("the management API is the broker's and root's alone");
+    return fail(
+      `the rules of ${PORTS_FILE} are not in force: every account of this machine can connect to the management API`,
+      `${NFT} --file ${PORTS_FILE}`,
+    );
+  },
+});
+
 const room = (scene: Scene): Check => ({
   name: 'room for virtual hosts',
-  fix: `See systemctl show --property=LimitNOFILE ${BROKER_UNIT} ${ACCOUNTS_UNIT}.`,
+  fix: `See systemctl show --property=LimitNOFILE,TasksMax ${BROKER_UNIT} ${ACCOUNTS_UNIT}.`,
   look: async (signal) => {
     await scene.underSystemd();
     const config = await scene.broker();
     const rabbitmq = isHere(config) ? await showUnit(ACCOUNTS_UNIT, signal) : undefined;
-    return roomIn(config, await scene.brokerUnit(), rabbitmq?.LoadState === 'loaded' ? rabbitmq : undefined);
+    return roomIn(config, await scene.brokerUnit(), rabbitmq?.LoadState === 'loaded' ? rabbitmq : undefined, availableParallelism());
   },
 });
+
+type Limits = Pick<Unit, 'LimitNOFILE' | 'TasksMax'>;
 
 /** `rabbitmq`: undefined where it is no unit of this machine. */
 export function roomIn(
   { sealed: { vhosts_max }, policy: { max_executors } }: Pick<BrokerConfig, 'sealed' | 'policy'>,
-  broker: Pick<Unit, 'LimitNOFILE'>,
-  rabbitmq: Pick<Unit, 'LimitNOFILE'> | undefined,
+  broker: Limits,
+  rabbitmq: Limits | undefined,
+  processors: number,
 ): Verdict {
-  const tooSmall = (unit: string, { LimitNOFILE }: Pick<Unit, 'LimitNOFILE'>, wanted: number, what: string) =>
-    Number(LimitNOFILE) < wanted
-      ? [
-          {
-            seen: `${unit} has LimitNOFILE=${LimitNOFILE}, ${what} may take ${wanted}`,
-            fix: `systemctl edit ${unit}: LimitNOFILE=${wanted}`,
-          },
-        ]
-      : [];
-  const problems = [
-    ...tooSmall(BROKER_UNIT, broker, FDS_OF_BROKER + max_executors, `policy.max_executors = ${max_executors}`),
+  const needs = [
+    ...needsOf(BROKER_UNIT, broker, { LimitNOFILE: FDS_OF_BROKER + max_executors, TasksMax: TASKS_OF_BROKER }),
     ...(rabbitmq
-      ? tooSmall(ACCOUNTS_UNIT, rabbitmq, FDS_OF_RABBITMQ + FDS_PER_VHOST * vhosts_max, `sealed.vhosts_max = ${vhosts_max}`)
+      ? needsOf(ACCOUNTS_UNIT, rabbitmq, {
+          LimitNOFILE: FDS_OF_RABBITMQ + FDS_PER_VHOST * vhosts_max,
+          TasksMax: TASKS_OF_RABBITMQ + TASKS_PER_PROCESSOR * processors,
+        })
       : []),
   ];
-  if (problems.length > 0) {
-    return warn(problems.map(({ seen }) => seen).join('; '), `${problems.map(({ fix }) => fix).join('; ')}, and restart it.`);
+  const wanted = `sealed.vhosts_max = ${vhosts_max} and policy.max_executors = ${max_executors}`;
+  const lacking = needs.filter(({ isEnough }) => !isEnough);
+  if (lacking.length > 0) {
+    const seen = lacking.map(({ unit, limit, set, need }) => `${unit} has ${limit}=${set}, and needs ${need}`).join('; ');
+    const fix = lacking.map(({ unit, limit, need }) => `systemctl edit ${unit}: ${limit}=${need} below [Service]`).join('; ');
+    return fail(`for ${wanted}: ${seen}`, `${fix}. Then restart it.`);
   }
   if (vhosts_max < max_executors) {
     const fix = `Set sealed.vhosts_max = ${max_executors} or more: beyond it the virtual host of every ended executor is removed, and made anew for the next.`;
     return warn(`sealed.vhosts_max is ${vhosts_max}, policy.max_executors ${max_executors}`, fix);
   }
-  return ok(`sealed.vhosts_max = ${vhosts_max} fits LimitNOFILE${rabbitmq ? ' of both units' : ' of the broker'}`);
+  return ok(`for ${wanted}: ${needs.map(({ unit, limit, set, need }) => `${unit} has ${limit}=${set} of ${need}`).join('; ')}`);
+}
+
+function needsOf(unit: string, limits: Limits, needs: Readonly<Record<keyof Limits, number>>) {
+  return Object.entries(needs).map(([name, need]) => {
+    const limit = name as keyof Limits;
+    const set = limits[limit];
+    return { unit, limit, need, set, isEnough: set === 'infinity' || Number(set) >= need };
+  });
 }

@@ -21,6 +21,7 @@ const PROPERTIES = [
   'IPAddressAllow',
   'IPAddressDeny',
   'LimitNOFILE',
+  'TasksMax',
 ] as const;
 
 export type Unit = Readonly<Record<(typeof PROPERTIES)[number], string>>;
