@@ -12,8 +12,8 @@ import { prepareDebianTrees } from './debian-trees.mjs';
 import { downloadDebianPackages, EXIT_UNAVAILABLE, endingWithItsExitCode, PrepareError, prepare } from './prepare.mjs';
 import { argumentsOr } from './usage.mjs';
 
-/** Beside what all tests need: systemd-nspawn, and what makes and installs the .rpm. */
-export const SYSTEM_TEST_PACKAGES = ['systemd-container', 'rpm'];
+/** Beside what all tests need: systemd-nspawn, what makes and installs the .rpm, and a packet filter. */
+export const SYSTEM_TEST_PACKAGES = ['systemd-container', 'rpm', 'nftables'];
 
 const CHECKOUT = dirname(dirname(fileURLToPath(import.meta.url)));
 const USAGE = `npm run test:system [-- [--repeat N] [--on DEBIAN] [PATH…] [VITEST-OPTION…]]

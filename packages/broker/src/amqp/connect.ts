@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import { connect as connectByTls } from 'node:tls';
 import { type Channel, type ChannelModel, connect as connectByAmqplib, credentials } from 'amqplib';
 import { type Config, readPassword } from '../config/config.js';
-import { readTlsFiles, type TlsFiles } from '../config/tls-files.js';
+import { problemOfCertificate, readTlsFiles, type TlsFiles } from '../config/tls-files.js';
 import { answerInTime } from './deadline.js';
 import { type Login, sentenceOfRefusal } from './refusal.js';
 
@@ -107,19 +107,11 @@ export async function close(connection: ChannelModel, channel?: Channel): Promis
   destroy(connection, 'closed');
 }
 
-/** Node's codes for a chain that ends in no CA that is trusted. */
-const NOT_TRUSTED = new Set([
-  'SELF_SIGNED_CERT_IN_CHAIN',
-  'DEPTH_ZERO_SELF_SIGNED_CERT',
-  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
-  'UNABLE_TO_GET_ISSUER_CERT',
-  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
-]);
-
 /** The alert of the other side of TLS for a certificate that it has been shown, or was not. */
 const CERTIFICATE_ALERT = /alert (number \d+|.*(certificate|unknown ca|handshake failure))/i;
 
-function explain({ code = '', message }: NodeJS.ErrnoException, url: string, config: Config['amqp']): string {
+function explain(error: Error, url: string, config: Config['amqp']): string {
+  const { message } = error;
   const { username, hostname } = new URL(url);
   const { cert_file } = config.tls;
   if (username === '' && /ACCESS.REFUSED|SASL mechanism/.test(message)) {
@@ -135,16 +127,9 @@ function explain({ code = '', message }: NodeJS.ErrnoException, url: string, con
       config.password_file === '' ? 'the credential amqp-password, which the service reads when it starts' : config.password_file;
     return `the login of the RabbitMQ user "${decodeURIComponent(username)}" was refused: is there this user, and is its password the one in ${place}? (${message})`;
   }
-  if (NOT_TRUSTED.has(code)) {
-    const ca =
-      config.tls.ca_file === ''
-        ? 'name its file in amqp.tls.ca_file, or add it to those of the system'
-        : `amqp.tls.ca_file is ${config.tls.ca_file}`;
-    return `the server's certificate is of a CA that is not trusted here: ${ca} (${message})`;
-  }
-  if (code === 'CERT_HAS_EXPIRED') return `the server's certificate has expired: RabbitMQ needs a new one (${message})`;
-  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
-    return `the server's certificate is for other names than "${hostname}": use one of them in amqp.urls (${message})`;
-  }
-  return message;
+  const trusted =
+    config.tls.ca_file === ''
+      ? 'name its file in amqp.tls.ca_file, or add it to those of the system'
+      : `amqp.tls.ca_file is ${config.tls.ca_file}`;
+  return problemOfCertificate(error, { hostname, trusted, urls: 'amqp.urls' }) ?? message;
 }

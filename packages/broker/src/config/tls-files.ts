@@ -70,3 +70,23 @@ async function readKey(file: string): Promise<string> {
 const unreadable = (key: string, file: string) => (error: NodeJS.ErrnoException) => {
   throw new Error(`amqp.tls.${key} ${file} cannot be read: ${error.code}`, { cause: error });
 };
+
+/** Node's codes for a chain that ends in no CA that is trusted. */
+const NOT_TRUSTED = new Set([
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+]);
+
+/** Why a server's certificate is not accepted; undefined: that is not the problem. `trusted` says where its CA belongs, `urls` is the key with its address. */
+export function problemOfCertificate(
+  { code = '', message }: NodeJS.ErrnoException,
+  { hostname, trusted, urls }: { readonly hostname: string; readonly trusted: string; readonly urls: string },
+): string | undefined {
+  if (NOT_TRUSTED.has(code)) return `the server's certificate is of a CA that is not trusted here: ${trusted} (${message})`;
+  if (code === 'CERT_HAS_EXPIRED') return `the server's certificate has expired: RabbitMQ needs a new one (${message})`;
+  if (code !== 'ERR_TLS_CERT_ALTNAME_INVALID') return undefined;
+  return `the server's certificate is for other names than "${hostname}": use one of them in ${urls} (${message})`;
+}

@@ -1,7 +1,7 @@
 import { Agent as HttpAgent, request as requestByHttp } from 'node:http';
 import { request as requestByHttps } from 'node:https';
 import { type Config, readPassword } from '../config/config.js';
-import { readTlsFiles, type TlsFiles } from '../config/tls-files.js';
+import { problemOfCertificate, readTlsFiles, type TlsFiles } from '../config/tls-files.js';
 
 /* Questions to RabbitMQ's management API, and what it says of a queue: AMQP does not tell policies. */
 
@@ -60,14 +60,19 @@ async function factsAt(at: string, url: string, amqp: Config['amqp'], password: 
   const name = `the management API at ${at}`;
   const api = { name, url: at, user, password, files: () => readTlsFiles(amqp.tls) };
   const { status, text } = await askManagement(api, { method: 'GET', path: ['queues', vhost, amqp.queue] });
-  if (status === 401 && text.includes('Not management user')) {
-    throw new Error(`RabbitMQ does not let "${user}" use its management API: rabbitmqctl set_user_tags ${user} management`);
-  }
-  if (status === 401) throw new Error(`${name} refuses the login of "${user}"`);
-  if (status !== 200) throw new Error(`${name} answers with ${status}: ${text.slice(0, SHOWN_CHARS_MAX)}`);
+  if (status !== 200) throw refusedBy(api, { status, text });
   const facts = factsIn(text, name);
   if (facts === undefined) throw new Error(`${name} does not say the policies yet`);
   return facts;
+}
+
+/** Why there is no answer to what the broker has asked at the server. */
+export function refusedBy({ name, user }: Management, { status, text }: ManagementAnswer): Error {
+  if (status === 401 && text.includes('Not management user')) {
+    return new Error(`RabbitMQ does not let "${user}" use its management API: rabbitmqctl set_user_tags ${user} management`);
+  }
+  if (status === 401) return new Error(`${name} refuses the login of "${user}"`);
+  return new Error(`${name} answers with ${status}: ${text.slice(0, SHOWN_CHARS_MAX)}`);
 }
 
 /** Of the answer about a queue; undefined where it lacks the policies: of a new queue they take some seconds. `name` as in {@link Management}. */
@@ -125,8 +130,9 @@ export async function askManagement(
   const signal = AbortSignal.timeout(timeoutMs);
   const options = { method, auth: `${user}:${password}`, signal, ...(isTls ? await files() : { agent: BY_HTTP }) };
   return await new Promise((resolve, reject) => {
-    const failed = ({ message }: Error) => {
-      const why = signal.aborted ? `does not answer within ${timeoutMs / 1_000} s` : `cannot be asked: ${message}`;
+    const failed = (error: Error) => {
+      const ofCertificate = problemOfCertificate(error, { hostname: at.hostname, trusted: 'see amqp.tls.ca_file', urls: 'its URL' });
+      const why = signal.aborted ? `does not answer within ${timeoutMs / 1_000} s` : `cannot be asked: ${ofCertificate ?? error.message}`;
       reject(new Error(`${name} ${why}`));
     };
     const asked = (isTls ? requestByHttps : requestByHttp)(at, options, (answer) => {

@@ -2,33 +2,30 @@ import { readFile } from 'node:fs/promises';
 import type { Config } from '@kpx/broker/config/config';
 import { problemOfMsgq, type Sealed } from '@kpx/protocol';
 import { type AccountsPorts, SHARED_MSGQ_FILE } from '../accounts-rabbitmq.js';
+import { declaredAtServer, linesFor } from './declared.js';
 import { isThere, ROOTS_MODE, type Step, type Wanted, write } from './steps.js';
 
 /** Both configurations are the administrator's: only their lines are said. The template goes with `executor.sealed`. */
 export async function configurationSteps(
-  { sealed, amqp }: Config,
+  config: Config,
   executor: { readonly sealed: Sealed; readonly msgq_file: string },
   { user, ports, passwordFile }: Wanted,
   file: string,
   helperFile: string,
 ): Promise<Step[]> {
-  const [queue, exchange] = [JSON.stringify(amqp.queue), JSON.stringify(amqp.exchange)];
-  const ofBroker: Step = sealed.enabled
-    ? { name: file, state: 'ok', why: 'sealed.enabled is true' }
-    : {
-        ...{
-          name: file,
-          state: 'by hand',
-          why: `then systemctl restart kpx-broker. ${queue} and ${exchange} have to be declared as the executor does it: rabbitmqctl list_queues name durable arguments, list_exchanges name type durable arguments at the server`,
-        },
-        lines: [
-          '[sealed]',
-          'enabled = true',
-          `urls = ["amqp://${user}@127.0.0.1:${ports.amqp}"]`,
-          `management_url = "http://127.0.0.1:${ports.management}"`,
-          `management_password_file = "${passwordFile}"`,
-        ],
-      };
+  const { sealed } = config;
+  const { why, lines } = await jobObjects(config);
+  const ofBroker: Step = {
+    ...{ name: file, state: 'by hand', why: `then systemctl restart kpx-broker. ${why}` },
+    lines: [
+      '[sealed]',
+      'enabled = true',
+      `urls = ["amqp://${user}@127.0.0.1:${ports.amqp}"]`,
+      `management_url = "http://127.0.0.1:${ports.management}"`,
+      `management_password_file = "${passwordFile}"`,
+      ...lines,
+    ],
+  };
   const ofHelper: Step = executor.sealed
     ? {
         name: helperFile,
@@ -41,7 +38,33 @@ export async function configurationSteps(
         why: 'in [executor]; then run this again, which writes the template',
         lines: ['sealed = true'],
       };
-  return [ofBroker, ofHelper, ...(executor.sealed ? [await templateStep(executor.msgq_file, ports)] : [])];
+  const enabled: Step = { name: file, state: 'ok', why: `sealed.enabled is true. ${why}` };
+  const changed: Step[] = lines.length > 0 ? [{ name: `${file}, job queue`, state: 'by hand', why: OTHERWISE, lines }] : [];
+  return [
+    ...(sealed.enabled ? [enabled, ...changed] : [ofBroker]),
+    ...[ofHelper, ...(executor.sealed ? [await templateStep(executor.msgq_file, ports)] : [])],
+  ];
+}
+
+const OTHERWISE =
+  'the server has the job queue or the exchange otherwise. RabbitMQ refuses an executor that declares it as the server does. Stop the executors first, and remove their virtual hosts: kpxctl sealed purge';
+
+/** How the virtual hosts of accounts have to have the job queue and the exchange: in words, and as lines that the configuration lacks. */
+async function jobObjects(config: Config): Promise<{ why: string; lines: string[] }> {
+  const { queue, exchange } = config.amqp;
+  const quoted = (names: readonly string[], between: string) => names.map((name) => JSON.stringify(name)).join(between);
+  const all = quoted([queue, ...(exchange === '' ? [] : [exchange])], ' and ');
+  const byHand = `${all} have to be declared as the executor does it: rabbitmqctl list_queues name durable arguments, list_exchanges name type durable arguments at the server`;
+  try {
+    const declared = await declaredAtServer(config);
+    if (declared === undefined) return { why: config.sealed.enabled ? '' : byHand, lines: [] };
+    const lines = linesFor(declared, config.sealed);
+    const missing = [...(declared.queue === null ? [queue] : []), ...(declared.exchange === null ? [exchange] : [])];
+    if (missing.length > 0) return { why: `The server has no ${quoted(missing, ' and no ')} yet. ${byHand}`, lines };
+    return { why: `${all} are declared as the server has them`, lines };
+  } catch (error) {
+    return { why: `How the server declares them is not known: ${(error as Error).message}. ${byHand}`, lines: [] };
+  }
 }
 
 async function templateStep(path: string, { amqp }: AccountsPorts): Promise<Step> {

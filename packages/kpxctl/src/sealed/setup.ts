@@ -4,6 +4,7 @@ import { chmod, chown, mkdir, readFile } from 'node:fs/promises';
 import { isLoopback } from '@kpx/broker/config/address';
 import { type Config, readConfig } from '@kpx/broker/config/config';
 import { CommandError, EXIT } from '@kpx/broker/output/exit';
+import { say } from '@kpx/broker/output/terminal';
 import { readConfig as readHelperConfig } from '@kpx/privhelper/config';
 import { runCommand } from '@kpx/privhelper/system/command';
 import { lookUpAccount } from '@kpx/privhelper/system/name-service';
@@ -15,6 +16,7 @@ import {
   definitionsText,
   NFT,
   PLUGINS_TEXT,
+  PORTS_FILE,
   portsText,
   RABBITMQ_ACCOUNT,
   RABBITMQ_SERVER,
@@ -24,7 +26,9 @@ import {
 } from '../accounts-rabbitmq.js';
 import { CONFIG_FILE, HELPER_CONFIG_FILE } from '../broker-options.js';
 import { showUnit } from '../doctor/systemd.js';
+import { takenOver } from '../leave-root.js';
 import { HASHING, isHashOf, passwordHash } from '../setup-rabbitmq/password-hash.js';
+import { type AskedOfServer, askServer } from './declared.js';
 import { configurationSteps } from './setup-configuration.js';
 import { fileStep, isThere, type Step, tell, type Wanted } from './steps.js';
 
@@ -60,6 +64,8 @@ export function addSetup(group: Command): void {
 }
 
 async function setUp({ apply = false, config: file, helperConfig }: Options): Promise<void> {
+  const handedOver = (await takenOver()) as AskedOfServer | undefined;
+  if (handedOver !== undefined) return say(JSON.stringify(await askServer(handedOver)));
   if (process.getuid?.() !== 0)
     throw new CommandError(EXIT.noPermission, 'kpxctl sealed setup has to be run as root: it looks at secrets.');
   const [config, { executor }] = [await readConfig(file), await readHelperConfig(helperConfig)];
@@ -93,7 +99,7 @@ function wantedOf({ sealed }: Config): Wanted {
 
 async function prerequisites({ isHere }: Wanted): Promise<Step[]> {
   if (!isHere) {
-    const why = 'it is elsewhere: this command makes one on this machine, on loopback. For a cluster see sealed.md, "Several machines"';
+    const why = 'it is elsewhere: this command makes one on this machine, on loopback. See sealed.md, "On another machine, by TLS"';
     return [{ name: 'sealed.urls', state: 'fails', why }];
   }
   const account = await lookUpAccount(RABBITMQ_ACCOUNT, AbortSignal.timeout(LOOK_UP_TIMEOUT_MS));
@@ -144,7 +150,7 @@ async function rabbitmqSteps({ user, ports, passwordFile }: Wanted): Promise<Ste
     }),
     hasNft
       ? await fileStep({
-          ...{ path: inSettings('ports.nft'), content: portsText(ports), ...plain },
+          ...{ path: PORTS_FILE, content: portsText(ports), ...plain },
           why: "the management port is the broker's alone, and the AMQP port the executors' and the broker's",
         })
       : noFirewall(),

@@ -1,0 +1,206 @@
+import { parse } from 'smol-toml';
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import type { BootedKpx } from '../fixtures/booted/kpx.js';
+import { declareKnimeTopology, KNIME_EXCHANGE, KNIME_QUEUE } from '../fixtures/knime/topology.js';
+import { withKpx } from './kpx-of-file.js';
+import { bootedMachine, bootedRabbitmq, dropIn } from './shared-machine.js';
+
+/* The accounts' RabbitMQ as `kpxctl sealed setup --apply` makes it: what it takes over from the server, and who may connect to it. */
+
+const machine = bootedMachine();
+const rabbitmq = bootedRabbitmq();
+
+const UNIT = 'kpx-rabbitmq.service';
+const BROKER = 'kpx-broker.service';
+const SETUP_TIMEOUT_MS = 240_000;
+const NFT = '/usr/sbin/nft';
+const [AMQP, MANAGEMENT, DISTRIBUTION, EPMD] = [5_673, 15_673, 25_673, 4_370];
+const MANAGEMENT_URL = `http://${rabbitmq.host}:${rabbitmq.managementPort}`;
+const SEALED = {
+  enabled: true,
+  node: 'booted',
+  urls: [`amqp://kpx-broker@127.0.0.1:${AMQP}`],
+  management_url: `http://127.0.0.1:${MANAGEMENT}`,
+  management_password_file: '/etc/kpx/sealed-password',
+};
+
+let kpx: BootedKpx;
+
+const setup = async (...args: string[]) =>
+  (await machine.run(['/usr/bin/kpxctl', 'sealed', 'setup', ...args], { timeoutMs: SETUP_TIMEOUT_MS })).stdout;
+
+async function doctor(name: string) {
+  const { stdout } = await machine.run(['/usr/bin/kpxctl', 'doctor', '--json'], { timeoutMs: SETUP_TIMEOUT_MS, allowFailure: true });
+  const { checks } = JSON.parse(stdout) as { checks: { name: string; result: string; seen: string; fix?: string }[] };
+  return checks.find((check) => check.name === name);
+}
+
+/** A broker that knows the server's management API, and may use it. */
+const configure = (sealed: object = {}) =>
+  kpx.configure({
+    broker: { amqp: { management_urls: [MANAGEMENT_URL] }, sealed: { ...sealed } },
+    helper: { executor: { sealed: 'enabled' in sealed, node: 'booted' } },
+  });
+
+const tagged = (tags: string) => rabbitmq.api('PUT', `users/${rabbitmq.users.broker.name}`, { ...rabbitmq.users.broker, tags });
+
+/** The lines of a step that an operator has to write. */
+const tablesIn = (said: string) => parse(said.slice(said.indexOf('[sealed]')).split(/\n\S/)[0] ?? '') as { sealed: object };
+
+beforeAll(async () => {
+  const end = await withKpx({}, async (installed) => {
+    kpx = installed;
+    await configure();
+    await tagged('management');
+    await setup('--apply');
+  });
+  return async () => {
+    await machine.run(['/usr/bin/systemctl', 'disable', '--now', UNIT], { allowFailure: true });
+    await machine.run([NFT, 'delete', 'table', 'inet', 'kpx_rabbitmq'], { allowFailure: true });
+    for (const path of [`/etc/systemd/system/${UNIT}`, '/etc/kpx/rabbitmq', '/etc/kpx/sealed-password', '/var/lib/kpx-rabbitmq'])
+      await machine.remove(path);
+    await machine.systemctl('daemon-reload');
+    await rabbitmq.createUsers();
+    await end();
+  };
+}, SETUP_TIMEOUT_MS);
+
+describe("the job queue and the exchange in the accounts' virtual hosts", () => {
+  const vhost = () => encodeURIComponent(kpx.vhost.vhost);
+  const EXPECTED = {
+    job_queue: { durable: true, arguments: { 'x-max-priority': 5, 'x-queue-type': 'classic' } },
+    job_exchange: { type: 'topic', durable: false, arguments: { 'alternate-exchange': 'amq.fanout' } },
+  };
+
+  async function declaredOtherwise(): Promise<void> {
+    await rabbitmq.api('DELETE', `queues/${vhost()}/${KNIME_QUEUE}`);
+    await rabbitmq.api('DELETE', `exchanges/${vhost()}/${KNIME_EXCHANGE}`);
+    await rabbitmq.api('PUT', `queues/${vhost()}/${KNIME_QUEUE}`, EXPECTED.job_queue);
+    await rabbitmq.api('PUT', `exchanges/${vhost()}/${KNIME_EXCHANGE}`, EXPECTED.job_exchange);
+    onTestFinished(async () => {
+      await rabbitmq.api('DELETE', `queues/${vhost()}/${KNIME_QUEUE}`);
+      await rabbitmq.api('DELETE', `exchanges/${vhost()}/${KNIME_EXCHANGE}`);
+      await declareKnimeTopology(kpx.vhost.url('admin'));
+      await configure();
+    });
+  }
+
+  it('are to be as the server has them, which its management API says', async () => {
+    await declaredOtherwise();
+    await configure();
+    const said = await setup();
+    expect(said).toContain(`"${KNIME_QUEUE}" and "${KNIME_EXCHANGE}" are declared as the server has them`);
+    const { sealed } = tablesIn(said);
+    expect(sealed).toMatchObject(EXPECTED);
+    await configure({ ...SEALED, ...EXPECTED });
+    const then = await setup();
+    expect(then).toMatch(/^ok +\/etc\/kpx\/broker\.toml: sealed\.enabled is true\. .* are declared as the server has them$/m);
+    expect(then).not.toContain('job_queue');
+  });
+
+  it('are said where the configuration has them otherwise', async () => {
+    await declaredOtherwise();
+    await configure({ ...SEALED, job_queue: EXPECTED.job_queue });
+    const said = await setup();
+    expect(said).toMatch(/^by hand +\/etc\/kpx\/broker\.toml, job queue: the server has .*kpxctl sealed purge$/m);
+    expect(said).toMatch(/^ +\[sealed\.job_exchange\]\n +type = "topic"\n +durable = false$/m);
+    expect(said).not.toContain('[sealed.job_queue]');
+  });
+
+  it('are looked up by hand where the broker may not ask, or is not told whom', async () => {
+    await tagged('');
+    onTestFinished(() => tagged('management').then(() => {}));
+    const byHand = 'rabbitmqctl list_queues name durable arguments';
+    const said = await setup();
+    expect(said).toContain('rabbitmqctl set_user_tags kpx-broker management');
+    expect(said).toContain(byHand);
+    expect(said).not.toContain(rabbitmq.users.broker.password);
+    onTestFinished(() => configure());
+    await kpx.configure();
+    expect(await setup()).toMatch(
+      /^by hand +\/etc\/kpx\/broker\.toml: then systemctl restart kpx-broker\. "knime-jobs" and .*list_queues/m,
+    );
+  });
+
+  it('are not known as long as the server has none', async () => {
+    onTestFinished(() => declareKnimeTopology(kpx.vhost.url('admin')));
+    await rabbitmq.api('DELETE', `queues/${vhost()}/${KNIME_QUEUE}`);
+    expect(await setup()).toContain(`The server has no "${KNIME_QUEUE}" yet.`);
+  });
+});
+
+describe('who connects', async () => {
+  const CONNECT = `require('node:net').connect(process.argv[1], '127.0.0.1').once('connect', () => process.exit(0)).once('error', ({ code }) => {
+  console.log(code);
+  process.exit(1);
+})`;
+  /** "connected", or the error. */
+  async function connecting(user: string, port: number): Promise<string> {
+    const { exitCode, stdout } = await machine.run(['/usr/bin/node', '--eval', CONNECT, `${port}`], { user, allowFailure: true });
+    return exitCode === 0 ? 'connected' : stdout.trim();
+  }
+
+  const REFUSED = 'ECONNREFUSED';
+  const YES = 'connected';
+  /** In a machine with nft; one of people, one of a service, one that owns nothing. */
+  const TABLE = [
+    ['root', YES, YES, YES, YES],
+    ['kpx-broker', YES, YES, REFUSED, REFUSED],
+    ['rabbitmq', REFUSED, REFUSED, YES, YES],
+    ['ada', YES, REFUSED, REFUSED, REFUSED],
+    ['nobody', YES, REFUSED, REFUSED, REFUSED],
+    ['daemon', REFUSED, REFUSED, REFUSED, REFUSED],
+  ] as const;
+
+  it("is by nft's rules alone: without them the port of the management API is open to all", async () => {
+    const hasNft = await machine.exists(NFT);
+    onTestFinished(() => machine.systemctl('restart', UNIT).then(() => {}));
+    if (hasNft) await machine.run([NFT, 'delete', 'table', 'inet', 'kpx_rabbitmq']);
+    for (const port of [AMQP, MANAGEMENT, DISTRIBUTION, EPMD]) expect([port, await connecting('daemon', port)]).toEqual([port, YES]);
+    await configure(SEALED);
+    onTestFinished(() => configure());
+    const { result, fix = '' } = (await doctor("accounts' RabbitMQ ports")) ?? {};
+    if (!hasNft) return expect([result, fix]).toEqual(['warn', expect.stringContaining('apt install nftables')]);
+    expect([result, fix]).toEqual(['fail', `${NFT} --file /etc/kpx/rabbitmq/ports.nft`]);
+    await machine.run(fix.split(' '));
+    expect((await doctor("accounts' RabbitMQ ports"))?.result).toBe('ok');
+  });
+
+  it('is judged by the account, port by port', async () => {
+    if (!(await machine.exists(NFT))) return expect(await setup()).toMatch(/^by hand +nftables: .*try passwords/m);
+    for (const [user, ...expected] of TABLE) {
+      const seen = await Promise.all([AMQP, MANAGEMENT, DISTRIBUTION, EPMD].map((port) => connecting(user, port)));
+      expect([user, ...seen]).toEqual([user, ...expected]);
+    }
+  });
+});
+
+describe('kpxctl doctor, of the limits of units', () => {
+  const NAME = 'room for virtual hosts';
+
+  it('finds those that setup has made enough', async () => {
+    await configure(SEALED);
+    onTestFinished(() => configure());
+    const found = await doctor(NAME);
+    expect(found).toMatchObject({ result: 'ok' });
+    expect(found?.seen).toMatch(
+      /vhosts_max = 200 .*kpx-broker\.service has LimitNOFILE=1024 of \d+.*kpx-rabbitmq\.service has .*TasksMax=2048 of \d+$/,
+    );
+  });
+
+  it.each([
+    [UNIT, 'LimitNOFILE', '1000'],
+    [UNIT, 'TasksMax', '40'],
+    [BROKER, 'LimitNOFILE', '210'],
+    [BROKER, 'TasksMax', '20'],
+  ])('fails %s with %s=%s, and says the line that ends it', async (unit, limit, value) => {
+    await configure(SEALED);
+    onTestFinished(() => configure());
+    await dropIn(machine, unit, `[Service]\n${limit}=${value}\n`);
+    const { result, seen, fix = '' } = (await doctor(NAME)) ?? {};
+    expect([result, seen]).toEqual(['fail', expect.stringContaining(`${unit} has ${limit}=${value}, and needs `)]);
+    const [line = ''] = /[A-Za-z]+=\d+/.exec(fix) ?? [];
+    await dropIn(machine, unit, `[Service]\n${line}\n`);
+    expect((await doctor(NAME))?.result).toBe('ok');
+  });
+});
