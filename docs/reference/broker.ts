@@ -22,7 +22,7 @@ export const BROKER_TEXTS: Texts = {
   'amqp.routing_key':
     'The routing key with which the broker publishes a job to `exchange`. It must lead to `queue`. Change it where the binding of the queue has another key. Example: `routing_key = "new-work"`.',
   'amqp.prefetch':
-    'How many jobs RabbitMQ hands over before the broker acknowledges one. The broker holds at most half of them for executors that start or are busy. It is 1 right after a connect. Raise it where many users wait at once. Example: `prefetch = 1024`.',
+    'How many jobs RabbitMQ hands over before the broker acknowledges one. The broker holds at most half of them for executors that start or are busy. It is 1 right after a connect. Raise it where many users wait at once. Example: `prefetch = 4096`.',
   'amqp.held_bytes_max':
     'How much memory the bodies of jobs may take. Beyond half of it a job waits in a delay queue. When it is full, the broker takes no jobs until half is free. A body has 1 MiB at most. Raise it with a larger `prefetch` and large jobs. Example: `held_bytes_max = "1GiB"`.',
   'amqp.declare':

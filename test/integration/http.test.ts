@@ -128,7 +128,7 @@ describe('GET /metrics', () => {
     expect(value('kpx_helper_request_seconds_count{verb="spawnExecutor"}')).toBe(1);
     for (const up of ['kpx_rabbitmq_connected', 'kpx_helper_connected']) expect([up, value(up)]).toEqual([up, 1]);
     for (const none of ['kpx_draining', 'kpx_jobs_held', 'kpx_rabbitmq_reconnects_total']) expect([none, value(none)]).toEqual([none, 0]);
-    expect(value('kpx_jobs_held_max')).toBe(128);
+    expect(value('kpx_jobs_held_max')).toBe(512);
     expect(value('process_resident_memory_bytes')).toBeGreaterThan(10_000_000);
     expect(value('nodejs_eventloop_lag_p99_seconds')).toBeGreaterThan(0);
   });

@@ -83,7 +83,7 @@ describe('kpxctl show', () => {
       new RegExp(`^account {4}alice, uid ${uid}$`, 'm'),
       /^state {6}ready, for \d+s$/m,
       new RegExp(`^executor {3}pid ${kpx.done('alice')[0]?.pid}, ready, runs for \\d+s(, \\d+ % of a processor)?$`, 'm'),
-      /^limits {5}.*held_per_user 64, start_attempts 1, idle_stop 1h$/m,
+      /^limits {5}.*held_per_user 256, start_attempts 1, idle_stop 1h$/m,
       /^jobs {7}0 held; [1-9]\d* forwarded, 0 deferred, 0 parked by this broker$/m,
       /^a job now {2}goes to the executor at once: the executor is ready$/m,
       /^changes of state\n {2}\S+Z {2}queued\n {2}\S+Z {2}starting {2}.*\n {2}\S+Z {2}booting .*\n {2}\S+Z {2}ready /m,

@@ -182,7 +182,7 @@ describe('kpx-broker --check', () => {
     expect(await check()).toBe(
       `${kpx.brokerConfigFile}: no errors in the file; kpxctl doctor looks at the rest.\n` +
         'The running broker has another configuration; with this one would change:\n' +
-        '  amqp.prefetch: 256 -> 8\n  policy.max_executors: 1 -> 2\n  policy.idle_stop: not set -> "30m"\n',
+        '  amqp.prefetch: 1024 -> 8\n  policy.max_executors: 1 -> 2\n  policy.idle_stop: not set -> "30m"\n',
     );
     expect((await runBroker(['--config', kpx.brokerConfigFile, '--check'])).stdout).toBe(await check());
     await kpx.endBroker();

@@ -89,7 +89,7 @@ export const configSchema = z.strictObject({
       queue: amqpName(QUEUE_BYTES_MAX).min(1).default('knime-jobs'),
       exchange: amqpName(NAME_BYTES_MAX).default('knime-server2executorknime-jobs'),
       routing_key: amqpName(NAME_BYTES_MAX).default('new-work'),
-      prefetch: z.int().min(1).max(PREFETCH_MAX).default(256),
+      prefetch: z.int().min(1).max(PREFETCH_MAX).default(1_024),
       held_bytes_max: memory.prefault('256MiB').refine((bytes) => bytes > 0, 'expected an amount of memory such as "256MiB"'),
       declare: z.boolean().default(false),
       delivery_limit: z.enum(['refuse', 'accept']).default('refuse'),
@@ -112,7 +112,7 @@ export const configSchema = z.strictObject({
         .register(hints, { example: 'header:user' }),
       user_field: text.default(''),
       can_handle_header: amqpName(NAME_BYTES_MAX).min(1).default('canHandle'),
-      held_per_user: z.int().min(1).max(PREFETCH_MAX).default(64),
+      held_per_user: z.int().min(1).max(PREFETCH_MAX).default(256),
       mac_key_file: text.default(''),
     })
     .refine(({ user_from, user_field }) => user_from === '' || user_field === '', {

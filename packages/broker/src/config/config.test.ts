@@ -25,7 +25,7 @@ describe('readConfig', () => {
       queue: 'knime-jobs',
       exchange: 'knime-server2executorknime-jobs',
       routing_key: 'new-work',
-      prefetch: 256,
+      prefetch: 1_024,
     });
     expect(policyOf(config)).toMatchObject({
       maxExecutors: 40,
@@ -34,7 +34,7 @@ describe('readConfig', () => {
       backoffInitialMs: 2_000,
       backoffMaxMs: 300_000,
     });
-    expect(policyOf(config)).toMatchObject({ heldPerUser: 64, heldInAll: 128, startTimeoutMs: 120_000, readyDelayMs: undefined });
+    expect(policyOf(config)).toMatchObject({ heldPerUser: 256, heldInAll: 512, startTimeoutMs: 120_000, readyDelayMs: undefined });
   });
 
   it('refuses two places for the user of a job, and one that is none', async () => {
