@@ -6,7 +6,7 @@ import { burst, warmStart } from './bursts.js';
 import { busy } from './busy.js';
 import { round, table } from './figures.js';
 import { largeBodies } from './large.js';
-import { offers } from './offers.js';
+import { fullExecutor, offers } from './offers.js';
 import { pages } from './page.js';
 import { relayLatency, relayRate } from './relay.js';
 import { scrapes } from './scrape.js';
@@ -45,6 +45,8 @@ if (wanted('offers')) {
     offered.push(await offers(rabbitmq, users, rounds));
   }
 }
+if (wanted('offers')) say('an executor that is full for a minute …');
+const full = wanted('offers') ? await fullExecutor(rabbitmq) : undefined;
 const busyExecutors = [];
 if (wanted('busy') || wanted('offers')) {
   for (const users of [1, 4]) {
@@ -94,6 +96,7 @@ const figures = {
   relay,
   latency,
   offers: offered,
+  full,
   busy: busyExecutors,
   bursts,
   warm,
@@ -134,6 +137,15 @@ else {
           return [row.users, row.kpxMs, row.spinnerMs, row.floorMs, row.ratio, cpu(row.kpxCpu), cpu(row.spinnerCpu), row.cpuRatio];
         }),
       ],
+    ],
+    [
+      'An executor that is full while 200 jobs wait: processor time, % of a core; goal: 1 % for the broker',
+      full
+        ? [
+            ['seconds', 'broker', 'RabbitMQ'],
+            [full.seconds, full.broker, full.rabbitmq],
+          ]
+        : [],
     ],
     [
       'Jobs of 2 ms, four executors running, jobs a second; the limit: the executors alone',

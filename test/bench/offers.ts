@@ -3,6 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chownSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import { withChannel } from '../fixtures/amqp.js';
 import { eventually } from '../fixtures/eventually.js';
 import { jobOf, publishJobs } from '../fixtures/jobs.js';
@@ -89,6 +90,34 @@ async function kpxRound(rabbitmq: RabbitmqServer, users: readonly string[]): Pro
   const done = () => users.reduce((sum, user) => sum + kpx.done(user).length, 0);
   try {
     return await measured(rabbitmq, kpx.broker?.pid, () => publishJobs(vhost.url('publisher'), jobs), done, jobs.length);
+  } finally {
+    await kpx.stop();
+    await vhost.delete();
+    kpx.removeDirectories();
+  }
+}
+
+export interface Full {
+  readonly seconds: number;
+  /** Processor time, in percent of a core. */
+  readonly broker: number;
+  readonly rabbitmq: number;
+}
+
+const FULL_MS = 60_000;
+
+/** Jobs wait for an executor that has as many as it takes, and finishes none. */
+export async function fullExecutor(rabbitmq: RabbitmqServer): Promise<Full> {
+  const vhost = await rabbitmq.createKnimeVhost();
+  const kpx = await new Kpx(vhost, { standIn: { ...STAND_IN, JOB_MS: String(10 * FULL_MS) } }).start();
+  const [broker, server] = [kpx.broker?.pid ?? 0, Number(readFileSync(`${rabbitmq.directory}/pid`, 'utf8'))];
+  try {
+    await publishJobs(vhost.url('publisher'), jobsFor(['alice']));
+    await kpx.brokerLog.line({ user: 'alice', state: 'ready' });
+    const before = [cpuMs(broker), cpuMs(server)] as const;
+    await delay(FULL_MS);
+    const percent = (pid: number, from: number) => round(((cpuMs(pid) - from) * 100) / FULL_MS, 2);
+    return { seconds: FULL_MS / 1_000, broker: percent(broker, before[0]), rabbitmq: percent(server, before[1]) };
   } finally {
     await kpx.stop();
     await vhost.delete();
