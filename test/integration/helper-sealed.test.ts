@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { SpawnOutcome, StopMode } from '@kpx/protocol';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { openConnection } from '../fixtures/amqp.js';
 import { treesToTest } from '../fixtures/debian/trees.mjs';
 import { HelperConnection } from '../fixtures/helper-connection.js';
@@ -18,6 +18,10 @@ import { installHelper, rawAccounts, refusal, type StartedHelper, startHelper } 
 
 const TEMPLATE = 'amqp://{user}:{password}@127.0.0.1:5673/{vhost}';
 const EXIT_CONFIG = 78;
+/** Debian's libfaketime: see resilience-clock.test.ts. Timers go by the monotonic clock, so that is moved as well here. */
+const LIBRARY = '/usr/$LIB/faketime/libfaketime.so.1';
+const DAY_S = 86_400;
+const HOUR_S = 3_600;
 
 const sealed = (executor: Record<string, unknown> = {}, msgq = TEMPLATE): Promise<StartedHelper> =>
   startHelper({ msgq, config: { accounts: { case: 'keep' }, executor: { sealed: true, node: 'host1', ...executor } } });
@@ -126,6 +130,26 @@ describe('a sealed executor', () => {
     await connection.stop('alice', StopMode.kill);
     await installation.helperLog.line({ event: 'executor ended', os_user: 'alice' });
     expect(isHashOf(hash, (await startedUrl(connection, 'bob')).password)).toBe(true);
+  });
+
+  it('does not start with a password that has waited for more than a day', async () => {
+    const clock = `/srv/sealed-password-clock-${process.pid}`;
+    const setClock = (aheadS: number) => writeFileSync(clock, `+${aheadS}\n`);
+    onTestFinished(() => rmSync(clock, { force: true }));
+    setClock(0);
+    chmodSync(clock, 0o644);
+    const clocked = ['/usr/bin/env', `LD_PRELOAD=${LIBRARY}`, `FAKETIME_TIMESTAMP_FILE=${clock}`, 'FAKETIME_NO_CACHE=1'];
+    const installation = installHelper({ msgq: TEMPLATE, config: { executor: { sealed: true, node: 'host1' } } });
+    await installation.startHelper({ wrap: clocked });
+    const connection = await HelperConnection.greeted(installation.socket);
+    for (const user of ['alice', 'bob']) await hashOf(connection, user);
+    setClock(DAY_S - HOUR_S);
+    const hash = await hashOf(connection, 'carol');
+    expect((await startedUrl(connection, 'alice')).password).toMatch(/^[\w-]{43}$/);
+    setClock(DAY_S + HOUR_S);
+    expect(await connection.spawn('bob')).toEqual(refusal('NOT_PREPARED', 'no password was prepared for a start of "bob"'));
+    expect(isHashOf(hash, (await startedUrl(connection, 'carol')).password)).toBe(true);
+    expect(isHashOf(await hashOf(connection, 'bob'), (await startedUrl(connection, 'bob')).password)).toBe(true);
   });
 
   it('has a password for one start: after one that failed it is prepared again', async () => {

@@ -215,6 +215,23 @@ describe('the password of a sealed executor', () => {
     expect((await machine.run(['/usr/bin/find', DIRECTORY, '-name', '*.password'])).stdout).toBe('');
   });
 
+  it('goes when no start has used it for a day, and the environment of an executor that runs stays', async () => {
+    const aged = async (file: string, hours: number) => await machine.run(['/usr/bin/touch', '-m', `--date=${hours} hours ago`, file]);
+    const clean = async () => await machine.run(['/usr/bin/systemd-tmpfiles', '--clean', '/usr/lib/tmpfiles.d/kpx.conf']);
+    const hash = await broker.hash();
+    await aged(FILE, 23);
+    await clean();
+    expect(isHashOf(hash, await started())).toBe(true);
+    await aged(`${DIRECTORY}/${USER}.env`, 25);
+    const other = `${DIRECTORY}/ada.password`;
+    await broker.hash('ada');
+    await aged(other, 25);
+    await clean();
+    expect(await machine.exists(other)).toBe(false);
+    expect(await broker.spawn('ada')).toEqual(refusal('NOT_PREPARED', 'no password was prepared for a start of "ada"'));
+    expect(isHashOf(await broker.hash(), (await urlOfExecutor()).password)).toBe(true);
+  });
+
   it('is for one start: the next one is refused until it is prepared', async () => {
     await broker.hash();
     await started();

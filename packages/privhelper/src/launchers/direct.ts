@@ -17,6 +17,7 @@ import { userPaths } from '../directories.js';
 import type { Launcher, Started } from '../launcher.js';
 import { maskedStdio } from '../system/descriptors.js';
 import { copyAsUser } from './direct/copy.js';
+import { WaitingPasswords } from './direct/passwords.js';
 import { readProcess } from './direct/system/child.js';
 
 /*
@@ -56,7 +57,7 @@ export class DirectLauncher implements Launcher {
   readonly #audit: Audit;
   readonly #children = new Map<string, Child>();
   #ending = false;
-  readonly passwords = new Map<OsUser, string>();
+  readonly passwords = new WaitingPasswords();
 
   constructor(config: Config, audit: Audit) {
     this.#config = config;
