@@ -1,6 +1,7 @@
 import { chmodSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { Channel } from 'amqplib';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { eventually } from '../fixtures/eventually.js';
 import { jobOf } from '../fixtures/jobs.js';
@@ -12,13 +13,14 @@ import {
   answersTo,
   asExecutor,
   installSealedAt,
+  letAdminister,
   nameOf,
   startAccountsRabbitmq,
   takeClient,
 } from '../fixtures/sealed-accounts.js';
 import { TcpProxy } from '../fixtures/tcp-proxy.js';
 import { rawAccounts } from './installed-helper.js';
-import { deadLetters, explain, jobsDone, publish } from './installed-kpx.js';
+import { deadLetters, explain, jobsDone, publish, runKpxctl } from './installed-kpx.js';
 import { installSealed, startSealed } from './installed-sealed.js';
 import { takeKnimeVhost } from './shared-rabbitmq.js';
 
@@ -27,6 +29,10 @@ import { takeKnimeVhost } from './shared-rabbitmq.js';
 /** Debian's libfaketime: see resilience-clock.test.ts. */
 const LIBRARY = '/usr/$LIB/faketime/libfaketime.so.1';
 const DAY_S = 86_400;
+/** A line of the broker's log. */
+const LEFT = 'the virtual host of an account is left: all that was published is carried';
+/** Jobs in the queue of an account. */
+const WINDOW = 4;
 
 let accounts: RabbitmqServer;
 beforeAll(async () => {
@@ -113,6 +119,79 @@ describe('a management API', () => {
   });
 });
 
+describe('a broker that is killed', () => {
+  it.each([
+    ['before', false],
+    ['after', true],
+  ])('%s any call of a start does the job all the same, for which one user is left', { timeout: 240_000 }, async (_, isAnswered) => {
+    const api = await startApi();
+    const kpx = await startSealed(accounts, { broker: { sealed: { management_url: api.url } } });
+    for (let at = 0, isReached = true; isReached; at++) {
+      isReached = false;
+      const reached = new Promise<void>((resolve) => {
+        let passed = 0;
+        api.misbehaves = (asked, answer) => {
+          if (!asked.url?.includes('bob') || passed++ < at) return false;
+          isReached = true;
+          if (isAnswered) answer.once('pipe', () => resolve());
+          else resolve();
+          return !isAnswered;
+        };
+      });
+      await publish(kpx, jobOf('bob', `b${at}`));
+      const done = eventually(`b${at} is done`, () => kpx.done('bob').find(({ job }) => job === `b${at}`), 60_000);
+      await Promise.race([reached, done]);
+      if (isReached) await kpx.endBroker('SIGKILL');
+      api.misbehaves = HELPFUL;
+      if (isReached) await kpx.startBroker();
+      const { pid } = await done;
+      expect(await accountsIn(accounts, 'users')).toEqual([nameOf('bob')]);
+      if (!isReached) expect(at).toBeGreaterThan(12);
+      const from = kpx.brokerLog.lines.length;
+      process.kill(pid, 'SIGKILL');
+      await kpx.brokerLog.line({ account: 'bob', msg: LEFT }, { from });
+      const { code, stderr } = await runKpxctl(['sealed', 'purge', 'bob', '--apply', '--config', kpx.brokerConfigFile]);
+      expect([code, stderr]).toEqual([0, '']);
+      expect([await accountsIn(accounts, 'users'), await accountsIn(accounts, 'vhosts')]).toEqual([[], []]);
+    }
+  });
+});
+
+it('a RabbitMQ of accounts that has lost all its data has lost as many jobs of each account as its window, which are counted', {
+  timeout: 180_000,
+}, async () => {
+  const own = await startAccountsRabbitmq();
+  onTestFinished(() => own.remove());
+  const kpx = await startSealed(own, {
+    standIn: { BOOT_MS: '50', JOB_MS: '200', PREFETCH: '1', RETRY_MS: '120000' },
+    broker: { sealed: { window: WINDOW } },
+  });
+  const client = await takeClient(kpx);
+  const asked = (user: string, job: string) => {
+    const { body, properties } = jobOf(user, job);
+    return { body, properties: { ...properties, replyTo: client, correlationId: `${user}-${job}` } };
+  };
+  const jobs = Array.from({ length: 20 }, (_, index) => `${index}`);
+  const users = ['alice', 'bob'];
+  await publish(kpx, ...jobs.flatMap((job) => users.map((user) => asked(user, job))));
+  for (const user of users) await jobsDone(kpx, user, 3);
+  await own.kill();
+  rmSync(`${own.directory}/mnesia`, { recursive: true });
+  await own.start();
+  await letAdminister(own);
+  await publish(kpx, ...users.map((user) => asked(user, 'last')));
+  for (const user of users) {
+    await eventually(`the last job of ${user} is done`, () => kpx.done(user).find(({ job }) => job === 'last'), 60_000);
+    const lost = jobs.filter((job) => !kpx.done(user).some((done) => done.job === job));
+    expect(lost.length).toBeLessThanOrEqual(WINDOW);
+    process.kill(Number(kpx.done(user).at(-1)?.pid), 'SIGKILL');
+    const { unanswered } = await kpx.brokerLog.line({ account: user, msg: LEFT });
+    // One that was done may have lost its answer.
+    expect(Number(unanswered)).toBeGreaterThanOrEqual(lost.length);
+    expect(Number(unanswered)).toBeLessThanOrEqual(WINDOW + 1);
+  }
+});
+
 describe('the code of an account', () => {
   it('that sends 100 MB, and declares thousands of exchanges, keeps nobody else from their jobs', { timeout: 180_000 }, async () => {
     const up = [{ exchange: 'results', type: 'fanout' }];
@@ -135,18 +214,44 @@ describe('the code of an account', () => {
     expect(letter?.headers['x-kpx-detail']).toContain('its body has 100000000 bytes, at most 16777216 are carried');
   });
 
-  it('that takes and acknowledges the jobs of its account has lost those alone, and others have theirs', async () => {
-    const kpx = await startSealed(accounts, { standIn: { BOOT_MS: '50', JOB_MS: '200', PREFETCH: '1' } });
-    await publish(kpx, jobOf('alice', 'a1'), jobOf('bob', 'b1'));
+  const acknowledges = async (channel: Channel) => {
+    const taken = await channel.get(KNIME_QUEUE);
+    if (!taken) return 0;
+    channel.ack(taken);
+    await channel.checkQueue(KNIME_QUEUE); // RabbitMQ has read what came before
+    return 1;
+  };
+
+  it.each<[what: string, takes: (channel: Channel) => Promise<number>]>([
+    ['acknowledges', acknowledges],
+    ['purges', async (channel) => (await channel.purgeQueue(KNIME_QUEUE)).messageCount],
+    ['deletes, with their queue,', async (channel) => (await channel.deleteQueue(KNIME_QUEUE)).messageCount],
+  ])('that %s the jobs of its account has lost those alone, which is counted and said, and others have theirs', async (what, takes) => {
+    const kpx = await startSealed(accounts, { standIn: { BOOT_MS: '50', JOB_MS: '300', PREFETCH: '1' } });
+    const client = await takeClient(kpx);
+    const asked = (user: string, job: string) => {
+      const { body, properties } = jobOf(user, job);
+      return { body, properties: { ...properties, replyTo: client, correlationId: job } };
+    };
+    await publish(kpx, asked('alice', 'a1'), asked('bob', 'b1'));
     await jobsDone(kpx, 'alice', 1);
     await jobsDone(kpx, 'bob', 1);
     const channel = await (await asExecutor(kpx, 'alice')).createChannel();
-    await publish(kpx, ...['2', '3', '4', '5'].flatMap((job) => [jobOf('alice', `a${job}`), jobOf('bob', `b${job}`)]));
-    const taken = await eventually('alice has taken a job', () => channel.get(KNIME_QUEUE));
-    if (taken) channel.ack(taken);
+    await publish(kpx, ...['2', '3', '4', '5'].flatMap((job) => [asked('alice', `a${job}`), asked('bob', `b${job}`)]));
+    const lost = await eventually('alice has taken jobs', () => takes(channel));
+    if (what.startsWith('deletes')) {
+      const { reason } = await kpx.brokerLog.line({ msg: 'lost the virtual host of an account; connecting again', account: 'alice' });
+      expect(reason).toMatch(/^the job queue of the account was deleted, with \d+ jobs at the last look$/);
+    }
+    await publish(kpx, asked('alice', 'last'));
+    await eventually('the last job of alice is done', () => kpx.done('alice').some(({ job }) => job === 'last'));
     await jobsDone(kpx, 'bob', 5);
     expect(new Set(kpx.done('bob').map(({ job }) => job))).toEqual(new Set(['b1', 'b2', 'b3', 'b4', 'b5']));
-    await jobsDone(kpx, 'alice', 4);
+    const done = new Set(kpx.done('alice').map(({ job }) => job));
+    expect(done.size).toBe(6 - lost);
+    await answersTo(kpx, client, 5 + done.size);
+    process.kill(Number(kpx.done('alice')[0]?.pid), 'SIGKILL');
+    expect(await kpx.brokerLog.line({ account: 'alice', msg: LEFT })).toMatchObject({ taken_back: 0, unanswered: lost });
   });
 });
 
@@ -220,7 +325,7 @@ it('users and virtual hosts of other installations in the same RabbitMQ are left
   }
 });
 
-it.each(['anna@corp.example', 'a_b-c.d', 'dom\\anna'])(
+it.each(['anna@corp.example', 'a_b-c.d', 'dom\\anna', 'DOM\\anna'])(
   'an account called %s has a virtual host, answers, and is cleared up',
   async (name) => {
     rawAccounts().account(name, { home: `/home/kpx-test-sealed-name-${process.pid}-${name.length}` });
@@ -232,7 +337,7 @@ it.each(['anna@corp.example', 'a_b-c.d', 'dom\\anna'])(
     expect(answer).toMatchObject({ json: { job: 'j1', uid: idsOf(name).uid }, headers: { 'x-kpx-account': name } });
     expect(await accountsIn(accounts, 'vhosts')).toEqual([nameOf(name)]);
     process.kill(Number(kpx.done(name)[0]?.pid), 'SIGKILL');
-    await kpx.brokerLog.line({ account: name, msg: 'the virtual host of an account is left: all that was published is carried' });
+    await kpx.brokerLog.line({ account: name, msg: LEFT });
     expect(await accountsIn(accounts, 'users')).toEqual([]);
   },
 );
