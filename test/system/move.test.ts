@@ -1,9 +1,12 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { parse, stringify } from 'smol-toml';
 import { expect, it, onTestFinished } from 'vitest';
 import { BootedKpx, BROKER, unitOf } from '../fixtures/booted/kpx.js';
+import { eventually } from '../fixtures/eventually.js';
 import { jobOf } from '../fixtures/jobs.js';
 import { commandsOf } from '../fixtures/page.js';
 import { installKpx } from './installed-kpx.js';
-import { bootedMachine } from './shared-machine.js';
+import { bootedMachine, bootedRabbitmq } from './shared-machine.js';
 
 /* From the original's settings to jobs that run: docs/move.md from its first command to its last, on a machine with systemd. */
 
@@ -16,6 +19,11 @@ const DROP_INS = '/etc/systemd/system/kpx-executor@.service.d';
 /** What starts the original at boot. */
 const SCRIPT = 'the-original.service';
 const COMMANDS_TIMEOUT_MS = 60_000;
+/** RabbitMQ is started in it. */
+const SETUP_TIMEOUT_MS = 150_000;
+/** The section of the page about sealed executors, and how often its test publishes, in milliseconds. */
+const TO_SEALED = 'From shared to sealed executors';
+const PUBLISH_EVERY_MS = 100;
 
 /** The original's settings, for RabbitMQ as this test has it: one user that may do everything. */
 async function withOriginal(): Promise<BootedKpx> {
@@ -54,7 +62,7 @@ it('every command of docs/move.md works, and the jobs of a mapped and an LDAP us
     USER: admin.name,
     SCRIPT,
     alice: 'ada',
-  });
+  }).filter(({ heading }) => heading !== TO_SEALED);
   expect(blocks).toHaveLength(10);
   const run = async (block: { text: string } | undefined) => {
     const shell = ['/bin/sh', '-e', '-u', '-c', block?.text ?? ''];
@@ -90,4 +98,125 @@ it('every command of docs/move.md works, and the jobs of a mapped and an LDAP us
   await run(after);
   expect(await machine.exists(IMPORTED)).toBe(false);
   expect((await machine.show(SCRIPT, 'UnitFileState')).UnitFileState).toBe('disabled');
+});
+
+/** The accounts' RabbitMQ of docs/sealed.md, gone with the test. */
+async function withAccountsRabbitmq(kpx: BootedKpx): Promise<void> {
+  onTestFinished(async () => {
+    await kpx.stop();
+    await machine.run(['/usr/bin/systemctl', 'disable', '--now', 'kpx-rabbitmq'], { allowFailure: true });
+    const made = ['/etc/systemd/system/kpx-rabbitmq.service', '/etc/kpx/rabbitmq', '/etc/kpx/sealed-password', '/var/lib/kpx-rabbitmq'];
+    for (const path of [...made, '/etc/kpx/executor-msgq.shared']) await machine.remove(path);
+    await machine.systemctl('daemon-reload');
+    await bootedRabbitmq().createUsers();
+  });
+  await machine.run(['/usr/bin/kpxctl', 'sealed', 'setup', '--apply'], { timeoutMs: SETUP_TIMEOUT_MS });
+}
+
+/** As an administrator edits it. */
+async function edit(file: string, table: string, values: object): Promise<void> {
+  const path = `/etc/kpx/${file}`;
+  const config = parse(await machine.readFile(path)) as Record<string, object>;
+  const owner = file === 'broker.toml' ? { mode: 0o640, owner: 'root:kpx-broker' } : { mode: 0o600 };
+  await machine.writeFile(path, stringify({ ...config, [table]: { ...config[table], ...values } }), owner);
+}
+
+const SEALED = {
+  enabled: true,
+  urls: ['amqp://kpx-broker@127.0.0.1:5673'],
+  management_url: 'http://127.0.0.1:15673',
+  management_password_file: '/etc/kpx/sealed-password',
+};
+
+/** Publishes jobs of all users again and again. Answers what ends that, and waits until each has done all of its own. */
+function keepPublishing(kpx: BootedKpx, users: readonly string[]): () => Promise<void> {
+  const jobs: string[] = [];
+  let goesOn = true;
+  const publishing = (async () => {
+    while (goesOn) {
+      const job = `${jobs.length}`;
+      jobs.push(job);
+      await kpx.publish(...users.map((user) => jobOf(user, job)));
+      await delay(PUBLISH_EVERY_MS);
+    }
+  })();
+  publishing.catch(() => {}); // whoever ends it is told
+  return async () => {
+    goesOn = false;
+    await publishing;
+    for (const user of users) {
+      const missing = async () => {
+        const done = new Set((await kpx.done(user)).map(({ job }) => job));
+        return jobs.filter((job) => !done.has(job));
+      };
+      await eventually(`${user} has done all jobs`, async () => (await missing()).length === 0, COMMANDS_TIMEOUT_MS).catch(() => {});
+      expect(await missing()).toEqual([]);
+    }
+    for (const queue of ['knime-jobs', 'kpx.dead-letter']) expect((await kpx.vhost.queueDepth(queue))?.messages).toBe(0);
+  };
+}
+
+it('docs/move.md, to sealed executors and back, account by account, while jobs go on: none is lost', { timeout: 420_000 }, async () => {
+  const kpx = await installKpx({ standIn: { BOOT_MS: '100', JOB_MS: '10' } });
+  await withAccountsRabbitmq(kpx);
+  await kpx.start();
+  const users = ['ada', 'dora'];
+  const [first, each, last, back] = commandsOf('docs/move.md').filter(({ heading }) => heading === TO_SEALED);
+  const run = async (block: { text: string } | undefined, account = '') => {
+    const text = (block?.text ?? '').replaceAll('alice', account);
+    expect(text).not.toBe('');
+    const { stdout } = await machine.run(['/bin/sh', '-e', '-u', '-c', text], { timeoutMs: COMMANDS_TIMEOUT_MS });
+    return stdout;
+  };
+  const loginOf = async (user: string) => {
+    const { env } = (await kpx.started(user)) as unknown as { env: Record<string, string> };
+    return decodeURIComponent(new URL(env.KNIME_EXECUTOR_MSGQ ?? '').username);
+  };
+  const shared = kpx.vhost.server.users.executor.name;
+  const isSealed = async (user: string) => (await loginOf(user)).startsWith('kpx.');
+  const moves = async (
+    user: string,
+    sealed: readonly string[] | boolean,
+    to = sealed === true || (sealed !== false && sealed.includes(user)),
+  ) => {
+    await edit('privhelper.toml', 'executor', { sealed });
+    await run(each, user);
+    await eventually(
+      `the executor of ${user} is ${to ? 'sealed' : 'shared'}`,
+      async () => (await isSealed(user)) === to,
+      COMMANDS_TIMEOUT_MS,
+    );
+  };
+  await kpx.publish(...users.map((user) => jobOf(user, 'before')));
+  for (const user of users) await kpx.jobDone(user, 'before');
+  expect(await Promise.all(users.map(loginOf))).toEqual([shared, shared]);
+  const end = keepPublishing(kpx, users);
+
+  const begins = async () => {
+    await edit('broker.toml', 'sealed', SEALED);
+    await edit('privhelper.toml', 'executor', { sealed: [] });
+    await run(first);
+  };
+  await begins();
+  await moves('ada', ['ada']);
+  expect(await loginOf('dora')).toBe(shared);
+  await moves('dora', ['ada', 'dora']);
+  await moves('ada', ['dora']);
+  await moves('dora', []);
+  await edit('broker.toml', 'sealed', { enabled: false });
+  await edit('privhelper.toml', 'executor', { sealed: false });
+  await kpx.mark();
+  await run(back);
+  await kpx.inUse();
+
+  await begins();
+  await moves('dora', ['dora']);
+  await moves('ada', ['ada', 'dora']);
+  await edit('privhelper.toml', 'executor', { sealed: true });
+  const doctor = await machine.run(['/usr/bin/kpxctl', 'doctor'], { allowFailure: true });
+  expect(doctor.exitCode).not.toBe(0);
+  expect(doctor.stdout).toMatch(new RegExp(`fail +executors' former login: .*"${shared}"`));
+  expect(await run(last)).toMatch(/executors' former login: .*cannot log in any more/);
+  await end();
+  expect(await Promise.all(users.map(isSealed))).toEqual([true, true]);
 });
