@@ -16,7 +16,7 @@ export const BROKER_TEXTS: Texts = {
   'amqp.password_file':
     'The file with the password of that user, on one line. The broker reads it for each connection, so a new password needs no restart. When empty, systemd passes the password as the credential `amqp-password`, which `kpx-broker.service` takes from `/etc/kpx/amqp-password` when it starts. Set it where the broker runs without systemd. Example: `password_file = "/etc/kpx/amqp-password"`.',
   'amqp.queue':
-    'The queue that KNIME Server puts jobs on. Change it where KNIME Server uses another name. Jobs in the old queue, and in its `kpx.delay.*` queues, stay there. Example: `queue = "knime-jobs"`.',
+    'The queue that KNIME Server puts jobs on. Change it where KNIME Server uses another name. Jobs in the old queue, and in its `kpx.delay.*` queues, stay there. Jobs in the virtual host of a sealed account go to the new queue. Example: `queue = "knime-jobs"`.',
   'amqp.exchange':
     'The exchange to which the broker publishes a job for the executor. When empty, it publishes to the queue itself. Change it where KNIME Server uses another exchange. Example: `exchange = "knime-server2executorknime-jobs"`.',
   'amqp.routing_key':

@@ -191,7 +191,7 @@ export async function sealedBusy(servers: Servers, rounds: number, window: numbe
 const limitQueue = async ({ accounts }: Servers, user: string, length: number) => {
   const definition = { 'max-length': length, overflow: 'reject-publish' };
   const policy = { pattern: `^${KNIME_QUEUE}$`, 'apply-to': 'queues', definition };
-  await accounts.api('PUT', `policies/${encodeURIComponent(nameOf(user))}/kpx.window`, policy);
+  await accounts.api('PUT', `policies/${encodeURIComponent(nameOf(user))}/kpx.window.${KNIME_QUEUE}`, policy);
 };
 
 const MANY = 200;

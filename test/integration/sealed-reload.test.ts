@@ -33,7 +33,7 @@ const ofVhost = async <T>(path: string, osUser: string): Promise<T> =>
   await accounts.api<T>('GET', path.replace('VHOST', encodeURIComponent(nameOf(osUser))));
 
 const windowOf = async (osUser: string) =>
-  (await ofVhost<{ definition: { 'max-length': number } }>('policies/VHOST/kpx.window', osUser)).definition['max-length'];
+  (await ofVhost<{ definition: { 'max-length': number } }>('policies/VHOST/kpx.window.knime-jobs', osUser)).definition['max-length'];
 
 const queuesMaxOf = async (osUser: string) =>
   (await ofVhost<{ value: { 'max-queues': number } }[]>('vhost-limits/VHOST', osUser))[0]?.value['max-queues'];

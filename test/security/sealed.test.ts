@@ -356,7 +356,7 @@ describe.each([undefined, ...TREES_OF_EVERY_RUN])('the code of alice, whose exec
         ['PUT', `users/${nameOf('alice')}`],
         ['DELETE', `users/${nameOf('bob')}`],
         ['DELETE', `vhosts/${nameOf('bob')}`],
-        ['DELETE', `policies/${nameOf('alice')}/kpx.window`],
+        ['DELETE', `policies/${nameOf('alice')}/kpx.window.${KNIME_QUEUE}`],
         ['PUT', `policies/${nameOf('alice')}/own`],
         ['PUT', `operator-policies/${nameOf('alice')}/kpx.bounds`],
         ['PUT', `parameters/shovel/${nameOf('alice')}/own`],

@@ -160,6 +160,15 @@ export class Provisioning {
     await this.#putPolicy('policies', vhost, name, policy);
   }
 
+  /** The names of its policies. None where there is no such virtual host. */
+  async policies(vhost: string): Promise<string[]> {
+    return await this.#names(['policies', vhost]);
+  }
+
+  async deletePolicy(vhost: string, name: string): Promise<void> {
+    await this.#ask({ method: 'DELETE', path: ['policies', vhost, name] });
+  }
+
   /** One that wins over policies, and over what a queue is declared with. */
   async putOperatorPolicy(vhost: string, name: string, policy: PolicyOf): Promise<void> {
     await this.#putPolicy('operator-policies', vhost, name, policy);

@@ -2,19 +2,19 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type OsUser, sealedName } from '@kpx/protocol';
 import type { WireMessage } from '../amqp/wire/amqplib.js';
 import { backoffMs } from '../policy/backoff.js';
-import { AccountSession, type Ending } from './account-session.js';
+import type { AccountSession, Ending } from './account-session.js';
 import { Carrying } from './carrying.js';
-import { finish, takeBack } from './finishing.js';
+import { finish, takeBack, takeBackEarlier } from './finishing.js';
 import { type Given, Giving, NOT_CONNECTED } from './giving.js';
 import { Learning } from './learning.js';
-import { UP_QUEUE } from './names.js';
+import { openVhost } from './opening.js';
 import { Registration } from './registration.js';
 import { Replies } from './replies.js';
 import { usedAt } from './retention.js';
 import type { SealedServices } from './services.js';
 import type { Inside } from './standing.js';
 import { Taking } from './taking.js';
-import { boundVhost, declareAccountTopology, makeVhost } from './topology.js';
+import { makeVhost } from './topology.js';
 import { Upward } from './upward.js';
 
 const RECONNECT_INITIAL_MS = 500;
@@ -58,6 +58,8 @@ export class AccountLane {
   #renew: (value: 'renewed') => void = () => {};
   #opened: () => void = () => {};
   readonly #taking = new Taking();
+  /** Job queues with earlier names, as they were when it connected. */
+  #earlier: readonly string[] = [];
   #failures = 0;
   #unconnectedSince = performance.now();
 
@@ -76,7 +78,7 @@ export class AccountLane {
     this.#giving = new Giving(services, this.#replies);
     this.learning = new Learning(services, account, this.name, {
       call: (queue, message) => this.#given((session) => this.#giving.call(session, message, queue)),
-      ours: (queue) => this.#replies.isNamed(queue),
+      ours: (queue) => this.#replies.isNamed(queue) || this.#earlier.includes(queue),
     });
     this.#upward = new Upward(services, { carrying: this.#carrying, replies: this.#replies, learning: this.learning });
     this.registration = new Registration(services, account, this.name);
@@ -97,7 +99,8 @@ export class AccountLane {
 
   /** For operators. */
   get inside(): Inside {
-    return { session: this.#session, isEnding: this.#isEnding, replies: this.#replies, unconnectedSince: this.#unconnectedSince };
+    const [unconnectedSince, earlier] = [this.#unconnectedSince, this.#earlier];
+    return { session: this.#session, isEnding: this.#isEnding, replies: this.#replies, unconnectedSince, earlier };
   }
 
   /** Makes what is missing, and connects. One attempt, however often it is asked for: throws an Error for operators. */
@@ -120,7 +123,7 @@ export class AccountLane {
   }
 
   get #rest() {
-    return { jobQueue: this.#services.config.amqp.queue, replies: this.#replies, carrying: this.#carrying };
+    return { jobQueue: this.#services.config.amqp.queue, earlier: this.#earlier, replies: this.#replies, carrying: this.#carrying };
   }
 
   /** To an executor that runs. One attempt and no Error: {@link run} goes on. */
@@ -152,9 +155,21 @@ export class AccountLane {
       this.#renew = resolve;
     });
     if (this.#stale) this.#renew('renewed');
+    if (!this.#isEnding) this.#takeBackEarlier(session);
     const over = Promise.race([session.ended, this.#stopping, renewed]);
     const first = await Promise.race([over, this.#ending]);
     return first === 'ending' ? await Promise.race([over, this.#finished(session)]) : first;
+  }
+
+  /** The executor may go on with jobs that it has. All others reach it by the queue with today's name, or the next one. */
+  #takeBackEarlier(session: AccountSession): void {
+    const { log } = this.#services;
+    const facts = { account: this.account, queues: this.#earlier };
+    takeBackEarlier(session, this.#rest).then(
+      (jobs) => jobs > 0 && log.info({ ...facts, jobs }, 'jobs of an account are taken back from a queue with an earlier name'),
+      ({ message: reason }: Error) =>
+        log.warn({ ...facts, reason }, 'jobs in a queue with an earlier name are not taken back yet: they are when the executor ends'),
+    );
   }
 
   async #left(session: AccountSession, over: Over): Promise<void> {
@@ -227,30 +242,14 @@ export class AccountLane {
   }
 
   async #establish(): Promise<AccountSession> {
-    const { api, config, held, host, log } = this.#services;
     const began = performance.now();
     this.#made = this.#make();
     await this.#made;
-    const opening = AccountSession.openAny(config, this.name, `${host}, ${this.account}`, held);
-    // Policies and limits take as long as a connection; both are there before the executor is.
-    const looking = Promise.all([api.queues(this.name), boundVhost(api, this.name, config)]);
-    looking.catch(() => {}); // it is told below
-    const session = await opening;
-    try {
-      await declareAccountTopology(session.channel, config);
-      const [declared] = await looking;
-      await this.#replies.takeUp(session, declared);
-      await session.consume(
-        UP_QUEUE,
-        (message) => this.#upward.up(session, message),
-        () => session.fail(`"${UP_QUEUE}" was deleted`),
-      );
-    } catch (error) {
-      await session.close();
-      throw error;
-    }
+    const { account, name: vhost } = this;
+    const { session, earlier } = await openVhost(this.#services, { account, name: vhost }, this.#replies, this.#upward);
+    this.#earlier = earlier;
     const ms = Math.round(performance.now() - began);
-    log.debug({ account: this.account, vhost: this.name, ms }, 'the virtual host of an account is ready');
+    this.#services.log.debug({ account, vhost, ms }, 'the virtual host of an account is ready');
     return session;
   }
 
@@ -285,10 +284,10 @@ export class AccountLane {
     const { api, log } = this.#services;
     try {
       await this.learning.end();
-      const { takenBack } = await finish(api, this.name, session, this.#rest);
+      const { takenBack, unanswered } = await finish(api, this.name, session, this.#rest);
       await this.learning.clear(session);
       log.info(
-        { account: this.account, taken_back: takenBack },
+        { account: this.account, taken_back: takenBack, unanswered },
         'the virtual host of an account is left: all that was published is carried',
       );
       return 'finished';

@@ -1,10 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { answerInTime } from '../amqp/deadline.js';
 import type { Provisioning } from '../rabbitmq/provisioning.js';
 import type { AccountSession } from './account-session.js';
 import { type Carrying, publishedOf } from './carrying.js';
 import { UP_QUEUE } from './names.js';
 import type { Replies } from './replies.js';
 import { judgeBack } from './rules.js';
+import { forgetQueue } from './topology.js';
 
 /** How often it is looked whether all is carried, in milliseconds, and how often in a row it has to look so. */
 const LOOK_EVERY_MS = 50;
@@ -14,6 +16,8 @@ const GONE_WITHIN_MS = 10_000;
 
 interface Left {
   readonly jobQueue: string;
+  /** Job queues with earlier names, which an executor may still read from. */
+  readonly earlier: readonly string[];
   readonly replies: Replies;
   readonly carrying: Carrying;
 }
@@ -27,7 +31,7 @@ export async function finish(
   name: string,
   session: AccountSession,
   left: Left,
-): Promise<{ readonly takenBack: number }> {
+): Promise<{ readonly takenBack: number; readonly unanswered: number }> {
   await api.deleteUser(name);
   await until(
     async () => (await api.connectionsOf(name)) === 0,
@@ -42,7 +46,12 @@ export async function finish(
     quiet = now === 0 && (await isEmpty(session, left.replies)) ? quiet + 1 : 0;
     if (quiet < QUIET_LOOKS) await delay(LOOK_EVERY_MS);
   }
-  return { takenBack };
+  for (const queue of left.earlier) {
+    const refused = await session.apart((channel) => answerInTime(channel.deleteQueue(queue), `queue.delete of "${queue}"`));
+    if (refused !== undefined) throw new Error(refused);
+    await forgetQueue(api, name, queue);
+  }
+  return { takenBack, unanswered: left.replies.answers.unheardOf };
 }
 
 async function isEmpty(session: AccountSession, replies: Replies): Promise<boolean> {
@@ -51,15 +60,30 @@ async function isEmpty(session: AccountSession, replies: Replies): Promise<boole
   return session.inHand === 0;
 }
 
-/** Jobs that lie in the account's job queue go back to the server; answers how many. Throws an Error for operators. */
-export async function takeBack(session: AccountSession, { jobQueue, replies, carrying }: Left): Promise<number> {
+/** Jobs that lie in the account's job queue, and in earlier ones, go back to the server; answers how many. Throws an Error for operators. */
+export async function takeBack(session: AccountSession, left: Left): Promise<number> {
+  return (await takeBackFrom(session, left.jobQueue, left)) + (await takeBackEarlier(session, left));
+}
+
+/** The same from earlier ones alone: also while an executor runs, which the server's jobs reach by the queue with today's name. */
+export async function takeBackEarlier(session: AccountSession, left: Left): Promise<number> {
+  let takenBack = 0;
+  for (const queue of left.earlier) if (await session.look(queue)) takenBack += await takeBackFrom(session, queue, left);
+  return takenBack;
+}
+
+async function takeBackFrom(session: AccountSession, queue: string, { jobQueue, replies, carrying }: Left): Promise<number> {
   let takenBack = 0;
   for (;;) {
-    const message = await session.get(jobQueue);
+    const message = await session.get(queue);
     if (message === undefined) return takenBack;
     const published = publishedOf(message);
-    const verdict = judgeBack(jobQueue, published, (queue) => replies.standsFor(queue, published.correlationId));
-    if (await carrying.carry(session, message, verdict)) takenBack += 1;
+    const { correlationId } = published;
+    const verdict = judgeBack(jobQueue, published, (name) => replies.standsFor(name, correlationId));
+    if (await carrying.carry(session, message, verdict)) {
+      takenBack += 1;
+      if (verdict.is === 'carried') replies.answers.answered(verdict.replyTo, correlationId, performance.now());
+    }
     if (!session.open) throw new Error('the connection was closed');
   }
 }

@@ -37,6 +37,14 @@ describe('an answer is open', () => {
     expect([answers.sweep(1_899), answers.sweep(1_900)]).toEqual([[], ['client']]);
   });
 
+  it('however long its job takes that was taken back and is given once more', () => {
+    const answers = opened(['client', 'c1']);
+    answers.answered('client', 'c1', 500);
+    expect([answers.unheardOf, answers.open('client', 'c1', 600), answers.unheardOf]).toEqual([0, false, 1]);
+    answers.sweep(10_000);
+    expect(answers.isOpen('client', 'c1', 10_000)).toBe(true);
+  });
+
   it('however long its job takes', () => {
     const answers = opened(['client', 'c1']);
     expect(answers.sweep(1_000 * GRACE_MS)).toEqual([]);

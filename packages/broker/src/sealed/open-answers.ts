@@ -32,15 +32,26 @@ export class OpenAnswers {
     return this.#open.size;
   }
 
+  /** Jobs of which nobody has heard: neither answered, nor taken back. */
+  get unheardOf(): number {
+    let count = 0;
+    for (const { answeredAt } of this.#open.values()) if (answeredAt === undefined) count += 1;
+    return count;
+  }
+
   /** Ids that were closed because there were too many. */
   get forgotten(): number {
     return this.#forgotten;
   }
 
-  /** A job is given, to be answered to this client. Answers whether that was not open already. */
+  /** A job is given, perhaps once more, to be answered to this client. Answers whether that was not open already. */
   open(client: string, correlationId: string | undefined, now: number): boolean {
     const key = keyOf(client, correlationId);
-    if (this.#open.has(key)) return false;
+    const before = this.#open.get(key);
+    if (before) {
+      before.answeredAt = undefined;
+      return false;
+    }
     this.#open.set(key, { client, answeredAt: undefined });
     const known = this.#clients.get(client);
     if (known) known.open += 1;
@@ -74,6 +85,7 @@ export class OpenAnswers {
     return this.#open.has(keyOf(client, correlationId)) || now < (this.#unknown.get(client) ?? Number.NEGATIVE_INFINITY);
   }
 
+  /** Answered, or taken back: the id stays open for a while, as another copy of the job may be answered. */
   answered(client: string, correlationId: string | undefined, now: number): void {
     const open = this.#open.get(keyOf(client, correlationId));
     const known = this.#clients.get(client);

@@ -61,6 +61,8 @@ export interface Inside {
   readonly replies: Replies;
   /** In milliseconds of the machine's clock, while there is no session. */
   readonly unconnectedSince: number;
+  /** Job queues with earlier names. */
+  readonly earlier: readonly string[];
 }
 
 /** How long an account may be without a connection before that is trouble, in milliseconds: one that is made again takes less. */
@@ -76,12 +78,13 @@ export function stateOf({ session, isEnding }: Inside): VhostState {
 const UNKNOWN: Waiting = { jobs: null, up: null, replies: null };
 
 /** Looks itself, at this moment. Never rejects. */
-export async function waitingIn({ session, replies }: Inside, jobQueue: string): Promise<Waiting> {
+export async function waitingIn({ session, replies, earlier }: Inside, jobQueue: string): Promise<Waiting> {
   if (!session) return UNKNOWN;
   const messages = async (queue: string) => (await session.look(queue))?.messages ?? 0;
   try {
-    const [jobs, up] = [await messages(jobQueue), await messages(UP_QUEUE)];
-    let answers = 0;
+    let [jobs, answers] = [0, 0];
+    for (const queue of [jobQueue, ...earlier]) jobs += await messages(queue);
+    const up = await messages(UP_QUEUE);
     for (const queue of replies.queues) answers += await messages(queue);
     return { jobs, up, replies: answers };
   } catch {

@@ -28,7 +28,7 @@ export class Taking {
   async #look(session: AccountSession, name: string): Promise<number | undefined> {
     try {
       const queue = await session.look(name);
-      if (queue === undefined) session.fail('the job queue of the account was deleted');
+      if (queue === undefined) session.fail(`the job queue of the account was deleted, with ${this.jobsWaiting} jobs at the last look`);
       this.#seen = queue?.consumers ?? 0;
       this.jobsWaiting = queue?.messages ?? 0;
       this.#seenAt = performance.now();

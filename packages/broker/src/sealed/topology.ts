@@ -27,8 +27,27 @@ export async function makeVhost(api: Provisioning, { name, description }: Vhost,
   await api.putPermissions(name, broker, ALL);
 }
 
-/** Bounds what is in the virtual host, and has what nobody in there takes brought to the broker. */
-export async function boundVhost(api: Provisioning, name: string, { amqp, sealed }: Config): Promise<void> {
+/**
+ * Before the name of a job queue. This policy is also the record of the queue, which no account can change: it is there before the queue has a job, and goes
+ * after the queue.
+ */
+const WINDOW = 'kpx.window.';
+
+/** Job queues that are there with earlier names. */
+async function earlierQueues(api: Provisioning, name: string, { amqp }: Config): Promise<string[]> {
+  const windows = (await api.policies(name)).filter((policy) => policy.startsWith(WINDOW));
+  return windows.map((policy) => policy.slice(WINDOW.length)).filter((queue) => queue !== amqp.queue);
+}
+
+/** An earlier one that is not there any more. */
+export async function forgetQueue(api: Provisioning, name: string, queue: string): Promise<void> {
+  await api.deletePolicy(name, WINDOW + queue);
+}
+
+/** Bounds what is in the virtual host, and has what nobody in there takes brought to the broker. Answers its earlier job queues. */
+export async function boundVhost(api: Provisioning, name: string, config: Config): Promise<string[]> {
+  const { amqp, sealed } = config;
+  const earlier = await earlierQueues(api, name, config);
   const unrouted = { 'alternate-exchange': UNROUTED_EXCHANGE };
   // A broadcast that nobody in there listens to is not the account's.
   const broadcasts = sealed.down.map(({ exchange }) => exchange);
@@ -37,9 +56,10 @@ export async function boundVhost(api: Provisioning, name: string, { amqp, sealed
   await Promise.all([
     api.limitVhost(name, { 'max-queues': QUEUES_MAX + sealed.replies_max }),
     api.putPolicy(name, 'kpx.unrouted', { pattern: theirsBut(...broadcasts), appliesTo: 'exchanges', definition: unrouted }),
-    api.putPolicy(name, 'kpx.window', { pattern: `^${literally(amqp.queue)}$`, appliesTo: 'queues', definition: window }),
-    api.putOperatorPolicy(name, 'kpx.bounds', { pattern: theirsBut(amqp.queue), appliesTo: 'queues', definition: bounds }),
+    api.putPolicy(name, WINDOW + amqp.queue, { pattern: `^${literally(amqp.queue)}$`, appliesTo: 'queues', definition: window }),
+    api.putOperatorPolicy(name, 'kpx.bounds', { pattern: theirsBut(amqp.queue, ...earlier), appliesTo: 'queues', definition: bounds }),
   ]);
+  return earlier;
 }
 
 /** Lets the account's user work in its virtual host and nowhere else. */
