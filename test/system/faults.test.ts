@@ -1,5 +1,6 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { BROKER, SOCKET, unitOf, WORKSPACES } from '../fixtures/booted/kpx.js';
+import { eventually } from '../fixtures/eventually.js';
 import { jobOf } from '../fixtures/jobs.js';
 import { startKpx } from './installed-kpx.js';
 import { bootedLdap, bootedMachine, dropIn, ON_EACH_DEBIAN } from './shared-machine.js';
@@ -245,6 +246,23 @@ describe('/run/kpx', () => {
 });
 
 describe('PID 1', ON_EACH_DEBIAN, () => {
+  it('executed anew in the middle of a start: that is the fault of the host, and none of the attempts of the user', async () => {
+    const kpx = await startKpx({ broker: { policy: { start_attempts: 1, backoff_initial: '200ms' } } });
+    const reached = '/run/kpx-test-reexec';
+    onTestFinished(() => machine.remove(reached));
+    // The start waits here, until PID 1 has been executed anew.
+    await dropIn(machine, unitOf('sam'), `[Service]\nExecStartPre=+/bin/sh -c 'test -e ${reached} || { touch ${reached}; sleep 5; }'\n`);
+    await kpx.publish(jobOf('sam', 'reexec'));
+    await eventually('the start is under way', () => machine.exists(reached));
+    await machine.run(['/usr/bin/systemctl', 'daemon-reexec'], { allowFailure: true }); // it may see its own connection end
+    expect(await kpx.helperSays({ verb: 'spawnExecutor', decision: 'refused' })).toMatchObject({
+      code: 'HOST_FAILED',
+      reason: expect.stringContaining('result success, no process'),
+    });
+    await kpx.jobDone('sam', 'reexec', 60_000);
+    expect((await kpx.vhost.queueDepth('kpx.dead-letter'))?.messages).toBe(0);
+  });
+
   it('executed anew while executors start: none is started twice, no job is parked, and each is done', async () => {
     const kpx = await startKpx();
     const users = ['ada', 'quin', 'ria', 'sam'];

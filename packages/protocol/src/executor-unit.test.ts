@@ -34,6 +34,7 @@ const unit = (Id: string, given: Partial<UnitState> = {}): UnitState => ({
   UID: '1000',
   StateChangeTimestampMonotonic: '9000000',
   CPUUsageNSec: '1500001',
+  Job: '',
   Result: 'success',
   ExecMainCode: '0',
   ExecMainStatus: '0',
@@ -98,8 +99,20 @@ describe('what systemd says of the units of executors', () => {
     ['1', '3', 'exit-code', 'LAUNCH_FAILED'],
     ['2', '9', 'oom-kill', 'LAUNCH_FAILED'],
     ['0', '0', 'resources', 'HOST_FAILED'],
+    ['0', '0', 'success', 'LAUNCH_FAILED'],
   ])('says of a start with code %s, status %s and result %s that it is %s', (ExecMainCode, ExecMainStatus, Result, code) => {
     const state = unit('kpx-executor@alice.service', { ...FAILED, ExecMainCode, ExecMainStatus, Result });
+    expect(notStarted(state.Id, state)).toMatchObject({ code });
+  });
+
+  it.each([
+    ['activating', '', 'HOST_FAILED'],
+    ['active', '', 'HOST_FAILED'],
+    ['inactive', '812', 'HOST_FAILED'],
+    ['deactivating', '', 'LAUNCH_FAILED'],
+    ['inactive', '', 'LAUNCH_FAILED'],
+  ])('says of a start whose end nobody has told, with the unit %s and the job "%s", that it is %s', (ActiveState, Job, code) => {
+    const state = unit('kpx-executor@alice.service', { ActiveState, Job });
     expect(notStarted(state.Id, state)).toMatchObject({ code });
   });
 

@@ -16,8 +16,9 @@ import { type ExecutorInfo, ExecutorState } from './verbs.js';
  * StateChangeTimestampMonotonic: microseconds. Result: success, exit-code, signal, timeout, oom-kill, …. ExecMainCode: how the last process ended,
  * as in waitid(2): 1 exited, 2 killed by a signal, 3 with a core dump; 0: none has. ExecMainStatus: its exit status or signal number.
  * CPUUsageNSec: of all its processes; not a number when it is not counted. StatusText: what its program says of itself, one line.
+ * Job: the number of what PID 1 is still to do with it; empty: nothing.
  */
-const STATE = ['Id', 'LoadState', 'ActiveState', 'MainPID', 'UID', 'StateChangeTimestampMonotonic', 'CPUUsageNSec'] as const;
+const STATE = ['Id', 'LoadState', 'ActiveState', 'MainPID', 'UID', 'StateChangeTimestampMonotonic', 'CPUUsageNSec', 'Job'] as const;
 const END = ['Result', 'ExecMainCode', 'ExecMainStatus', 'StatusText'] as const;
 export const PROPERTIES = [...STATE, ...END];
 
@@ -96,6 +97,9 @@ export const firstStepsOf = (osUser: string) => FIRST_STEPS.map((template) => na
 /** systemd could not set the process up: 200 to 243 of "Process Exit Codes" in systemd.exec(5), but for PAM's refusal of the user. */
 const NOT_SET_UP = /^result resources|, exit (?!224)2([0-3]\d|4[0-3])\b/;
 
+/** PID 1 goes on with the start, and has not told how it ends: it was executed anew, which ends the connection of a program that waits for it. */
+const isUnderWay = ({ ActiveState, Job }: UnitState) => ['active', 'activating'].includes(ActiveState) || Job !== '';
+
 /** For the broker: result and exit code, of the first step that has failed instead of the executor. Units' output stays in the journal, for root. */
 export function notStarted(unit: string, state: UnitState | undefined, steps: readonly UnitState[] = []): KpxError {
   if (!state) return new KpxError('HOST_FAILED', `systemd knows nothing of ${unit}: see journalctl --unit '${unit}'`);
@@ -106,7 +110,7 @@ export function notStarted(unit: string, state: UnitState | undefined, steps: re
   const step = steps.find((one) => one.ActiveState === 'failed' && changedAt(one) > changedAt(state));
   if (step) return stepFailed(step);
   const how = `result ${state.Result}, ${lastExit(state) || 'no process'}`;
-  const code = NOT_SET_UP.test(how) ? 'HOST_FAILED' : 'LAUNCH_FAILED';
+  const code = NOT_SET_UP.test(how) || isUnderWay(state) ? 'HOST_FAILED' : 'LAUNCH_FAILED';
   const why = how.replace(/exit 203\b/, 'exit 203, the program of ExecStart= cannot be run');
   return new KpxError(code, `${unit} did not start: ${why}: see journalctl --unit '${unit}'`);
 }
