@@ -5,14 +5,14 @@ import { chmodSync, existsSync, mkdirSync, realpathSync, renameSync, rmSync } fr
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { TREES, TREES_AT, TREES_OF_EVERY_RUN, treeDirectory } from '../test/fixtures/debian/trees.mjs';
+import { TREES, TREES_AT, TREES_OF_EVERY_RUN, TREES_OF_SERVERS, treeDirectory } from '../test/fixtures/debian/trees.mjs';
 import { EXIT_UNAVAILABLE, endingWithItsExitCode, PrepareError, prepareDebianPackages } from './prepare.mjs';
 import { argumentsOr } from './usage.mjs';
 
 const USAGE = `node scripts/debian-trees.mjs NAME…
 
 Makes trees of other releases of Debian, as root, and keeps them in dist/tools/debian. The names: ${Object.keys(TREES).join(', ')}.
-A tree that is there is not made again. \`npm test\` makes those it needs by itself: ${TREES_OF_EVERY_RUN.join(', ')}.
+A tree that is there is not made again. \`npm test\` makes those it needs by itself: ${[...TREES_OF_EVERY_RUN, ...TREES_OF_SERVERS].join(', ')}.
 
 Exit codes: 0 they are there, 64 wrong usage, 69 the archive cannot be reached, or says no.
 `;

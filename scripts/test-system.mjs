@@ -5,8 +5,8 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { onDebian, parseTestArguments, vitestCommand } from '../test/arguments.mjs';
 import { runBesideBootedMachine } from '../test/fixtures/booted/boot.mjs';
-import { CONTAINER_PACKAGES, KERBEROS_PACKAGES } from '../test/fixtures/booted/services.mjs';
-import { WHOLE } from '../test/fixtures/debian/trees.mjs';
+import { CONTAINER_PACKAGES, DIRECTORY_PACKAGES, DRIVE_PACKAGES, KERBEROS_PACKAGES } from '../test/fixtures/booted/services.mjs';
+import { TREES_OF_SERVERS, WHOLE } from '../test/fixtures/debian/trees.mjs';
 import { withSummary } from '../test/summary.mjs';
 import { prepareDebianTrees } from './debian-trees.mjs';
 import { downloadDebianPackages, EXIT_UNAVAILABLE, endingWithItsExitCode, PrepareError, prepare } from './prepare.mjs';
@@ -31,7 +31,8 @@ function makePackage() {
 /** What {@link runBesidePackage} needs, once for all machines that are booted. The working directory has to be the checkout. */
 export function preparePackage() {
   makePackage();
-  downloadDebianPackages([...CONTAINER_PACKAGES, ...KERBEROS_PACKAGES]);
+  downloadDebianPackages([...CONTAINER_PACKAGES, ...KERBEROS_PACKAGES, ...DRIVE_PACKAGES, ...DIRECTORY_PACKAGES]);
+  prepareDebianTrees(TREES_OF_SERVERS);
 }
 
 /**

@@ -16,6 +16,7 @@ import { examine, type Finding } from './check.js';
 import { configurationChecks } from './configuration.js';
 import { directoryChecks } from './directories.js';
 import { helperChecks } from './helper.js';
+import { kerberosChecks } from './kerberos.js';
 import { nameChecks } from './names.js';
 import { rabbitmqHostChecks } from './rabbitmq-host.js';
 import { BROKER_ACCOUNT, type Scene, sceneOf } from './scene.js';
@@ -70,6 +71,7 @@ async function look(scene: Scene): Promise<Finding[]> {
     ...configurationChecks(scene),
     ...accountChecks(scene),
     ...nameChecks(scene),
+    ...kerberosChecks(scene),
     ...wayOutChecks(scene),
     ...unitChecks(scene),
     ...directoryChecks(scene),

@@ -9,6 +9,8 @@ const PROPERTIES = [
   'SubState',
   'UnitFileState',
   'Result',
+  'StatusText',
+  'Requires',
   'ExecMainStatus',
   'ExecStart',
   'WorkingDirectory',

@@ -1,0 +1,96 @@
+import { runCommand } from '@kpx/privhelper/system/command';
+import type { OsUser } from '@kpx/protocol';
+import { judged, orUnseen } from './accounts.js';
+import { ASK_AS_ROOT, type Check, fail, ok, Skipped, type Verdict, warn } from './check.js';
+import { chain, trustIn } from './file-system.js';
+import type { Scene } from './scene.js';
+import { showUnit } from './systemd.js';
+
+/** Tickets of Kerberos, of the user in --user. */
+export const kerberosChecks = (scene: Scene): Check[] => (scene.user === undefined ? [] : [keytab(scene), ticket(scene)]);
+
+const KEYTABS = '/etc/kpx/keytabs';
+const KLIST = '/usr/bin/klist';
+const NO_TICKETS = ok('executors get no tickets from kpx');
+/** Bits of a keytab's mode that others could use. */
+const OTHERS = 0o177;
+const NEW_KEYTAB =
+  'Make a new keytab of the account, and install it: install -m 0600 NEW.keytab /etc/kpx/keytabs/ACCOUNT.keytab (kerberos.md).';
+const ASK_KDC =
+  'See journalctl -u kpx-ticket@ACCOUNT, /etc/krb5.conf, the DNS of the realm, the firewall (port 88) and the clock: timedatectl.';
+
+/** Looks at an account whose executors start with a ticket. */
+function withTickets(scene: Scene, look: (osUser: OsUser, signal: AbortSignal) => Promise<Verdict>): Check['look'] {
+  return async (signal) => {
+    const { executor } = await scene.helper();
+    if (executor.launcher === 'direct') return NO_TICKETS;
+    const { osUser } = await judged(scene).catch(orUnseen);
+    const { Requires } = await showUnit(`${executor.unit}${osUser}.service`, signal);
+    if (!Requires.includes('kpx-ticket@')) return NO_TICKETS;
+    if (!scene.isRoot) throw new Skipped(ASK_AS_ROOT);
+    return await look(osUser, signal);
+  };
+}
+
+const keytab = (scene: Scene): Check => ({
+  name: 'user keytab',
+  fix: NEW_KEYTAB,
+  look: withTickets(scene, async (osUser, signal) => {
+    const path = `${KEYTABS}/${osUser}.keytab`;
+    const steps = await chain(path, signal);
+    const file = steps.at(-1)?.found;
+    if (file === undefined) throw new Error(`there is no ${path}`);
+    if (!file.type.startsWith('regular')) throw new Error(`${path} is a ${file.type}, and has to be a regular file`);
+    const own = `chown root:root ${path}; chmod 0600 ${path}`;
+    if (file.uid !== 0 || file.mode & OTHERS)
+      return fail(`${path} has uid ${file.uid} and mode ${octal(file.mode)}, expected root and 600`, own);
+    const unsafe = trustIn(steps.slice(0, -1));
+    if (unsafe !== undefined) return fail(unsafe, `chown root:root ${KEYTABS}; chmod 0711 ${KEYTABS}`);
+    const { exitCode, stdout, stderr } = await runCommand(KLIST, ['-k', path], signal);
+    if (exitCode !== 0) throw new Error(`${path} is no keytab: ${stderr}`);
+    const held = [...new Set([...stdout.matchAll(/^ *\d+ (\S+@\S+)$/gm)].map(([, name = '']) => name))];
+    const wanted = nameIn(osUser);
+    if (!held.some((name) => nameIn(name) === wanted)) throw new Error(`${path} is of ${held.join(', ') || 'nobody'}, not of "${osUser}"`);
+    return ok(`${path} is of ${held.join(', ')}`);
+  }),
+});
+
+const octal = (mode: number) => mode.toString(8);
+
+/** `alice` of alice, Alice@CORP.EXAMPLE and CORP\alice. */
+const nameIn = (name: string) => name.replace(/^.*\\/, '').replace(/@.*$/, '').toLowerCase();
+
+/**
+ * Starts kpx-ticket@.service where no executor has: it asks the KDC once, and not at all by a keytab that has been refused. Nobody requires it, so
+ * PID 1 ends it again.
+ */
+const ticket = (scene: Scene): Check => ({
+  name: 'user ticket',
+  fix: ASK_KDC,
+  look: withTickets(scene, async (osUser, signal) => {
+    const unit = `kpx-ticket@${osUser}.service`;
+    const cache = `FILE:/run/kpx-tickets/${osUser}/krb5cc`;
+    const { executor } = await scene.helper();
+    const { KRB5CCNAME: other } = executor.environment;
+    if (other !== undefined && other !== cache)
+      return fail(
+        `programs look for it in ${other}, and it is in ${cache}`,
+        'Take KRB5CCNAME out of [executor.environment] in privhelper.toml.',
+      );
+    const { ActiveState, StatusText } = await showUnit(unit, signal);
+    if (ActiveState === 'active') return heldNow(StatusText);
+    const { exitCode } = await runCommand('/usr/bin/systemctl', ['--no-ask-password', 'start', '--', unit], signal);
+    const asked = await showUnit(unit, signal);
+    if (exitCode === 0) return ok(`the KDC gives "${osUser}" a ticket; an executor finds it in ${cache}`);
+    const why = asked.StatusText || `${unit} did not start: result ${asked.Result}, exit ${asked.ExecMainStatus}`;
+    return fail(why, asked.ExecMainStatus === EXIT_REFUSED ? NEW_KEYTAB : ASK_KDC);
+  }),
+});
+
+/** sysexits.h, EX_NOPERM: so kpx-ticket.cjs ends when the account is refused. */
+const EXIT_REFUSED = '77';
+
+const heldNow = (said: string) =>
+  said.startsWith('no new ticket')
+    ? warn(`the executor that runs has an old ticket: ${said}`, NEW_KEYTAB)
+    : ok(`the executor that runs ${said}`);
