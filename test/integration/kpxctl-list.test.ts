@@ -158,8 +158,9 @@ describe('what a broker says', () => {
     const changes = [{ at: '2026-11-23T12:00:00.000Z', state: hostile, why: hostile }];
     const queue = { rabbitmq: { connected: true }, job_queue: { danger: hostile, fix: hostile } };
     const status = { doing: hostile, executors: [], users: [user], jobs: {}, capacity: {}, ...queue };
+    const problems = [{ code: hostile, level: 'trouble', what: hostile, next: hostile }];
     await answerAt(kpx.controlSocket, {
-      '/status': status,
+      '/status': { ...status, verdict: { level: 'trouble', headline: hostile, problems } },
       '/configuration': { [hostile]: hostile },
       '/user?user=alice': {
         ...user,

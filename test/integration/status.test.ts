@@ -5,6 +5,7 @@ import { text } from 'node:stream/consumers';
 import { describe, expect, it } from 'vitest';
 import { eventually } from '../fixtures/eventually.js';
 import { checkout, idsOf, type Kpx, node } from '../fixtures/kpx.js';
+import { answerAt } from '../fixtures/other-broker.js';
 import { installKpx, runKpxctl, startKpx } from './installed-kpx.js';
 
 const status = (kpx: Kpx, ...args: string[]) => runKpxctl(['status', '--config', kpx.brokerConfigFile, ...args]);
@@ -74,6 +75,17 @@ describe('kpxctl status', () => {
     expect(await status(kpx)).toMatchObject({ code: 0, stdout: expect.stringContaining('a reload would refuse it:\n') });
     const { config_file } = JSON.parse((await status(kpx, '--json')).stdout);
     expect(config_file.wrong).toContain('policy.max_executers: unknown key; did you mean "max_executors"?');
+  });
+
+  it('says what a broker of an earlier version says, which does not know whether all is well', async () => {
+    const kpx = await installKpx();
+    const capacity = { executors: 0, max_executors: 40, starting: 0, max_starting: 4, held: 0, held_max: 128, waiting: 0, longest_wait: 0 };
+    await answerAt(kpx.controlSocket, { '/status': { doing: 'as before', rabbitmq: {}, helper: {}, capacity }, '/configuration': {} });
+    expect(await status(kpx)).toMatchObject({ code: 0, stdout: expect.stringMatching(/^broker {2}as before\n/), stderr: '' });
+    expect(await status(kpx, '--check')).toMatchObject({
+      code: 69,
+      stderr: expect.stringContaining('does not say whether all is well: systemctl restart kpx-broker'),
+    });
   });
 
   it('has colours on a terminal, and nowhere else', async () => {

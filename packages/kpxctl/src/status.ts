@@ -1,11 +1,10 @@
 import { readConfig } from '@kpx/broker/config/config';
 import { askBroker } from '@kpx/broker/control/client';
 import { differences } from '@kpx/broker/control/difference';
-import { EXIT } from '@kpx/broker/output/exit';
+import { CommandError, EXIT } from '@kpx/broker/output/exit';
 import { jsonLine } from '@kpx/broker/output/format';
 import { bold, failure, say, success, warning } from '@kpx/broker/output/terminal';
 import type { Status } from '@kpx/broker/record/status';
-import type { Level } from '@kpx/broker/record/verdict';
 import { ConfigError, printable } from '@kpx/protocol';
 import type { Command } from 'commander';
 import { asksBroker, type BrokerOptions } from './broker-options.js';
@@ -29,16 +28,24 @@ interface StatusOptions extends BrokerOptions {
   readonly check?: boolean;
 }
 
+/** Until it is restarted after an upgrade, a broker of before answers, which does not have all. */
+type Answered = Omit<Status, 'verdict' | 'queues'> & Partial<Pick<Status, 'verdict' | 'queues'>>;
+
 async function status({ config, json, check }: StatusOptions): Promise<void> {
   const socket = await controlSocket(config);
-  const now = (await askBroker(socket, '/status')) as Status;
+  const now = (await askBroker(socket, '/status')) as Answered;
   const compared = await compare(config, await askBroker(socket, '/configuration'));
-  if (check) process.exitCode = exitCodeOf(now.verdict.level, compared);
+  if (check) process.exitCode = exitCodeOf(now.verdict, compared);
   say(json ? `${jsonLine({ ...now, config_file: { path: config, ...compared } })}\n` : forPeople(now, config, compared));
 }
 
 /** A file that is not in force needs attention, too: the next start of the broker reads it, or fails at it. */
-function exitCodeOf(level: Level, compared: Compared): number {
+function exitCodeOf(verdict: Status['verdict'] | undefined, compared: Compared): number {
+  if (!verdict) {
+    const why = 'The running broker is of an earlier version, which does not say whether all is well';
+    throw new CommandError(EXIT.unavailable, `${why}: systemctl restart kpx-broker`);
+  }
+  const { level } = verdict;
   if (level === 'trouble') return EXIT.trouble;
   const isInForce = 'unread' in compared || ('changed' in compared && compared.changed.length === 0);
   return level === 'attention' || !isInForce ? EXIT.attention : 0;
@@ -54,7 +61,7 @@ async function compare(file: string, running: unknown): Promise<Compared> {
   }
 }
 
-function forPeople(now: Status, file: string, compared: Compared): string {
+function forPeople(now: Answered, file: string, compared: Compared): string {
   const { verdict, doing, draining, sick, rabbitmq, job_queue } = now;
   const rows = [
     ['broker', printable(doing)],
@@ -66,7 +73,7 @@ function forPeople(now: Status, file: string, compared: Compared): string {
       ? [['queue', warning(printable(`jobs can be lost: ${job_queue.danger}; ${job_queue.fix}`))]]
       : []),
   ];
-  return `${verdictText(verdict)}${rows.map(([name = '', value = '']) => `${bold(name.padEnd(6))}  ${value}\n`).join('')}`;
+  return `${verdict ? verdictText(verdict) : ''}${rows.map(([name = '', value = '']) => `${bold(name.padEnd(6))}  ${value}\n`).join('')}`;
 }
 
 /** The answer first, then a line each for what is not well, and what to do about it. */
@@ -78,8 +85,7 @@ function verdictText({ level, headline, problems }: Status['verdict']): string {
 
 const capitalized = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
 
-/** A broker of before does not say. */
-const queuesText = (queues: Status['queues'] | undefined) =>
+const queuesText = (queues: Answered['queues']) =>
   queues
     ? `in RabbitMQ, of all hosts: jobs ${queues.jobs}, delayed ${queues.delayed}, dead letters ${queues.dead_letters}`
     : 'RabbitMQ does not say how many messages there are';
