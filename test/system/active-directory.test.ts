@@ -273,11 +273,20 @@ describe('with the accounts of the domain through SSSD', () => {
     expect(parked?.headers).toMatchObject({ 'x-kpx-reason': 'ACCOUNT_DENIED' });
   });
 
-  it('an account that is disabled gets an executor', async () => {
+  it('an account that is disabled gets an executor, and none where PAM is asked', async () => {
     await machine.systemctl('stop', unitOf(user));
     await controller.tool('user', 'disable', user);
     await reconfigured({});
+    expect(await doctor(user, 'disabled accounts')).toMatchObject({ result: 'warn', seen: expect.stringContaining('PAM is not asked') });
     await kpx.publish(jobOf(user, 'PAM is not asked'));
     await kpx.jobDone(user, 'PAM is not asked');
+    await machine.systemctl('stop', unitOf(user));
+    await reconfigured({ ask_pam: true });
+    await kpx.publish(jobOf(user));
+    const [parked] = await kpx.deadLetters(1);
+    expect(parked?.headers).toMatchObject({
+      'x-kpx-reason': 'ACCOUNT_DENIED',
+      'x-kpx-detail': expect.stringContaining('PAM refuses the account'),
+    });
   });
 });

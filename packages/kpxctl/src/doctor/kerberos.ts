@@ -1,3 +1,4 @@
+import { readdir, readFile } from 'node:fs/promises';
 import { runCommand } from '@kpx/privhelper/system/command';
 import type { OsUser } from '@kpx/protocol';
 import { judged, orUnseen } from './accounts.js';
@@ -6,8 +7,11 @@ import { chain, trustIn } from './file-system.js';
 import type { Scene } from './scene.js';
 import { showUnit } from './systemd.js';
 
-/** Tickets of Kerberos, of the user in --user. */
-export const kerberosChecks = (scene: Scene): Check[] => (scene.user === undefined ? [] : [keytab(scene), ticket(scene)]);
+/** Whether a directory's refusals reach kpx, and tickets of Kerberos of the user in --user. */
+export const kerberosChecks = (scene: Scene): Check[] => [
+  disabledAccounts(scene),
+  ...(scene.user === undefined ? [] : [keytab(scene), ticket(scene)]),
+];
 
 const KEYTABS = '/etc/kpx/keytabs';
 const KLIST = '/usr/bin/klist';
@@ -19,23 +23,32 @@ const NEW_KEYTAB =
 const ASK_KDC =
   'See journalctl -u kpx-ticket@ACCOUNT, /etc/krb5.conf, the DNS of the realm, the firewall (port 88) and the clock: timedatectl.';
 
+/** The unit that the executor requires, and the cache that its programs look in. */
+interface Way {
+  readonly unit: string;
+  readonly cache: string;
+}
+
 /** Looks at an account whose executors start with a ticket. */
-function withTickets(scene: Scene, look: (osUser: OsUser, signal: AbortSignal) => Promise<Verdict>): Check['look'] {
+function withTickets(scene: Scene, look: (osUser: OsUser, way: Way, signal: AbortSignal) => Promise<Verdict>): Check['look'] {
   return async (signal) => {
     const { executor } = await scene.helper();
     if (executor.launcher === 'direct') return NO_TICKETS;
     const { osUser } = await judged(scene).catch(orUnseen);
-    const { Requires } = await showUnit(`${executor.unit}${osUser}.service`, signal);
-    if (!Requires.includes('kpx-ticket@')) return NO_TICKETS;
+    const { Requires, Environment } = await showUnit(`${executor.unit}${osUser}.service`, signal);
+    const [unit] = /\bkpx-(?:ticket|delegate)@\S+/.exec(Requires) ?? [];
+    if (unit === undefined) return NO_TICKETS;
     if (!scene.isRoot) throw new Skipped(ASK_AS_ROOT);
-    return await look(osUser, signal);
+    const [, cache = ''] = /\bKRB5CCNAME=(\S+)/.exec(Environment) ?? [];
+    return await look(osUser, { unit, cache }, signal);
   };
 }
 
 const keytab = (scene: Scene): Check => ({
   name: 'user keytab',
   fix: NEW_KEYTAB,
-  look: withTickets(scene, async (osUser, signal) => {
+  look: withTickets(scene, async (osUser, { unit }, signal) => {
+    if (!unit.startsWith('kpx-ticket@')) return ok('tickets come by the keytab of this machine');
     const path = `${KEYTABS}/${osUser}.keytab`;
     const steps = await chain(path, signal);
     const file = steps.at(-1)?.found;
@@ -67,9 +80,7 @@ const nameIn = (name: string) => name.replace(/^.*\\/, '').replace(/@.*$/, '').t
 const ticket = (scene: Scene): Check => ({
   name: 'user ticket',
   fix: ASK_KDC,
-  look: withTickets(scene, async (osUser, signal) => {
-    const unit = `kpx-ticket@${osUser}.service`;
-    const cache = `FILE:/run/kpx-tickets/${osUser}/krb5cc`;
+  look: withTickets(scene, async (osUser, { unit, cache }, signal) => {
     const { executor } = await scene.helper();
     const { KRB5CCNAME: other } = executor.environment;
     if (other !== undefined && other !== cache)
@@ -94,3 +105,58 @@ const heldNow = (said: string) =>
   said.startsWith('no new ticket')
     ? warn(`the executor that runs has an old ticket: ${said}`, NEW_KEYTAB)
     : ok(`the executor that runs ${said}`);
+
+const SSSD = '/etc/sssd/sssd.conf';
+const SSSD_PARTS = '/etc/sssd/conf.d';
+/** Providers of SSSD that know when an account is disabled. */
+const KNOW = /^(ad|ipa)$/;
+
+/** An account that the directory has disabled still exists; PAM's account step is what refuses it. */
+const disabledAccounts = (scene: Scene): Check => ({
+  name: 'disabled accounts',
+  fix: `Look at ${SSSD}.`,
+  look: async () => {
+    const { accounts } = await scene.helper();
+    const domains = await sssdDomains();
+    const known = domains.filter(({ id_provider }) => KNOW.test(id_provider ?? ''));
+    if (!accounts.ask_pam && known.length > 0)
+      return warn(
+        `accounts that are disabled in ${namesOf(known)} get executors: PAM is not asked`,
+        'Set ask_pam = true in [accounts] of privhelper.toml, then: systemctl restart kpx-broker.',
+      );
+    if (!accounts.ask_pam) return ok('PAM is not asked at a start (accounts.ask_pam), and no directory is known to disable accounts');
+    const idle = domains.filter(({ access_provider = 'permit' }) => access_provider === 'permit');
+    if (idle.length > 0)
+      return warn(
+        `PAM is asked at each start, and SSSD refuses nobody of ${namesOf(idle)}: access_provider is "permit"`,
+        `Set access_provider = ad (or ipa, ldap, simple) in ${SSSD}, then: systemctl restart sssd.`,
+      );
+    return ok(`PAM is asked at each start${domains.length > 0 ? `, and SSSD judges accounts of ${namesOf(domains)}` : ''}`);
+  },
+});
+
+type Domain = Readonly<Record<string, string>> & { readonly name: string };
+
+const namesOf = (domains: readonly Domain[]) => domains.map(({ name }) => `"${name}"`).join(', ');
+
+/** The keys of each `[domain/NAME]` of SSSD's configuration, which only root may read; none where there is no SSSD. */
+async function sssdDomains(): Promise<Domain[]> {
+  const parts = (await readdir(SSSD_PARTS).catch(() => [])).filter((name) => name.endsWith('.conf') && !name.startsWith('.')).sort();
+  const domains = new Map<string, Record<string, string>>();
+  for (const path of [SSSD, ...parts.map((name) => `${SSSD_PARTS}/${name}`)]) {
+    const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return '';
+      throw error.code === 'EACCES' ? new Skipped(ASK_AS_ROOT) : error;
+    });
+    for (const [name, keys] of sectionsOf(text)) domains.set(name, { ...domains.get(name), ...keys });
+  }
+  return [...domains].map(([name, keys]) => ({ ...keys, name }));
+}
+
+function sectionsOf(text: string): [name: string, keys: Record<string, string>][] {
+  return text.split(/^\s*(?=\[)/m).flatMap((section) => {
+    const [, name] = /^\[domain\/([^\]]+)\]/.exec(section) ?? [];
+    const pairs = [...section.matchAll(/^\s*(\w+)\s*=\s*(.*?)\s*$/gm)].map(([, key = '', value = '']) => [key, value] as const);
+    return name === undefined ? [] : [[name, Object.fromEntries(pairs)]];
+  });
+}

@@ -11,6 +11,7 @@ const PROPERTIES = [
   'Result',
   'StatusText',
   'Requires',
+  'Environment',
   'ExecMainStatus',
   'ExecStart',
   'WorkingDirectory',
