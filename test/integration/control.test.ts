@@ -42,7 +42,7 @@ describe('GET /status', () => {
       draining: false,
       rabbitmq: { connected: true },
       helper: { connected: true },
-      capacity: { executors: 1, max_executors: 1, starting: 0, max_starting: 4, held: 1, held_max: 128, waiting: 1 },
+      capacity: { executors: 1, max_executors: 1, starting: 0, max_starting: 4, held: 1, held_max: 512, waiting: 1 },
       policy: { max_executors: 1, deny: ['mallory'] },
       executors: [{ os_user: 'alice', uid: idsOf('alice').uid, pid: done?.pid, user: 'alice', state: 'ready' }],
       users: [
@@ -71,7 +71,7 @@ describe('GET /user', () => {
     expect((await ask(kpx, 'GET', '/user?user=alice')).body).toMatchObject({
       ...{ user: 'alice', state: 'ready', decision: 'forward', account: { os_user: 'alice', uid } },
       process: { os_user: 'alice', uid, pid: done?.pid, state: 'ready', since: expect.any(String) },
-      limits: { held: 64, start_attempts: 5, priority: 0, max_executors_of_rule: null, idle_stop: null, job_max_age: null },
+      limits: { held: 256, start_attempts: 5, priority: 0, max_executors_of_rule: null, idle_stop: null, job_max_age: null },
       changes: [{ state: 'queued' }, { state: 'starting' }, { state: 'booting' }, { state: 'ready', why: `uid ${uid}, pid ${done?.pid}` }],
     });
     expect((await ask(kpx, 'GET', '/user?user=carol')).body).toMatchObject({

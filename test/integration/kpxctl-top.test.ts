@@ -28,7 +28,7 @@ describe('kpxctl top', () => {
   it('shows users, executors and jobs as they come, and how much room there is', async () => {
     const kpx = await startKpx({ standIn: QUICK, broker: { policy: { max_executors: 1 } } });
     const terminal = await drawn(kpx, new Terminal());
-    expect(terminal.screen()).toMatch(/^executors 0 of 1, starting 0 of 4, users in line 0, jobs held 0 of 128$/m);
+    expect(terminal.screen()).toMatch(/^executors 0 of 1, starting 0 of 4, users in line 0, jobs held 0 of 512$/m);
     await publish(kpx, jobOf('alice', 'a1'));
     await terminal.shows('alice', (screen) => /^alice +alice +\d+ +ready/m.test(screen));
     await publish(kpx, jobOf('bob', 'b1'));

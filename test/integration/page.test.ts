@@ -52,7 +52,7 @@ describe('the status page', () => {
     await says(watch, '#executors-count', '2 of 2');
     await says(watch, '#ready', '2');
     await says(watch, '#line', '1');
-    await says(watch, '#held-count', '1 of 128');
+    await says(watch, '#held-count', '1 of 512');
     await says(watch, '#parked', '2');
     expect(await says(watch, '#letters tr', 'USER_DENIED')).toMatch(/The policy denies this user an executor\b.*\s+1$/s);
     await says(watch, '#letters tr', 'BODY_NOT_JSON');

@@ -16,7 +16,7 @@ const HELD_SHARE_WORTH_SAYING = 0.9;
 
 /** `attention`: jobs of some users wait or are parked. `trouble`: jobs of this host do not get through. */
 export const LEVELS = ['well', 'attention', 'trouble'] as const;
-export type Level = (typeof LEVELS)[number];
+type Level = (typeof LEVELS)[number];
 
 /** Somebody has to look at it. */
 interface Problem {
