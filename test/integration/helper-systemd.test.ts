@@ -273,7 +273,7 @@ describe('an executor that is a unit', () => {
     const { systemctl, connection } = await start();
     systemctl.showsAfterwards([unit('kpx-executor@alice')]);
     systemctl.fails('exit');
-    expect(await connection.spawn('alice')).toEqual(refusal('LAUNCH_FAILED', 'kpx-executor@alice.service did not start'));
+    expect(await connection.spawn('alice')).toEqual(refusal('HOST_FAILED', 'kpx-executor@alice.service did not start'));
   });
 
   it.each([

