@@ -1,7 +1,4 @@
-// Gets a user a Kerberos ticket, and anew while their executor runs.
-// kpx-ticket.cjs ACCOUNT, in kpx-ticket@.service, as the user: by the user's keytab in /etc/kpx/keytabs.
-// kpx-ticket.cjs ACCOUNT --delegated, in kpx-delegate@.service, as kpx-delegate: by the machine's keytab, for the services of /etc/kpx/delegation alone.
-//
+// Runs in: kpx-ticket@.service, as the user. Gets the user a ticket by the keytab in /etc/kpx/keytabs, and anew while the executor runs: kpx-ticket.cjs ACCOUNT
 // A KDC counts each request with an outdated keytab as a wrong password, and locks the user out after some. So a refusal is noted: nobody asks again by
 // a keytab that has been refused until the file is another, or has been touched.
 'use strict';
@@ -11,7 +8,6 @@ const { lstatSync, readFileSync, renameSync, rmSync, writeFileSync } = require('
 const { setTimeout: delay } = require('node:timers/promises');
 
 const KEYTABS = '/etc/kpx/keytabs';
-const SERVICES = '/etc/kpx/delegation';
 const KINIT = '/usr/bin/kinit';
 /** How this program ends when the account is refused, and when nobody answers: sysexits.h(3head). kpx-privhelper goes by them. */
 const EXIT_REFUSED = 77;
@@ -28,22 +24,16 @@ const REASON_CHARS_MAX = 300;
 /** What kinit says when no KDC has judged the account, or when this machine is to blame. All else counts as a refusal. */
 const NO_ANSWER = /cannot (contact|find|resolve)|unreachable|unavailable|not available|timed out|clock skew|cache|no space left/i;
 
-/** What kvno says when the KDC gives nobody tickets of this account. All else is the fault of this machine, or of what it may do. */
-const NO_SUCH_USER = /revoked|expired|client.*not found/i;
-
 class Refused extends Error {}
 class NoAnswer extends Error {}
 
-const [account = '', option] = process.argv.slice(2);
-const delegated = option === '--delegated';
+const [account = ''] = process.argv.slice(2);
 const { CREDENTIALS_DIRECTORY, RUNTIME_DIRECTORY, STATE_DIRECTORY } = process.env;
 const original = `${KEYTABS}/${account}.keytab`;
 /** PID 1's copy, which the user can read. Another text where there is no keytab. */
 const keytab = `${CREDENTIALS_DIRECTORY}/keytab`;
 const cache = `${RUNTIME_DIRECTORY}/krb5cc`;
 const refusal = `${STATE_DIRECTORY}/refused`;
-/** The machine's own ticket, where only this unit sees it. */
-const machineCache = '/tmp/machine';
 
 /**
  * @param {string} program
@@ -81,17 +71,12 @@ function judgedFile() {
   return [file.ino, file.size, file.mtimeMs, file.ctimeMs].join(' ');
 }
 
-/** `alice`, `CORP\alice` or `alice@corp.example`. */
-const [, name = '', domain] = /^(?:[^\\]*\\)?([^@]*)(?:@(.*))?$/.exec(account) ?? [];
-
-/** @param {string} list */
-const principalsIn = (list) => [...new Set([...list.matchAll(/^ *\d+ (\S+@\S+)$/gm)].map(([, one = '']) => one))];
-
 /** The principal of the account, as the keytab spells it: `alice`, or `alice@CORP.EXAMPLE` for the account alice@corp.example. kinit knows the realm of others. */
 function principal() {
   const { done, said, stdout } = run('/usr/bin/klist', ['-k', keytab], LOCAL_TIMEOUT_MS);
   if (!done) throw new Refused(`${original} is no keytab: ${said}`);
-  const held = principalsIn(stdout);
+  const held = [...new Set([...stdout.matchAll(/^ *\d+ (\S+@\S+)$/gm)].map(([, name = '']) => name))];
+  const [, name = '', domain] = /^(?:[^\\]*\\)?([^@]*)(?:@(.*))?$/.exec(account) ?? [];
   const lower = (/** @type {string} */ text) => text.toLowerCase();
   const isOwn = (/** @type {string} */ one) => {
     const [user = '', realm = ''] = one.split('@');
@@ -106,7 +91,7 @@ function principal() {
 /** Asks once, with PID 1's copy of the keytab that `key` is of. */
 function ask(/** @type {string} */ key) {
   if (judgedFile() !== key) throw new Refused(`${original} is another since this executor was started: kpxctl stop ${account}`);
-  const [refused, why = ''] = linesOf(refusal);
+  const [refused, why = ''] = noted();
   if (refused === key) throw new Refused(why);
   const name = principal();
   const { done, late, said } = run(KINIT, ['-k', '-t', keytab, '-c', `FILE:${cache}.new`, name], KDC_TIMEOUT_MS);
@@ -122,35 +107,10 @@ function ask(/** @type {string} */ key) {
   throw new Refused(reason);
 }
 
-/** Asks as the machine, for the user: S4U2Self and S4U2Proxy. The user can read the tickets, and nothing else of this unit. */
-function askForUser() {
-  const services = linesOf(SERVICES).filter((line) => /^[^#\s-]/.test(line));
-  if (services.length === 0) throw new NoAnswer(`${SERVICES} names no service`);
-  const held = principalsIn(run('/usr/bin/klist', ['-k', keytab], LOCAL_TIMEOUT_MS).stdout);
-  const machine = held.find((one) => one.includes('$@')) ?? held.find((one) => one.startsWith('host/'));
-  if (machine === undefined) throw new NoAnswer('/etc/krb5.keytab has no principal of this machine');
-  const own = run(KINIT, ['-k', '-t', keytab, '-c', `FILE:${machineCache}`, machine], KDC_TIMEOUT_MS);
-  if (!own.done) throw new NoAnswer(`this machine, ${machine}, gets no ticket: ${own.late ? 'no KDC has answered' : own.said}`);
-  const user = domain === undefined ? name : `${name}@${domain.toUpperCase()}`;
-  const as = ['-c', `FILE:${machineCache}`, '-U', user, '-P', '--out-cache', `FILE:${cache}.new`];
-  rmSync(`${cache}.new`, { force: true });
-  const { done, late, said } = run('/usr/bin/kvno', [...as, ...services], KDC_TIMEOUT_MS);
-  if (late) throw new NoAnswer(`no KDC has answered for "${user}" within ${KDC_TIMEOUT_MS / 1_000} s`);
-  if (!done && NO_SUCH_USER.test(said)) throw new Refused(`"${user}" was refused tickets by delegation: ${said}`);
-  if (!done) throw new NoAnswer(`no tickets for "${user}" by delegation: ${said}`);
-  const { stdout: uid } = run('/usr/bin/id', ['-u', '--', account], LOCAL_TIMEOUT_MS);
-  const shared = run('/usr/bin/setfacl', ['-m', `u:${uid.trim()}:r`, '--', `${cache}.new`], LOCAL_TIMEOUT_MS);
-  if (!shared.done) throw new NoAnswer(`the tickets of "${account}" could not be given to it: ${shared.said}`);
-  renameSync(`${cache}.new`, cache);
-}
-
-/**
- * @param {string} path
- * @returns {string[]} none where there is no such file
- */
-function linesOf(path) {
+/** @returns {string[]} the keytab that was refused last, and why */
+function noted() {
   try {
-    return readFileSync(path, 'utf8').split('\n');
+    return readFileSync(refusal, 'utf8').split('\n');
   } catch {
     return [];
   }
@@ -158,7 +118,7 @@ function linesOf(path) {
 
 /** @returns {number} milliseconds until a new ticket is asked for */
 function halfOfItsLife() {
-  const { stdout } = run('/usr/bin/klist', ['-c', `FILE:${delegated ? machineCache : cache}`], LOCAL_TIMEOUT_MS);
+  const { stdout } = run('/usr/bin/klist', ['-c', `FILE:${cache}`], LOCAL_TIMEOUT_MS);
   // "11/29/26 07:32:10  11/29/26 17:32:10  krbtgt/…"; some builds write the whole year.
   const [, ...dates] = /^(\d\d\/\d\d\/\d+) (\S+) +(\d\d\/\d\d\/\d+) (\S+) +krbtgt\//m.exec(stdout) ?? [];
   const at = (/** @type {string | undefined} */ day, /** @type {string | undefined} */ time) =>
@@ -178,14 +138,13 @@ function tell(text, ...more) {
 }
 
 async function keepTicket() {
-  const key = delegated ? '' : judgedFile();
-  const once = delegated ? askForUser : () => ask(key);
-  once();
+  const key = judgedFile();
+  ask(key);
   tell('has a ticket', '--ready');
   for (let wait = halfOfItsLife(); ; ) {
     await delay(wait);
     try {
-      once();
+      ask(key);
       wait = halfOfItsLife();
       tell('has a new ticket');
     } catch (error) {

@@ -34,7 +34,7 @@ _kpxctl() {
     'sealed learn '*) words='--config --json --help' ;;
     'sealed purge '*) words='--apply --config --json --help' ;;
     'sealed setup '*) words='--apply --config --helper-config --help' ;;
-    'kerberos setup '*) words='--apply --delegated --remove --helper-config --help' ;;
+    'kerberos setup '*) words='--apply --remove --helper-config --help' ;;
     'doctor '*) words='--user --config --helper-config --password-file --json --help' ;;
     'orphans '*) words='--size --helper-config --json --help' ;;
     'setup-rabbitmq '*) words='--admin --admin-password-file --management-url --definitions --apply --new-passwords --config --helper-config --help' ;;

@@ -137,7 +137,6 @@ complete -c kpxctl -n '__kpxctl_at sealed setup' -l config -r -F -d 'configurati
 complete -c kpxctl -n '__kpxctl_at sealed setup' -l helper-config -r -F -d 'configuration of kpx-privhelper'
 complete -c kpxctl -n '__kpxctl_at sealed setup' -l help -d 'a summary'
 complete -c kpxctl -n '__kpxctl_at kerberos setup' -l apply -d 'make the changes'
-complete -c kpxctl -n '__kpxctl_at kerberos setup' -l delegated -d 'tickets by the machine\'s own keytab, for the services of /etc/kpx/delegation, and without keytabs of users'
 complete -c kpxctl -n '__kpxctl_at kerberos setup' -l remove -d 'take the drop-ins away again'
 complete -c kpxctl -n '__kpxctl_at kerberos setup' -l helper-config -r -F -d 'configuration of kpx-privhelper'
 complete -c kpxctl -n '__kpxctl_at kerberos setup' -l help -d 'a summary'

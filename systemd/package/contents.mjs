@@ -25,7 +25,6 @@ const REQUIRED_UNITS = [
   'kpx-executor@.service',
   'kpx-home@.service',
   'kpx-account@.service',
-  'kpx-delegate@.service',
   'kpx-ticket@.service',
   'kpx-executors.slice',
 ];

@@ -86,7 +86,6 @@ describe('systemd-analyze security', ON_EACH_DEBIAN, () => {
     ['kpx-home@.service', 1.3],
     ['kpx-account@.service', 1.3],
     ['kpx-ticket@.service', 1.8],
-    ['kpx-delegate@.service', 1.7],
   ])('gives %s an exposure of at most %d', async (unit, max) => {
     await installPackage();
     const { stdout } = await machine.run(['/usr/bin/systemd-analyze', 'security', '--no-pager', '--offline=yes', unit]);
@@ -105,7 +104,6 @@ describe('systemd-analyze security', ON_EACH_DEBIAN, () => {
       'kpx-home@ada.service',
       'kpx-account@ada.service',
       'kpx-ticket@ada.service',
-      'kpx-delegate@ada.service',
       'kpx-executors.slice',
     ];
     const { stdout, stderr } = await machine.run(['/usr/bin/systemd-analyze', 'verify', '--man=no', ...units]);

@@ -99,7 +99,7 @@ export const ERRORS = {
     advice: 'Nothing to do: kpx-broker prepares the account again. Where it names an executor that runs: `kpxctl stop NAME`.',
   },
   CREDENTIALS_REFUSED: {
-    meaning: 'The executor needs a ticket or a drive first, and the account was refused it.',
+    meaning: 'The executor needs a ticket first, and the account was refused it.',
     retry: 'never',
     fault: 'user',
     advice: 'Do as the detail says: a new keytab in /etc/kpx/keytabs, or the account enabled again and `touch` of its keytab.',

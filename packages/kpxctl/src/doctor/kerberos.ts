@@ -36,7 +36,7 @@ function withTickets(scene: Scene, look: (osUser: OsUser, way: Way, signal: Abor
     if (executor.launcher === 'direct') return NO_TICKETS;
     const { osUser } = await judged(scene).catch(orUnseen);
     const { Requires, Environment } = await showUnit(`${executor.unit}${osUser}.service`, signal);
-    const [unit] = /\bkpx-(?:ticket|delegate)@\S+/.exec(Requires) ?? [];
+    const [unit] = /\bkpx-ticket@\S+/.exec(Requires) ?? [];
     if (unit === undefined) return NO_TICKETS;
     if (!scene.isRoot) throw new Skipped(ASK_AS_ROOT);
     const [, cache = ''] = /\bKRB5CCNAME=(\S+)/.exec(Environment) ?? [];
@@ -47,8 +47,7 @@ function withTickets(scene: Scene, look: (osUser: OsUser, way: Way, signal: Abor
 const keytab = (scene: Scene): Check => ({
   name: 'user keytab',
   fix: NEW_KEYTAB,
-  look: withTickets(scene, async (osUser, { unit }, signal) => {
-    if (!unit.startsWith('kpx-ticket@')) return ok('tickets come by the keytab of this machine');
+  look: withTickets(scene, async (osUser, _, signal) => {
     const path = `${KEYTABS}/${osUser}.keytab`;
     const steps = await chain(path, signal);
     const file = steps.at(-1)?.found;

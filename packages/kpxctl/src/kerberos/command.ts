@@ -7,23 +7,19 @@ import { printable, templatesOf } from '@kpx/protocol';
 import type { Command } from 'commander';
 import { HELPER_CONFIG_FILE } from '../broker-options.js';
 import { fileStep, isThere, type Step, tell } from '../sealed/steps.js';
-import { BY_DELEGATION, BY_KEYTAB, DROP_IN } from './drop-in.js';
+import { DROP_IN, DROP_IN_TEXT } from './drop-in.js';
 
 const UNITS = '/etc/systemd/system';
 const KEYTABS = '/etc/kpx/keytabs';
 /** For everybody to open what they know the name of, and for root alone to list: a user's own unit looks whose the keytab is. */
 const KEYTABS_MODE = 0o711;
 const PROGRAMS = ['/usr/bin/kinit', '/usr/bin/klist'];
-const MACHINE_KEYTAB = '/etc/krb5.keytab';
-/** Root's, one service a line, for kpx-delegate@.service. */
-const SERVICES = '/etc/kpx/delegation';
 const KRB5_CONF = '/etc/krb5.conf';
 const RELOAD_TIMEOUT_MS = 60_000;
 const NEXT = 'the keytab of each account, then kpxctl doctor';
 
 interface Options {
   readonly apply?: boolean;
-  readonly delegated?: boolean;
   readonly remove?: boolean;
   readonly helperConfig: string;
 }
@@ -41,20 +37,19 @@ export function addKerberos(program: Command): void {
       'Says what this machine lacks for executors to start with a Kerberos ticket of their user, each thing with its reason. Changes nothing without --apply. Run it as root.',
     )
     .option('--apply', 'make the changes')
-    .option('--delegated', "tickets by the machine's own keytab, for the services of /etc/kpx/delegation, and without keytabs of users")
     .option('--remove', 'take the drop-ins away again; keytabs stay')
     .option('--helper-config <FILE>', 'configuration of kpx-privhelper', HELPER_CONFIG_FILE)
     .addHelpText('after', '\nExit codes: 0 all is as it has to be, or was said; 77 not permitted; 78 something has to be done first.')
     .action(setUp);
 }
 
-async function setUp({ apply = false, delegated = false, remove = false, helperConfig }: Options): Promise<void> {
+async function setUp({ apply = false, remove = false, helperConfig }: Options): Promise<void> {
   if (process.getuid?.() !== 0) throw new CommandError(EXIT.noPermission, 'kpxctl kerberos setup has to be run as root.');
   const { executor } = await readHelperConfig(helperConfig);
   if (executor.launcher !== 'systemd')
     throw new CommandError(EXIT.config, 'Tickets take systemd, and executor.launcher in privhelper.toml is "direct".');
   const files = templatesOf(executor).map((template) => `${UNITS}/${template}.service.d/${DROP_IN}`);
-  const steps = remove ? await Promise.all(files.map(removal)) : await preparations(files, delegated);
+  const steps = remove ? await Promise.all(files.map(removal)) : await preparations(files);
   const fails = steps.some(({ state }) => state === 'fails');
   if (files.length > 0 && steps.some(({ name, state }) => state === 'to do' && files.includes(name))) steps.push(reload);
   const done = new Set<Step>();
@@ -63,26 +58,14 @@ async function setUp({ apply = false, delegated = false, remove = false, helperC
     await step.apply?.();
     done.add(step);
   }
-  tell(steps, done, apply, remove || delegated ? 'kpxctl doctor' : NEXT);
+  tell(steps, done, apply, remove ? 'kpxctl doctor' : NEXT);
   if (fails) process.exitCode = EXIT.config;
 }
 
-async function preparations(files: readonly string[], delegated: boolean): Promise<Step[]> {
-  const steps = [await programs(), await realm(), ...(delegated ? await ofMachine() : [await directory()])];
-  for (const path of files) steps.push(await dropIn(path, delegated ? BY_DELEGATION : BY_KEYTAB));
-  return [...steps, ...(delegated ? [] : await keytabs())];
-}
-
-/** An operator's part: the machine is a member of the domain, which lets it act for users. */
-async function ofMachine(): Promise<Step[]> {
-  const keytab = { name: MACHINE_KEYTAB, why: 'the keytab of this machine, which the KDC lets act for users' };
-  const services = { name: SERVICES, why: "the services that executors get tickets for, one a line, root's" };
-  const isKeytab = await isThere(MACHINE_KEYTAB);
-  const isServices = await isThere(SERVICES);
-  return [
-    isKeytab ? { ...keytab, state: 'ok' } : { ...keytab, state: 'by hand', lines: ['adcli join CORP.EXAMPLE'] },
-    isServices ? { ...services, state: 'ok' } : { ...services, state: 'by hand', lines: ['cifs/files.corp.example'] },
-  ];
+async function preparations(files: readonly string[]): Promise<Step[]> {
+  const steps = [await programs(), await realm(), await directory()];
+  for (const path of files) steps.push(await dropIn(path));
+  return [...steps, ...(await keytabs())];
 }
 
 async function programs(): Promise<Step> {
@@ -115,15 +98,15 @@ async function directory(): Promise<Step> {
   return { name: KEYTABS, state: 'to do', why, apply };
 }
 
-async function dropIn(path: string, text: string): Promise<Step> {
-  const why = 'an executor starts when there is a ticket of its user, and finds it in KRB5CCNAME';
-  const step = await fileStep({ path, content: text, mode: 0o644, gid: 0, why });
+async function dropIn(path: string): Promise<Step> {
+  const why = 'an executor starts when kpx-ticket@.service has a ticket of its user, and finds it in KRB5CCNAME';
+  const step = await fileStep({ path, content: DROP_IN_TEXT, mode: 0o644, gid: 0, why });
   if (step.state !== 'to do') return step;
   const apply = async () => {
     await mkdir(path.slice(0, path.lastIndexOf('/')), { recursive: true, mode: 0o755 });
     await step.apply?.();
   };
-  return { ...step, apply, lines: text.trimEnd().split('\n') };
+  return { ...step, apply, lines: DROP_IN_TEXT.trimEnd().split('\n') };
 }
 
 /** One step for each keytab that kpx-ticket@.service would refuse by its owner or mode. */
