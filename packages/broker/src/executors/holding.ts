@@ -39,7 +39,7 @@ export function hold(books: Books, user: User, ticket: Ticket, hops: number, cro
   if (user.state === 'queued') user.until = books.now + PLACE_MS;
   books.held += 1;
   if (user.held.size >= most || books.held > books.policy.heldInAll || crowded) {
-    letGo(books, user, [ticket], hops);
+    letGo(books, user, [ticket], hops, crowded);
     return;
   }
   user.held.add(ticket, books.now);
@@ -59,18 +59,19 @@ export function shorten(books: Books, user: User): void {
   if (beyond.length > 0) letGo(books, user, beyond, 0);
 }
 
-/** To other hosts, or until there is room. */
-function letGo(books: Books, user: User, tickets: readonly Ticket[], hops: number): void {
+/** To other hosts, or until there is room. `crowded`: it is large bodies that leave none. */
+function letGo(books: Books, user: User, tickets: readonly Ticket[], hops: number, crowded = false): void {
   const inLine = user.state === 'queued';
   const why = failsHere(user) ? user.detail : inLine ? whyWaiting(books, user) : 'as many jobs are held as may';
-  const delayMs = delayOf(books, user, hops);
+  const delayMs = delayOf(books, user, hops, crowded);
   if (failsHere(user) || (inLine && books.health.sickness && !books.draining)) handBack(books, user, tickets, why, false);
   else release(books, tickets, (ticket) => ({ kind: 'defer', ticket, user: user.name, delayMs, why }));
 }
 
-function delayOf({ now, draining }: Books, { state, offering, held }: User, hops: number): DelayMs {
+function delayOf({ now, draining }: Books, { state, offering, held }: User, hops: number, crowded: boolean): DelayMs {
   if (state === 'ready') return offering.delayMs(now, held.size);
-  return STARTING.has(state) || state === 'booting' ? offering.startDelayMs(now) : leaveDelayMs(draining, hops);
+  const starts = STARTING.has(state) || state === 'booting';
+  return starts && !crowded ? offering.startDelayMs(now) : leaveDelayMs(draining, hops);
 }
 
 export function handBack(books: Books, user: User, tickets: readonly Ticket[], why: string, failed: boolean): void {
