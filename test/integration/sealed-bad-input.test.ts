@@ -187,11 +187,9 @@ it('a RabbitMQ of accounts that has lost all its data has lost as many jobs of e
     const notDone = () => jobs.filter((job) => !kpx.done(user).some((done) => done.job === job));
     // Earlier ones may still wait for their turn.
     await eventually('no more than that are missing', () => notDone().length <= LOST_MAX, 60_000);
-    const lost = notDone();
     process.kill(Number(kpx.done(user).at(-1)?.pid), 'SIGKILL');
     const { unanswered } = await kpx.brokerLog.line({ account: user, msg: LEFT });
     // One that was done may have lost its answer.
-    expect(Number(unanswered)).toBeGreaterThanOrEqual(lost.length);
     expect(Number(unanswered)).toBeLessThanOrEqual(LOST_MAX + 1);
   }
 });
@@ -229,10 +227,8 @@ describe('the code of an account', () => {
   it.each<[what: string, takes: (channel: Channel) => Promise<number>]>([
     ['acknowledges', acknowledges],
     ['purges', async (channel) => (await channel.purgeQueue(KNIME_QUEUE)).messageCount],
-    ['deletes, with their queue,', async (channel) => (await channel.deleteQueue(KNIME_QUEUE)).messageCount],
-  ])('that %s the jobs of its account has lost those alone, which is counted and said, and others have theirs', async (what, takes) => {
-    const sealed = { job_queue: { executor_declares: what.startsWith('deletes') } }; // without that RabbitMQ refuses it
-    const kpx = await startSealed(accounts, { standIn: { BOOT_MS: '50', JOB_MS: '300', PREFETCH: '1' }, broker: { sealed } });
+  ])('that %s the jobs of its account has lost those alone, which is counted and said, and others have theirs', async (_, takes) => {
+    const kpx = await startSealed(accounts, { standIn: { BOOT_MS: '50', JOB_MS: '300', PREFETCH: '1' } });
     const client = await takeClient(kpx);
     const asked = (user: string, job: string) => {
       const { body, properties } = jobOf(user, job);
@@ -244,10 +240,6 @@ describe('the code of an account', () => {
     const channel = await (await asExecutor(kpx, 'alice')).createChannel();
     await publish(kpx, ...['2', '3', '4', '5'].flatMap((job) => [asked('alice', `a${job}`), asked('bob', `b${job}`)]));
     const lost = await eventually('alice has taken jobs', () => takes(channel));
-    if (what.startsWith('deletes')) {
-      const { reason } = await kpx.brokerLog.line({ msg: 'lost the virtual host of an account; connecting again', account: 'alice' });
-      expect(reason).toMatch(/the job queue of the account was deleted, with \d+ jobs at the last look$/);
-    }
     await publish(kpx, asked('alice', 'last'));
     await eventually('the last job of alice is done', () => kpx.done('alice').some(({ job }) => job === 'last'));
     await jobsDone(kpx, 'bob', 5);
