@@ -156,8 +156,7 @@ describe('what a broker says', () => {
       ...{ decision: 'forward', why: hostile, since: '2026-11-23T12:00:00.000Z', os_user: hostile },
     };
     const changes = [{ at: '2026-11-23T12:00:00.000Z', state: hostile, why: hostile }];
-    const queue = { rabbitmq: { connected: true }, job_queue: { danger: hostile, fix: hostile } };
-    const status = { doing: hostile, executors: [], users: [user], jobs: {}, capacity: {}, ...queue };
+    const status = { doing: hostile, executors: [], users: [user], jobs: {}, capacity: {} };
     const problems = [{ code: hostile, level: 'trouble', what: hostile, next: hostile }];
     await answerAt(kpx.controlSocket, {
       '/status': { ...status, verdict: { level: 'trouble', headline: hostile, problems } },

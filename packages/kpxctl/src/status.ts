@@ -62,16 +62,12 @@ async function compare(file: string, running: unknown): Promise<Compared> {
 }
 
 function forPeople(now: Answered, file: string, compared: Compared): string {
-  const { verdict, doing, draining, sick, rabbitmq, job_queue } = now;
+  const { verdict, doing, draining, sick } = now;
   const rows = [
     ['broker', printable(doing)],
     ['starts', draining ? warning('none: the host is being drained') : sick ? warning(sickness(sick)) : 'executors, as jobs come'],
     ['queues', printable(queuesText(now.queues))],
     ['file', aboutFile(file, compared)],
-    // A queue that is refused is in the first line already.
-    ...(job_queue?.danger && rabbitmq.connected
-      ? [['queue', warning(printable(`jobs can be lost: ${job_queue.danger}; ${job_queue.fix}`))]]
-      : []),
   ];
   return `${verdict ? verdictText(verdict) : ''}${rows.map(([name = '', value = '']) => `${bold(name.padEnd(6))}  ${value}\n`).join('')}`;
 }

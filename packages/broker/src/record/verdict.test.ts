@@ -113,6 +113,12 @@ describe('the verdict', () => {
     expect(headline).toMatch(/^no connection to kpx-privhelper .*; and 2 more problems$/);
   });
 
+  it('names a job queue that is refused once, as why RabbitMQ is not used', () => {
+    const rabbitmq = { ...gone, reason: 'delivery limit 20; set the policy', refused: true } as const;
+    const { problems } = verdictOf(withStanding({ rabbitmq, job_queue }));
+    expect(problems).toMatchObject([{ code: 'rabbitmq', what: expect.stringContaining('delivery limit 20; set the policy') }]);
+  });
+
   it('names draining and failing hosts once, and not the users who wait because of it', () => {
     const drained = { ...waiting(3, 90_000, new Map([['draining', 3]])) };
     const { problems } = verdictOf({ ...drained, standing: { ...drained.standing, draining: true } });

@@ -85,8 +85,11 @@ const PROBLEMS = {
           'kpxctl resume ends that',
         ]
       : undefined,
-  loses_jobs: ({ standing: { job_queue } }) =>
-    job_queue?.danger === undefined ? undefined : ['attention', `jobs can be lost: ${job_queue.danger}`, job_queue.fix ?? 'kpxctl doctor'],
+  // One that is refused is why RabbitMQ is not used.
+  loses_jobs: ({ standing: { rabbitmq, job_queue } }) =>
+    job_queue?.danger === undefined || !rabbitmq.connected
+      ? undefined
+      : ['attention', `jobs can be lost: ${job_queue.danger}`, job_queue.fix ?? 'kpxctl doctor'],
   given_up: ({ failing }) => startsFail('broken', failing, 'are given up, and jobs parked'),
   not_allowed: ({ failing }) => startsFail('refused', failing, 'are refused, and jobs parked'),
   retrying: ({ failing }) => startsFail('backoff', failing, 'have failed, and are tried again'),
