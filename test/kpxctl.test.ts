@@ -39,7 +39,7 @@ function offered(words: readonly string[]): string[] {
 }
 
 it('completion in bash offers what an option takes, and nothing after one that takes a text', () => {
-  expect(offered(['list', '--sort'])).toEqual(['user', 'state', 'since', 'held', 'cpu']);
+  expect(offered(['list', '--sort'])).toEqual(['trouble', 'user', 'state', 'since', 'held', 'idle', 'cpu', 'memory']);
   expect(offered(['explain', 'ada', '--group'])).toContain('root');
   expect(offered(['doctor', '--user'])).toEqual([]);
 });

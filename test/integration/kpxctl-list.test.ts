@@ -26,19 +26,19 @@ async function threeUsers(): Promise<Kpx> {
 }
 
 describe('kpxctl list', () => {
-  it('has a line for each user, with account, state, since when, jobs held, and why', async () => {
+  it('has a line for each user, those in trouble first, with account, state, since when, jobs held, and why', async () => {
     const kpx = await threeUsers();
     const { code, stdout, stderr } = await run(kpx, 'list');
     expect([code, stderr]).toEqual([0, '']);
     const [heading, ...lines] = linesOf(stdout);
-    expect(heading).toMatch(/^USER +ACCOUNT +UID +STATE +FOR +HELD +CPU +PROFILE +RULE +WHY$/);
+    expect(heading).toMatch(/^USER +ACCOUNT +UID +STATE +FOR +HELD +IDLE +CPU +MEMORY +PROFILE +RULE +WHY$/);
     expect(lines).toEqual([
       expect.stringMatching(
-        new RegExp(`^alice +alice +${idsOf('alice').uid} +ready +\\d+s +0 +- +default +rule 1 "science" +the executor is ready$`),
+        /^nobody-has-this-account +- +- +given up +\d+s +0 +- +- +- +default +- +START_FAILED: 1 starts failed.*ACCOUNT_UNKNOWN/,
       ),
-      expect.stringMatching(/^bob +- +- +queued +\d+s +1 +- +default +- +1 of 1 executors run \(max_executors\)$/),
+      expect.stringMatching(/^bob +- +- +queued +\d+s +1 +- +- +- +default +- +1 of 1 executors run \(max_executors\)$/),
       expect.stringMatching(
-        /^nobody-has-this-account +- +- +given up +\d+s +0 +- +default +- +START_FAILED: 1 starts failed.*ACCOUNT_UNKNOWN/,
+        new RegExp(`^alice +alice +${idsOf('alice').uid} +ready +\\d+s +0 +- +- +- +default +rule 1 "science" +the executor is ready$`),
       ),
     ]);
   });
@@ -50,9 +50,11 @@ describe('kpxctl list', () => {
     expect(await listed('--state', 'ready')).toEqual([
       {
         ...{ user: 'alice', os_user: 'alice', uid: idsOf('alice').uid, pid: kpx.done('alice')[0]?.pid, state: 'ready', since: STAMP },
-        ...{ profile: 'default', rule: 'rule 1 "science"', held: 0, cpu: null, why: 'the executor is ready' },
+        ...{ profile: 'default', rule: 'rule 1 "science"', held: 0, idle: null, cpu: null, memory: null, why: 'the executor is ready' },
       },
     ]);
+    expect((await listed()).map(({ user }) => user)).toEqual(['nobody-has-this-account', 'bob', 'alice']);
+    expect((await listed('--sort', 'user')).map(({ user }) => user)).toEqual(['alice', 'bob', 'nobody-has-this-account']);
     expect((await listed('--sort', 'held')).map(({ user }) => user)).toEqual(['bob', 'alice', 'nobody-has-this-account']);
     expect((await listed('--sort', 'since')).map(({ user }) => user)).toEqual(['nobody-has-this-account', 'alice', 'bob']);
     expect(await run(kpx, 'list', '--state', 'refused')).toMatchObject({ code: 0, stdout: 'No user is in the state "refused" here.\n' });

@@ -34,9 +34,9 @@ describe('kpxctl top', () => {
     await publish(kpx, jobOf('bob', 'b1'));
     await terminal.shows('bob', (screen) => /^bob .* queued .* 1 of 1 executors run/m.test(screen) && screen.includes('users in line 1'));
     expect(terminal.screen()).toMatch(/^jobs [1-9]\d* forwarded \(\d+\.\d\/s\), /m);
+    expect(terminal.screen()).toMatch(/^bob .*\n[\s\S]*^alice /m); // trouble comes first
     terminal.press('s');
-    await terminal.shows('the next order', (screen) => screen.includes('now by state'));
-    expect(terminal.screen()).toMatch(/^bob .*\n[\s\S]*^alice /m);
+    await terminal.shows('the next order', (screen) => screen.includes('now by user') && /^alice .*\n[\s\S]*^bob /m.test(screen));
   });
 
   it.each(['q', 'C-c'])('gives the terminal back as it was (%s)', async (key) => {

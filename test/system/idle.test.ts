@@ -2,6 +2,8 @@ import { expect, it } from 'vitest';
 import { jobOf } from '../fixtures/jobs.js';
 import { startKpx } from './installed-kpx.js';
 
+/** Less than any interpreter takes. */
+const MEMORY_BYTES_MIN = 1_000_000;
 /** Of the broker's connection to the helper, and at the end of an executor. A list for each look at what executors do would be one a second. */
 const LISTS_MAX = 4;
 
@@ -20,6 +22,8 @@ it('an idle executor is ended, and one that computes is not, by what the kernel 
   const tess = rows.find(({ user }) => user === 'tess');
   expect(tess).toMatchObject({ state: 'ready' });
   expect(tess.cpu).toBeGreaterThan(0.05);
+  expect(tess.idle).toBeNull();
+  expect(tess.memory).toBeGreaterThan(MEMORY_BYTES_MIN);
   const lists = (await kpx.helperLines()).filter(({ verb }) => verb === 'listExecutors');
   expect(lists.length).toBeGreaterThan(0);
   expect(lists.length).toBeLessThanOrEqual(LISTS_MAX);

@@ -12,8 +12,8 @@ interface Options extends BrokerOptions {
   readonly state?: string;
 }
 
-/** In which order there are rows. */
-export const sortOption = () => new Option('--sort <BY>', 'the order of the lines').choices(ORDERS).default('user');
+/** The order of the lines. */
+export const sortOption = () => new Option('--sort <BY>', 'the order of the lines').choices(ORDERS).default('trouble');
 
 export function addList(program: Command): void {
   const command = program

@@ -16,13 +16,17 @@ export interface Row {
   readonly profile: string;
   readonly rule: string;
   readonly held: number;
+  /** Of the executor: for how long it has had nothing to do, in milliseconds. */
+  readonly idle: number | null;
   /** Share of one processor. */
   readonly cpu: number | null;
+  /** In bytes. */
+  readonly memory: number | null;
   /** The decision about a job of this user now, and why. */
   readonly why: string;
 }
 
-export const ORDERS = ['user', 'state', 'since', 'held', 'cpu'] as const;
+export const ORDERS = ['trouble', 'user', 'state', 'since', 'held', 'idle', 'cpu', 'memory'] as const;
 export type Order = (typeof ORDERS)[number];
 
 export function rowsOf({ users, executors }: Status): Row[] {
@@ -31,14 +35,14 @@ export function rowsOf({ users, executors }: Status): Row[] {
   const others = executors.filter(({ os_user }) => !named.has(os_user));
   return [
     ...users.map((user) => rowOf(user, user.os_user === null ? undefined : byAccount.get(user.os_user))),
-    ...others.map((executor) => ({ ...placeOf(executor), ...executor, held: 0, cpu: executor.cpu ?? null, why: '' })),
+    ...others.map((executor) => ({ ...placeOf(executor), ...executor, held: 0, ...useOf(executor), why: '' })),
   ];
 }
 
 function rowOf({ user, state, since, profile, rule, held, why }: UserStatus, executor: ExecutorStatus | undefined): Row {
   return {
     ...{ user, ...placeOf(executor), state: executor?.state === 'ending' ? 'ending' : state, since: since ?? executor?.since ?? null },
-    ...{ profile, rule, held, cpu: executor?.cpu ?? null, why },
+    ...{ profile, rule, held, ...useOf(executor), why },
   };
 }
 
@@ -48,32 +52,48 @@ const placeOf = (executor: ExecutorStatus | undefined) => ({
   pid: executor?.pid ?? null,
 });
 
-/** Names by the alphabet; numbers, and how long something has been so, the largest first, and what is not known last. */
+/** A broker of another version may tell less. */
+const useOf = (executor: ExecutorStatus | undefined) => ({
+  idle: executor?.idle ?? null,
+  cpu: executor?.cpu ?? null,
+  memory: executor?.memory ?? null,
+});
+
+/** Those whom somebody may have to look at first, the longest first. Names by the alphabet; numbers, and how long something has been so, the largest first, and what is not known last. */
 export function sorted(rows: readonly Row[], order: Order): Row[] {
   const byName = (one: Row, other: Row) => compare(one.user, other.user);
+  const byAge = (one: Row, other: Row) => compare(one.since ?? '~', other.since ?? '~');
+  const troubled = ({ state }: Row) => Number(TROUBLED.has(state));
   const by: Record<Order, (one: Row, other: Row) => number> = {
+    trouble: (one, other) => troubled(other) - troubled(one) || (troubled(one) ? byAge(one, other) : 0),
     user: byName,
     state: (one, other) => ANY_STATES.indexOf(one.state) - ANY_STATES.indexOf(other.state),
-    since: (one, other) => compare(one.since ?? '~', other.since ?? '~'),
+    since: byAge,
     held: (one, other) => other.held - one.held,
-    cpu: (one, other) => (other.cpu ?? -1) - (one.cpu ?? -1),
+    ...{ idle: most('idle'), cpu: most('cpu'), memory: most('memory') },
   };
   return rows.toSorted((one, other) => by[order](one, other) || byName(one, other));
 }
 
 const compare = (one: string, other: string) => (one < other ? -1 : Number(one > other));
 
-const HEADING = ['USER', 'ACCOUNT', 'UID', 'STATE', 'FOR', 'HELD', 'CPU', 'PROFILE', 'RULE', 'WHY'];
+const most = (key: 'idle' | 'cpu' | 'memory') => (one: Row, other: Row) => (other[key] ?? -1) - (one[key] ?? -1);
+
+const HEADING = ['USER', 'ACCOUNT', 'UID', 'STATE', 'FOR', 'HELD', 'IDLE', 'CPU', 'MEMORY', 'PROFILE', 'RULE', 'WHY'];
 
 /** Lines of at most `width` characters, a heading first; `now` in milliseconds since the epoch. */
 export function tableOf(rows: readonly Row[], width: number, now: number): string[] {
-  const cells = rows.map(({ user, os_user, uid, state, since, held, cpu, profile, rule, why }) => [
+  const cells = rows.map(({ user, os_user, uid, state, since, held, idle, cpu, memory, profile, rule, why }) => [
     ...[user, os_user ?? '', `${uid ?? ''}`, shownState(state), since === null ? '' : forHowLong(since, now)],
-    ...[String(held), cpu === null ? '' : `${Math.round(cpu * 100)}%`, profile, rule === 'none' ? '' : rule, why],
+    ...[String(held), idle === null ? '' : durationText(idle), cpu === null ? '' : `${Math.round(cpu * 100)}%`],
+    ...[memory === null ? '' : mebibytes(memory), profile, rule === 'none' ? '' : rule, why],
   ]);
   const [heading = '', ...lines] = table(HEADING, cells, width);
   return [bold(heading), ...lines.map((line, at) => (TROUBLED.has(rows[at]?.state ?? '') ? warning(line) : line))];
 }
+
+/** Bytes, for people. */
+export const mebibytes = (bytes: number) => `${Math.round(bytes / 1024 / 1024)} MiB`;
 
 /** For how long it has lasted, such as `3m04s`. `since` in ISO 8601, `now` in milliseconds since the epoch. */
 export const forHowLong = (since: string, now: number): string => durationText(Math.max(0, now - Date.parse(since)));

@@ -1,6 +1,7 @@
 import { UNITS_MS } from '@kpx/broker/config/values';
 import { askBroker } from '@kpx/broker/control/client';
 import { shownState } from '@kpx/broker/executors/states';
+import { durationText } from '@kpx/broker/output/duration';
 import { inWhole, jsonLine } from '@kpx/broker/output/format';
 import { bold, say, warning } from '@kpx/broker/output/terminal';
 import type { Change } from '@kpx/broker/record/histories';
@@ -12,7 +13,7 @@ import { seen } from './account.js';
 import { asksBroker, type BrokerOptions, judgesAccount } from './broker-options.js';
 import { controlSocket } from './control-socket.js';
 import { decisionOf, knimeUser, stateOf } from './explain.js';
-import { forHowLong } from './rows.js';
+import { forHowLong, mebibytes } from './rows.js';
 import { unitOf } from './unit.js';
 
 /** Of the longest name of a state. */
@@ -65,9 +66,11 @@ function forPeople(detail: UserDetail, seenAccount: string, unit: string | undef
 
 function processOf({ process: executor }: UserDetail, now: number): string {
   if (executor === null) return 'none';
-  const { pid, state, since, cpu } = executor;
+  const { pid, state, since, cpu, memory, idle } = executor;
   const share = cpu === null ? '' : `, ${Math.round(cpu * 100)} % of a processor`;
-  return `pid ${pid}, ${state}, runs for ${forHowLong(since, now)}${share}`;
+  const size = memory === null ? '' : `, ${mebibytes(memory)} of memory`;
+  const rest = idle === null ? '' : `, idle for ${durationText(idle)}`;
+  return `pid ${pid}, ${state}, runs for ${forHowLong(since, now)}${share}${size}${rest}`;
 }
 
 function limitsOf({ limits }: UserDetail): string {

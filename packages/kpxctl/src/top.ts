@@ -97,7 +97,7 @@ class View {
   }
 
   nextOrder(): void {
-    this.#order = ORDERS[(ORDERS.indexOf(this.#order) + 1) % ORDERS.length] ?? 'user';
+    this.#order = ORDERS[(ORDERS.indexOf(this.#order) + 1) % ORDERS.length] ?? 'trouble';
   }
 
   /** As many as there are `rows`, of `columns` characters at most. */

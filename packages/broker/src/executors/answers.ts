@@ -3,7 +3,7 @@ import { idleForTooLong, NO_ROOM_DELAY_MS } from '../policy/policy.js';
 import { userOf } from './admission.js';
 import { type Books, enter, forgetIfNothing, loadOf, usersOf } from './books.js';
 import { end } from './ending.js';
-import type { Event } from './events.js';
+import type { Event, Usage } from './events.js';
 import { evictions } from './eviction.js';
 import { fail, refuse } from './failing.js';
 import { release } from './holding.js';
@@ -101,14 +101,15 @@ export function listed(books: Books, infos: readonly ExecutorInfo[], askedAt: nu
   endIdle(books);
 }
 
-/** The processor time of executors is known, without a list. */
-export function usage(books: Books, { cpuMs }: { readonly cpuMs: ReadonlyMap<number, number> }): void {
+/** The processor time and memory of executors are known, without a list. */
+export function usage(books: Books, { usage }: { readonly usage: ReadonlyMap<number, Usage> }): void {
   const { executors, policy, now } = books;
   for (const executor of executors.values()) {
-    const ms = cpuMs.get(executor.pid);
-    if (executor.measured !== (ms !== undefined)) countAnew(executor);
-    executor.measured = ms !== undefined;
-    if (ms !== undefined) sample(executor, ms, policy.idleCpuShare, now);
+    const used = usage.get(executor.pid);
+    if (executor.measured !== (used !== undefined)) countAnew(executor);
+    executor.measured = used !== undefined;
+    executor.memoryBytes = used?.memoryBytes;
+    if (used) sample(executor, used.cpuMs, policy.idleCpuShare, now);
   }
   endIdle(books);
 }

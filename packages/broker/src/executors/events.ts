@@ -11,6 +11,14 @@ export type { State };
 /** A job in the hands of the machine: a number that stands for its delivery. */
 export type Ticket = number;
 
+/** The resources that an executor and all processes of its unit take. */
+export interface Usage {
+  /** Milliseconds of processor time, rounded up. */
+  readonly cpuMs: number;
+  /** Memory in bytes, caches of files included; undefined: the kernel does not count it for this unit. */
+  readonly memoryBytes: number | undefined;
+}
+
 export type Event =
   | {
       readonly kind: 'job';
@@ -45,7 +53,7 @@ export type Event =
   /** All that the helper runs; `askedAt` is when it was asked. An executor that is not in the list has ended. */
   | { readonly kind: 'listed'; readonly executors: readonly ExecutorInfo[]; readonly askedAt: number }
   /** Processor time of executors by main process, in milliseconds. Of those that are missing, lists say it. */
-  | { readonly kind: 'usage'; readonly cpuMs: ReadonlyMap<number, number> }
+  | { readonly kind: 'usage'; readonly usage: ReadonlyMap<number, Usage> }
   /** The account of an executor would be refused one now, and not for the first time. */
   | { readonly kind: 'account lost'; readonly osUser: OsUser; readonly why: string }
   /** Another policy is in force. */

@@ -42,6 +42,8 @@ export interface Executor extends Idleness {
   measured: boolean;
   /** Processor time that it took between the last two lists, as a share of one processor; undefined: not known. */
   cpuShare: number | undefined;
+  /** It takes at present; undefined: not known. */
+  memoryBytes: number | undefined;
 }
 
 export const stateOf = ({ ending, ready, booted }: Readonly<Executor>): ExecutorState =>
@@ -130,6 +132,7 @@ export class Roster {
       cpuMs: 0,
       measured: false,
       cpuShare: undefined,
+      memoryBytes: undefined,
     };
     this.#executors.set(osUser, executor);
     this.#booting += 1;

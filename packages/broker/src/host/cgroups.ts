@@ -1,5 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Usage } from '../executors/events.js';
 
 /** Where systemd has the cgroups of all executors: kpx-executors.slice, of the unified hierarchy. Source: systemd.slice(5), cgroups(7). */
 const EXECUTORS = '/sys/fs/cgroup/kpx.slice/kpx-executors.slice';
@@ -9,8 +10,8 @@ const DEPTH_MAX = 3;
 const DIRECTORIES_MAX = 6_000;
 
 /**
- * Reads the processor time of executors from the kernel, which costs neither the helper nor PID 1 anything. It takes no privilege: cgroupfs can be read
- * by every account.
+ * Reads the processor time and memory of executors from the kernel, which costs neither the helper nor PID 1 anything. It takes no privilege: cgroupfs
+ * can be read by every account.
  */
 export class ExecutorCgroups {
   readonly #root: string;
@@ -22,19 +23,19 @@ export class ExecutorCgroups {
   }
 
   /**
-   * Milliseconds by main process, rounded up. Processes are missing whose cgroup is not there: all of them where the unified hierarchy is not mounted, or
+   * By main process. Processes are missing whose cgroup is not there: all of them where the unified hierarchy is not mounted, or
    * executors are no units of systemd.
    */
-  async cpuMs(pids: readonly number[]): Promise<ReadonlyMap<number, number>> {
+  async usage(pids: readonly number[]): Promise<ReadonlyMap<number, Usage>> {
     if (pids.some((pid) => !this.#found.has(pid))) await this.#search(new Set(pids));
-    const times = new Map<number, number>();
+    const usage = new Map<number, Usage>();
     for (const pid of pids) {
       const cgroup = this.#found.get(pid);
-      const ms = cgroup === undefined ? undefined : await cpuMsOf(cgroup);
-      if (ms === undefined) this.#found.delete(pid);
-      else times.set(pid, ms);
+      const cpuMs = cgroup === undefined ? undefined : await cpuMsOf(cgroup);
+      if (cgroup === undefined || cpuMs === undefined) this.#found.delete(pid);
+      else usage.set(pid, { cpuMs, memoryBytes: await memoryBytesOf(cgroup) });
     }
-    return times;
+    return usage;
   }
 
   async #search(wanted: ReadonlySet<number>): Promise<void> {
@@ -81,4 +82,10 @@ async function cpuMsOf(cgroup: string): Promise<number | undefined> {
   const text = await readFile(join(cgroup, 'cpu.stat'), 'latin1').catch(unlessGone);
   const [, microseconds] = /^usage_usec (\d+)$/m.exec(text) ?? [];
   return microseconds === undefined ? undefined : Math.ceil(Number(microseconds) / 1_000);
+}
+
+/** Undefined where it is gone, or the memory controller is off. Source: cgroup-v2 of the kernel's documentation, memory.current. */
+async function memoryBytesOf(cgroup: string): Promise<number | undefined> {
+  const text = await readFile(join(cgroup, 'memory.current'), 'latin1').catch(unlessGone);
+  return text === '' ? undefined : Number(text);
 }

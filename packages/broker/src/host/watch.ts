@@ -1,6 +1,6 @@
 import { type ExecutorInfo, HelperUnavailable } from '@kpx/protocol';
 import type { Logger } from 'pino';
-import type { Event } from '../executors/events.js';
+import type { Event, Usage } from '../executors/events.js';
 import { JUDGE_EVERY_MS, LostAccounts } from '../executors/lost-accounts.js';
 import type { Machine } from '../executors/machine.js';
 import { SaidOnce } from '../output/said-once.js';
@@ -147,12 +147,12 @@ export class ExecutorWatch {
     if (this.#measuring || pids.length === 0) return;
     this.#measuring = true;
     this.#measuredAt = this.#now();
-    let cpuMs: ReadonlyMap<number, number> = new Map();
+    let usage: ReadonlyMap<number, Usage> = new Map();
     try {
-      cpuMs = await this.#cgroups.cpuMs(pids);
+      usage = await this.#cgroups.usage(pids);
     } finally {
-      this.#emit({ kind: 'usage', cpuMs });
-      const isKnown = pids.every((pid) => cpuMs.has(pid) || !processExists(pid));
+      this.#emit({ kind: 'usage', usage });
+      const isKnown = pids.every((pid) => usage.has(pid) || !processExists(pid));
       if (!isKnown && this.#now() >= this.#listAgainAt && this.#listedAt < this.#measuredAt) await this.list();
       this.#measuring = false;
     }

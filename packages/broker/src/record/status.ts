@@ -4,7 +4,7 @@ import type { Explanation } from '../executors/explanation.js';
 import type { Machine } from '../executors/machine.js';
 import { type Executor, stateOf } from '../executors/roster.js';
 import type { ExecutorState } from '../executors/states.js';
-import { idleStopMsOf, profileOf, ruleOf } from '../policy/policy.js';
+import { idleForMs, idleStopMsOf, profileOf, ruleOf } from '../policy/policy.js';
 import type { Decision } from './decisions.js';
 import type { Change, Histories, History, JobCounts } from './histories.js';
 import type { Outcomes } from './outcomes.js';
@@ -42,6 +42,10 @@ export interface ExecutorStatus {
   readonly rule: string;
   /** Share of one processor that it takes at present; null: not known. */
   readonly cpu: number | null;
+  /** Bytes that its unit takes at present; null: not known. */
+  readonly memory: number | null;
+  /** For how long it has had nothing to do, in milliseconds; null: it works, is not ready, or nobody can tell. */
+  readonly idle: number | null;
 }
 
 export interface UserStatus extends Explanation {
@@ -106,8 +110,10 @@ export function statusOf({ machine, config, links, histories, decisions, outcome
 }
 
 function executorStatus(executor: Readonly<Executor>): ExecutorStatus {
-  const { osUser: os_user, uid, pid, user, startedAt: since, rule: { label: rule } = NO_RULE, cpuShare: cpu = null } = executor;
-  return { os_user, uid, pid, user, state: stateOf(executor), since, profile: profileOf(executor.rule), rule, cpu };
+  const { osUser: os_user, uid, pid, user, startedAt: since, rule: { label: rule } = NO_RULE } = executor;
+  const { cpuShare: cpu = null, memoryBytes: memory = null } = executor;
+  const idle = idleForMs(executor) || null;
+  return { os_user, uid, pid, user, state: stateOf(executor), since, profile: profileOf(executor.rule), rule, cpu, memory, idle };
 }
 
 /** Each field by its name: a copy with `...` takes most of the time of a status of 1,000 users. */
