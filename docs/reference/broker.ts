@@ -105,7 +105,7 @@ export const BROKER_TEXTS: Texts = {
   'policy.when_full':
     'The answer when there is no room for the executor of a user who waits. `"wait"`: the user waits until an executor ends. `"evict-idle"`: the broker ends the executor that has been idle for longest, if that is `evict_idle_after` or more. It ends at most `max_starting` at once. Set `"wait"` where idle executors must never be ended for others. Example: `when_full = "wait"`.',
   'policy.evict_idle_after':
-    'With `when_full = "evict-idle"`: how long an executor must have been idle before it is ended for a user who waits. A job that waits for a database looks idle, and would be done again. Raise it above the longest such wait. Example: `evict_idle_after = "30m"`.',
+    'With `when_full = "evict-idle"`: how long an executor must have been idle before it is ended for a user who waits. `max_age` waits for as long. A job that waits for a database looks idle, and would be done again. Raise it above the longest such wait. Example: `evict_idle_after = "30m"`.',
   'policy.account_lost':
     'The fate of an executor whose account is deleted, denied, or out of its allowed group while it runs. `"end"`: the broker ends it, and refuses jobs of its user. `"warn"`: the broker logs it. It judges accounts once a minute, and two refusals in a row count. Set `"warn"` where running jobs must finish. Example: `account_lost = "warn"`.',
   'policy.idle_stop':
@@ -142,6 +142,10 @@ export const BROKER_TEXTS: Texts = {
     'The order in which waiting users start: the highest number first, and among equals the first that came. Raise it for users who must not wait. Example: `priority = 10`.',
   'policy.rule.idle_stop':
     'How long an executor of these users may be idle before it is ended. When empty, it runs on. It replaces the value of `[policy]`. Set it where these users need their executors for longer or shorter. Example: `idle_stop = "2h"`.',
+  'policy.rule.keep_warm':
+    'How long an idle executor of these users stays after its last job, or after its start if it has had none. Until then the broker ends it neither for a shorter `idle_stop` nor, with `when_full = "evict-idle"`, for another user. Afterwards `idle_stop` and `when_full` hold as ever: without them it runs on. Set it for users who must not wait for a start. Example: `keep_warm = "2h"`.',
+  'policy.rule.max_age':
+    'The age at which an executor of these users is ended, as soon as it has been idle for `evict_idle_after`. If `keep_warm` still keeps it, or a job has come, another one is started. The broker ends at most `max_starting` at once, and none while the host is drained. When empty, an executor may become as old as it likes. Set it where executors take more memory from day to day. Example: `max_age = "24h"`.',
 
   control: {
     text: 'How an operator asks the running broker.',

@@ -5,7 +5,7 @@ _kpxctl() {
     COMPREPLY=()
     case ${COMP_WORDS[COMP_CWORD - 1]} in
     --config | --helper-config | --password-file | --admin-password-file | --definitions) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
-    --sort) mapfile -t COMPREPLY < <(compgen -W 'user state since held cpu' -- "$current"); return ;;
+    --sort) mapfile -t COMPREPLY < <(compgen -W 'trouble user state since held idle cpu memory' -- "$current"); return ;;
     --state) mapfile -t COMPREPLY < <(compgen -W 'idle queued preparing provisioning starting booting ready lost ending backoff broken refused' -- "$current"); return ;;
     --interval | --lines | --since | --user | --reason | --account | --admin | --management-url)  return ;;
     --group) mapfile -t COMPREPLY < <(compgen -g -- "$current"); return ;;

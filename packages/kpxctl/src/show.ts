@@ -75,13 +75,16 @@ function processOf({ process: executor }: UserDetail, now: number): string {
 
 function limitsOf({ limits }: UserDetail): string {
   const limited = (name: string, value: number | string | null) => (value === null ? [] : [`${name} ${value}`]);
+  const inUnits = (ms: number | null | undefined) => (ms ? inWhole(ms, UNITS_MS) : null);
   return [
     ...limited('max_executors of the rule', limits.max_executors_of_rule),
     ...limited('priority', limits.priority),
     ...limited('held_per_user', limits.held),
     ...limited('start_attempts', limits.start_attempts),
-    ...limited('idle_stop', limits.idle_stop && inWhole(limits.idle_stop, UNITS_MS)),
-    ...limited('job_max_age', limits.job_max_age && inWhole(limits.job_max_age, UNITS_MS)),
+    ...limited('idle_stop', inUnits(limits.idle_stop)),
+    ...limited('keep_warm', inUnits(limits.keep_warm)),
+    ...limited('max_age', inUnits(limits.max_age)),
+    ...limited('job_max_age', inUnits(limits.job_max_age)),
   ].join(', ');
 }
 

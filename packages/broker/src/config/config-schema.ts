@@ -33,6 +33,8 @@ const rule = z
     max_executors: limit.optional().register(hints, { example: 5, tooSmall: 'to keep these users out: action = "deny"' }),
     priority: z.int().min(-1_000).max(1_000).default(0),
     idle_stop: optionalDuration,
+    keep_warm: optionalDuration,
+    max_age: optionalDuration,
   })
   .refine(({ users, groups }) => users.length + groups.length > 0, {
     message: 'expected users, groups, or both; everybody is users = ["*"]',

@@ -87,6 +87,8 @@ export function policyOf({ policy, jobs, amqp, executors, sealed }: Config): Pol
       maxExecutors: rule.max_executors,
       priority: rule.priority,
       idleStopMs: rule.idle_stop,
+      keepWarmMs: rule.keep_warm,
+      maxAgeMs: rule.max_age,
     })),
     whenFull: policy.when_full,
     evictIdleAfterMs: policy.evict_idle_after,

@@ -43,6 +43,7 @@ function judge(books: Books, user: User): void {
   const admitted = admits(books.policy, user.name, user.rule);
   user.admitted = admitted;
   if (admitted.ok) return;
+  user.wanted = undefined;
   release(books, user.held.takeAll(), (ticket) => denial(user.name, admitted.why, ticket));
   if (books.line.has(user)) leaveLine(books, user, admitted.why);
 }

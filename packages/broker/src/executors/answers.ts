@@ -1,12 +1,13 @@
 import { ERRORS, type ExecutorInfo, ExecutorState, type KnimeUser } from '@kpx/protocol';
-import { idleForTooLong, NO_ROOM_DELAY_MS } from '../policy/policy.js';
+import { idleForTooLong, NO_ROOM_DELAY_MS, tooOldToKeep } from '../policy/policy.js';
 import { userOf } from './admission.js';
 import { type Books, enter, forgetIfNothing, loadOf, usersOf } from './books.js';
-import { end } from './ending.js';
-import type { Event, Usage } from './events.js';
+import { end, replace } from './ending.js';
+import type { Event } from './events.js';
 import { evictions } from './eviction.js';
 import { fail, refuse } from './failing.js';
 import { release } from './holding.js';
+import { waiting } from './line.js';
 import { countAnew, type Executor, sample } from './roster.js';
 import { failureOf, serves } from './service.js';
 import { begin, settle } from './starting.js';
@@ -48,6 +49,7 @@ function startedFor(executor: Executor, user: User | undefined): void {
 export function notStarted(books: Books, { user: name, code, detail }: Extract<Event, { kind: 'not started' }>): void {
   leaveStarting(books, name, (user) => {
     if (code === 'LIMIT_REACHED') {
+      user.wanted = undefined;
       enter(books, user, 'idle', detail);
       const why = `the helper has no room: ${detail}`;
       release(books, user.held.takeAll(), (ticket) => ({ kind: 'defer', ticket, user: name, delayMs: NO_ROOM_DELAY_MS, why }));
@@ -102,7 +104,7 @@ export function listed(books: Books, infos: readonly ExecutorInfo[], askedAt: nu
 }
 
 /** The processor time and memory of executors are known, without a list. */
-export function usage(books: Books, { usage }: { readonly usage: ReadonlyMap<number, Usage> }): void {
+export function usage(books: Books, { usage, wallMs }: Omit<Extract<Event, { kind: 'usage' }>, 'kind'>): void {
   const { executors, policy, now } = books;
   for (const executor of executors.values()) {
     const used = usage.get(executor.pid);
@@ -112,6 +114,7 @@ export function usage(books: Books, { usage }: { readonly usage: ReadonlyMap<num
     if (used) sample(executor, used.cpuMs, policy.idleCpuShare, now);
   }
   endIdle(books);
+  endOld(books, wallMs);
 }
 
 /** Called while what has been seen of their work is fresh. */
@@ -121,8 +124,20 @@ function endIdle(books: Books): void {
     const why = idleForTooLong(policy, executor);
     if (why !== undefined) end(books, executor, 'idle', why);
   }
-  const line = health.sickness ? [] : books.line; // a sick host would start nobody in its place
+  const line = health.sickness ? [] : waiting(books); // a sick host would start nobody in its place
   for (const { executor, why } of evictions(policy, loadOf(books), line, [...executors.values()])) end(books, executor, 'evicted', why);
+}
+
+/** As many at once as may start: each may be started again. A host that starts nothing keeps what it has. */
+function endOld(books: Books, wallMs: number): void {
+  const { executors, health, policy, draining } = books;
+  if (draining || health.sickness) return;
+  for (const executor of executors.values()) {
+    const ending = [...executors.values()].filter((other) => other.ending).length;
+    if (ending + loadOf(books).starting >= policy.maxStarting) return;
+    const why = tooOldToKeep(policy, executor, wallMs);
+    if (why !== undefined) replace(books, executor, why);
+  }
 }
 
 /** `lastExit` is empty when nobody knows how it ended: systemd keeps only failures in mind. */

@@ -1,8 +1,10 @@
 import type { KnimeUser, OsUser } from '@kpx/protocol';
+import { warmForMs } from '../policy/policy.js';
+import { userOf } from './admission.js';
 import { type Books, usersOf } from './books.js';
 import type { EndCause } from './events.js';
 import type { Executor } from './roster.js';
-import { begin } from './starting.js';
+import { begin, want } from './starting.js';
 
 /** How long an executor that was asked to end may take before it is ended by force, in milliseconds: longer than its unit's TimeoutStopSec=. */
 export const ENDING_MAX_MS = 90_000;
@@ -49,10 +51,20 @@ export function end(books: Books, executor: Executor, cause: EndCause, why: stri
   if (executor.named) books.effects.push({ kind: force ? 'kill' : 'stop', user: executor.user, why, cause });
 }
 
+/** Ends an executor that is too old; while it is kept warm, another is started in its place. */
+export function replace(books: Books, executor: Executor, why: string): void {
+  const warmMs = warmForMs(executor);
+  end(books, executor, 'max_age', why);
+  if (warmMs === 0) return;
+  const user = userOf(books, executor.user, executor.groups);
+  want(books, user, { until: books.now + warmMs, why: 'the one before was too old (max_age), and is kept warm (keep_warm)' });
+}
+
 export function stopAsked(books: Books, name: KnimeUser, force: boolean): void {
   const executor = books.executors.of(name);
   if (!executor) return;
   const why = 'an operator ends it';
+  for (const user of usersOf(books, executor)) user.wanted = undefined;
   if (!executor.ending) end(books, executor, 'asked', why);
   if (!force) return;
   executor.end?.force(books.now);

@@ -52,8 +52,8 @@ export type Event =
   | { readonly kind: 'not ended'; readonly user: KnimeUser }
   /** All that the helper runs; `askedAt` is when it was asked. An executor that is not in the list has ended. */
   | { readonly kind: 'listed'; readonly executors: readonly ExecutorInfo[]; readonly askedAt: number }
-  /** Processor time of executors by main process, in milliseconds. Of those that are missing, lists say it. */
-  | { readonly kind: 'usage'; readonly usage: ReadonlyMap<number, Usage> }
+  /** Processor time of executors by main process, in milliseconds. Of those that are missing, lists say it. `wallMs`: the time, since the epoch. */
+  | { readonly kind: 'usage'; readonly usage: ReadonlyMap<number, Usage>; readonly wallMs: number }
   /** The account of an executor would be refused one now, and not for the first time. */
   | { readonly kind: 'account lost'; readonly osUser: OsUser; readonly why: string }
   /** Another policy is in force. */
@@ -106,7 +106,7 @@ export type Effect =
   | { readonly kind: 'state'; readonly user: KnimeUser; readonly state: State; readonly detail: string; readonly limit?: Limit };
 
 /** Why the broker ends an executor; for metrics. */
-export const END_CAUSES = ['asked', 'idle', 'evicted', 'without_rabbitmq', 'account_lost'] as const;
+export const END_CAUSES = ['asked', 'idle', 'evicted', 'max_age', 'without_rabbitmq', 'account_lost'] as const;
 export type EndCause = (typeof END_CAUSES)[number];
 
 /** The end of a job of a user whom the policy denies. */

@@ -32,6 +32,7 @@ function rest(books: Books, user: User, state: RestingState, forMs: number, code
   user.until = books.now + forMs;
   user.code = code;
   user.detail = detail;
+  if (state !== 'backoff') user.wanted = undefined;
   enter(books, user, state, `${detail}; tried again in ${durationText(Math.ceil(forMs / 1_000) * 1_000)}`);
 }
 

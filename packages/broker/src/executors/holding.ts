@@ -36,7 +36,7 @@ export function cameBack(books: Books, user: User, offered: boolean): void {
 
 export function hold(books: Books, user: User, ticket: Ticket, hops: number, crowded: boolean): void {
   const most = heldAtMost(books, user);
-  if (user.state === 'queued') user.until = books.now + PLACE_MS;
+  if (user.state === 'queued') waitsFrom(books, user);
   books.held += 1;
   if (user.held.size >= most || books.held > books.policy.heldInAll || crowded) {
     letGo(books, user, [ticket], hops, crowded);
@@ -44,6 +44,13 @@ export function hold(books: Books, user: User, ticket: Ticket, hops: number, cro
   }
   user.held.add(ticket, books.now);
   if (user.state === 'ready' && user.held.size === 1) books.nextOfferAt = Math.min(books.nextOfferAt, user.offering.dueAt(books.now));
+}
+
+/** A job keeps the place in line. Until the first one nobody waited for the executor. */
+function waitsFrom({ now }: Books, user: User): void {
+  user.until = now + PLACE_MS;
+  if (user.wanted) user.stateSince = now;
+  user.wanted = undefined;
 }
 
 /** How many jobs may be held for this user. A draining or sick host holds none: no other host could take them. */

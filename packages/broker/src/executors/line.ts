@@ -1,6 +1,6 @@
 import { hasRoom, type Limit, mayStart, nextInLine, profileOf, type Verdict } from '../policy/policy.js';
 import { type Books, enter, forgetIfNothing, loadOf } from './books.js';
-import type { User } from './user.js';
+import { isAheadOfJobs, type User } from './user.js';
 
 /** `max_starting` is no limit of room: there is some, and others start first. */
 export type WaitsFor = Limit | 'max_starting';
@@ -34,17 +34,22 @@ function nextToStart(books: Books): User | undefined {
   const load = loadOf(books);
   // A rule leaves less room, never more: with none at all nobody in line has to be looked at.
   if (!mayStart(policy, load).ok || !hasRoom(policy, load, undefined).ok) return undefined;
-  return nextInLine([...line].filter(({ name, rule }) => health.admits(name, now) && hasRoom(policy, load, rule).ok));
+  const candidates = [...line].filter(({ name, rule }) => health.admits(name, now) && hasRoom(policy, load, rule).ok);
+  return nextInLine(candidates.filter((user) => !isAheadOfJobs(user))) ?? nextInLine(candidates);
 }
 
-/** How long who has waited longest has been in line, in milliseconds; 0: nobody is. */
-export const longestWaitMs = ({ line, now }: Books): number => Math.max(0, ...[...line].map(({ stateSince }) => now - stateSince));
+/** Those of the line whose jobs wait. */
+export const waiting = ({ line }: Books): User[] => [...line].filter((user) => !isAheadOfJobs(user));
 
-/** Counted from 1: users of a higher priority are before, and among equals who came first. A rule without room lets others pass. undefined: not in line. */
+/** How long who has waited longest has been in line, in milliseconds; 0: nobody is. */
+export const longestWaitMs = (books: Books): number => Math.max(0, ...waiting(books).map(({ stateSince }) => books.now - stateSince));
+
+/** Counted from 1: users with jobs are before those without, then those of a higher priority, and among equals who came first. A rule without room lets others pass. undefined: not in line. */
 export function placeInLine({ line }: Books, user: User | undefined): number | undefined {
   if (!user || !line.has(user)) return undefined;
   const priority = ({ rule }: User) => rule?.priority ?? 0;
-  return [...line].sort((one, other) => priority(other) - priority(one)).indexOf(user) + 1;
+  const late = (one: User) => Number(isAheadOfJobs(one));
+  return [...line].sort((one, other) => late(one) - late(other) || priority(other) - priority(one)).indexOf(user) + 1;
 }
 
 export function roomFor(books: Books, user: User): Verdict {
@@ -62,10 +67,10 @@ export function whyWaiting(books: Books, user: User): string {
 
 /** How many users in line wait for which limit. One look at the load for all of them. */
 export function waitsFor(books: Books): Map<WaitsFor, number> {
-  const { policy, health, line, now } = books;
+  const { policy, health, now } = books;
   const counts = new Map<WaitsFor, number>();
   const load = loadOf(books);
-  for (const { name, rule } of line) {
+  for (const { name, rule } of waiting(books)) {
     const room = hasRoom(policy, load, rule);
     const full: WaitsFor = room.ok ? 'max_starting' : (room.limit ?? 'max_starting');
     const limit = health.refuses(name, now) === undefined ? full : 'host_sick';
@@ -76,6 +81,7 @@ export function waitsFor(books: Books): Map<WaitsFor, number> {
 
 export function leaveLine(books: Books, user: User, why: string): void {
   books.line.delete(user);
+  user.wanted = undefined;
   enter(books, user, 'idle', why);
   forgetIfNothing(books, user);
 }

@@ -38,6 +38,8 @@ const ANALYSTS: Rule = {
   maxExecutors: 1,
   priority: 5,
   idleStopMs: 90_000,
+  keepWarmMs: 60_000,
+  maxAgeMs: 150_000,
 };
 const TIGHT: Policy = {
   ...POLICY,
@@ -66,6 +68,7 @@ type Move =
   | { readonly do: 'connect'; readonly pick: number }
   | { readonly do: 'end'; readonly pick: number; readonly exit: string }
   | { readonly do: 'list' }
+  | { readonly do: 'measure' }
   | { readonly do: 'lose channel' }
   | { readonly do: 'open channel' }
   | { readonly do: 'look' }
@@ -103,7 +106,14 @@ const move: fc.Arbitrary<Move> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('fail to end' as const), user: fc.constantFrom(...NAMES) }) },
   {
     weight: 6,
-    arbitrary: fc.constantFrom<Move>({ do: 'list' }, { do: 'lose channel' }, { do: 'open channel' }, { do: 'look' }, { do: 'look' }),
+    arbitrary: fc.constantFrom<Move>(
+      { do: 'list' },
+      { do: 'measure' },
+      { do: 'lose channel' },
+      { do: 'open channel' },
+      { do: 'look' },
+      { do: 'look' },
+    ),
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('work' as const), pick: fc.nat(9) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('memory' as const), bytes: fc.constantFrom(0, 1_400, 1_600, 5_000, 1_000_000) }) },
@@ -158,6 +168,7 @@ class World {
     else if (move.do === 'connect') this.connect([...this.processes.values()][move.pick]);
     else if (move.do === 'end') this.end([...this.processes.values()][move.pick], move.exit);
     else if (move.do === 'list') this.step({ kind: 'listed', executors: [...this.processes.values()], askedAt: this.now });
+    else if (move.do === 'measure') this.measure();
     else if (move.do === 'lose channel') {
       this.inside.clear();
       this.consume(false);
@@ -245,6 +256,11 @@ class World {
     this.workedAt.set(executor.osUser, this.now);
   }
 
+  measure(): void {
+    const usage = new Map([...this.processes.values()].map(({ mainPid, cpuMs }) => [mainPid, { cpuMs, memoryBytes: undefined }]));
+    this.step({ kind: 'usage', usage, wallMs: this.now });
+  }
+
   end(executor: ExecutorInfo | undefined, lastExit: string): void {
     if (!executor) return;
     this.connected.delete(executor.uid);
@@ -313,7 +329,7 @@ class World {
       if (effect.state === 'starting' && this.policy.rules.length === 0) expect(effect.user, 'whose turn it is').toBe(this.#line[0]);
       if (this.#line.includes(effect.user)) this.#line.splice(this.#line.indexOf(effect.user), 1);
       if (effect.state === 'queued') this.#line.push(effect.user);
-    } else if (effect.kind === 'stop' && (effect.cause === 'idle' || effect.cause === 'evicted')) {
+    } else if (effect.kind === 'stop' && (effect.cause === 'idle' || effect.cause === 'evicted' || effect.cause === 'max_age')) {
       const osUser = ACCOUNTS[effect.user as string as keyof typeof ACCOUNTS];
       const idleMs = this.now - (this.workedAt.get(osUser) ?? 0);
       expect(idleMs, `${osUser} is not ended at work`).toBeGreaterThanOrEqual(Math.min(TIGHT.evictIdleAfterMs, ANALYSTS.idleStopMs ?? 0));

@@ -595,6 +595,8 @@ const rule = (given: Partial<Rule>): Rule => ({
   maxExecutors: undefined,
   priority: 0,
   idleStopMs: undefined,
+  keepWarmMs: undefined,
+  maxAgeMs: undefined,
   ...given,
 });
 const withPolicy = (given: Partial<Policy>) => {
@@ -779,7 +781,8 @@ it('has the share of a processor that an executor took between two lists, as far
 });
 
 describe('processor time that the kernel tells', () => {
-  const measure = (pid: number, cpuMs: number) => step({ kind: 'usage', usage: new Map([[pid, { cpuMs, memoryBytes: undefined }]]) });
+  const measure = (pid: number, cpuMs: number) =>
+    step({ kind: 'usage', usage: new Map([[pid, { cpuMs, memoryBytes: undefined }]]), wallMs: now });
   const pidOf = () => machine.executorOf(alice)?.pid ?? 0;
 
   beforeEach(() => {
@@ -807,7 +810,7 @@ describe('processor time that the kernel tells', () => {
     }
     expect(machine.executorOf(alice)?.cpuShare).toBe(0.5);
     now += 120_000;
-    expect(kinds(step({ kind: 'usage', usage: new Map() }))).toEqual([]);
+    expect(kinds(step({ kind: 'usage', usage: new Map(), wallMs: now }))).toEqual([]);
     expect(kinds(sample(200_000, ALICE))).toEqual([]); // lists count again, from here on
     now += 120_000;
     expect(kinds(sample(200_000, ALICE))).toEqual(['stop']);

@@ -10,7 +10,7 @@ import { type Explanation, explanationOf } from './explanation.js';
 import { failing } from './failing.js';
 import type { HostHealth } from './health.js';
 import { cameBack, forward, hold, shorten } from './holding.js';
-import { longestWaitMs, placeInLine, startQueued, waitsFor } from './line.js';
+import { longestWaitMs, placeInLine, startQueued, waiting, waitsFor } from './line.js';
 import type { Executor } from './roster.js';
 import { connectionsWanted, judgeService } from './service.js';
 import { startAnew, startAsked, wake } from './starting.js';
@@ -81,7 +81,7 @@ export class Machine {
 
   /** Somebody waits for an executor that could be ended: look at them soon. */
   get wantsList(): boolean {
-    return this.#books.line.size > 0 && this.#books.policy.whenFull === 'evict-idle' && !this.draining;
+    return waiting(this.#books).length > 0 && this.#books.policy.whenFull === 'evict-idle' && !this.draining;
   }
 
   /** When the next `tick` is wanted, in milliseconds from the last event. */
@@ -111,9 +111,16 @@ export class Machine {
 
   /** For status and tests. `executors` has those that are being started, as the limits have. */
   get counts() {
-    const { held, users, line } = this.#books;
+    const { held, users } = this.#books;
     const { executors, starting } = loadOf(this.#books);
-    return { held, executors, starting, users: users.size, waiting: line.size, longestWaitMs: longestWaitMs(this.#books) };
+    return {
+      held,
+      executors,
+      starting,
+      users: users.size,
+      waiting: waiting(this.#books).length,
+      longestWaitMs: longestWaitMs(this.#books),
+    };
   }
 
   /** How many users in line wait for which limit. */

@@ -19,8 +19,9 @@ export interface Executor extends Idleness {
   groups: readonly string[] | undefined;
   rule: Rule | undefined;
   readonly since: number;
-  /** When its process started, in ISO 8601, as the helper says. */
+  /** When its process started, as the helper says: in ISO 8601, and in milliseconds since the epoch. */
   readonly startedAt: string;
+  readonly startedMs: number;
   /** It takes jobs: it has booted, and has a connection to RabbitMQ. */
   ready: boolean;
   /** It has been ready once. */
@@ -115,6 +116,7 @@ export class Roster {
       groups: undefined,
       rule: ruleOf(policy, user, []),
       since: now,
+      startedMs: sinceMs,
       startedAt: new Date(Math.min(sinceMs, DATE_MS_MAX)).toISOString(),
       ready: false,
       booted: false,

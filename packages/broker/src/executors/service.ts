@@ -23,6 +23,7 @@ export function serves(books: Books, executor: Executor): void {
   for (const user of usersOf(books, executor)) {
     if (user.state !== 'booting' && user.state !== 'lost') continue;
     user.hostFailures = 0;
+    user.wanted = undefined;
     books.health.worked(executor.since);
     enter(books, user, 'ready', `uid ${executor.uid}, pid ${executor.pid}`);
     forwardHeld(books, user);

@@ -4,15 +4,16 @@ import { type Books, enter, forgetIfNothing } from './books.js';
 import { forwardHeld, shorten } from './holding.js';
 import { PLACE_MS, roomFor } from './line.js';
 import { RESTING } from './states.js';
-import { forgive, type User } from './user.js';
+import { forgive, type User, type Wanted, wantsExecutor } from './user.js';
 
 /** The effect of the first job of an idle user: its executor is known already, or one is wanted. */
 export function wake(books: Books, user: User): void {
   const executor = books.executors.of(user.name);
   if (!executor) {
-    user.until = books.now + PLACE_MS;
+    user.until = Math.max(books.now + PLACE_MS, user.wanted?.until ?? 0);
     const room = roomFor(books, user);
-    enter(books, user, 'queued', room.ok ? '' : room.why, room.ok ? undefined : room.limit);
+    const why = user.wanted ? [user.wanted.why] : [];
+    enter(books, user, 'queued', [...why, ...(room.ok ? [] : [room.why])].join('; '), room.ok || user.wanted ? undefined : room.limit);
     books.line.add(user);
     shorten(books, user);
     return;
@@ -21,10 +22,10 @@ export function wake(books: Books, user: User): void {
   enter(books, user, state, `executor of "${executor.osUser}"${executor.ending ? ', which is ending' : ''}`);
 }
 
-/** To `idle`, and on from there if jobs are held. */
+/** To `idle`, and on from there if an executor is to be started. */
 export function begin(books: Books, user: User, detail: string): void {
   enter(books, user, 'idle', detail);
-  if (user.held.size > 0) wake(books, user);
+  if (wantsExecutor(user, books.now)) wake(books, user);
   if (user.state === 'ready') forwardHeld(books, user);
 }
 
@@ -41,6 +42,15 @@ export function startAsked(books: Books, name: KnimeUser, groups: readonly strin
   books.health.tryNow();
   if (user.admitted.ok) startAnew(books, user, 'an operator asks for a start');
   if (user.admitted.ok && user.state === 'idle') wake(books, user);
+  else forgetIfNothing(books, user);
+}
+
+/** As a first job would, but for the job: users with jobs come first. Nothing is done for a user who has an executor, waits for one, or is parked. */
+export function want(books: Books, user: User, wanted: Wanted): void {
+  const executor = books.executors.of(user.name);
+  const hasNone = (user.state === 'idle' || user.state === 'backoff') && (!executor || executor.ending);
+  if (user.admitted.ok && hasNone) user.wanted = wanted;
+  if (user.state === 'idle' && user.wanted) wake(books, user);
   else forgetIfNothing(books, user);
 }
 

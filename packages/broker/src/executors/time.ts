@@ -38,7 +38,8 @@ function offers(books: Books): void {
 /** The wait of `until` is over. */
 function goOn(books: Books, user: User): void {
   const { now, policy } = books;
-  if (user.state === 'queued' && user.held.size === 0) leaveLine(books, user, 'no job has come back');
+  if (user.state === 'queued' && user.held.size === 0)
+    leaveLine(books, user, user.wanted ? 'no place was free in time, and no job has come' : 'no job has come back');
   else if (user.state === 'backoff') {
     user.until = now + policy.backoffMaxMs; // if it stays idle: until when the failures are remembered
     begin(books, user, 'trying again');

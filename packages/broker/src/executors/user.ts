@@ -6,6 +6,14 @@ import { HeldJobs } from './held.js';
 import { Offering } from './offering.js';
 import type { State } from './states.js';
 
+/** An executor that is to be there before the job. */
+export interface Wanted {
+  /** Nobody wants it any more after this time, in milliseconds of the machine's clock. */
+  readonly until: number;
+  /** For people. */
+  readonly why: string;
+}
+
 /** Somebody who has jobs here, or a past. */
 export interface User {
   readonly name: KnimeUser;
@@ -28,6 +36,8 @@ export interface User {
   /** Why it is `backoff`, `broken` or `refused`. */
   code: Reason | ErrorCode;
   detail: string;
+  /** There, where an executor is wanted without a job. */
+  wanted: Wanted | undefined;
   readonly held: HeldJobs;
   /** When `ready`: to a busy executor. */
   readonly offering: Offering;
@@ -44,12 +54,19 @@ export function newUser(name: KnimeUser, groups: readonly string[] | undefined):
     replayedAt: Number.NEGATIVE_INFINITY,
     code: 'START_FAILED' as const,
     detail: '',
+    wanted: undefined,
   };
   return { name, ...judged, state: 'idle', stateSince: 0, ...past, held: new HeldJobs(), offering: new Offering() };
 }
 
 /** Jobs of this user go back to the queue, for other hosts. */
 export const failsHere = ({ state, hostFailures }: User) => (state === 'backoff' || state === 'broken') && hostFailures > 0;
+
+/** Is an executor to be started though no job is held? */
+export const wantsExecutor = ({ held, wanted }: User, now: number) => held.size > 0 || (wanted !== undefined && now < wanted.until);
+
+/** Nobody waits for the executor that this user in line is to have. */
+export const isAheadOfJobs = ({ held, wanted }: User) => held.size === 0 && wanted !== undefined;
 
 /** Failures so far count no more. */
 export function forgive(user: User): void {

@@ -151,7 +151,7 @@ export class ExecutorWatch {
     try {
       usage = await this.#cgroups.usage(pids);
     } finally {
-      this.#emit({ kind: 'usage', usage });
+      this.#emit({ kind: 'usage', usage, wallMs: Date.now() });
       const isKnown = pids.every((pid) => usage.has(pid) || !processExists(pid));
       if (!isKnown && this.#now() >= this.#listAgainAt && this.#listedAt < this.#measuredAt) await this.list();
       this.#measuring = false;

@@ -23,6 +23,8 @@ const ANALYSTS: Rule = {
   maxExecutors: 2,
   priority: 0,
   idleStopMs: undefined,
+  keepWarmMs: undefined,
+  maxAgeMs: undefined,
 };
 
 describe('one more executor', () => {
@@ -96,7 +98,7 @@ describe('the rule for a user', () => {
 });
 
 describe('idleness', () => {
-  const executor = { quietSince: 1_000, seenUntil: 121_000, ready: true, ending: false };
+  const executor = { quietSince: 1_000, seenUntil: 121_000, ready: true, ending: false, rule: undefined };
 
   it.each([
     ['for as long as has been seen', executor, 120_000],

@@ -137,16 +137,34 @@ export function idleForMs({ quietSince, seenUntil, ready, ending }: Idleness): n
   return Math.max(0, Math.floor(seenUntil - quietSince));
 }
 
+/** Those of an executor that was started for a user of this rule. */
+type Ruled = Idleness & { readonly rule: Rule | undefined };
+
 /** Why an executor is to end for want of work; undefined: it is not. */
-export function idleForTooLong(policy: Policy, executor: Idleness & { readonly rule: Rule | undefined }): string | undefined {
-  const [idleStopMs, idleMs] = [idleStopMsOf(policy, executor.rule), idleForMs(executor)];
-  if (idleStopMs === undefined || idleMs < idleStopMs) return undefined;
-  return `idle for ${durationText(idleMs)} (idle_stop is ${durationText(idleStopMs)})`;
+export function idleForTooLong(policy: Policy, executor: Ruled): string | undefined {
+  const [idleStopMs, idleMs, keepWarmMs] = [idleStopMsOf(policy, executor.rule), idleForMs(executor), executor.rule?.keepWarmMs ?? 0];
+  if (idleStopMs === undefined || idleMs < Math.max(idleStopMs, keepWarmMs)) return undefined;
+  const bound = keepWarmMs > idleStopMs ? `keep_warm is ${durationText(keepWarmMs)}` : `idle_stop is ${durationText(idleStopMs)}`;
+  return `idle for ${durationText(idleMs)} (${bound})`;
 }
 
-/** How often to look at the executors so that idle_stop means what it says, in milliseconds; undefined: it is off. */
-export function idleGrainMs({ idleStopMs, rules }: Policy): number | undefined {
-  const times = [idleStopMs, ...rules.map((rule) => rule.idleStopMs)].filter((time) => time !== undefined);
+/** For so long an executor must have been idle before it is ended for another reason than idleness, so that no job is cut off: that of evict_idle_after. */
+const isIdleEnough = ({ evictIdleAfterMs }: Policy, executor: Idleness) => idleForMs(executor) >= evictIdleAfterMs;
+
+/** Why an executor that was started at this time is to end and make place for a new one; undefined: it is not. Milliseconds since the epoch. */
+export function tooOldToKeep(policy: Policy, executor: Ruled & { readonly startedMs: number }, wallMs: number): string | undefined {
+  const [maxAgeMs, ageMs] = [executor.rule?.maxAgeMs, wallMs - executor.startedMs];
+  if (maxAgeMs === undefined || ageMs < maxAgeMs || !isIdleEnough(policy, executor)) return undefined;
+  return `it has run for ${durationText(ageMs)} (max_age is ${durationText(maxAgeMs)})`;
+}
+
+/** For how long its rule has it kept for its user, in milliseconds from now on, though it is idle; 0: not at all. */
+export const warmForMs = (executor: Ruled): number => Math.max(0, (executor.rule?.keepWarmMs ?? 0) - idleForMs(executor));
+
+/** How often to look at the executors so that idle_stop and max_age mean what they say, in milliseconds; undefined: they are off. */
+export function idleGrainMs({ idleStopMs, evictIdleAfterMs, rules }: Policy): number | undefined {
+  const ofRule = (rule: Rule) => [rule.idleStopMs, rule.maxAgeMs === undefined ? undefined : Math.min(rule.maxAgeMs, evictIdleAfterMs)];
+  const times = [idleStopMs, ...rules.flatMap(ofRule)].filter((time) => time !== undefined);
   return times.length === 0 ? undefined : Math.min(...times) / 2;
 }
 
@@ -157,10 +175,10 @@ export function tooOld({ jobMaxAgeMs }: Policy, ageMs: number): string | undefin
 }
 
 /** Which executor to end so that another may start: the one that has been idle for longest, never one that may be at work. */
-export function evictable<E extends Idleness>(executors: Iterable<E>, evictIdleAfterMs: number): E | undefined {
+export function evictable<E extends Ruled>(executors: Iterable<E>, evictIdleAfterMs: number): E | undefined {
   let longest: E | undefined;
   for (const executor of executors) {
-    if (idleForMs(executor) < evictIdleAfterMs) continue;
+    if (idleForMs(executor) < evictIdleAfterMs || warmForMs(executor) > 0) continue;
     if (!longest || idleForMs(executor) > idleForMs(longest)) longest = executor;
   }
   return longest;

@@ -16,6 +16,10 @@ export interface Rule {
   readonly priority: number;
   /** Instead of the policy's own. */
   readonly idleStopMs: number | undefined;
+  /** An idle executor is not ended within this time after its last job, neither for idleness nor for another user. */
+  readonly keepWarmMs: number | undefined;
+  /** An executor that is older is ended when it is idle. */
+  readonly maxAgeMs: number | undefined;
 }
 
 /** `*` stands for any characters, none included; everything else for itself. */

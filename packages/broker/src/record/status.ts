@@ -67,6 +67,8 @@ export interface UserDetail extends UserStatus {
     readonly held: number;
     readonly start_attempts: number;
     readonly idle_stop: number | null;
+    readonly keep_warm: number | null;
+    readonly max_age: number | null;
     readonly job_max_age: number | null;
   };
   /** Held now, and what became of the others since the broker started, as far back as it remembers this user. */
@@ -142,6 +144,8 @@ export function userDetailOf(explanation: Explanation, machine: Machine, histori
       held: policy.heldPerUser,
       start_attempts: policy.startAttempts,
       idle_stop: idleStopMsOf(policy, rule) ?? null,
+      keep_warm: rule?.keepWarmMs ?? null,
+      max_age: rule?.maxAgeMs ?? null,
       job_max_age: policy.jobMaxAgeMs ?? null,
     },
     jobs: { held, ...(history?.jobs ?? NO_JOBS) },

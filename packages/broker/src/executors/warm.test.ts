@@ -1,0 +1,209 @@
+import { type ExecutorInfo, ExecutorState, type KnimeUser, knimeUserSchema, osUserSchema, profileNameSchema } from '@kpx/protocol';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { PLAIN_POLICY } from '../../test-fixtures/policy.js';
+import type { Policy } from '../policy/policy.js';
+import type { Rule } from '../policy/rules.js';
+import type { Effect, Event } from './events.js';
+import { Machine } from './machine.js';
+
+/* Executors that stay for their user, and executors that have become old. */
+
+const HOUR_MS = 3_600_000;
+const MINUTE_MS = 60_000;
+const [alice, bob, carol] = ['alice', 'bob', 'carol'].map((name) => knimeUserSchema.parse(name)) as [KnimeUser, KnimeUser, KnimeUser];
+
+const rule = (given: Partial<Rule>): Rule => ({
+  ...{ label: 'rule 1', users: ['alice', 'bob'], groups: [], action: 'allow', profile: profileNameSchema.parse('default') },
+  ...{ maxExecutors: undefined, priority: 0, idleStopMs: undefined, keepWarmMs: undefined, maxAgeMs: undefined },
+  ...given,
+});
+
+let machine: Machine;
+let now: number;
+let tickets: number;
+/** By account: the main process of its executor. */
+let running: Map<KnimeUser, number>;
+
+const uidOf = (user: KnimeUser) => 1_000 + [alice, bob, carol].indexOf(user);
+const info = (user: KnimeUser, mainPid: number, cpuMs: number): ExecutorInfo => ({
+  ...{ osUser: osUserSchema.parse(user), uid: uidOf(user), knimeUsers: [user], state: ExecutorState.running },
+  ...{ sinceMs: 1, mainPid, lastExit: '', cpuMs },
+});
+const step = (event: Event): Effect[] => machine.step(event, now, 0.5);
+const job = (user = alice) => step({ kind: 'job', ticket: ++tickets, user, hops: 0, waited: false, groups: [], ageMs: 0 });
+const connected = () => step({ kind: 'connections', uids: new Set([...running.keys()].map(uidOf)) });
+const made = (user: KnimeUser) => {
+  running.set(user, uidOf(user) + 10_000);
+  step({ kind: 'started', user, executor: info(user, uidOf(user) + 10_000, 100) });
+  return connected();
+};
+const makeReady = (user: KnimeUser) => {
+  job(user);
+  made(user);
+};
+const list = () => step({ kind: 'listed', executors: [...running].map(([user, pid]) => info(user, pid, 100)), askedAt: now });
+const ended = (user: KnimeUser) => {
+  running.delete(user);
+  return list();
+};
+/** `busy`: whose executors have worked since the last look. */
+const measure = (...busy: KnimeUser[]) =>
+  step({
+    kind: 'usage',
+    usage: new Map([...running].map(([user, pid]) => [pid, { cpuMs: busy.includes(user) ? now : 100, memoryBytes: undefined }])),
+    wallMs: now,
+  });
+/** Each executor is looked at once, and again after it was idle for so long. */
+const idleFor = (ms: number) => {
+  measure();
+  now += ms;
+  return measure();
+};
+const of = (kind: Effect['kind'], effects: Effect[]) => effects.filter((effect) => effect.kind === kind).map(({ user }) => user);
+const withPolicy = (given: Partial<Policy>) => {
+  machine = new Machine({ ...PLAIN_POLICY, ...given });
+  [now, tickets, running] = [1_000, 0, new Map()];
+};
+
+describe('keep_warm', () => {
+  beforeEach(() => {
+    withPolicy({
+      maxExecutors: 2,
+      idleStopMs: 30 * MINUTE_MS,
+      whenFull: 'evict-idle',
+      rules: [rule({ users: ['alice'], keepWarmMs: 2 * HOUR_MS })],
+    });
+    makeReady(alice);
+    makeReady(bob);
+  });
+
+  it('keeps an executor beyond idle_stop, and ends it then', () => {
+    expect(of('stop', idleFor(30 * MINUTE_MS))).toEqual([bob]);
+    now += 90 * MINUTE_MS - 1;
+    expect(of('stop', measure())).toEqual([]);
+    now += 1;
+    expect(measure()).toContainEqual(
+      expect.objectContaining({ kind: 'stop', user: alice, cause: 'idle', why: 'idle for 2h00m (keep_warm is 2h00m)' }),
+    );
+  });
+
+  it('counts anew from each job', () => {
+    idleFor(119 * MINUTE_MS);
+    job(alice);
+    expect(of('stop', idleFor(119 * MINUTE_MS))).toEqual([]);
+  });
+
+  it('keeps it for its user while others wait for room: one that is not kept makes place', () => {
+    measure();
+    now += 10 * MINUTE_MS;
+    job(carol);
+    expect(of('stop', measure())).toEqual([bob]);
+  });
+
+  it('lets it make place afterwards', () => {
+    machine.step({ kind: 'policy', policy: { ...machine.policy, idleStopMs: undefined } }, now, 0.5);
+    ended(bob);
+    makeReady(bob);
+    measure(bob);
+    now += 2 * HOUR_MS;
+    job(bob);
+    job(carol);
+    expect(of('stop', measure())).toEqual([alice]);
+  });
+});
+
+describe('max_age', () => {
+  const DAY_MS = 24 * HOUR_MS;
+
+  it('ends an executor that is older when it is idle, and no sooner', () => {
+    withPolicy({ rules: [rule({ maxAgeMs: DAY_MS })] });
+    makeReady(alice);
+    makeReady(carol);
+    measure();
+    now = DAY_MS;
+    job(alice);
+    expect(of('stop', measure())).toEqual([]); // it may be at work
+    now += MINUTE_MS;
+    expect(of('stop', measure(alice))).toEqual([]); // it is
+    now += MINUTE_MS;
+    expect(measure()).toContainEqual(
+      expect.objectContaining({ kind: 'stop', user: alice, cause: 'max_age', why: 'it has run for 1d00h (max_age is 1d00h)' }),
+    );
+    expect(machine.explain(alice, []).decision).toBe('hold');
+    expect(of('start', ended(alice))).toEqual([]); // the next job starts one
+    expect(of('start', job(alice))).toEqual([alice]);
+  });
+
+  it('has another one started for a user who is kept warm, and for one whose jobs came meanwhile', () => {
+    withPolicy({ rules: [rule({ maxAgeMs: DAY_MS, keepWarmMs: 2 * HOUR_MS })] });
+    makeReady(alice);
+    now += DAY_MS;
+    job(alice);
+    expect(of('stop', idleFor(MINUTE_MS))).toEqual([alice]);
+    expect(of('start', ended(alice))).toEqual([alice]);
+    made(alice);
+    expect(machine.explain(alice, []).state).toBe('ready');
+
+    withPolicy({ rules: [rule({ maxAgeMs: DAY_MS })] });
+    makeReady(alice);
+    expect(of('stop', idleFor(DAY_MS))).toEqual([alice]);
+    job(alice);
+    expect(of('start', ended(alice))).toEqual([alice]);
+  });
+
+  it('has it started again for an executor from before the broker, whose user has sent no job', () => {
+    withPolicy({ rules: [rule({ maxAgeMs: DAY_MS, keepWarmMs: 2 * DAY_MS })] });
+    running.set(alice, 11_000);
+    list();
+    connected();
+    expect(of('stop', idleFor(DAY_MS))).toEqual([alice]);
+    expect(of('start', ended(alice))).toEqual([alice]);
+  });
+
+  it('starts none again once an operator has ended it, or the user is denied', () => {
+    for (const away of [
+      { kind: 'stop asked', user: alice, force: false },
+      { kind: 'policy', policy: { ...PLAIN_POLICY, deny: new Set(['alice']) } },
+    ] as const) {
+      withPolicy({ rules: [rule({ maxAgeMs: DAY_MS, keepWarmMs: 2 * DAY_MS })] });
+      makeReady(alice);
+      expect(of('stop', idleFor(DAY_MS))).toEqual([alice]);
+      step(away);
+      expect(of('start', ended(alice))).toEqual([]);
+    }
+  });
+
+  it('ends no more at once than may start, and none where none would start', () => {
+    withPolicy({ maxStarting: 1, rules: [rule({ maxAgeMs: DAY_MS })] });
+    makeReady(alice);
+    makeReady(bob);
+    expect(of('stop', idleFor(DAY_MS))).toEqual([alice]);
+    expect(of('stop', measure())).toEqual([]);
+    step({ kind: 'drain', on: true });
+    ended(alice);
+    expect(of('stop', measure())).toEqual([]);
+    step({ kind: 'drain', on: false });
+    expect(of('stop', measure())).toEqual([bob]);
+  });
+
+  it('has users with jobs start first', () => {
+    withPolicy({ maxStarting: 1, maxExecutors: 2, rules: [rule({ users: ['alice'], maxAgeMs: DAY_MS, keepWarmMs: DAY_MS, priority: 9 })] });
+    makeReady(alice);
+    makeReady(bob);
+    now += DAY_MS;
+    job(alice);
+    idleFor(MINUTE_MS);
+    job(carol); // there is no room
+    expect(machine.counts).toMatchObject({ waiting: 1 });
+    expect(of('start', ended(alice))).toEqual([carol]);
+    expect(machine.counts).toMatchObject({ waiting: 0 }); // nobody waits for alice's
+    expect(machine.explain(alice, [])).toMatchObject({ state: 'queued', place: 1 });
+    job(alice);
+    expect(machine.counts).toMatchObject({ waiting: 1, longestWaitMs: 0 });
+  });
+});
+
+it('is looked at as often as max_age takes', () => {
+  withPolicy({ rules: [rule({ maxAgeMs: 24 * HOUR_MS })] });
+  expect(machine.idleGrainMs).toBe(PLAIN_POLICY.evictIdleAfterMs / 2);
+});
