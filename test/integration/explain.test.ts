@@ -26,6 +26,8 @@ describe('kpxctl explain', () => {
     expect([code, stdout.split('\n')]).toEqual([
       0,
       [
+        'a job now  starts an executor: 0 of 40 executors run',
+        'next step  Nothing to do.',
         'user       bob',
         'named in   the key "user" of the body',
         `account    "bob", uid ${idsOf('bob').uid}`,
@@ -35,7 +37,6 @@ describe('kpxctl explain', () => {
         'state      no executor',
         'executor   none',
         'jobs held  0',
-        'a job now  starts an executor: 0 of 40 executors run',
         '',
       ],
     ]);

@@ -30,8 +30,9 @@ export async function seen<E extends Explanation>(explanation: E, user: KnimeUse
     if (!(error instanceof KpxError)) throw error;
     const account = `${error.code}: ${error.message}`;
     if (explanation.decision !== 'start') return { explanation, account };
-    if (error.code === 'ACCOUNT_DENIED') return { explanation: { ...explanation, decision: 'park', why: account }, account };
-    return { explanation: { ...explanation, decision: 'fail', why: account }, account };
+    if (error.code === 'ACCOUNT_DENIED')
+      return { explanation: { ...explanation, decision: 'park', why: account, cause: error.code }, account };
+    return { explanation: { ...explanation, decision: 'fail', why: account, cause: error.code }, account };
   }
 }
 

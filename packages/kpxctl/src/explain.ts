@@ -8,6 +8,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { seen } from './account.js';
 import { asksBroker, type BrokerOptions, judgesAccount } from './broker-options.js';
 import { controlSocket } from './control-socket.js';
+import { nextStepOf } from './next-step.js';
 
 /** The meaning of each decision for the job. */
 const DECISIONS: Record<Explanation['decision'], string> = {
@@ -68,6 +69,8 @@ const forgedOf = ({ count, account, last }: NonNullable<Explanation['forged']>) 
 function explanationForPeople(explanation: Explanation, account: string): string {
   const { user, user_from, groups, rule, profile, executor, held, forged } = explanation;
   const rows = [
+    ['a job now', decisionOf(explanation)],
+    ['next step', nextStepOf(explanation)],
     ['user', user],
     ['named in', user_from],
     ['account', account],
@@ -77,7 +80,6 @@ function explanationForPeople(explanation: Explanation, account: string): string
     ['state', stateOf(explanation)],
     ['executor', executor],
     ['jobs held', String(held)],
-    ['a job now', decisionOf(explanation)],
   ];
   if (forged !== undefined) rows.push(['forged', forgedOf(forged)]);
   return rows.map(([name = '', value = '']) => `${bold(name.padEnd(10))} ${printable(value)}\n`).join('');

@@ -13,6 +13,7 @@ import { seen } from './account.js';
 import { asksBroker, type BrokerOptions, judgesAccount } from './broker-options.js';
 import { controlSocket } from './control-socket.js';
 import { decisionOf, knimeUser, stateOf } from './explain.js';
+import { nextStepOf } from './next-step.js';
 import { forHowLong, mebibytes } from './rows.js';
 import { unitOf } from './unit.js';
 
@@ -55,6 +56,7 @@ function forPeople(detail: UserDetail, seenAccount: string, unit: string | undef
     ['limits', limitsOf(detail)],
     ['jobs', `${jobs.held} held; ${jobs.forwarded} forwarded, ${jobs.deferred} deferred, ${jobs.parked} parked by this broker`],
     ['a job now', decisionOf(detail)],
+    ['next step', nextStepOf(detail)],
   ];
   return [
     ...rows.map(([name, value]) => `${bold(name.padEnd(10))} ${printable(value)}`),

@@ -1,10 +1,15 @@
-import type { KnimeUser } from '@kpx/protocol';
+import type { ErrorCode, KnimeUser } from '@kpx/protocol';
 import { durationText } from '../output/duration.js';
 import { hasRoom, type Load, mayStart, type Policy, profileOf, type Verdict } from '../policy/policy.js';
+import type { Reason } from '../policy/reasons.js';
 import type { Rule } from '../policy/rules.js';
+import type { WaitsFor } from './line.js';
 import { type Executor, stateOf } from './roster.js';
 import { RESTING, STARTING, STATES, type State } from './states.js';
 import { failsHere, type User } from './user.js';
+
+/** What a job waits for, or the code of what failed. */
+export type Cause = WaitsFor | 'rabbitmq' | 'helper' | 'executor' | Reason | ErrorCode;
 
 /** The answer to `explain`: what a job of a user would meet now. */
 export interface Explanation {
@@ -18,6 +23,8 @@ export interface Explanation {
   /** `fail` is said by kpxctl, which knows more of the account. */
   readonly decision: 'forward' | 'hold' | 'start' | 'fail' | 'wait' | 'park' | 'stay' | 'hand back';
   readonly why: string;
+  /** Absent where nothing stands in the way of the job. */
+  readonly cause?: Cause;
   /** Where jobs name their user, for people; only in the answer to `explain`. */
   readonly user_from?: string;
   /** Jobs in this name that the code of another account has published: how many were refused. As above. */
@@ -47,34 +54,35 @@ export function explanationOf(name: KnimeUser, groups: readonly string[], scene:
   const { rule, user, executor } = scene;
   const held = user?.held.size ?? 0;
   const state = user?.state ?? (executor ? stateWith(executor) : 'idle');
-  const [decision, why] = decisionOf(scene, state, held);
+  const [decision, why, cause] = decisionOf(scene, state, held);
   const judged = rule?.label ?? 'none';
-  return { user: name, groups, rule: judged, profile: profileOf(rule), executor: described(executor), held, state, decision, why };
+  const met = { decision, why, ...(cause !== undefined && { cause }) };
+  return { user: name, groups, rule: judged, profile: profileOf(rule), executor: described(executor), held, state, ...met };
 }
 
 function decisionOf(
   { policy, load, rule, admitted, user, executor, sick, now }: Scene,
   state: State,
   held: number,
-): readonly [Explanation['decision'], string] {
-  if (!admitted.ok) return ['park', `USER_DENIED: ${admitted.why}`];
+): readonly [decision: Explanation['decision'], why: string, cause?: Cause | undefined] {
+  if (!admitted.ok) return ['park', `USER_DENIED: ${admitted.why}`, 'USER_DENIED'];
   if (user && RESTING.has(state)) {
     const again = `; tried again in ${durationText(Math.max(1, Math.ceil((user.until - now) / 1_000)) * 1_000)}`;
-    if (state === 'backoff') return [failsHere(user) ? 'hand back' : 'hold', `${failedStart(user, policy)}${again}`];
-    return [failsHere(user) ? 'hand back' : 'park', `${user.code}: ${user.detail}${again}`];
+    if (state === 'backoff') return [failsHere(user) ? 'hand back' : 'hold', `${failedStart(user, policy)}${again}`, user.cause];
+    return [failsHere(user) ? 'hand back' : 'park', `${user.code}: ${user.detail}${again}`, user.cause];
   }
-  if (executor && (!executor.ready || executor.ending)) return ['hold', STATES[stateOf(executor)].meaning];
+  if (executor && (!executor.ready || executor.ending)) return ['hold', STATES[stateOf(executor)].meaning, 'executor'];
   if (executor && user && held > 0) {
     const busyFor = durationText(now - user.offering.busySince);
-    return ['hold', `the executor is busy: it has taken none of the ${held} job(s) that wait for it, for ${busyFor}`];
+    return ['hold', `the executor is busy: it has taken none of the ${held} job(s) that wait for it, for ${busyFor}`, 'executor'];
   }
   if (executor) return ['forward', STATES.ready.meaning];
-  if (STARTING.has(state)) return ['hold', STATES[state].meaning];
-  if (sick !== undefined) return ['hand back', sick];
+  if (STARTING.has(state)) return ['hold', STATES[state].meaning, 'executor'];
+  if (sick !== undefined) return ['hand back', sick, 'host_sick'];
   const room = hasRoom(policy, load, rule);
-  if (!room.ok) return ['wait', room.why];
+  if (!room.ok) return ['wait', room.why, room.limit];
   const turn = mayStart(policy, load);
-  return turn.ok ? ['start', `${load.executors} of ${policy.maxExecutors} executors run`] : ['wait', turn.why];
+  return turn.ok ? ['start', `${load.executors} of ${policy.maxExecutors} executors run`] : ['wait', turn.why, 'max_starting'];
 }
 
 /** Which of the attempts it was, where the user is to blame. */

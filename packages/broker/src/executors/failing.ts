@@ -16,6 +16,7 @@ export function fail(books: Books, user: User, detail: string, code: ErrorCode =
   const { health, policy, now, random } = books;
   const sick = health.failed(user.name, code, detail, now);
   const { state, forMs, jobs, ...why } = countFailure(user, { code, reason, detail, sick }, policy, now, random);
+  user.cause = reason === 'START_FAILED' ? code : reason;
   rest(books, user, state, forMs, why.code, why.detail);
   if (jobs === 'handed back') handBack(books, user, user.held.takeAll(), detail, true);
   else if (jobs === 'parked') parkHeld(books, user, why.code, why.detail);
@@ -24,6 +25,7 @@ export function fail(books: Books, user: User, detail: string, code: ErrorCode =
 
 /** The helper will not start an executor for this user. */
 export function refuse(books: Books, user: User, code: ErrorCode, detail: string): void {
+  user.cause = code;
   rest(books, user, 'refused', REFUSAL_MS, code, detail);
   parkHeld(books, user, code, detail);
 }
@@ -36,14 +38,14 @@ function rest(books: Books, user: User, state: RestingState, forMs: number, code
   enter(books, user, state, `${detail}; tried again in ${durationText(Math.ceil(forMs / 1_000) * 1_000)}`);
 }
 
-/** By the state that failed and refused starts have led to: how many users are in it, by the code of the failure. */
+/** By the state that failed and refused starts have led to: how many users are in it, by its cause. */
 export type Failing = Readonly<Record<RestingState, ReadonlyMap<string, number>>>;
 
 export function failing({ users }: Books): Failing {
   const counts = Object.fromEntries([...RESTING].map((state) => [state, new Map()])) as Record<RestingState, Map<string, number>>;
-  for (const { state, code } of users.values()) {
+  for (const { state, cause } of users.values()) {
     if (!isResting(state)) continue;
-    counts[state].set(code, (counts[state].get(code) ?? 0) + 1);
+    counts[state].set(cause, (counts[state].get(cause) ?? 0) + 1);
   }
   return counts;
 }

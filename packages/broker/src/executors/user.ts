@@ -35,6 +35,8 @@ export interface User {
   replayedAt: number;
   /** Why it is `backoff`, `broken` or `refused`. */
   code: Reason | ErrorCode;
+  /** The same as precisely as it is known: the helper's code of the last failure, where `code` says that as many starts have failed as may. */
+  cause: Reason | ErrorCode;
   detail: string;
   /** There, where an executor is wanted without a job. */
   wanted: Wanted | undefined;
@@ -53,6 +55,7 @@ export function newUser(name: KnimeUser, groups: readonly string[] | undefined):
     hostFailures: 0,
     replayedAt: Number.NEGATIVE_INFINITY,
     code: 'START_FAILED' as const,
+    cause: 'START_FAILED' as const,
     detail: '',
     wanted: undefined,
   };

@@ -85,11 +85,12 @@ export function snapshotOf(sources: Sources): Snapshot {
   };
 }
 
-function nowOf({ machine, config, links, outcomes: { jobs, parked } }: Sources): Now {
+function nowOf({ machine, config, links, outcomes }: Sources): Now {
+  const { jobs, parked } = outcomes;
   const { rabbitmq, helper, draining, sick, queues, capacity, sealed } = standingOf(machine, links);
   const { executors, users } = tallyOf(machine);
   return {
-    verdict: verdictOf(factsOf(machine, links)),
+    verdict: verdictOf(factsOf(machine, links, outcomes)),
     host: hostname(),
     version: manifest.version,
     since: STARTED_AT,

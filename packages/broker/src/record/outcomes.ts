@@ -5,9 +5,13 @@ export class Outcomes {
   readonly jobs: Record<Outcome, number> = { forwarded: 0, deferred: 0, parked: 0, returned: 0 };
   /** The parked ones of these, by reason. */
   readonly parked = new Map<string, number>();
+  /** The reason of the latest; undefined: none yet. */
+  lastParked: string | undefined;
 
   left(outcome: Outcome, reason = ''): void {
     this.jobs[outcome] += 1;
-    if (outcome === 'parked') this.parked.set(reason, (this.parked.get(reason) ?? 0) + 1);
+    if (outcome !== 'parked') return;
+    this.parked.set(reason, (this.parked.get(reason) ?? 0) + 1);
+    this.lastParked = reason;
   }
 }

@@ -45,7 +45,7 @@ export class ReadModel {
 
   /** Is all well? */
   verdict(): Verdict {
-    return verdictOf(factsOf(this.#machine, this.#look().links));
+    return verdictOf(factsOf(this.#machine, this.#look().links, this.outcomes));
   }
 
   status(): Status {

@@ -94,8 +94,8 @@ export const lineOf = (standing: Standing, { level, headline }: Verdict, queue: 
 
 /** The same where what it takes is not connected: without RabbitMQ no job comes, without the helper none starts an executor. */
 export function meanwhile<E extends Explanation>(explanation: E, { rabbitmq, helper }: Links): E {
-  if (!rabbitmq.connected) return { ...explanation, decision: 'stay', why: absence('RabbitMQ', rabbitmq) };
+  if (!rabbitmq.connected) return { ...explanation, decision: 'stay', why: absence('RabbitMQ', rabbitmq), cause: 'rabbitmq' };
   if (explanation.decision === 'start' && !helper.connected)
-    return { ...explanation, decision: 'hold', why: absence('kpx-privhelper', helper) };
+    return { ...explanation, decision: 'hold', why: absence('kpx-privhelper', helper), cause: 'helper' };
   return explanation;
 }

@@ -100,7 +100,7 @@ export interface Sources {
 export function statusOf({ machine, config, links, histories, decisions, outcomes }: Sources): Status {
   const standing = standingOf(machine, links);
   return {
-    verdict: verdictOf(factsOf(machine, links)),
+    verdict: verdictOf(factsOf(machine, links, outcomes)),
     doing: doingOf(standing, config.amqp.queue),
     ...standing,
     policy: config.policy,

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { configSchema, policyOf } from '../config/config.js';
 import { Machine } from '../executors/machine.js';
+import { Outcomes } from './outcomes.js';
 import { type Facts, factsOf, PROBLEM_CODES, type ProblemCode, verdictOf } from './verdict.js';
 
 const here = { connected: true, since: '2026-11-28T03:12:47Z', reason: null, next_try: null };
@@ -11,7 +12,7 @@ const refused = { by_name: 0, exchange: 0, key: 0, another_user: 0, not_asked: 0
 /** Of a host without users. */
 function idleHost(): Facts {
   const config = configSchema.parse({ amqp: { urls: ['amqp://kpx-broker@127.0.0.1'] }, policy: { max_executors: 20 } });
-  return factsOf(new Machine(policyOf(config)), { rabbitmq: here, helper: here });
+  return factsOf(new Machine(policyOf(config)), { rabbitmq: here, helper: here }, new Outcomes());
 }
 
 const idle = idleHost();

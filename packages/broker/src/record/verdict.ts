@@ -6,6 +6,7 @@ import type { RestingState } from '../executors/states.js';
 import { absence } from '../host/link.js';
 import { durationText } from '../output/duration.js';
 import { entryOf } from '../policy/reasons.js';
+import type { Outcomes } from './outcomes.js';
 import { type Links, type Standing, standingOf, type Tally, tallyOf } from './standing.js';
 
 /** How long a user may wait for room before that is said, and when KNIME Server gives its first job up, in milliseconds. */
@@ -45,6 +46,8 @@ export interface Facts {
   readonly waitsFor: ReadonlyMap<WaitsFor, number>;
   /** How many users' starts have failed or were refused: by the state that this has led to, and code. */
   readonly failing: Failing;
+  /** Why this broker has parked a job last; undefined: it has parked none. */
+  readonly lastParked: string | undefined;
 }
 
 type Found = readonly [level: Problem['level'], what: string, next: string] | undefined;
@@ -109,13 +112,13 @@ const PROBLEMS = {
           `no connection to the virtual hosts of ${sealed.lost === 1 ? '1 account' : `${sealed.lost} accounts`}, and their jobs wait`,
           'kpxctl sealed list; journalctl -t kpx-broker has the reason',
         ],
-  letters: ({ standing: { queues } }) =>
+  letters: ({ standing: { queues }, lastParked }) =>
     !queues || queues.dead_letters === 0
       ? undefined
       : [
           'attention',
-          `${queues.dead_letters === 1 ? '1 parked job lies' : `${queues.dead_letters} parked jobs lie`} in ${DEAD_LETTER_QUEUE}`,
-          'kpxctl dead-letters list',
+          `${queues.dead_letters === 1 ? '1 parked job lies' : `${queues.dead_letters} parked jobs lie`} in ${DEAD_LETTER_QUEUE}${latest(lastParked)}`,
+          `kpxctl dead-letters list says why. ${adviceOn(lastParked)}`.trimEnd(),
         ],
   held: ({ standing: { capacity } }) =>
     capacity.held < capacity.held_max * HELD_SHARE_WORTH_SAYING
@@ -130,11 +133,12 @@ const PROBLEMS = {
 export type ProblemCode = keyof typeof PROBLEMS;
 export const PROBLEM_CODES = Object.keys(PROBLEMS) as ProblemCode[];
 
-export const factsOf = (machine: Machine, links: Links): Facts => ({
+export const factsOf = (machine: Machine, links: Links, { lastParked }: Outcomes): Facts => ({
   standing: standingOf(machine, links),
   tally: tallyOf(machine),
   waitsFor: machine.waitsFor(),
   failing: machine.failing(),
+  lastParked,
 });
 
 /** Computed in one place, from facts without names. */
@@ -166,9 +170,12 @@ function startsFail(state: RestingState, failing: Failing, become: string): Foun
   if (codes.size === 0) return undefined;
   const count = [...codes.values()].reduce((sum, one) => sum + one, 0);
   const [code] = [...codes].sort(([, a], [, b]) => b - a)[0] ?? [''];
-  const next = `kpxctl list --state ${state} says who. ${entryOf(code)?.advice ?? ''}`.trimEnd();
+  const next = `kpxctl list --state ${state} says who. ${adviceOn(code)}`.trimEnd();
   return ['attention', `starts of executors ${become}, of ${users(count)}: ${most(codes, String)}`, next];
 }
+
+const latest = (reason: string | undefined) => (reason === undefined ? '' : `, the latest of this broker: ${reason}`);
+const adviceOn = (code: string | undefined) => (code === undefined ? '' : (entryOf(code)?.advice ?? ''));
 
 /** The most frequent first. */
 function most<K>(counts: ReadonlyMap<K, number>, text: (key: K) => string): string {

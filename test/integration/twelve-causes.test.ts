@@ -1,0 +1,161 @@
+import { chownSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { eventually } from '../fixtures/eventually.js';
+import { freePorts } from '../fixtures/free-ports.js';
+import { jobOf } from '../fixtures/jobs.js';
+import { idsOf, type Kpx, type KpxOptions } from '../fixtures/kpx.js';
+import { visit } from './browser.js';
+import { rawAccounts } from './installed-helper.js';
+import { installKpx, publish, runKpxctl, startKpx } from './installed-kpx.js';
+
+/* Why a job does not run, each cause made on purpose: explain, the page's headline and what stands below it name the cause and the next step. */
+
+const QUICK = { BOOT_MS: '50' };
+const ONCE = { start_attempts: 1, backoff_max: '5m' };
+
+interface Cause {
+  readonly user: string;
+  readonly options?: KpxOptions;
+  /** Before the job is published. */
+  readonly made?: (kpx: Kpx) => Promise<void> | void;
+  /** The line "a job now" of explain, and the next step. */
+  readonly explained: readonly [cause: RegExp, step: RegExp];
+  /** The page's headline, and the next step of its first problem. */
+  readonly headline: readonly [cause: RegExp, step: RegExp];
+}
+
+const CAUSES: Readonly<Record<string, Cause>> = {
+  'the account is not known': {
+    user: 'nobody-has-this-account',
+    options: { broker: { policy: ONCE } },
+    explained: [/is parked .*: START_FAILED: .*ACCOUNT_UNKNOWN: there is no account/, /getent passwd NAME/],
+    headline: [/starts of executors are given up.* of 1 user: ACCOUNT_UNKNOWN/i, /getent passwd NAME/],
+  },
+  'the policy denies the user': {
+    user: 'mallory',
+    options: { broker: { policy: { deny: ['mallory'] } } },
+    explained: [/is parked .*: USER_DENIED: "mallory" is in policy\.deny/, /broker\.toml, then kpxctl reload/],
+    headline: [/1 parked job lies in kpx\.dead-letter, the latest of this broker: USER_DENIED/, /broker\.toml, then kpxctl reload/],
+  },
+  'the account is root’s': {
+    user: 'root',
+    explained: [/is parked .*: ACCOUNT_DENIED: .*uid or gid of root/, /\[accounts\] in privhelper\.toml/],
+    headline: [/starts of executors are refused.* of 1 user: ACCOUNT_DENIED/i, /\[accounts\] in privhelper\.toml/],
+  },
+  'the home is somebody else’s': {
+    user: 'not-at-home-12',
+    made: () => {
+      const { home } = rawAccounts().account('not-at-home-12');
+      mkdirSync(home, { mode: 0o700 });
+      onTestFinished(() => rmdirSync(home));
+    },
+    explained: [/is parked .*: HOME_UNUSABLE: .*belongs to uid/, /home_parents, create_home/],
+    headline: [/of 1 user: HOME_UNUSABLE/, /home_parents, create_home/],
+  },
+  'the home is not below home_parents': {
+    user: 'alice',
+    options: { helper: { directories: { home_parents: ['/srv'] } } },
+    explained: [/is parked .*: HOME_UNUSABLE: .*home_parents/, /home_parents, create_home/],
+    headline: [/of 1 user: HOME_UNUSABLE/, /home_parents, create_home/],
+  },
+  'a directory is somebody else’s': {
+    user: 'alice',
+    made: (kpx) => {
+      mkdirSync(`${kpx.workspaces}/alice`, { mode: 0o700 });
+      const { uid, gid } = idsOf('bob');
+      chownSync(`${kpx.workspaces}/alice`, uid, gid);
+    },
+    explained: [/is parked .*: DIRECTORY_UNSAFE: /, /Inspect the named directory/],
+    headline: [/of 1 user: DIRECTORY_UNSAFE/, /Inspect the named directory/],
+  },
+  'the executor ends before it is ready': {
+    user: 'alice',
+    options: { standIn: { FAIL: '3' }, broker: { policy: ONCE } },
+    explained: [/START_FAILED: .*ended before it was ready: exit 3/, /kpxctl logs alice/],
+    headline: [/given up.* of 1 user: LAUNCH_FAILED/, /executor log of this user/],
+  },
+  'executors cannot log in to RabbitMQ': {
+    user: 'alice',
+    options: { standIn: QUICK, broker: { policy: ONCE, executors: { start_timeout: '3s' } } },
+    made: (kpx) => writeFileSync(kpx.msgqFile, `${kpx.vhost.url('executor').replace(/:[^:@/]*@/, ':wrong@')}\n`),
+    explained: [/EXECUTOR_WITHOUT_RABBITMQ: /, /kpxctl logs alice, and the URL in \/etc\/kpx\/executor-msgq/],
+    headline: [/given up.* of 1 user: EXECUTOR_WITHOUT_RABBITMQ/, /executor-msgq/],
+  },
+  'all places are taken': {
+    user: 'bob',
+    options: { standIn: QUICK, broker: { policy: { max_executors: 1 } } },
+    made: async (kpx) => {
+      await publish(kpx, jobOf('alice'));
+      await kpx.brokerLog.line({ user: 'alice', state: 'ready' });
+    },
+    explained: [/waits until there is room: 1 of 1 executors run \(max_executors\)/, /raise policy\.max_executors/],
+    headline: [/1 user waits for room, the longest for \d+s: max_executors 1/, /docs\/tune\.md/],
+  },
+  'the host is drained': {
+    user: 'alice',
+    made: async (kpx) => void (await runKpxctl(['drain', '--config', kpx.brokerConfigFile])),
+    explained: [/waits until there is room: the host is being drained/, /kpxctl resume/],
+    headline: [/the host is being drained/, /kpxctl resume/],
+  },
+};
+
+/** Where the page of one kpx is. */
+async function pageAddress(): Promise<{ readonly listen: string }> {
+  const [port] = await freePorts(1);
+  return { listen: `127.0.0.1:${port}` };
+}
+
+describe('a job does not run, because', () => {
+  it.each(Object.entries(CAUSES))('%s', async (_, { user, options = {}, made, explained, headline }) => {
+    const http = await pageAddress();
+    const kpx = await startKpx({ ...options, broker: { ...options.broker, http } });
+    await made?.(kpx);
+    await publish(kpx, jobOf(user));
+    await expectExplained(kpx, user, explained);
+    await expectPage(http, headline);
+  });
+
+  it('RabbitMQ is not there', async () => {
+    const [nobody] = await freePorts(1);
+    const urls = [`amqp://kpx-broker@127.0.0.1:${nobody}/knime`];
+    const http = await pageAddress();
+    const kpx = await installKpx({ broker: { amqp: { urls }, http } });
+    await kpx.startHelper();
+    await kpx.startBroker({ wait: false });
+    await kpx.brokerLog.line({ msg: 'RabbitMQ cannot be used; trying again' });
+    const step = /kpxctl doctor/;
+    await expectExplained(kpx, 'alice', [/stays in RabbitMQ, .*no connection to RabbitMQ since .*ECONNREFUSED/, step]);
+    await expectPage(http, [/no connection to RabbitMQ since/i, step]);
+  });
+
+  it('its body is no job', async () => {
+    const http = await pageAddress();
+    const kpx = await startKpx({ broker: { http } });
+    await publish(kpx, { body: '{}' });
+    await expectPage(http, [
+      /1 parked job lies in kpx\.dead-letter, the latest of this broker: USER_MISSING/,
+      /jobs\.user_from in broker\.toml/,
+    ]);
+    const { stdout } = await runKpxctl(['dead-letters', 'list', '--config', kpx.brokerConfigFile]);
+    expect(stdout).toMatch(/USER_MISSING.*the body has no key "user"/);
+  });
+});
+
+async function expectExplained(kpx: Kpx, user: string, [cause, step]: Cause['explained']): Promise<void> {
+  const lines = await eventually(`${cause} is explained`, async () => {
+    const files = ['--config', kpx.brokerConfigFile, '--helper-config', kpx.configFile];
+    const { stdout } = await runKpxctl(['explain', user, ...files]);
+    const [first = '', second = ''] = stdout.split('\n');
+    return cause.test(first) && [first, second];
+  });
+  expect(lines[0]).toMatch(/^a job now /);
+  expect(lines[1]).toMatch(/^next step /);
+  expect(lines[1]).toMatch(step);
+}
+
+async function expectPage({ listen }: { readonly listen: string }, [cause, step]: Cause['headline']): Promise<void> {
+  const { page, troubles } = await visit(`http://${listen}/`);
+  await page.locator('#headline', { hasText: cause }).waitFor();
+  await page.locator('#problems li', { hasText: step }).first().waitFor();
+  expect(troubles).toEqual([]);
+}
