@@ -252,18 +252,24 @@ describe('the root helper', ON_EACH_DEBIAN, () => {
   });
 });
 
+/** Has the temp directories age as the package has it, at another age than its 30 days. */
+async function ageing(): Promise<(age: string) => Promise<void>> {
+  const file = '/run/kpx-test-ageing.conf';
+  const packaged = await machine.readFile('/usr/lib/tmpfiles.d/kpx-temp.conf');
+  expect(packaged).toMatch(/^e \/srv\/kpx\/temp\/\* - - - 30d$/m);
+  onTestFinished(() => machine.remove(file));
+  return async (age) => {
+    await machine.writeFile(file, packaged.replace(' 30d', ` ${age}`));
+    await machine.run(['/usr/bin/systemd-tmpfiles', '--clean', file]);
+  };
+}
+
 describe('temp directories', ON_EACH_DEBIAN, () => {
   it('age by tmpfiles.d: what is old goes, the directory stays with its ACL, links are not followed, and workspaces do not age', async () => {
     const kpx = await startKpx();
     await kpx.publish(jobOf('dora', 'd'));
     await kpx.jobDone('dora', 'd');
-    const packaged = await machine.readFile('/usr/lib/tmpfiles.d/kpx-temp.conf');
-    expect(packaged).toMatch(/^e \/srv\/kpx\/temp\/\* - - - 30d$/m);
-    const clean = async (age: string) => {
-      await machine.writeFile('/run/kpx-test-ageing.conf', packaged.replace(' 30d', ` ${age}`));
-      await machine.run(['/usr/bin/systemd-tmpfiles', '--clean', '/run/kpx-test-ageing.conf']);
-    };
-    onTestFinished(() => machine.remove('/run/kpx-test-ageing.conf'));
+    const clean = await ageing();
     const acl = async () => (await machine.run(['/usr/bin/getfacl', '--absolute-names', `${TEMPS}/dora`])).stdout;
     const before = await acl();
     await machine.run(['/usr/bin/mkdir', '-p', `${TEMPS}/dora/deep/er`], { user: 'dora' });
@@ -279,6 +285,34 @@ describe('temp directories', ON_EACH_DEBIAN, () => {
     expect(await machine.exists('/home/dora/precious')).toBe(true);
     expect(await machine.exists(`${WORKSPACES}/dora/flow`)).toBe(true);
     expect(await acl()).toBe(before);
+  });
+
+  it('lose the name of an old file that is held open, whose reader goes on, and nothing below a directory that is locked', async () => {
+    const kpx = await startKpx();
+    await kpx.publish(jobOf('dora', 'held'));
+    await kpx.jobDone('dora', 'held');
+    const clean = await ageing();
+    const temp = `${TEMPS}/dora`;
+    await machine.run(['/usr/bin/mkdir', '-p', `${temp}/locked`], { user: 'dora' });
+    await machine.run(['/usr/bin/touch', `${temp}/open`, `${temp}/locked/file`], { user: 'dora' });
+    const goesOn = async (unit: string, ...command: string[]) => {
+      await machine.run(['/usr/bin/systemd-run', '--quiet', '--collect', `--unit=${unit}`, '--uid=dora', ...command]);
+      onTestFinished(() => machine.run(['/usr/bin/systemctl', 'stop', unit], { allowFailure: true }).then(() => {}));
+      return (await machine.show(`${unit}.service`, 'MainPID')).MainPID;
+    };
+    const reader = await goesOn('kpx-test-reads', '/usr/bin/tail', '--follow', `${temp}/open`);
+    await goesOn('kpx-test-locks', '/usr/bin/flock', `${temp}/locked`, '/usr/bin/sleep', 'infinity');
+    const opened = async () => (await machine.run(['/bin/sh', '-c', `readlink /proc/${reader}/fd/*`], { allowFailure: true })).stdout;
+    await expect.poll(opened).toContain(`${temp}/open\n`);
+    const left = async () => {
+      await clean('1s');
+      return (await machine.run(['/usr/bin/ls', '-A', temp])).stdout;
+    };
+    await expect.poll(left, { timeout: 10_000 }).toBe('locked\n');
+    expect(await opened()).toContain(`${temp}/open (deleted)\n`);
+    expect(await machine.exists(`${temp}/locked/file`)).toBe(true);
+    await machine.run(['/usr/bin/systemctl', 'stop', 'kpx-test-locks']);
+    await expect.poll(left, { timeout: 10_000 }).toBe('');
   });
 });
 
