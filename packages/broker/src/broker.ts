@@ -5,6 +5,7 @@ import type { LaneHandlers } from './amqp/lane.js';
 import type { JobMac } from './amqp/mac.js';
 import { Supervisor } from './amqp/supervisor.js';
 import { type Config, policyOf } from './config/config.js';
+import { FileWatch } from './control/file-watch.js';
 import { ExecutorEffects } from './effects.js';
 import { Engine } from './engine.js';
 import type { Event } from './executors/events.js';
@@ -43,11 +44,14 @@ export class Broker {
   readonly sealed: SealedExecutors | undefined;
   #onHelper = () => {};
   #ports: ReadonlySet<number>;
+  readonly #file: FileWatch;
 
-  constructor(config: Config, mac: JobMac, log: Logger) {
+  /** `file` is where the configuration was read. */
+  constructor(config: Config, file: string, mac: JobMac, log: Logger) {
     this.#config = config;
     this.#mac = mac;
     this.#log = log;
+    this.#file = new FileWatch(file, () => this.#config);
     const policy = policyOf(config);
     this.#engine = new Engine(log, policy, {
       marked: (effect) => this.#intake.marked(effect),
@@ -125,7 +129,14 @@ export class Broker {
 
   get #links(): Links {
     const { link, gate, depths } = this.#lanes.lanes.jobs;
-    return { rabbitmq: link.status, helper: this.#helper.link, jobQueue: gate.jobQueue, depths, sealed: this.sealed?.tally() };
+    return {
+      rabbitmq: link.status,
+      helper: this.#helper.link,
+      jobQueue: gate.jobQueue,
+      depths,
+      sealed: this.sealed?.tally(),
+      file: this.#file.stale,
+    };
   }
 
   /** The configuration in force. */
@@ -190,10 +201,12 @@ export class Broker {
     this.#watch.start();
     this.#engine.emit({ kind: 'tick' });
     await this.#memory.start();
+    this.#file.run().catch(logFailure(this.#log, 'the configuration file is not watched any more'));
     await this.sealed?.begin();
     await this.#lanes.run();
     this.#engine.stop();
     this.#memory.stop();
+    this.#file.stop();
     this.#watch.stop();
     this.#helper.stop();
     await helper;

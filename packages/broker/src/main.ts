@@ -72,7 +72,7 @@ async function serve(file: string, config: Config, mac: JobMac): Promise<void> {
     lost: (error) => lost(error, end),
     streamWrite: printableLines, // for whoever reads it with journalctl
   });
-  const broker = new Broker(config, mac, log);
+  const broker = new Broker(config, file, mac, log);
   const manager = new ServiceManager(process.env, (reason) =>
     log.warn({ reason }, 'systemd cannot be notified: systemctl status may show an old state'),
   );

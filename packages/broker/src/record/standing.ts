@@ -9,6 +9,13 @@ import { durationText } from '../output/duration.js';
 import type { SealedTally } from '../sealed/standing.js';
 import type { Verdict } from './verdict.js';
 
+/** The configuration file is another one than the one in force. */
+export interface StaleFile {
+  readonly path: string;
+  /** How it differs, for people. */
+  readonly why: string;
+}
+
 /** The connections that the broker needs to do anything. */
 export interface Links {
   readonly rabbitmq: LinkStatus;
@@ -19,6 +26,8 @@ export interface Links {
   readonly depths?: Depths | undefined;
   /** Undefined: executors are not sealed. */
   readonly sealed?: SealedTally | undefined;
+  /** Undefined: the configuration file is in force. */
+  readonly file?: StaleFile | undefined;
 }
 
 /** The state at the moment. Status, metrics and the page have it in this one spelling. */
@@ -34,6 +43,8 @@ export interface Standing {
   readonly queues: Depths | null;
   /** The accounts' virtual hosts; null: executors are not sealed. */
   readonly sealed: SealedTally | null;
+  /** The configuration file is another one than is in force; null: it is not. */
+  readonly file: StaleFile | null;
   readonly capacity: {
     readonly executors: number;
     readonly max_executors: number;
@@ -53,12 +64,12 @@ export interface Tally {
   readonly users: Readonly<Record<State, number>>;
 }
 
-export function standingOf(machine: Machine, { rabbitmq, helper, jobQueue, depths, sealed }: Links): Standing {
+export function standingOf(machine: Machine, { rabbitmq, helper, jobQueue, depths, sealed, file }: Links): Standing {
   const { executors, starting, held, waiting, longestWaitMs: longest_wait } = machine.counts;
   const { maxExecutors: max_executors, maxStarting: max_starting, heldInAll: held_max } = machine.policy;
   const capacity = { executors, max_executors, starting, max_starting, held, held_max, waiting, longest_wait };
   const sick = sicknessOf(machine);
-  const seen = { job_queue: jobQueue ?? null, queues: depths ?? null, sealed: sealed ?? null };
+  const seen = { job_queue: jobQueue ?? null, queues: depths ?? null, sealed: sealed ?? null, file: file ?? null };
   return { draining: machine.draining, sick, rabbitmq, helper, ...seen, capacity };
 }
 

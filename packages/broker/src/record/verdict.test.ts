@@ -85,6 +85,13 @@ const ROWS: readonly (readonly [ProblemCode, 'attention' | 'trouble', Facts, wha
   ],
   ['sealed', 'attention', withStanding({ sealed }), 'the virtual hosts of 2 accounts', 'kpxctl sealed list'],
   ['letters', 'attention', withStanding({ queues: { jobs: 9, delayed: 2, dead_letters: 3 } }), '3 parked jobs lie in', 'dead-letters list'],
+  [
+    'file',
+    'attention',
+    withStanding({ file: { path: '/etc/kpx/broker.toml', why: '1 key differs' } }),
+    '/etc/kpx/broker.toml is not in force: 1 key differs',
+    'kpxctl reload',
+  ],
   ['held', 'attention', withStanding({ capacity: { ...standing.capacity, held: 60, held_max: 64 } }), '60 of 64 jobs', 'amqp.prefetch'],
 ];
 

@@ -120,6 +120,14 @@ const PROBLEMS = {
           `${queues.dead_letters === 1 ? '1 parked job lies' : `${queues.dead_letters} parked jobs lie`} in ${DEAD_LETTER_QUEUE}${latest(lastParked)}`,
           `kpxctl dead-letters list says why. ${adviceOn(lastParked)}`.trimEnd(),
         ],
+  file: ({ standing: { file } }) =>
+    file
+      ? [
+          'attention',
+          `${file.path} is not in force: ${file.why}`,
+          'kpxctl status says what differs; kpxctl reload, and a restart of kpx-broker where a key needs that',
+        ]
+      : undefined,
   held: ({ standing: { capacity } }) =>
     capacity.held < capacity.held_max * HELD_SHARE_WORTH_SAYING
       ? undefined
