@@ -139,7 +139,13 @@ export const BROKER_TEXTS: Texts = {
   'policy.rule.max_executors':
     'How many executors these users have at once, all of them together. When not set, there is no limit of their own. Set it where one group must leave room for others. Example: `max_executors = 5`.',
   'policy.rule.priority':
-    'The order in which waiting users start: the highest number first, and among equals the first that came. Raise it for users who must not wait. Example: `priority = 10`.',
+    'The order in which waiting users start: the highest number first, and among equals as `share` has it. Raise it for users who must not wait. Example: `priority = 10`.',
+  'policy.rule.share':
+    'The weight of each of these users among those of the same `priority` who wait. Everybody waits as if they had come later by the executor time that they have had recently, divided by this number. Recent time is that of executors that have ended; half of it is forgotten each hour, and all of it with a restart of the broker. It is 1 to 1000. Raise it for users who need more of the host than others. Example: `share = 3`.',
+  'policy.rule.jobs_max':
+    'How many jobs of each of these users the broker holds; further ones wait in a delay queue. It replaces `jobs.held_per_user`, and may be more or less. While a user waits for room the broker holds one job in any case. Lower it for users who send thousands of jobs at once. Example: `jobs_max = 32`.',
+  'policy.rule.run_time_max':
+    'How long an executor of these users may be at work without a pause and without taking a job from kpx. Then it is ended, up to a minute later, and RabbitMQ gives the jobs that it has not acknowledged to another one. A pause is a time between two looks (30 s) with no more than `idle_cpu_percent`. The broker does not see single jobs: short ones that the executor takes meanwhile make the time begin anew. When empty, or where processor time is not known, it works for as long as it likes. Set it, with a shorter `job_max_age`, for workflows that may run in circles. Example: `run_time_max = "12h"`.',
   'policy.rule.idle_stop':
     'How long an executor of these users may be idle before it is ended. When empty, it runs on. It replaces the value of `[policy]`. Set it where these users need their executors for longer or shorter. Example: `idle_stop = "2h"`.',
   'policy.rule.keep_warm':

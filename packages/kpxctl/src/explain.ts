@@ -1,6 +1,7 @@
 import { askBroker } from '@kpx/broker/control/client';
 import type { Explanation } from '@kpx/broker/executors/explanation';
 import { shownState } from '@kpx/broker/executors/states';
+import { durationText } from '@kpx/broker/output/duration';
 import { jsonLine } from '@kpx/broker/output/format';
 import { bold, say } from '@kpx/broker/output/terminal';
 import { type KnimeUser, knimeUserSchema, printable } from '@kpx/protocol';
@@ -63,11 +64,14 @@ export const decisionOf = ({ decision, why }: Explanation) => `${DECISIONS[decis
 
 export const stateOf = ({ state, place }: Explanation) => `${shownState(state)}${place === undefined ? '' : `, place ${place} in line`}`;
 
+/** A broker of before an upgrade does not say it. */
+const turnOf = ({ share, recent }: NonNullable<Explanation['turn']>) => `${share}, recent executor time ${durationText(recent)}`;
+
 const forgedOf = ({ count, account, last }: NonNullable<Explanation['forged']>) =>
   `${count} job(s) in this name were refused, because the code of another account has published them; the last one at ${last}, account "${account}"`;
 
 function explanationForPeople(explanation: Explanation, account: string): string {
-  const { user, user_from, groups, rule, profile, executor, held, forged } = explanation;
+  const { user, user_from, groups, rule, profile, executor, held, forged, turn } = explanation;
   const rows = [
     ['a job now', decisionOf(explanation)],
     ['next step', nextStepOf(explanation)],
@@ -78,6 +82,7 @@ function explanationForPeople(explanation: Explanation, account: string): string
     ['rule', rule],
     ['profile', profile],
     ['state', stateOf(explanation)],
+    ...(turn ? [['share', turnOf(turn)]] : []),
     ['executor', executor],
     ['jobs held', String(held)],
   ];

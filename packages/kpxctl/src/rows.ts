@@ -11,6 +11,8 @@ export interface Row {
   readonly uid: number | null;
   readonly pid: number | null;
   readonly state: AnyState;
+  /** In line, counted from 1. */
+  readonly place: number | null;
   /** Of the state, in ISO 8601. */
   readonly since: string | null;
   readonly profile: string;
@@ -35,14 +37,14 @@ export function rowsOf({ users, executors }: Status): Row[] {
   const others = executors.filter(({ os_user }) => !named.has(os_user));
   return [
     ...users.map((user) => rowOf(user, user.os_user === null ? undefined : byAccount.get(user.os_user))),
-    ...others.map((executor) => ({ ...placeOf(executor), ...executor, held: 0, ...useOf(executor), why: '' })),
+    ...others.map((executor) => ({ ...placeOf(executor), ...executor, place: null, held: 0, ...useOf(executor), why: '' })),
   ];
 }
 
-function rowOf({ user, state, since, profile, rule, held, why }: UserStatus, executor: ExecutorStatus | undefined): Row {
+function rowOf({ user, state, since, profile, rule, held, why, place }: UserStatus, executor: ExecutorStatus | undefined): Row {
   return {
     ...{ user, ...placeOf(executor), state: executor?.state === 'ending' ? 'ending' : state, since: since ?? executor?.since ?? null },
-    ...{ profile, rule, held, ...useOf(executor), why },
+    ...{ place: place ?? null, profile, rule, held, ...useOf(executor), why },
   };
 }
 
@@ -81,10 +83,12 @@ const most = (key: 'idle' | 'cpu' | 'memory') => (one: Row, other: Row) => (othe
 
 const HEADING = ['USER', 'ACCOUNT', 'UID', 'STATE', 'FOR', 'HELD', 'IDLE', 'CPU', 'MEMORY', 'PROFILE', 'RULE', 'WHY'];
 
+const inWords = (state: AnyState, place: number | null) => (place === null ? shownState(state) : `${shownState(state)}, place ${place}`);
+
 /** Lines of at most `width` characters, a heading first; `now` in milliseconds since the epoch. */
 export function tableOf(rows: readonly Row[], width: number, now: number): string[] {
-  const cells = rows.map(({ user, os_user, uid, state, since, held, idle, cpu, memory, profile, rule, why }) => [
-    ...[user, os_user ?? '', `${uid ?? ''}`, shownState(state), since === null ? '' : forHowLong(since, now)],
+  const cells = rows.map(({ user, os_user, uid, state, place, since, held, idle, cpu, memory, profile, rule, why }) => [
+    ...[user, os_user ?? '', `${uid ?? ''}`, inWords(state, place), since === null ? '' : forHowLong(since, now)],
     ...[String(held), idle === null ? '' : durationText(idle), cpu === null ? '' : `${Math.round(cpu * 100)}%`],
     ...[memory === null ? '' : mebibytes(memory), profile, rule === 'none' ? '' : rule, why],
   ]);

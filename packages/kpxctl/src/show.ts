@@ -81,11 +81,13 @@ function limitsOf({ limits }: UserDetail): string {
   return [
     ...limited('max_executors of the rule', limits.max_executors_of_rule),
     ...limited('priority', limits.priority),
+    ...limited('share', limits.share ?? null),
     ...limited('held_per_user', limits.held),
     ...limited('start_attempts', limits.start_attempts),
     ...limited('idle_stop', inUnits(limits.idle_stop)),
     ...limited('keep_warm', inUnits(limits.keep_warm)),
     ...limited('max_age', inUnits(limits.max_age)),
+    ...limited('run_time_max', inUnits(limits.run_time_max)),
     ...limited('job_max_age', inUnits(limits.job_max_age)),
   ].join(', ');
 }

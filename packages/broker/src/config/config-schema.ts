@@ -10,6 +10,7 @@ const PREFETCH_MAX = 20_000;
 const LIST_MAX = 10_000;
 const EXECUTORS_MAX = 5_000;
 const RULES_MAX = 1_000;
+const SHARE_MAX = 1_000;
 /** Of the job queue, in bytes: a name of AMQP, less what is before it in those of kpx's delay queues. */
 const QUEUE_BYTES_MAX = 230;
 
@@ -32,9 +33,12 @@ const rule = z
     profile: profileNameSchema.default(profileNameSchema.parse('default')),
     max_executors: limit.optional().register(hints, { example: 5, tooSmall: 'to keep these users out: action = "deny"' }),
     priority: z.int().min(-1_000).max(1_000).default(0),
+    share: z.int().min(1).max(SHARE_MAX).default(1),
     idle_stop: optionalDuration,
     keep_warm: optionalDuration,
     max_age: optionalDuration,
+    jobs_max: z.int().min(1).max(PREFETCH_MAX).optional().register(hints, { example: 32 }),
+    run_time_max: optionalDuration,
   })
   .refine(({ users, groups }) => users.length + groups.length > 0, {
     message: 'expected users, groups, or both; everybody is users = ["*"]',

@@ -4,7 +4,7 @@ import { inWhole } from '../output/format.js';
 /** Keys whose values are times, and amounts of memory. A test compares them with the schema. */
 export const DURATIONS: ReadonlySet<string> = new Set([
   ...['ready_delay', 'start_timeout', 'ready_for', 'lost_after', 'start_window'],
-  ...['backoff_initial', 'backoff_max', 'evict_idle_after', 'idle_stop', 'keep_warm', 'max_age', 'job_max_age'],
+  ...['backoff_initial', 'backoff_max', 'evict_idle_after', 'idle_stop', 'keep_warm', 'max_age', 'job_max_age', 'run_time_max'],
   ...['keep', 'reply_grace', 'api_timeout'],
 ]);
 export const MEMORIES: ReadonlySet<string> = new Set(['held_bytes_max', 'executor_memory', 'min_available_memory']);

@@ -34,7 +34,7 @@ export function setPolicy(books: Books, policy: Policy): void {
   books.policy = policy;
   for (const user of books.users.values()) judge(books, user);
   books.executors.judge(policy);
-  for (const user of books.line) shorten(books, user);
+  for (const user of books.users.values()) shorten(books, user);
 }
 
 /** Jobs of a user who is not admitted any more do not wait for an executor either. */

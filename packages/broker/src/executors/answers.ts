@@ -1,5 +1,6 @@
 import { ERRORS, type ExecutorInfo, ExecutorState, type KnimeUser } from '@kpx/protocol';
-import { idleForTooLong, NO_ROOM_DELAY_MS, tooOldToKeep } from '../policy/policy.js';
+import { idleForTooLong, NO_ROOM_DELAY_MS, tooOldToKeep, worksForTooLong } from '../policy/policy.js';
+import { byTurn } from '../policy/turn.js';
 import { userOf } from './admission.js';
 import { type Books, enter, forgetIfNothing, loadOf, usersOf } from './books.js';
 import { end, replace } from './ending.js';
@@ -100,7 +101,7 @@ export function listed(books: Books, infos: readonly ExecutorInfo[], askedAt: nu
     const executor = adopt(books, info);
     if (!executor.measured) sample(executor, info.cpuMs, policy.idleCpuShare, now);
   }
-  endIdle(books);
+  endByUse(books);
 }
 
 /** The processor time and memory of executors are known, without a list. */
@@ -113,18 +114,20 @@ export function usage(books: Books, { usage, wallMs }: Omit<Extract<Event, { kin
     executor.memoryBytes = used?.memoryBytes;
     if (used) sample(executor, used.cpuMs, policy.idleCpuShare, now);
   }
-  endIdle(books);
+  endByUse(books);
   endOld(books, wallMs);
 }
 
 /** Called while what has been seen of their work is fresh. */
-function endIdle(books: Books): void {
+function endByUse(books: Books): void {
   const { executors, health, policy } = books;
   for (const executor of executors.values()) {
     const why = idleForTooLong(policy, executor);
     if (why !== undefined) end(books, executor, 'idle', why);
+    const tooLong = worksForTooLong(executor);
+    if (tooLong !== undefined) end(books, executor, 'run_time_max', tooLong);
   }
-  const line = health.sickness ? [] : waiting(books); // a sick host would start nobody in its place
+  const line = health.sickness ? [] : waiting(books).sort(byTurn); // a sick host would start nobody in its place
   for (const { executor, why } of evictions(policy, loadOf(books), line, [...executors.values()])) end(books, executor, 'evicted', why);
 }
 
@@ -142,7 +145,7 @@ function endOld(books: Books, wallMs: number): void {
 
 /** `lastExit` is empty when nobody knows how it ended: systemd keeps only failures in mind. */
 function gone(books: Books, executor: Executor, lastExit: string): void {
-  books.executors.remove(executor);
+  books.executors.remove(executor, books.now);
   const failure = failureOf(executor, lastExit, books.consuming, books.now);
   const ended = `the executor ended: ${lastExit || 'no failure is known'}`;
   for (const user of usersOf(books, executor)) {

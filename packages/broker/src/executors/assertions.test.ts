@@ -57,7 +57,7 @@ describe('after each event', () => {
 
   it('finds a ready user without an executor', () => {
     const { books: broken } = books('ready');
-    for (const executor of [...broken.executors.values()]) broken.executors.remove(executor);
+    for (const executor of [...broken.executors.values()]) broken.executors.remove(executor, 0);
     expect(() => assertSound(broken, GROUPS, 0)).toThrow('"alice" is ready, and has no executor');
   });
 

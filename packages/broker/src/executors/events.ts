@@ -106,7 +106,7 @@ export type Effect =
   | { readonly kind: 'state'; readonly user: KnimeUser; readonly state: State; readonly detail: string; readonly limit?: Limit };
 
 /** Why the broker ends an executor; for metrics. */
-export const END_CAUSES = ['asked', 'idle', 'evicted', 'max_age', 'without_rabbitmq', 'account_lost'] as const;
+export const END_CAUSES = ['asked', 'idle', 'evicted', 'max_age', 'run_time_max', 'without_rabbitmq', 'account_lost'] as const;
 export type EndCause = (typeof END_CAUSES)[number];
 
 /** The end of a job of a user whom the policy denies. */

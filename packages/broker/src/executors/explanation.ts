@@ -29,8 +29,10 @@ export interface Explanation {
   readonly user_from?: string;
   /** Jobs in this name that the code of another account has published: how many were refused. As above. */
   readonly forged?: { readonly count: number; readonly account: string; readonly last: string };
-  /** Of a user in line, counted from 1, where one user is asked about. */
+  /** Of a user in line, counted from 1. */
   readonly place?: number;
+  /** The share and the recent executor time, in milliseconds, decide the place in line. Only where one user is asked about. */
+  readonly turn?: { readonly share: number; readonly recent: number };
 }
 
 /** The facts at the moment of the question. */

@@ -1,5 +1,5 @@
 import type { ErrorCode } from '@kpx/protocol';
-import { type DelayMs, leaveDelayMs, NO_ROOM_DELAY_MS } from '../policy/policy.js';
+import { type DelayMs, heldPerUserOf, leaveDelayMs, NO_ROOM_DELAY_MS } from '../policy/policy.js';
 import type { Reason } from '../policy/reasons.js';
 import type { Books } from './books.js';
 import type { Effect, Ticket } from './events.js';
@@ -56,7 +56,7 @@ function waitsFrom({ now }: Books, user: User): void {
 /** How many jobs may be held for this user. A draining or sick host holds none: no other host could take them. */
 function heldAtMost(books: Books, user: User): number {
   if (failsHere(user)) return 0;
-  if (user.state !== 'queued' || roomFor(books, user).ok) return books.policy.heldPerUser;
+  if (user.state !== 'queued' || roomFor(books, user).ok) return heldPerUserOf(books.policy, user.rule);
   return books.draining || books.health.sickness ? 0 : HELD_IN_LINE;
 }
 

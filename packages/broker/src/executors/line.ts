@@ -1,4 +1,5 @@
-import { hasRoom, type Limit, mayStart, nextInLine, profileOf, type Verdict } from '../policy/policy.js';
+import { hasRoom, type Limit, mayStart, profileOf, type Verdict } from '../policy/policy.js';
+import { byTurn, nextInLine } from '../policy/turn.js';
 import { type Books, enter, forgetIfNothing, loadOf } from './books.js';
 import { isAheadOfJobs, type User } from './user.js';
 
@@ -44,12 +45,11 @@ export const waiting = ({ line }: Books): User[] => [...line].filter((user) => !
 /** How long who has waited longest has been in line, in milliseconds; 0: nobody is. */
 export const longestWaitMs = (books: Books): number => Math.max(0, ...waiting(books).map(({ stateSince }) => books.now - stateSince));
 
-/** Counted from 1: users with jobs are before those without, then those of a higher priority, and among equals who came first. A rule without room lets others pass. undefined: not in line. */
-export function placeInLine({ line }: Books, user: User | undefined): number | undefined {
-  if (!user || !line.has(user)) return undefined;
-  const priority = ({ rule }: User) => rule?.priority ?? 0;
-  const late = (one: User) => Number(isAheadOfJobs(one));
-  return [...line].sort((one, other) => late(one) - late(other) || priority(other) - priority(one)).indexOf(user) + 1;
+/** Counted from 1, in the order in which they start: users without jobs are last. A rule without room lets others pass. */
+export function placesInLine({ line }: Books): ReadonlyMap<User, number> {
+  const late = (user: User) => Number(isAheadOfJobs(user));
+  const inOrder = [...line].sort((one, other) => late(one) - late(other) || byTurn(one, other));
+  return new Map(inOrder.map((user, index) => [user, index + 1]));
 }
 
 export function roomFor(books: Books, user: User): Verdict {

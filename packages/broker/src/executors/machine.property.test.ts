@@ -6,6 +6,7 @@ import type { Policy } from '../policy/policy.js';
 import type { Rule } from '../policy/rules.js';
 import type { Effect, Event, State, Ticket } from './events.js';
 import { HOLD_MAX_MS, Machine } from './machine.js';
+import { RECENT_MAX_MS } from './recent-time.js';
 import type { Executor } from './roster.js';
 
 /*
@@ -37,6 +38,9 @@ const ANALYSTS: Rule = {
   profile: profileNameSchema.parse('big'),
   maxExecutors: 1,
   priority: 5,
+  share: 1,
+  jobsMax: undefined,
+  runTimeMaxMs: undefined,
   idleStopMs: 90_000,
   keepWarmMs: 60_000,
   maxAgeMs: 150_000,
@@ -151,7 +155,7 @@ class World {
   readonly asked: KnimeUser[] = [];
   readonly processes = new Map<string, ExecutorInfo>();
   /** Users in line, in the order in which they came. */
-  readonly #line: KnimeUser[] = [];
+  readonly #line: { readonly user: KnimeUser; readonly at: number }[] = [];
   /** Executors that the helper was asked to end. */
   readonly ended: ExecutorInfo[] = [];
   #tickets = 0;
@@ -326,9 +330,11 @@ class World {
       this.asked.push(effect.user);
       this.#expectWithinLimits(effect.user);
     } else if (effect.kind === 'state') {
-      if (effect.state === 'starting' && this.policy.rules.length === 0) expect(effect.user, 'whose turn it is').toBe(this.#line[0]);
-      if (this.#line.includes(effect.user)) this.#line.splice(this.#line.indexOf(effect.user), 1);
-      if (effect.state === 'queued') this.#line.push(effect.user);
+      const at = this.#line.findIndex(({ user }) => user === effect.user);
+      const [left] = at < 0 ? [] : this.#line.splice(at, 1);
+      if (effect.state === 'starting' && this.policy.rules.length === 0)
+        for (const other of this.#line) expect(left?.at, `${other.user} came first`).toBeLessThanOrEqual(other.at + RECENT_MAX_MS);
+      if (effect.state === 'queued') this.#line.push({ user: effect.user, at: this.now });
     } else if (effect.kind === 'stop' && (effect.cause === 'idle' || effect.cause === 'evicted' || effect.cause === 'max_age')) {
       const osUser = ACCOUNTS[effect.user as string as keyof typeof ACCOUNTS];
       const idleMs = this.now - (this.workedAt.get(osUser) ?? 0);

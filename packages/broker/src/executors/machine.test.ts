@@ -594,6 +594,9 @@ const rule = (given: Partial<Rule>): Rule => ({
   profile: profileNameSchema.parse('default'),
   maxExecutors: undefined,
   priority: 0,
+  share: 1,
+  jobsMax: undefined,
+  runTimeMaxMs: undefined,
   idleStopMs: undefined,
   keepWarmMs: undefined,
   maxAgeMs: undefined,
@@ -987,6 +990,33 @@ describe('the place in line', () => {
     for (const user of [alice, bob, carol, erin]) job(user);
     const placeOf = (user: KnimeUser) => machine.explain(user, []).place;
     expect([alice, erin, bob, carol, dave].map(placeOf)).toEqual([undefined, 1, 2, 3, undefined]);
+    expect(machine.explanations().map(({ user, place }) => [user, place])).toEqual([
+      [alice, undefined],
+      [bob, 2],
+      [carol, 3],
+      [erin, 1],
+    ]);
+  });
+
+  it('is behind who came later and has had less executor time for the same share', () => {
+    machine = new Machine({ ...PLAIN_POLICY, maxExecutors: 1, rules: [rule({ users: ['carol'], share: 100 })] });
+    /** Has an executor for half an hour, which ends; nothing else runs. */
+    const hadOne = (user: KnimeUser, uid: number) => {
+      makeReady(user, uid);
+      now += 1_800_000;
+      listed();
+    };
+    hadOne(alice, 1_001);
+    hadOne(carol, 1_003);
+    makeReady(dave, 1_004);
+    for (const user of [alice, bob, carol]) {
+      job(user);
+      now += 60_000;
+    }
+    const placeOf = (user: KnimeUser) => machine.explain(user, []).place;
+    expect([bob, carol, alice].map(placeOf)).toEqual([1, 2, 3]);
+    expect(machine.explain(alice, []).turn).toEqual({ share: 1, recent: expect.any(Number) });
+    expect(listed().filter(({ kind }) => kind === 'start')).toMatchObject([{ user: bob }]);
   });
 });
 

@@ -1,5 +1,6 @@
 import type { KnimeUser } from '@kpx/protocol';
 import { admits, HOPS_FREE, idleGrainMs, type Load, type Policy, ruleOf, tooOld } from '../policy/policy.js';
+import { shareOf } from '../policy/turn.js';
 import { setGroups, setPolicy, ungrouped, userOf } from './admission.js';
 import { groupsUnknown, listed, noHelper, notStarted, started, startGoesOn, usage } from './answers.js';
 import { assertSound } from './assertions.js';
@@ -10,7 +11,7 @@ import { type Explanation, explanationOf } from './explanation.js';
 import { failing } from './failing.js';
 import type { HostHealth } from './health.js';
 import { cameBack, forward, hold, shorten } from './holding.js';
-import { longestWaitMs, placeInLine, startQueued, waiting, waitsFor } from './line.js';
+import { longestWaitMs, placesInLine, startQueued, waiting, waitsFor } from './line.js';
 import type { Executor } from './roster.js';
 import { connectionsWanted, judgeService } from './service.js';
 import { startAnew, startAsked, wake } from './starting.js';
@@ -140,20 +141,21 @@ export class Machine {
 
   /** Says what a job of each of these known users would meet now. */
   explanations(names: Iterable<KnimeUser> = this.#books.users.keys()): Explanation[] {
-    const load = loadOf(this.#books);
+    const [load, places] = [loadOf(this.#books), placesInLine(this.#books)];
     return [...names].flatMap((name) => {
       const user = this.#books.users.get(name);
-      return user ? [explained(this.#books, user.name, user.groups ?? [], user, load)] : [];
+      return user ? [placed(explained(this.#books, user.name, user.groups ?? [], user, load), places.get(user))] : [];
     });
   }
 
   /** Says what a job of this user would meet now. Changes nothing. */
   explain(name: KnimeUser, groups: readonly string[]): Explanation {
-    const { policy } = this.#books;
+    const { policy, users, executors, now } = this.#books;
     const rule = ruleOf(policy, name, groups);
-    const place = placeInLine(this.#books, this.#books.users.get(name));
+    const user = users.get(name);
     const explanation = explained(this.#books, name, groups, { rule, admitted: admits(policy, name, rule) }, loadOf(this.#books));
-    return place === undefined ? explanation : { ...explanation, place };
+    const turn = { share: shareOf(rule), recent: Math.round(executors.recentMs(name, now)) };
+    return placed({ ...explanation, turn }, user && placesInLine(this.#books).get(user));
   }
 }
 
@@ -167,6 +169,9 @@ function explained(
   const [user, executor, sick] = [users.get(name), executors.of(name), health.refuses(name, now)];
   return explanationOf(name, groups, { policy, load, rule, admitted, user, executor, sick, now });
 }
+
+const placed = (explanation: Explanation, place: number | undefined): Explanation =>
+  place === undefined ? explanation : { ...explanation, place };
 
 type Kind = Event['kind'];
 type EventOf = { readonly [K in Kind]: Extract<Event, { kind: K }> };

@@ -4,6 +4,7 @@ import type { Rule } from '../policy/rules.js';
 import type { Ending } from './ending.js';
 import { ExecutorLink } from './executor-link.js';
 import { GivenJobs } from './given.js';
+import { RecentTime } from './recent-time.js';
 import type { ExecutorState } from './states.js';
 import type { User } from './user.js';
 
@@ -37,6 +38,8 @@ export interface Executor extends Idleness {
   /** It has been counted as a failed start. */
   failed: boolean;
   quietSince: number;
+  /** Since when it has had no pause, and has taken no job, as far as has been seen. */
+  workedSince: number;
   seenUntil: number | undefined;
   cpuMs: number;
   /** Its processor time is told by `usage`, and not by lists: the two may begin to count at another time. */
@@ -58,6 +61,8 @@ export class Roster {
   readonly #executors = new Map<OsUser, Executor>();
   /** Every KNIME name of which it is known that its jobs go to the executor of an account. */
   readonly #accounts = new Map<KnimeUser, OsUser>();
+  /** For how long those that have ended have run. */
+  readonly #recent = new RecentTime();
   /** Executors that have not been ready yet. */
   #booting = 0;
 
@@ -106,7 +111,7 @@ export class Roster {
         Object.assign(known, { user, groups: undefined });
       return { executor: known, isNew: false };
     }
-    if (known) this.remove(known);
+    if (known) this.remove(known, now);
     const executor: Executor = {
       osUser,
       uid,
@@ -130,6 +135,7 @@ export class Roster {
       },
       failed: false,
       quietSince: now,
+      workedSince: now,
       seenUntil: undefined,
       cpuMs: 0,
       measured: false,
@@ -148,12 +154,25 @@ export class Roster {
     executor.booted = true;
     executor.readySince = now;
     executor.quietSince = now;
+    executor.workedSince = now;
     executor.link.ready(now);
   }
 
-  remove(executor: Executor): void {
+  /** It has run for everybody whose jobs go to it. */
+  remove(executor: Executor, now: number): void {
     this.#executors.delete(executor.osUser);
     if (!executor.booted) this.#booting -= 1;
+    for (const name of this.#namesOf(executor)) this.#recent.ran(name, executor.since, now);
+  }
+
+  #namesOf({ user, osUser }: Executor): Iterable<KnimeUser> {
+    const names = [...this.#accounts].flatMap(([name, account]) => (account === osUser ? [name] : []));
+    return new Map([user, ...names].map((name) => [name.toLowerCase(), name])).values();
+  }
+
+  /** The executor time that this user has had recently, in milliseconds: that of executors that have ended. */
+  recentMs(name: KnimeUser, now: number): number {
+    return this.#recent.of(name, now);
   }
 
   /** Nobody's jobs go to this account any more. */
@@ -185,4 +204,6 @@ export function sample(executor: Executor, cpuMs: number, idleCpuShare: number, 
   else if (seenUntil !== undefined && seenUntil !== now) executor.cpuShare = Math.max(0, (cpuMs - before) / (now - seenUntil));
   const works = seenUntil !== now && (executor.cpuShare ?? 1) > idleCpuShare;
   if (executor.seenUntil === undefined || works) executor.quietSince = now;
+  const pauses = executor.seenUntil === undefined || (seenUntil !== now && !works);
+  if (executor.given.hasTakenMore() || pauses) executor.workedSince = now;
 }

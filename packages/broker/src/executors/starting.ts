@@ -11,6 +11,7 @@ export function wake(books: Books, user: User): void {
   const executor = books.executors.of(user.name);
   if (!executor) {
     user.until = Math.max(books.now + PLACE_MS, user.wanted?.until ?? 0);
+    user.recentMs = books.executors.recentMs(user.name, books.now);
     const room = roomFor(books, user);
     const why = user.wanted ? [user.wanted.why] : [];
     enter(books, user, 'queued', [...why, ...(room.ok ? [] : [room.why])].join('; '), room.ok || user.wanted ? undefined : room.limit);

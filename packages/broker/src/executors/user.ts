@@ -24,6 +24,8 @@ export interface User {
   state: State;
   /** Since when, in milliseconds of the machine's clock. */
   stateSince: number;
+  /** When `queued`: the executor time that the user had had recently when it came, in milliseconds. */
+  recentMs: number;
   /** When `backoff`, `broken` or `refused` ends; when `idle`: until when the failures are remembered; when `queued`: the place in line. */
   until: number;
   /** Failed starts in a row, within the policy's window. */
@@ -49,6 +51,7 @@ export interface User {
 export function newUser(name: KnimeUser, groups: readonly string[] | undefined): User {
   const judged = { groups, rule: undefined, admitted: { ok: true } as const };
   const past = {
+    recentMs: 0,
     until: 0,
     failures: 0,
     failingSince: 0,

@@ -14,7 +14,16 @@ const [alice, bob, carol] = ['alice', 'bob', 'carol'].map((name) => knimeUserSch
 
 const rule = (given: Partial<Rule>): Rule => ({
   ...{ label: 'rule 1', users: ['alice', 'bob'], groups: [], action: 'allow', profile: profileNameSchema.parse('default') },
-  ...{ maxExecutors: undefined, priority: 0, idleStopMs: undefined, keepWarmMs: undefined, maxAgeMs: undefined },
+  ...{
+    maxExecutors: undefined,
+    priority: 0,
+    share: 1,
+    jobsMax: undefined,
+    runTimeMaxMs: undefined,
+    idleStopMs: undefined,
+    keepWarmMs: undefined,
+    maxAgeMs: undefined,
+  },
   ...given,
 });
 

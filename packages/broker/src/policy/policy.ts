@@ -84,6 +84,8 @@ export function admits(policy: Policy, user: KnimeUser, rule: Rule | undefined):
 
 export const ruleOf = (policy: Policy, user: KnimeUser, groups: readonly string[]) => ruleFor(policy.rules, user, groups);
 export const profileOf = (rule: Rule | undefined): ProfileName => rule?.profile ?? DEFAULT_PROFILE;
+/** Jobs that are held for one user. */
+export const heldPerUserOf = ({ heldPerUser }: Policy, rule: Rule | undefined): number => rule?.jobsMax ?? heldPerUser;
 export const idleStopMsOf = (policy: Policy, rule: Rule | undefined) => rule?.idleStopMs ?? policy.idleStopMs;
 
 /** Is there room for one more executor, of a user of this rule? If not, its jobs wait until one has ended. */
@@ -161,6 +163,20 @@ export function tooOldToKeep(policy: Policy, executor: Ruled & { readonly starte
 /** For how long its rule has it kept for its user, in milliseconds from now on, though it is idle; 0: not at all. */
 export const warmForMs = (executor: Ruled): number => Math.max(0, (executor.rule?.keepWarmMs ?? 0) - idleForMs(executor));
 
+/** An executor that is at work, as far as has been seen. */
+interface AtWork extends Idleness {
+  readonly rule: Rule | undefined;
+  readonly workedSince: number;
+}
+
+/** Why an executor is to end for what it does not finish; undefined: it is not. Where its processor time is not known, nobody can say. */
+export function worksForTooLong({ rule, ready, ending, seenUntil, workedSince }: AtWork): string | undefined {
+  if (rule?.runTimeMaxMs === undefined || !ready || ending || seenUntil === undefined) return undefined;
+  const ms = Math.floor(seenUntil - workedSince);
+  if (ms < rule.runTimeMaxMs) return undefined;
+  return `at work for ${durationText(ms)} without a pause, and without taking a job (run_time_max of ${rule.label} is ${durationText(rule.runTimeMaxMs)})`;
+}
+
 /** How often to look at the executors so that idle_stop and max_age mean what they say, in milliseconds; undefined: they are off. */
 export function idleGrainMs({ idleStopMs, evictIdleAfterMs, rules }: Policy): number | undefined {
   const ofRule = (rule: Rule) => [rule.idleStopMs, rule.maxAgeMs === undefined ? undefined : Math.min(rule.maxAgeMs, evictIdleAfterMs)];
@@ -182,13 +198,6 @@ export function evictable<E extends Ruled>(executors: Iterable<E>, evictIdleAfte
     if (!longest || idleForMs(executor) > idleForMs(longest)) longest = executor;
   }
   return longest;
-}
-
-/** The next of the users who wait: the highest priority, and among equals who came first. */
-export function nextInLine<U extends { readonly rule: Rule | undefined }>(waiting: Iterable<U>): U | undefined {
-  let next: U | undefined;
-  for (const user of waiting) if (!next || (user.rule?.priority ?? 0) > (next.rule?.priority ?? 0)) next = user;
-  return next;
 }
 
 /** Waits in delay queues, in milliseconds: one queue each. */

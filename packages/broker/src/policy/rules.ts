@@ -14,12 +14,18 @@ export interface Rule {
   readonly maxExecutors: number | undefined;
   /** The order in which waiting users start; higher first. */
   readonly priority: number;
+  /** Executor time counts this many times less where it decides who waits behind whom. */
+  readonly share: number;
   /** Instead of the policy's own. */
   readonly idleStopMs: number | undefined;
   /** An idle executor is not ended within this time after its last job, neither for idleness nor for another user. */
   readonly keepWarmMs: number | undefined;
   /** An executor that is older is ended when it is idle. */
   readonly maxAgeMs: number | undefined;
+  /** Jobs held for each of these users; undefined: as for everybody. */
+  readonly jobsMax: number | undefined;
+  /** How long an executor may work without a pause and without taking a job; undefined: for ever. */
+  readonly runTimeMaxMs: number | undefined;
 }
 
 /** `*` stands for any characters, none included; everything else for itself. */

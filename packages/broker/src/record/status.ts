@@ -4,7 +4,8 @@ import type { Explanation } from '../executors/explanation.js';
 import type { Machine } from '../executors/machine.js';
 import { type Executor, stateOf } from '../executors/roster.js';
 import type { ExecutorState } from '../executors/states.js';
-import { idleForMs, idleStopMsOf, profileOf, ruleOf } from '../policy/policy.js';
+import { heldPerUserOf, idleForMs, idleStopMsOf, profileOf, ruleOf } from '../policy/policy.js';
+import { shareOf } from '../policy/turn.js';
 import type { Decision } from './decisions.js';
 import type { Change, Histories, History, JobCounts } from './histories.js';
 import type { Outcomes } from './outcomes.js';
@@ -64,11 +65,13 @@ export interface UserDetail extends UserStatus {
   readonly limits: {
     readonly max_executors_of_rule: number | null;
     readonly priority: number;
+    readonly share: number;
     readonly held: number;
     readonly start_attempts: number;
     readonly idle_stop: number | null;
     readonly keep_warm: number | null;
     readonly max_age: number | null;
+    readonly run_time_max: number | null;
     readonly job_max_age: number | null;
   };
   /** Held now, and what became of the others since the broker started, as far back as it remembers this user. */
@@ -120,10 +123,11 @@ function executorStatus(executor: Readonly<Executor>): ExecutorStatus {
 
 /** Each field by its name: a copy with `...` takes most of the time of a status of 1,000 users. */
 function userStatus(explanation: Explanation, machine: Machine, histories: Histories): UserStatus {
-  const { user, groups, rule, profile, executor, held, state, decision, why } = explanation;
+  const { user, groups, rule, profile, executor, held, state, decision, why, place } = explanation;
   const since = histories.since(user) ?? null;
   const os_user = machine.executorOf(user)?.osUser ?? null;
-  return { user, groups, rule, profile, executor, held, state, decision, why, since, os_user };
+  const status = { user, groups, rule, profile, executor, held, state, decision, why, since, os_user };
+  return place === undefined ? status : { ...status, place };
 }
 
 /** For who asks about one user. */
@@ -135,17 +139,19 @@ export function userDetailOf(explanation: Explanation, machine: Machine, histori
   const history = histories.of(user);
   return {
     ...userStatus(explanation, machine, histories),
-    ...(explanation.place !== undefined && { place: explanation.place }),
+    ...(explanation.turn && { turn: explanation.turn }),
     process: executor ? executorStatus(executor) : null,
     account: executor ? { os_user: executor.osUser, uid: executor.uid } : (history?.account ?? null),
     limits: {
       max_executors_of_rule: rule?.maxExecutors ?? null,
       priority: rule?.priority ?? 0,
-      held: policy.heldPerUser,
+      share: shareOf(rule),
+      held: heldPerUserOf(policy, rule),
       start_attempts: policy.startAttempts,
       idle_stop: idleStopMsOf(policy, rule) ?? null,
       keep_warm: rule?.keepWarmMs ?? null,
       max_age: rule?.maxAgeMs ?? null,
+      run_time_max: rule?.runTimeMaxMs ?? null,
       job_max_age: policy.jobMaxAgeMs ?? null,
     },
     jobs: { held, ...(history?.jobs ?? NO_JOBS) },
