@@ -42,7 +42,7 @@ it('systemd/broker.toml names every key of a rule', () => {
   const amqp = { urls: ['amqp://kpx-broker@127.0.0.1:5672/knime'] };
   const rule = { users: ['*'], max_executors: 1, jobs_max: 1, idle_stop: '1m' };
   const [parsed = {}] = brokerSchema.parse({ amqp, policy: { rule: [rule] } }).policy.rule;
-  expect(Object.keys(parsed).length).toBe(13);
+  expect(Object.keys(parsed).length).toBe(14);
   for (const key of Object.keys(parsed)) expect(read('systemd/broker.toml')).toContain(`\n# ${key} = `);
 });
 

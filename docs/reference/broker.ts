@@ -152,6 +152,8 @@ export const BROKER_TEXTS: Texts = {
     'How long an idle executor of these users stays after its last job, or after its start if it has had none. Until then the broker ends it neither for a shorter `idle_stop` nor, with `when_full = "evict-idle"`, for another user. Afterwards `idle_stop` and `when_full` hold as ever: without them it runs on. Set it for users who must not wait for a start. Example: `keep_warm = "2h"`.',
   'policy.rule.max_age':
     'The age at which an executor of these users is ended, as soon as it has been idle for `evict_idle_after`. If `keep_warm` still keeps it, or a job has come, another one is started. The broker ends at most `max_starting` at once, and none while the host is drained. When empty, an executor may become as old as it likes. Set it where executors take more memory from day to day. Example: `max_age = "24h"`.',
+  'policy.rule.prestart':
+    'Days and a time of day at which executors of these users are started before there is a job: `"Mon-Fri 07:30"`, `"Sat,Sun 09:00"`, or `"07:30"` for every day. The rule has to name its users: no pattern, no `groups` alone. All limits hold, and users with jobs start first. Times are those of the time zone that the host has when the broker starts. A time that the change to summer time leaves out comes an hour later; one that comes twice counts once. A broker that starts up to 30 minutes late makes up for it. Set `keep_warm` with it, or else `idle_stop` may end the executor before the first job. When empty, executors start as jobs come. Example: `prestart = "Mon-Fri 07:30"`.',
 
   control: {
     text: 'How an operator asks the running broker.',

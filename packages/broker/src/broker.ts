@@ -18,6 +18,7 @@ import { ExecutorWatch } from './host/watch.js';
 import { Intake } from './intake.js';
 import { Operator } from './operator.js';
 import { logFailure } from './output/logged-failure.js';
+import { Prestarts } from './prestarts.js';
 import { ReadModel } from './record/read-model.js';
 import type { Links } from './record/standing.js';
 import { whyNotNow } from './sealed/reload.js';
@@ -38,6 +39,7 @@ export class Broker {
   readonly #watch: ExecutorWatch;
   readonly #memory: MemoryWatch;
   readonly #groups: GroupLookups;
+  readonly #prestarts: Prestarts;
   readonly #lanes: Supervisor<'jobs'>;
   readonly #intake: Intake;
   /** Undefined: executors share the virtual host of the job queue. */
@@ -62,6 +64,7 @@ export class Broker {
     this.record = new ReadModel(machine, () => ({ config: this.#config, links: this.#links }));
     this.ruleNames = new RuleNames(log, policy.rules);
     this.#groups = new GroupLookups(log, policy.rules);
+    this.#prestarts = new Prestarts(log, this.#engine, this.#groups);
     this.operator = new Operator(log, this.#engine, this.#groups, this.record, () => this.#links);
     const inForce = { config: () => this.#config, mac: () => this.#mac };
     this.#lanes = new Supervisor(log, { jobs: { inForce, handlers: this.#jobsHandlers() } });
@@ -85,6 +88,7 @@ export class Broker {
       emit(event);
       if (event.kind !== 'listed') return;
       this.#lookUpGroups();
+      this.#prestarts.begin();
       this.sealed?.listed();
     };
     this.#watch = new ExecutorWatch(machine, this.#helper, () => this.#served(), { now: () => performance.now(), emit: told, log });
@@ -204,6 +208,7 @@ export class Broker {
     this.#file.run().catch(logFailure(this.#log, 'the configuration file is not watched any more'));
     await this.sealed?.begin();
     await this.#lanes.run();
+    this.#prestarts.stop();
     this.#engine.stop();
     this.#memory.stop();
     this.#file.stop();

@@ -88,6 +88,7 @@ function limitsOf({ limits }: UserDetail): string {
     ...limited('keep_warm', inUnits(limits.keep_warm)),
     ...limited('max_age', inUnits(limits.max_age)),
     ...limited('run_time_max', inUnits(limits.run_time_max)),
+    ...limited('prestart', limits.prestart),
     ...limited('job_max_age', inUnits(limits.job_max_age)),
   ].join(', ');
 }

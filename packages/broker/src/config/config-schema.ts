@@ -1,5 +1,6 @@
-import { hints, isComposed, knimePatternSchema, NOT_COMPOSED, profileNameSchema } from '@kpx/protocol';
+import { hints, isComposed, knimePatternSchema, knimeUserSchema, NOT_COMPOSED, profileNameSchema } from '@kpx/protocol';
 import * as z from 'zod';
+import { parseSchedule } from '../policy/schedule.js';
 import { addressOf } from './address.js';
 import { sealed } from './sealed.js';
 import { whyNotUserFrom } from './user-from.js';
@@ -15,6 +16,32 @@ const SHARE_MAX = 1_000;
 const QUEUE_BYTES_MAX = 230;
 
 const limit = z.int().min(1).max(EXECUTORS_MAX);
+
+function judgeSchedule(value: string, context: z.RefinementCtx): void {
+  if (value === '') return;
+  try {
+    parseSchedule(value);
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: (error as Error).message });
+  }
+}
+
+interface Prestarting {
+  readonly users: readonly string[];
+  readonly action: 'allow' | 'deny';
+  readonly prestart: string;
+}
+
+/** Executors are started for users who are named, since nobody has to send a job before. */
+function judgePrestart({ users, action, prestart }: Prestarting, context: z.RefinementCtx): void {
+  if (prestart === '') return;
+  const issue = (message: string) => context.addIssue({ code: 'custom', path: ['prestart'], message });
+  const noName = users.find((name) => !knimeUserSchema.safeParse(name).success);
+  if (action === 'deny') issue('action is "deny", and no executor of these users is started: take prestart = out');
+  else if (users.length === 0) issue('names of users are needed, as the members of groups are not known: add users = ["alice"]');
+  else if (noName !== undefined)
+    issue(`"${noName}" in users is no name, and prestart = needs names: have a rule with users = ["alice"] for it`);
+}
 
 const rule = z
   .strictObject({
@@ -39,10 +66,12 @@ const rule = z
     max_age: optionalDuration,
     jobs_max: z.int().min(1).max(PREFETCH_MAX).optional().register(hints, { example: 32 }),
     run_time_max: optionalDuration,
+    prestart: text.superRefine(judgeSchedule).default('').register(hints, { example: 'Mon-Fri 07:30' }),
   })
   .refine(({ users, groups }) => users.length + groups.length > 0, {
     message: 'expected users, groups, or both; everybody is users = ["*"]',
-  });
+  })
+  .superRefine(judgePrestart);
 
 const URLS_EXAMPLE = ['amqp://kpx-broker@127.0.0.1:5672/knime'];
 

@@ -12,6 +12,8 @@ afterAll(() => rmSync(directory, { recursive: true }));
 
 const AMQP = '[amqp]\nurls = ["amqp://kpx-broker@127.0.0.1:5672/knime"]\n';
 
+const RULE = `${AMQP}[[policy.rule]]\nusers = ["Alice"]\n`;
+
 async function read(text: string) {
   const file = join(directory, 'broker.toml');
   writeFileSync(file, text);
@@ -51,6 +53,12 @@ describe('readConfig', () => {
     expect(policyOf(config)).toMatchObject({ backoffInitialMs: 250, backoffMaxMs: 3_600_000, readyDelayMs: 20_000 });
   });
 
+  it('has the users of a rule start at its times, in their own spelling', async () => {
+    const [rule] = policyOf(await read(`${RULE}prestart = "Mon-Fri 07:30"\n`)).rules;
+    expect(rule).toMatchObject({ users: ['alice'], prestart: { users: ['Alice'], schedule: { text: 'Mon-Fri 07:30', hour: 7 } } });
+    expect(policyOf(await read(`${RULE}prestart = ""\n`)).rules[0]?.prestart).toBeUndefined();
+  });
+
   it.each([
     ['[amqp]\nurls = [\n', /broker\.toml: line 3/],
     ['', /amqp\.urls is missing, and has no default; for example urls = \["amqp:/],
@@ -69,6 +77,18 @@ describe('readConfig', () => {
     ['[amqp]\nurls = ["amqp://u:secret@host/v"]\n', /line 2, amqp\.urls, entry 1: holds a password: put it into amqp\.password_file/],
     ['[amqp]\nurls = ["amqp://host/v"]\n', /names no RabbitMQ user/],
     ['[amqp]\nurls = ["http://u@host"]\n', /expected "amqp:/],
+    [
+      `${RULE}prestart = "Mon-Fri 24:00"\n`,
+      /line 5, rule 1: prestart = "Mon-Fri 24:00": 24:00 is no time of day: .*; for example prestart = "Mon-Fri 07:30"/,
+    ],
+    [`${RULE}prestart = "Montag 07:30"\n`, /line 5, rule 1: prestart = "Montag 07:30": "Montag" is no day: Mon, /],
+    [
+      `${RULE}prestart = ["07:30"]\n`,
+      /line 5, rule 1: prestart = \["07:30"\]: expected text in quotes; for example prestart = "Mon-Fri 07:30"/,
+    ],
+    [`${RULE}action = "deny"\nprestart = "07:30"\n`, /line 6, rule 1: prestart = "07:30": action is "deny", .*: take prestart = out/],
+    [`${AMQP}[[policy.rule]]\ngroups = ["g"]\nprestart = "07:30"\n`, /line 5, rule 1: prestart = "07:30": names of users are needed/],
+    [`${AMQP}[[policy.rule]]\nusers = ["a", "b*"]\nprestart = "07:30"\n`, /line 5, rule 1: prestart = "07:30": "b\*" in users is no name/],
     [`${AMQP}[log]\nlevel = "loud"\n`, /line 4, log\.level = "loud": expected .* or "trace"/],
   ])('says which key is wrong, and what is expected: %j', async (text, message) => {
     await expect(read(text)).rejects.toThrow(message);

@@ -1,7 +1,8 @@
 import { access, constants, readFile } from 'node:fs/promises';
-import { CONFIG_BYTES_MAX, ConfigError, parseConfig } from '@kpx/protocol';
+import { CONFIG_BYTES_MAX, ConfigError, knimeUserSchema, parseConfig } from '@kpx/protocol';
 import * as z from 'zod';
 import type { Policy } from '../policy/policy.js';
+import { parseSchedule } from '../policy/schedule.js';
 import { type Config, configSchema, controlSchema } from './config-schema.js';
 
 export { type Config, configSchema } from './config-schema.js';
@@ -92,6 +93,10 @@ export function policyOf({ policy, jobs, amqp, executors, sealed }: Config): Pol
       maxAgeMs: rule.max_age,
       jobsMax: rule.jobs_max,
       runTimeMaxMs: rule.run_time_max,
+      prestart:
+        rule.prestart === ''
+          ? undefined
+          : { schedule: parseSchedule(rule.prestart), users: rule.users.map((name) => knimeUserSchema.parse(name)) },
     })),
     whenFull: policy.when_full,
     evictIdleAfterMs: policy.evict_idle_after,

@@ -42,6 +42,7 @@ function adopt(books: Books, info: ExecutorInfo): Executor {
 /** The broker knows the user better than the helper knows the account. */
 function startedFor(executor: Executor, user: User | undefined): void {
   if (!user) return;
+  executor.startedFor ??= user.wanted?.why;
   executor.user = user.name;
   executor.groups = user.groups;
   executor.rule = user.rule;

@@ -68,6 +68,14 @@ export type Event =
   | { readonly kind: 'drain'; readonly on: boolean }
   /** An operator wants an executor for this user, whatever came of earlier starts. */
   | { readonly kind: 'start asked'; readonly user: KnimeUser; readonly groups: readonly string[] | undefined }
+  /** A schedule wants an executor for this user, whether there is a job within `forMs` milliseconds or not. */
+  | {
+      readonly kind: 'start planned';
+      readonly user: KnimeUser;
+      readonly groups: readonly string[] | undefined;
+      readonly forMs: number;
+      readonly why: string;
+    }
   /** An operator wants the executor of this user ended. */
   | { readonly kind: 'stop asked'; readonly user: KnimeUser; readonly force: boolean }
   /** Jobs are consumed (again). */

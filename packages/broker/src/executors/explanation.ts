@@ -78,7 +78,7 @@ function decisionOf(
     const busyFor = durationText(now - user.offering.busySince);
     return ['hold', `the executor is busy: it has taken none of the ${held} job(s) that wait for it, for ${busyFor}`, 'executor'];
   }
-  if (executor) return ['forward', STATES.ready.meaning];
+  if (executor) return ['forward', `${STATES.ready.meaning}${earlier(executor)}`];
   if (STARTING.has(state)) return ['hold', STATES[state].meaning, 'executor'];
   if (sick !== undefined) return ['hand back', sick, 'host_sick'];
   const room = hasRoom(policy, load, rule);
@@ -103,5 +103,8 @@ function described(executor: Readonly<Executor> | undefined): string {
   if (!executor) return 'none';
   const { osUser, uid, pid } = executor;
   const state = stateOf(executor);
-  return `account "${osUser}", uid ${uid}, pid ${pid}, ${state === 'booting' ? 'starting' : state}`;
+  return `account "${osUser}", uid ${uid}, pid ${pid}, ${state === 'booting' ? 'starting' : state}${earlier(executor)}`;
 }
+
+/** It was not a job that it was started for. */
+const earlier = ({ startedFor }: Readonly<Executor>) => (startedFor === undefined ? '' : `, started before the job (${startedFor})`);

@@ -22,6 +22,7 @@ const share = (user: string, share: number): Rule => ({
     idleStopMs: undefined,
     keepWarmMs: undefined,
     maxAgeMs: undefined,
+    prestart: undefined,
     jobsMax: undefined,
     runTimeMaxMs: undefined,
   },

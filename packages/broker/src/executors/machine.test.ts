@@ -600,6 +600,7 @@ const rule = (given: Partial<Rule>): Rule => ({
   idleStopMs: undefined,
   keepWarmMs: undefined,
   maxAgeMs: undefined,
+  prestart: undefined,
   ...given,
 });
 const withPolicy = (given: Partial<Policy>) => {

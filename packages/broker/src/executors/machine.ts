@@ -14,7 +14,7 @@ import { cameBack, forward, hold, shorten } from './holding.js';
 import { longestWaitMs, placesInLine, startQueued, waiting, waitsFor } from './line.js';
 import type { Executor } from './roster.js';
 import { connectionsWanted, judgeService } from './service.js';
-import { startAnew, startAsked, wake } from './starting.js';
+import { startAnew, startAsked, wake, want } from './starting.js';
 import type { State } from './states.js';
 import { tick } from './time.js';
 import { failsHere, honoursReplay, type User } from './user.js';
@@ -198,6 +198,7 @@ const HANDLERS: { readonly [K in Kind]: (books: Books, event: EventOf[K]) => voi
     for (const user of books.line) shorten(books, user);
   },
   'start asked': (books, { user, groups }) => startAsked(books, user, groups),
+  'start planned': (books, { user, groups, forMs, why }) => want(books, userOf(books, user, groups), { until: books.now + forMs, why }),
   'stop asked': (books, { user, force }) => stopAsked(books, user, force),
   'channel opened': (books) => {
     books.consuming = true;

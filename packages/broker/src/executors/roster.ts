@@ -23,6 +23,8 @@ export interface Executor extends Idleness {
   /** When its process started, as the helper says: in ISO 8601, and in milliseconds since the epoch. */
   readonly startedAt: string;
   readonly startedMs: number;
+  /** Why it was started before there was a job; undefined: there was one, an operator asked for it, or it is from before the broker. */
+  startedFor: string | undefined;
   /** It takes jobs: it has booted, and has a connection to RabbitMQ. */
   ready: boolean;
   /** It has been ready once. */
@@ -123,6 +125,7 @@ export class Roster {
       since: now,
       startedMs: sinceMs,
       startedAt: new Date(Math.min(sinceMs, DATE_MS_MAX)).toISOString(),
+      startedFor: undefined,
       ready: false,
       booted: false,
       readySince: 0,

@@ -20,6 +20,7 @@ const rule = (given: Partial<Rule>): Rule => ({
     idleStopMs: undefined,
     keepWarmMs: undefined,
     maxAgeMs: undefined,
+    prestart: undefined,
     jobsMax: undefined,
     runTimeMaxMs: undefined,
   },

@@ -23,6 +23,7 @@ const rule = (given: Partial<Rule>): Rule => ({
     idleStopMs: undefined,
     keepWarmMs: undefined,
     maxAgeMs: undefined,
+    prestart: undefined,
   },
   ...given,
 });
@@ -52,6 +53,7 @@ const makeReady = (user: KnimeUser) => {
 };
 const list = () => step({ kind: 'listed', executors: [...running].map(([user, pid]) => info(user, pid, 100)), askedAt: now });
 const ended = (user: KnimeUser) => {
+  now += 1;
   running.delete(user);
   return list();
 };
@@ -209,6 +211,87 @@ describe('max_age', () => {
     expect(machine.explain(alice, [])).toMatchObject({ state: 'queued', place: 1 });
     job(alice);
     expect(machine.counts).toMatchObject({ waiting: 1, longestWaitMs: 0 });
+  });
+});
+
+describe('a planned start', () => {
+  const LATE_MS = 30 * MINUTE_MS;
+  const plan = (user: KnimeUser) => step({ kind: 'start planned', user, groups: [], forMs: LATE_MS, why: 'prestart "07:30" of rule 1' });
+  const tick = (ms: number) => {
+    now += ms;
+    return step({ kind: 'tick' });
+  };
+  const failed = (user: KnimeUser) => step({ kind: 'not started', user, code: 'LAUNCH_FAILED', detail: 'exit 1' });
+  const stateOf = (user: KnimeUser) => machine.explain(user, []).state;
+
+  beforeEach(() => withPolicy({ maxStarting: 1 }));
+
+  it('is made without a job, as many at once as may start, and says so', () => {
+    expect(of('start', plan(alice))).toEqual([alice]);
+    expect(of('start', plan(bob))).toEqual([]);
+    tick(5 * MINUTE_MS); // the place in line of a user with a job would be lost
+    expect(of('start', made(alice))).toEqual([bob]);
+    expect(machine.explain(alice, [])).toMatchObject({
+      decision: 'forward',
+      why: 'the executor is ready, started before the job (prestart "07:30" of rule 1)',
+      executor: expect.stringMatching(/, ready, started before the job \(prestart "07:30" of rule 1\)$/),
+    });
+    expect(of('forward', job(alice))).toEqual([alice]);
+    expect(of('start', plan(alice))).toEqual([]); // she has one
+  });
+
+  it('waits for users with jobs, and is no wait of anybody', () => {
+    plan(alice);
+    plan(bob);
+    job(carol);
+    expect(machine.counts).toMatchObject({ waiting: 1 });
+    expect([...machine.waitsFor()]).toEqual([['max_starting', 1]]);
+    expect(machine.explain(carol, []).place).toBe(1);
+    expect(of('start', made(alice))).toEqual([carol]);
+    expect(machine.counts).toMatchObject({ waiting: 0, longestWaitMs: 0 });
+    expect(of('start', made(carol))).toEqual([bob]);
+  });
+
+  it('is given up when there is no room in time, and ends nobody for room', () => {
+    withPolicy({ maxExecutors: 1, whenFull: 'evict-idle' });
+    makeReady(alice);
+    plan(bob);
+    expect(of('stop', idleFor(10 * MINUTE_MS))).toEqual([]);
+    tick(LATE_MS - 10 * MINUTE_MS - 1);
+    expect(stateOf(bob)).toBe('queued');
+    tick(1);
+    expect(stateOf(bob)).toBe('idle');
+    expect(of('start', ended(alice))).toEqual([]);
+  });
+
+  it('is tried again like that of a job, until all attempts are used up', () => {
+    plan(alice);
+    for (let attempt = 1; attempt < PLAIN_POLICY.startAttempts; attempt++) {
+      failed(alice);
+      expect(of('start', tick(PLAIN_POLICY.backoffMaxMs))).toEqual([alice]);
+    }
+    failed(alice);
+    expect(stateOf(alice)).toBe('broken');
+    expect(of('start', tick(2 * PLAIN_POLICY.backoffMaxMs))).toEqual([]);
+    expect(machine.counts.users).toBe(1);
+  });
+
+  it('is made once an executor that is ending has ended, and not for a user who is denied', () => {
+    makeReady(alice);
+    step({ kind: 'stop asked', user: alice, force: false });
+    expect(of('start', plan(alice))).toEqual([]);
+    expect(of('start', ended(alice))).toEqual([alice]);
+    plan(knimeUserSchema.parse('mallory'));
+    expect(machine.counts.users).toBe(1);
+  });
+
+  it('is for nobody any more whom an operator has stopped', () => {
+    plan(alice);
+    running.set(alice, 11_000);
+    step({ kind: 'started', user: alice, executor: info(alice, 11_000, 100) });
+    step({ kind: 'stop asked', user: alice, force: false });
+    expect(of('start', ended(alice))).toEqual([]);
+    expect(stateOf(alice)).toBe('idle');
   });
 });
 

@@ -28,6 +28,7 @@ const ANALYSTS: Rule = {
   idleStopMs: undefined,
   keepWarmMs: undefined,
   maxAgeMs: undefined,
+  prestart: undefined,
 };
 
 describe('one more executor', () => {

@@ -1,4 +1,10 @@
 import type { KnimeUser, ProfileName } from '@kpx/protocol';
+import type { Schedule } from './schedule.js';
+
+export interface Prestart {
+  readonly schedule: Schedule;
+  readonly users: readonly KnimeUser[];
+}
 
 /** One `[[policy.rule]]`, times in milliseconds. */
 export interface Rule {
@@ -26,6 +32,8 @@ export interface Rule {
   readonly jobsMax: number | undefined;
   /** How long an executor may work without a pause and without taking a job; undefined: for ever. */
   readonly runTimeMaxMs: number | undefined;
+  /** When executors of these users, whom the rule names, start before their jobs; undefined: never. */
+  readonly prestart: Prestart | undefined;
 }
 
 /** `*` stands for any characters, none included; everything else for itself. */

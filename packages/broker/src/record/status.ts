@@ -41,6 +41,8 @@ export interface ExecutorStatus {
   readonly since: string;
   readonly profile: string;
   readonly rule: string;
+  /** Why it was started before there was a job; null: there was one, an operator asked for it, or it is from before this broker. */
+  readonly started_for: string | null;
   /** Share of one processor that it takes at present; null: not known. */
   readonly cpu: number | null;
   /** Bytes that its unit takes at present; null: not known. */
@@ -72,6 +74,8 @@ export interface UserDetail extends UserStatus {
     readonly keep_warm: number | null;
     readonly max_age: number | null;
     readonly run_time_max: number | null;
+    /** When the executor is started before the job. */
+    readonly prestart: string | null;
     readonly job_max_age: number | null;
   };
   /** Held now, and what became of the others since the broker started, as far back as it remembers this user. */
@@ -116,9 +120,22 @@ export function statusOf({ machine, config, links, histories, decisions, outcome
 
 function executorStatus(executor: Readonly<Executor>): ExecutorStatus {
   const { osUser: os_user, uid, pid, user, startedAt: since, rule: { label: rule } = NO_RULE } = executor;
-  const { cpuShare: cpu = null, memoryBytes: memory = null } = executor;
+  const { cpuShare: cpu = null, memoryBytes: memory = null, startedFor: started_for = null } = executor;
   const idle = idleForMs(executor) || null;
-  return { os_user, uid, pid, user, state: stateOf(executor), since, profile: profileOf(executor.rule), rule, cpu, memory, idle };
+  return {
+    os_user,
+    uid,
+    pid,
+    user,
+    state: stateOf(executor),
+    since,
+    profile: profileOf(executor.rule),
+    rule,
+    started_for,
+    cpu,
+    memory,
+    idle,
+  };
 }
 
 /** Each field by its name: a copy with `...` takes most of the time of a status of 1,000 users. */
@@ -152,6 +169,7 @@ export function userDetailOf(explanation: Explanation, machine: Machine, histori
       keep_warm: rule?.keepWarmMs ?? null,
       max_age: rule?.maxAgeMs ?? null,
       run_time_max: rule?.runTimeMaxMs ?? null,
+      prestart: rule?.prestart?.schedule.text ?? null,
       job_max_age: policy.jobMaxAgeMs ?? null,
     },
     jobs: { held, ...(history?.jobs ?? NO_JOBS) },
