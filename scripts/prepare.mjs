@@ -21,8 +21,8 @@ export const DEBIAN_PACKAGES = ['rabbitmq-server', 'acl', 'tini', 'iproute2', 'o
 /** An executor that is not KNIME's, for the demo and tests. */
 export const CELERY_PACKAGE = 'python3-celery';
 
-/** What only tests run: a browser, other publishers and executors than Node's, and what judges the .rpm. */
-export const TEST_PACKAGES = ['chromium', 'python3-pika', CELERY_PACKAGE, 'amqp-tools', 'rpmlint'];
+/** What only tests run: a browser, other publishers and executors than Node’s, what judges the .rpm, and what makes trees of Debian. */
+export const TEST_PACKAGES = ['chromium', 'python3-pika', CELERY_PACKAGE, 'amqp-tools', 'rpmlint', 'mmdebstrap'];
 
 /** sysexits.h: a service this needs is not there. */
 export const EXIT_UNAVAILABLE = 69;

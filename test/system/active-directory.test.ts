@@ -86,10 +86,13 @@ async function jobAnew(user: string): Promise<void> {
   await kpx.publish(jobOf(user));
 }
 
+/** Samba 4.25 takes the ticket that KRB5CCNAME names only where it is told to. */
+const SMBCLIENT = 'exec /usr/bin/smbclient --use-krb5-ccache="$KRB5CCNAME" "$@"';
+
 /** What a job of this user sees of the share. */
 async function onShare(user: string, command: string): Promise<DoneJob['ran']> {
   const job = randomUUID();
-  const run = ['/usr/bin/smbclient', '--no-pass', '--use-kerberos=required', `//${SERVER}/${SHARE}`, '--command', command];
+  const run = ['/bin/sh', '-c', SMBCLIENT, '-', `//${SERVER}/${SHARE}`, '--command', command];
   await kpx.publish(jobOf(user, job, { run }));
   return (await kpx.jobDone(user, job)).ran;
 }
