@@ -124,7 +124,8 @@ describe('a busy executor', () => {
     await jobsDone(kpx, 'alice', 3);
     const sent = kpx.brokerLog.lines.filter(({ msg }) => msg === 'job forwarded' || msg === 'job deferred');
     expect(sent.length).toBeGreaterThan(3);
-    // An offer has two jobs, and goes after a third of the time for which the executor has been full: some 20 offers for a job of 1.5 s.
-    expect(sent.length).toBeLessThan(120);
+    // An offer has two jobs, and goes after a third of the time for which the executor has been full: some 20 offers for a job of 1.5 s, and twice as
+    // many where RabbitMQ is slow to bring one back. A job that spins makes thousands.
+    expect(sent.length).toBeLessThan(240);
   });
 });
