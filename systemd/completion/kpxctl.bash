@@ -23,7 +23,7 @@ _kpxctl() {
     'resume '*) words='--config --json --help' ;;
     'reload '*) words='--config --json --help' ;;
     'start '*) words='--config --json --help' ;;
-    'stop '*) words='--config --json --kill --help' ;;
+    'stop '*) words='--config --json --kill --when-idle --all --help' ;;
     'dead-letters list '*) words='--config --password-file --direct --user --reason --json --help' ;;
     'dead-letters show '*) words='--config --password-file --direct --json --help' ;;
     'dead-letters replay '*) words='--config --password-file --direct --user --reason --all --help' ;;

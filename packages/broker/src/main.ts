@@ -168,6 +168,7 @@ async function openControl(
     reload,
     start: (user) => broker.operator.startFor(user),
     stop: (user, mode) => broker.operator.stopOf(user, mode),
+    stopWhenIdle: (user) => broker.operator.stopWhenIdle(user),
     sealed: broker.sealed,
     deadLetters: serveDeadLetters({ config: () => broker.config, mac: () => broker.mac }, log),
   };

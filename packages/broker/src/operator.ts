@@ -49,6 +49,16 @@ export class Operator {
     return await this.explain(user, undefined);
   }
 
+  /** The same once they are idle: of this user, or all that run. Answers how many, and for how long each has to be idle, in milliseconds. */
+  stopWhenIdle(only: KnimeUser | undefined): { readonly executors: number; readonly idle: number } | undefined {
+    const { machine } = this.#engine;
+    if (only !== undefined && !machine.executorOf(only)) return undefined;
+    this.#engine.emit({ kind: 'stop when idle asked', ...(only !== undefined && { only }) });
+    const executors = [...machine.running()].filter(({ leaving, ending }) => leaving && !ending).length;
+    this.#log.warn({ ...(only !== undefined && { user: only }), executors }, 'an operator has executors ended once they are idle');
+    return { executors, idle: machine.policy.evictIdleAfterMs };
+  }
+
   /** Says what a job of this user would meet now. Groups that are not given are looked up where a rule asks for them. */
   async explain(user: KnimeUser, groups: readonly string[] | undefined): Promise<Explanation> {
     const { machine } = this.#engine;

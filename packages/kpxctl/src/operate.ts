@@ -1,7 +1,9 @@
+import { UNITS_MS } from '@kpx/broker/config/values';
 import { tellBroker } from '@kpx/broker/control/client';
 import type { Reloaded } from '@kpx/broker/control/server';
 import type { Explanation } from '@kpx/broker/executors/explanation';
-import { jsonLine } from '@kpx/broker/output/format';
+import { CommandError, EXIT } from '@kpx/broker/output/exit';
+import { inWhole, jsonLine } from '@kpx/broker/output/format';
 import { say, warning } from '@kpx/broker/output/terminal';
 import { printable } from '@kpx/protocol';
 import type { Command } from 'commander';
@@ -11,6 +13,8 @@ import { knimeUser } from './explain.js';
 
 interface Options extends BrokerOptions {
   readonly kill?: boolean;
+  readonly all?: boolean;
+  readonly whenIdle?: boolean;
 }
 
 /** The verbs that change something in the running broker. */
@@ -32,16 +36,39 @@ export function addOperate(program: Command): void {
   told(program, 'start', 'start the executor of a KNIME user, without a job')
     .argument('<USER>', 'name of a KNIME user', knimeUser)
     .action((user: string, options: Options) => tell(`/start?${about(user)}`, options, outcome()));
-  told(program, 'stop', 'end the executor of a KNIME user')
-    .argument('<USER>', 'name of a KNIME user', knimeUser)
+  told(program, 'stop', 'end the executor of a KNIME user, or all once they are idle')
+    .argument('[USER]', 'name of a KNIME user', knimeUser)
     .option('--kill', 'end it at once, by force')
-    .action((user: string, options: Options) =>
-      tell(
-        `/stop?${about(user)}&mode=${options.kill ? 'kill' : 'graceful'}`,
-        options,
-        outcome(` (${options.kill ? 'by force' : 'SIGTERM; by force in 90 s at most'}). The user's next job starts another one.`),
-      ),
+    .option('--when-idle', 'end it once it has been idle for evict_idle_after; until then it works on')
+    .option('--all', 'with --when-idle: each executor that runs')
+    .action(stop);
+}
+
+async function stop(user: string | undefined, options: Options): Promise<void> {
+  const { kill, all, whenIdle } = options;
+  if ((user === undefined) === !all) throw new CommandError(EXIT.usage, 'Name a user, or say --all --when-idle.');
+  if (all && !whenIdle)
+    throw new CommandError(
+      EXIT.usage,
+      '--all needs --when-idle. To end all executors now, with the jobs in them: systemctl stop kpx-executors.slice',
     );
+  if (kill && whenIdle)
+    throw new CommandError(EXIT.usage, '--kill ends an executor at work, and --when-idle does not: take one of the two.');
+  if (whenIdle) await tell(`/stop-when-idle${user === undefined ? '' : `?${about(user)}`}`, options, later);
+  else if (user !== undefined)
+    await tell(
+      `/stop?${about(user)}&mode=${kill ? 'kill' : 'graceful'}`,
+      options,
+      outcome(` (${kill ? 'by force' : 'SIGTERM; by force in 90 s at most'}). The user's next job starts another one.`),
+    );
+}
+
+/** How many executors end, and when. */
+function later(answer: unknown): string {
+  const { executors, idle } = answer as { executors: number; idle: number };
+  if (executors === 0) return 'No executor runs here.\n';
+  const what = executors === 1 ? '1 executor ends' : `${executors} executors end`;
+  return `${what} after ${inWhole(idle, UNITS_MS)} without work. A job after that starts another one. kpxctl list shows which still run.\n`;
 }
 
 const about = (user: string) => new URLSearchParams({ user });

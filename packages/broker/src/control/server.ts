@@ -54,6 +54,8 @@ export interface Operations {
   start(user: KnimeUser): Promise<Explanation>;
   /** Undefined: there is no executor of this user. */
   stop(user: KnimeUser, mode: StopMode): Promise<Explanation | undefined>;
+  /** Of this user, or of all; undefined: there is none of this user. */
+  stopWhenIdle(user: KnimeUser | undefined): { readonly executors: number; readonly idle: number } | undefined;
   readonly deadLetters: DeadLetterService;
   /** Undefined: executors are not sealed. */
   readonly sealed: SealedOperations | undefined;
@@ -159,6 +161,11 @@ function routesOf(operations: Operations): Routes {
       const explanation = await operations.stop(user, mode === 'kill' ? StopMode.kill : StopMode.graceful);
       if (!explanation) throw new HttpError(409, `there is no executor of "${user}" on this host`);
       return explanation;
+    }),
+    '/stop-when-idle': route('POST', ABOUT_USER.partial(), ({ user }) => {
+      const stopped = operations.stopWhenIdle(user);
+      if (!stopped) throw new HttpError(409, `there is no executor of "${user}" on this host`);
+      return stopped;
     }),
     ...deadLetterRoutes(operations.deadLetters),
     ...sealedRoutes(operations),

@@ -1,5 +1,5 @@
 import { ERRORS, type ExecutorInfo, ExecutorState, type KnimeUser } from '@kpx/protocol';
-import { idleForTooLong, NO_ROOM_DELAY_MS, tooOldToKeep, worksForTooLong } from '../policy/policy.js';
+import { idleForTooLong, isIdleEnough, NO_ROOM_DELAY_MS, tooOldToKeep, worksForTooLong } from '../policy/policy.js';
 import { byTurn } from '../policy/turn.js';
 import { userOf } from './admission.js';
 import { type Books, enter, forgetIfNothing, loadOf, usersOf } from './books.js';
@@ -125,6 +125,8 @@ function endByUse(books: Books): void {
   for (const executor of executors.values()) {
     const why = idleForTooLong(policy, executor);
     if (why !== undefined) end(books, executor, 'idle', why);
+    else if (executor.leaving && isIdleEnough(policy, executor))
+      end(books, executor, 'asked', 'an operator wants it ended, and it is idle');
     const tooLong = worksForTooLong(executor);
     if (tooLong !== undefined) end(books, executor, 'run_time_max', tooLong);
   }

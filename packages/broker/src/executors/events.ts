@@ -78,6 +78,8 @@ export type Event =
     }
   /** An operator wants the executor of this user ended. */
   | { readonly kind: 'stop asked'; readonly user: KnimeUser; readonly force: boolean }
+  /** The same once it is idle; of every executor that runs where no user is named. */
+  | { readonly kind: 'stop when idle asked'; readonly only?: KnimeUser }
   /** Jobs are consumed (again). */
   | { readonly kind: 'channel opened' }
   /** The channel is gone, and all deliveries with it: RabbitMQ has put them back. */

@@ -103,7 +103,7 @@ function described(executor: Readonly<Executor> | undefined): string {
   if (!executor) return 'none';
   const { osUser, uid, pid } = executor;
   const state = stateOf(executor);
-  return `account "${osUser}", uid ${uid}, pid ${pid}, ${state === 'booting' ? 'starting' : state}${earlier(executor)}`;
+  return `account "${osUser}", uid ${uid}, pid ${pid}, ${state === 'booting' ? 'starting' : state}${earlier(executor)}${executor.leaving ? ', ended once it is idle' : ''}`;
 }
 
 /** It was not a job that it was started for. */

@@ -87,6 +87,7 @@ type Move =
   | { readonly do: 'ask for start'; readonly user: KnimeUser }
   | { readonly do: 'plan'; readonly user: KnimeUser; readonly forMs: number }
   | { readonly do: 'ask for stop'; readonly user: KnimeUser; readonly force: boolean }
+  | { readonly do: 'ask for stop when idle' }
   | { readonly do: 'wait'; readonly ms: number };
 
 const move: fc.Arbitrary<Move> = fc.oneof(
@@ -115,6 +116,7 @@ const move: fc.Arbitrary<Move> = fc.oneof(
     arbitrary: fc.constantFrom<Move>(
       { do: 'list' },
       { do: 'measure' },
+      { do: 'ask for stop when idle' },
       { do: 'lose channel' },
       { do: 'open channel' },
       { do: 'look' },
@@ -185,6 +187,7 @@ class World {
     else if (move.do === 'end') this.end([...this.processes.values()][move.pick], move.exit);
     else if (move.do === 'list') this.step({ kind: 'listed', executors: [...this.processes.values()], askedAt: this.now });
     else if (move.do === 'measure') this.measure();
+    else if (move.do === 'ask for stop when idle') this.step({ kind: 'stop when idle asked' });
     else if (move.do === 'lose channel') {
       this.inside.clear();
       this.consume(false);

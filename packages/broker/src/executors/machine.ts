@@ -90,9 +90,13 @@ export class Machine {
     return Math.max(1, Math.min(TICK_MS, this.#books.nextOfferAt - this.#books.now));
   }
 
-  /** How often to look at the executors so that idle_stop means what it says, in milliseconds; undefined: it is off. */
+  /** How often to look at the executors so that idle ones are ended in time, in milliseconds; undefined: none is ended. */
   get idleGrainMs(): number | undefined {
-    return idleGrainMs(this.#books.policy);
+    const { policy, executors } = this.#books;
+    return idleGrainMs(
+      policy,
+      [...executors.values()].some(({ leaving, ending }) => leaving && !ending),
+    );
   }
 
   /** Executors that run: whose end is to be noticed. */
@@ -200,6 +204,9 @@ const HANDLERS: { readonly [K in Kind]: (books: Books, event: EventOf[K]) => voi
   'start asked': (books, { user, groups }) => startAsked(books, user, groups),
   'start planned': (books, { user, groups, forMs, why }) => want(books, userOf(books, user, groups), { until: books.now + forMs, why }),
   'stop asked': (books, { user, force }) => stopAsked(books, user, force),
+  'stop when idle asked': ({ executors }, { only }) => {
+    for (const executor of executors.values()) if (only === undefined || executors.of(only) === executor) executor.leaving = true;
+  },
   'channel opened': (books) => {
     books.consuming = true;
     for (const { link } of books.executors.values()) link.startAnew(books.now);

@@ -25,6 +25,8 @@ export interface Executor extends Idleness {
   readonly startedMs: number;
   /** Why it was started before there was a job; undefined: there was one, an operator asked for it, or it is from before the broker. */
   startedFor: string | undefined;
+  /** An operator wants it ended once it is idle. */
+  leaving: boolean;
   /** It takes jobs: it has booted, and has a connection to RabbitMQ. */
   ready: boolean;
   /** It has been ready once. */
@@ -126,6 +128,7 @@ export class Roster {
       startedMs: sinceMs,
       startedAt: new Date(Math.min(sinceMs, DATE_MS_MAX)).toISOString(),
       startedFor: undefined,
+      leaving: false,
       ready: false,
       booted: false,
       readySince: 0,

@@ -295,6 +295,38 @@ describe('a planned start', () => {
   });
 });
 
+describe('executors that an operator wants ended once they are idle', () => {
+  const stop = (only?: KnimeUser) => step({ kind: 'stop when idle asked', ...(only && { only }) });
+  const IDLE_MS = PLAIN_POLICY.evictIdleAfterMs;
+
+  beforeEach(() => {
+    withPolicy({ rules: [rule({ keepWarmMs: HOUR_MS })] });
+    makeReady(alice);
+    makeReady(bob);
+  });
+
+  it('end then, kept warm or not; further jobs of their users start others, which stay', () => {
+    expect(of('stop', stop())).toEqual([]);
+    expect(machine.explain(alice, []).executor).toMatch(/, ready, ended once it is idle$/);
+    expect(of('forward', job(bob))).toEqual([bob]);
+    expect(of('stop', idleFor(IDLE_MS - 1))).toEqual([]);
+    now += 1;
+    expect(of('stop', measure(bob))).toEqual([alice]);
+    expect(of('start', ended(alice))).toEqual([]);
+    expect(of('start', job(alice))).toEqual([alice]);
+    made(alice);
+    expect(of('stop', idleFor(IDLE_MS))).toEqual([bob]);
+  });
+
+  it('are those of one user where one is named, and are looked at in time', () => {
+    expect(machine.idleGrainMs).toBeUndefined();
+    stop(alice);
+    expect(machine.idleGrainMs).toBe(IDLE_MS / 2);
+    expect(of('stop', idleFor(IDLE_MS))).toEqual([alice]);
+    expect(machine.idleGrainMs).toBeUndefined();
+  });
+});
+
 it('is looked at as often as max_age takes', () => {
   withPolicy({ rules: [rule({ maxAgeMs: 24 * HOUR_MS })] });
   expect(machine.idleGrainMs).toBe(PLAIN_POLICY.evictIdleAfterMs / 2);

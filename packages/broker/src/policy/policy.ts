@@ -151,7 +151,7 @@ export function idleForTooLong(policy: Policy, executor: Ruled): string | undefi
 }
 
 /** For so long an executor must have been idle before it is ended for another reason than idleness, so that no job is cut off: that of evict_idle_after. */
-const isIdleEnough = ({ evictIdleAfterMs }: Policy, executor: Idleness) => idleForMs(executor) >= evictIdleAfterMs;
+export const isIdleEnough = ({ evictIdleAfterMs }: Policy, executor: Idleness) => idleForMs(executor) >= evictIdleAfterMs;
 
 /** Why an executor that was started at this time is to end and make place for a new one; undefined: it is not. Milliseconds since the epoch. */
 export function tooOldToKeep(policy: Policy, executor: Ruled & { readonly startedMs: number }, wallMs: number): string | undefined {
@@ -177,10 +177,10 @@ export function worksForTooLong({ rule, ready, ending, seenUntil, workedSince }:
   return `at work for ${durationText(ms)} without a pause, and without taking a job (run_time_max of ${rule.label} is ${durationText(rule.runTimeMaxMs)})`;
 }
 
-/** How often to look at the executors so that idle_stop and max_age mean what they say, in milliseconds; undefined: they are off. */
-export function idleGrainMs({ idleStopMs, evictIdleAfterMs, rules }: Policy): number | undefined {
+/** How often to look at the executors so that idle ones are ended in time, in milliseconds; undefined: none is. `leaving`: an operator wants some ended. */
+export function idleGrainMs({ idleStopMs, evictIdleAfterMs, rules }: Policy, leaving: boolean): number | undefined {
   const ofRule = (rule: Rule) => [rule.idleStopMs, rule.maxAgeMs === undefined ? undefined : Math.min(rule.maxAgeMs, evictIdleAfterMs)];
-  const times = [idleStopMs, ...rules.flatMap(ofRule)].filter((time) => time !== undefined);
+  const times = [idleStopMs, leaving ? evictIdleAfterMs : undefined, ...rules.flatMap(ofRule)].filter((time) => time !== undefined);
   return times.length === 0 ? undefined : Math.min(...times) / 2;
 }
 
