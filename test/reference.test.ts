@@ -109,6 +109,7 @@ describe.each([
     const [, needed] =
       [
         ['[[policy.rule]]', isRule ? 'users = ["a"]' : undefined],
+        ['[hook]', ''],
         ['[[sealed.learn]]', name === 'queue' ? '' : 'queue = "q-*"'],
         ...['[[sealed.up]]', '[[sealed.down]]'].map((table) => [table, name === 'exchange' ? '' : 'exchange = "e"']),
       ].find(([table]) => table === heading) ?? [];

@@ -171,6 +171,13 @@ export const BROKER_TEXTS: Texts = {
   'http.user_labels':
     'If true, the names of users are shown: in the series `kpx_user_jobs_held` for the 1,000 users with the most jobs held, in `/status`, and on the page. Set it where everybody who can read may know them. Example: `user_labels = true`.',
 
+  hook: {
+    text: 'A program of your own that the broker calls when a job is parked, and when the answer to "is all well?" changes.',
+    effect: RELOAD,
+  },
+  'hook.command':
+    'The program, with its whole path, and its arguments; when empty, nothing is called. It gets one JSON object on its standard input, and runs as the account of the broker, in the sandbox of `kpx-broker.service`, without a shell. The broker calls it 10 times a minute at most, one call at a time. It kills the program and its process group after 10 seconds. A program that fails is logged, and is not called again for the same event. Set it to have mail or tickets made. Example: `command = ["/usr/local/lib/kpx-hook", "--team", "knime"]`.',
+
   log: {
     text: 'The log of the broker, one JSON object a line.',
     effect: RELOAD,

@@ -74,6 +74,7 @@ class Passage {
           else if (this.hold && ++this.#taken % HELD_OF === 0) this.#held.push(message);
           else this.forward(message);
         },
+        parked: () => {},
         left: (outcome) => {
           if (outcome !== 'forwarded') return;
           this.forwarded += 1;
@@ -190,7 +191,16 @@ it('a lane that is the only one has no name in the log', async () => {
   const { lines, log } = recordingLog();
   const [nobody] = await freePorts(1);
   const config = configFor([`amqp://kpx-broker@127.0.0.1:${nobody}/`], 'nobody');
-  const handlers = { reconnected: () => {}, opened: () => {}, delivery: () => {}, left: () => {}, release: () => [], lost: () => {} };
+  const nothing = () => {};
+  const handlers = {
+    reconnected: nothing,
+    opened: nothing,
+    delivery: nothing,
+    left: nothing,
+    parked: nothing,
+    release: () => [],
+    lost: nothing,
+  };
   const supervisor = new Supervisor(log, { jobs: { inForce: { config: () => config, mac: () => MAC }, handlers } });
   const running = supervisor.run();
   await expect.poll(() => lines).toContainEqual(expect.objectContaining({ msg: 'RabbitMQ cannot be used; trying again' }));

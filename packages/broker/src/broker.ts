@@ -9,6 +9,7 @@ import { FileWatch } from './control/file-watch.js';
 import { ExecutorEffects } from './effects.js';
 import { Engine } from './engine.js';
 import type { Event } from './executors/events.js';
+import { Hook } from './hook/hook.js';
 import { connectedUids, rabbitmqPorts } from './host/connections.js';
 import { GroupLookups } from './host/group-lookups.js';
 import { HelperClient, type HelperObserver } from './host/helper-client.js';
@@ -42,6 +43,7 @@ export class Broker {
   readonly #prestarts: Prestarts;
   readonly #lanes: Supervisor<'jobs'>;
   readonly #intake: Intake;
+  readonly #hook: Hook;
   /** Undefined: executors share the virtual host of the job queue. */
   readonly sealed: SealedExecutors | undefined;
   #onHelper = () => {};
@@ -65,6 +67,12 @@ export class Broker {
     this.ruleNames = new RuleNames(log, policy.rules);
     this.#groups = new GroupLookups(log, policy.rules);
     this.#prestarts = new Prestarts(log, this.#engine, this.#groups);
+    this.#hook = new Hook(
+      log,
+      () => this.#config.hook.command,
+      () => this.record.verdict(),
+      { called: (result) => this.record.metrics.hookCalled(result), suppressed: () => this.record.metrics.hookSuppressed() },
+    );
     this.operator = new Operator(log, this.#engine, this.#groups, this.record, () => this.#links);
     const inForce = { config: () => this.#config, mac: () => this.#mac };
     this.#lanes = new Supervisor(log, { jobs: { inForce, handlers: this.#jobsHandlers() } });
@@ -105,6 +113,7 @@ export class Broker {
       opened: () => this.#engine.emit({ kind: 'channel opened' }),
       delivery: (message) => this.#intake.take(message),
       left: (outcome, reason) => this.record.outcomes.left(outcome, reason),
+      parked: (facts) => this.#hook.parked(facts),
       release: () => this.#intake.release(),
       lost: () => {
         this.#intake.release();
@@ -172,6 +181,7 @@ export class Broker {
     this.#groups.replace(policy.rules);
     this.ruleNames.rules(policy.rules);
     this.#engine.emit({ kind: 'policy', policy });
+    this.#hook.renewed();
     this.#lookUpGroups();
     await Promise.all([this.#lanes.replace(), renewed]);
     const fixed = ['helper', 'control'] as const;
@@ -203,6 +213,7 @@ export class Broker {
   async run(): Promise<void> {
     const helper = this.#helper.run();
     this.#watch.start();
+    this.#hook.start();
     this.#engine.emit({ kind: 'tick' });
     await this.#memory.start();
     this.#file.run().catch(logFailure(this.#log, 'the configuration file is not watched any more'));
@@ -213,6 +224,7 @@ export class Broker {
     this.#memory.stop();
     this.#file.stop();
     this.#watch.stop();
+    this.#hook.stop();
     this.#helper.stop();
     await helper;
   }

@@ -30,6 +30,8 @@ export interface LaneHandlers {
   delivery(message: WireMessage): void;
   /** A job is elsewhere, confirmed; `reason` with those that were parked. */
   left(outcome: Outcome, reason?: string): void;
+  /** A job is with the dead letters, confirmed: the fields of the log. */
+  parked(facts: Readonly<Record<string, unknown>>): void;
   /** Jobs in hand that go back to the queue: none of them is settled after this. */
   release(): readonly WireMessage[];
   /** An end is gone: what was in hand goes back to the queue, or RabbitMQ has put it there already. */
@@ -211,7 +213,11 @@ export class Lane {
   #relayOf({ source, destination, home }: AmqpSession, ends: Ends, left: (outcome: Outcome) => void): Relay {
     const elsewhere = destination === home ? undefined : { publisher: destination.publisher, amqp: ends.destination.amqp };
     const observer = {
-      parked: (message: WireMessage, facts: object) => this.#log.warn({ ...describe(message), ...facts }, 'job parked'),
+      parked: (message: WireMessage, parked: object) => {
+        const facts = { ...describe(message), ...parked };
+        this.#log.warn(facts, 'job parked');
+        this.#spec.handlers.parked(facts);
+      },
       problem: (message: WireMessage, why: string) =>
         this.#log.error({ ...describe(message), reason: why }, 'RabbitMQ has not taken a job'),
       left: (outcome: Outcome, reason?: string) => {

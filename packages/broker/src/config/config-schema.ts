@@ -12,6 +12,8 @@ const LIST_MAX = 10_000;
 const EXECUTORS_MAX = 5_000;
 const RULES_MAX = 1_000;
 const SHARE_MAX = 1_000;
+/** Of the hook's command: its program and arguments. */
+const HOOK_WORDS_MAX = 64;
 /** Of the job queue, in bytes: a name of AMQP, less what is before it in those of kpx's delay queues. */
 const QUEUE_BYTES_MAX = 230;
 
@@ -211,6 +213,20 @@ export const configSchema = z.strictObject({
     .prefault({}),
   control: controlSchema,
   http,
+  hook: z
+    .strictObject({
+      command: z
+        .array(text.min(1))
+        .max(HOOK_WORDS_MAX)
+        .refine(
+          ([program]) => program === undefined || program.startsWith('/'),
+          'expected a program with its whole path: ["/usr/local/lib/kpx-hook"]',
+        )
+        .refine((words) => !words.some((word) => word.includes('\0')), 'expected words without a zero byte')
+        .default([])
+        .register(hints, { example: ['/usr/local/lib/kpx-hook'] }),
+    })
+    .prefault({}),
   log: z.strictObject({ level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info') }).prefault({}),
 });
 

@@ -179,7 +179,8 @@ export function worksForTooLong({ rule, ready, ending, seenUntil, workedSince }:
 
 /** How often to look at the executors so that idle ones are ended in time, in milliseconds; undefined: none is. `leaving`: an operator wants some ended. */
 export function idleGrainMs({ idleStopMs, evictIdleAfterMs, rules }: Policy, leaving: boolean): number | undefined {
-  const ofRule = (rule: Rule) => [rule.idleStopMs, rule.maxAgeMs === undefined ? undefined : Math.min(rule.maxAgeMs, evictIdleAfterMs)];
+  const aged = ({ maxAgeMs }: Rule) => (maxAgeMs === undefined ? undefined : Math.min(maxAgeMs, evictIdleAfterMs));
+  const ofRule = (rule: Rule) => [rule.idleStopMs, rule.runTimeMaxMs, aged(rule)];
   const times = [idleStopMs, leaving ? evictIdleAfterMs : undefined, ...rules.flatMap(ofRule)].filter((time) => time !== undefined);
   return times.length === 0 ? undefined : Math.min(...times) / 2;
 }

@@ -7,7 +7,7 @@ import { LIMITS, type Limit } from '../policy/policy.js';
 import { PARKED } from '../policy/reasons.js';
 import { REFUSED_FOR } from '../sealed/rules.js';
 import { VHOST_STATES } from '../sealed/standing.js';
-import type { Outcomes } from './outcomes.js';
+import { HOOK_RESULTS, type HookResult, type Outcomes } from './outcomes.js';
 import type { Standing, Tally } from './standing.js';
 import { LEVELS, PROBLEM_CODES, type Verdict } from './verdict.js';
 
@@ -89,6 +89,11 @@ export class Metrics {
   readonly #verdict = this.#gauge('kpx_verdict', '0: all is well; 1: something needs attention; 2: jobs do not get through.');
   readonly #problems = this.#gauge('kpx_problem', '1 or 2 while there is this problem, as in kpx_verdict; 0: there is not.', ['problem']);
   readonly #build = this.#gauge('kpx_build_info', 'Always 1.', ['version', 'protocol', 'node']);
+  readonly #hookCalls = this.#counter('kpx_hook_calls_total', 'Calls of the program of hook.command.', 'result', HOOK_RESULTS);
+  readonly #hookSuppressed = this.#counter(
+    'kpx_hook_suppressed_total',
+    'Events that no call of the program is about: there were too many.',
+  );
   readonly #rabbitmq = this.#gauge('kpx_rabbitmq_connected', '1 while jobs are consumed.');
   readonly #helper = this.#gauge('kpx_helper_connected', '1 while kpx-privhelper can be asked.');
   readonly #losesJobs = this.#gauge(
@@ -154,6 +159,14 @@ export class Metrics {
 
   provisioned(ms: number): void {
     this.#provisionTime.observe(ms / 1_000);
+  }
+
+  hookCalled(result: HookResult): void {
+    this.#hookCalls.inc({ result });
+  }
+
+  hookSuppressed(): void {
+    this.#hookSuppressed.inc();
   }
 
   reconnected(): void {

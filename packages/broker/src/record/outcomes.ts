@@ -15,3 +15,7 @@ export class Outcomes {
     this.lastParked = reason;
   }
 }
+
+/** The end of a call of the hook's program. `not_started`: there is no such program, or it may not be executed. */
+export const HOOK_RESULTS = ['ok', 'failed', 'timeout', 'not_started'] as const;
+export type HookResult = (typeof HOOK_RESULTS)[number];

@@ -16,6 +16,7 @@ import { examine, type Finding } from './check.js';
 import { configurationChecks } from './configuration.js';
 import { directoryChecks } from './directories.js';
 import { helperChecks } from './helper.js';
+import { hookChecks } from './hook.js';
 import { kerberosChecks } from './kerberos.js';
 import { nameChecks } from './names.js';
 import { rabbitmqHostChecks } from './rabbitmq-host.js';
@@ -76,6 +77,7 @@ async function look(scene: Scene): Promise<Finding[]> {
     ...unitChecks(scene),
     ...directoryChecks(scene),
     ...capacityChecks(scene),
+    ...hookChecks(scene),
     ...rabbitmqHostChecks(scene),
     ...(await sealedChecks(scene)),
     ...helperChecks(scene),
