@@ -7,7 +7,7 @@ _kpxctl() {
     --config | --helper-config | --password-file | --admin-password-file | --definitions) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
     --sort) mapfile -t COMPREPLY < <(compgen -W 'trouble user state since held idle cpu memory' -- "$current"); return ;;
     --state) mapfile -t COMPREPLY < <(compgen -W 'idle queued preparing provisioning starting booting ready lost ending backoff broken refused' -- "$current"); return ;;
-    --interval | --lines | --since | --user | --reason | --account | --admin | --management-url)  return ;;
+    --interval | --lines | --since | --until | --reason | --user | --account | --admin | --management-url)  return ;;
     --group) mapfile -t COMPREPLY < <(compgen -g -- "$current"); return ;;
     --output-dir) mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
     esac
@@ -19,7 +19,7 @@ _kpxctl() {
     'top '*) words='--interval --sort --config --help' ;;
     'logs '*) words='--follow --lines --since --kpx --helper-config --config --help' ;;
     'explain '*) words='--group --helper-config --config --json --help' ;;
-    'drain '*) words='--config --json --help' ;;
+    'drain '*) words='--config --json --until --reason --help' ;;
     'resume '*) words='--config --json --help' ;;
     'reload '*) words='--config --json --help' ;;
     'start '*) words='--config --json --help' ;;

@@ -76,6 +76,8 @@ complete -c kpxctl -n '__kpxctl_at explain' -l json -d 'print JSON, for programs
 complete -c kpxctl -n '__kpxctl_at explain' -l help -d 'a summary'
 complete -c kpxctl -n '__kpxctl_at drain' -l config -r -F -d 'configuration of kpx-broker, which names its control socket'
 complete -c kpxctl -n '__kpxctl_at drain' -l json -d 'print JSON, for programs'
+complete -c kpxctl -n '__kpxctl_at drain' -l until -x -d 'start them again then'
+complete -c kpxctl -n '__kpxctl_at drain' -l reason -x -d 'told to everybody who asks why jobs wait'
 complete -c kpxctl -n '__kpxctl_at drain' -l help -d 'a summary'
 complete -c kpxctl -n '__kpxctl_at resume' -l config -r -F -d 'configuration of kpx-broker, which names its control socket'
 complete -c kpxctl -n '__kpxctl_at resume' -l json -d 'print JSON, for programs'

@@ -11,6 +11,7 @@ import { checkText } from './control/check.js';
 import { asJson, differences } from './control/difference.js';
 import { ControlServer, type Operations, type Reloaded } from './control/server.js';
 import { serveDeadLetters } from './dead-letters/serve.js';
+import { Draining } from './draining.js';
 import { KeptDrain } from './host/kept-drain.js';
 import { ServiceManager } from './host/service-manager.js';
 import { MonitorServer } from './http/monitor.js';
@@ -84,8 +85,9 @@ async function serve(file: string, config: Config, mac: JobMac): Promise<void> {
     reloading = reloaded.catch(() => {});
     return reloaded;
   };
-  const drain = drainKept(broker, log);
-  const control = await openControl(broker, { reload: reloadInTurn, drain }, log);
+  const draining = new Draining(broker.operator, new KeptDrain(process.env, config.control.socket), log);
+  draining.restore();
+  const control = await openControl(broker, { reload: reloadInTurn, drain: draining.set }, log);
   end = () => {
     manager.stopping();
     control?.close();
@@ -100,7 +102,7 @@ async function serve(file: string, config: Config, mac: JobMac): Promise<void> {
         log.error({ reason: error.message, stack: error.stack }, 'the configuration could not be read again');
     });
   });
-  process.on('SIGUSR2', () => drain(!broker.operator.draining));
+  process.on('SIGUSR2', () => draining.set(broker.operator.draining ? undefined : {}));
   manager.lives(() => broker.record.line());
   broker.onHelper(() => manager.ready());
   await broker.run();
@@ -123,27 +125,6 @@ function endWith(exitCode: number, end: () => void): void {
   process.exitCode = exitCode;
   setTimeout(() => process.exit(), FORCED_END_MS).unref();
   end();
-}
-
-/** Drains the host if it was being drained before; answers what drains it from now on, and says why the next restart will not know of it. */
-function drainKept(broker: Broker, log: Logger): (on: boolean) => string | undefined {
-  const kept = new KeptDrain(process.env, broker.config.control.socket);
-  const { file } = kept;
-  try {
-    if (kept.on) {
-      log.warn({ file }, 'this host was being drained before the restart, and still is: kpxctl resume ends it');
-      broker.operator.drain(true);
-    }
-  } catch (error) {
-    const reason = (error as Error).message;
-    log.error({ file, reason }, 'whether this host was being drained is not known: executors are started, kpxctl drain ends that');
-  }
-  return (on) => {
-    broker.operator.drain(on);
-    const reason = kept.keep(on);
-    if (reason !== undefined) log.error({ draining: on, file, reason }, 'a restart of the broker will not know of this');
-    return reason;
-  };
 }
 
 /** Without it the broker works all the same. */

@@ -3,6 +3,9 @@ import type { Logger } from 'pino';
 import type { Engine } from './engine.js';
 import type { Explanation } from './executors/explanation.js';
 import type { GroupLookups } from './host/group-lookups.js';
+import type { Drain } from './host/kept-drain.js';
+import { localTime } from './output/format.js';
+import { DRAINED } from './policy/policy.js';
 import type { ReadModel } from './record/read-model.js';
 import { type Links, meanwhile } from './record/standing.js';
 import type { UserDetail } from './record/status.js';
@@ -27,10 +30,14 @@ export class Operator {
     return this.#engine.machine.draining;
   }
 
-  /** Starts no executor any more, or starts them again. Running ones get their jobs. */
-  drain(on: boolean): void {
-    this.#log.warn({ draining: on }, on ? 'draining: no executor is started any more' : 'executors are started again');
-    this.#engine.emit({ kind: 'drain', on });
+  /** Starts no executor any more, or, undefined, starts them again. Running ones get their jobs. */
+  drain(drain: Drain | undefined): void {
+    const on = drain !== undefined;
+    const { untilMs, reason } = drain ?? {};
+    const until = untilMs === undefined ? '' : ` until ${localTime(untilMs)}`;
+    const more = { ...(until && { until: new Date(untilMs ?? 0).toISOString() }), ...(reason && { reason }) };
+    this.#log.warn({ draining: on, ...more }, on ? 'draining: no executor is started any more' : 'executors are started again');
+    this.#engine.emit({ kind: 'drain', on, ...(on && { why: `${DRAINED}${until}${reason === undefined ? '' : `: ${reason}`}` }) });
   }
 
   /** Asks for an executor as a job of this user would, and at once where earlier starts have failed. */

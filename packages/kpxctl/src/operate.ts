@@ -3,13 +3,15 @@ import { tellBroker } from '@kpx/broker/control/client';
 import type { Reloaded } from '@kpx/broker/control/server';
 import type { Explanation } from '@kpx/broker/executors/explanation';
 import { CommandError, EXIT } from '@kpx/broker/output/exit';
-import { inWhole, jsonLine } from '@kpx/broker/output/format';
+import { inWhole, jsonLine, localTime } from '@kpx/broker/output/format';
 import { say, warning } from '@kpx/broker/output/terminal';
 import { printable } from '@kpx/protocol';
 import type { Command } from 'commander';
 import { asksBroker, type BrokerOptions } from './broker-options.js';
 import { controlSocket } from './control-socket.js';
 import { knimeUser } from './explain.js';
+import { orRefusal } from './refusal.js';
+import { timeOf } from './time.js';
 
 interface Options extends BrokerOptions {
   readonly kill?: boolean;
@@ -19,14 +21,10 @@ interface Options extends BrokerOptions {
 
 /** The verbs that change something in the running broker. */
 export function addOperate(program: Command): void {
-  told(program, 'drain', 'stop starting executors, so that this host can be emptied').action((options: Options) =>
-    tell(
-      '/drain',
-      options,
-      (answer) =>
-        `No executor is started any more. Running ones get their jobs; those of others wait, or go to other hosts.\n${unlessForgotten(answer)}`,
-    ),
-  );
+  told(program, 'drain', 'stop starting executors, so that this host can be emptied')
+    .option('--until <TIME>', 'start them again then: "18:00", "2026-11-30 18:00", or after "2h"', (text) => timeOf(text, Date.now()))
+    .option('--reason <TEXT>', 'told to everybody who asks why jobs wait')
+    .action(drain);
   told(program, 'resume', 'start executors again, after drain').action((options: Options) =>
     tell('/resume', options, (answer) => `Executors are started, as jobs come.\n${unlessForgotten(answer)}`),
   );
@@ -42,6 +40,23 @@ export function addOperate(program: Command): void {
     .option('--when-idle', 'end it once it has been idle for evict_idle_after; until then it works on')
     .option('--all', 'with --when-idle: each executor that runs')
     .action(stop);
+}
+
+interface DrainOptions extends BrokerOptions {
+  readonly until?: number;
+  readonly reason?: string;
+}
+
+async function drain(options: DrainOptions): Promise<void> {
+  const { until, reason } = options;
+  const said = new URLSearchParams({
+    ...(until !== undefined && { until: new Date(until).toISOString() }),
+    ...(reason !== undefined && { reason }),
+  });
+  const end = until === undefined ? '' : ` until ${localTime(until)}`;
+  const now = `No executor is started any more${end}. Running ones get their jobs; those of others wait, or go to other hosts.`;
+  const drained = async () => await tell(`/drain?${said}`, options, (answer) => `${now}\n${unlessForgotten(answer)}`);
+  await orRefusal(drained());
 }
 
 async function stop(user: string | undefined, options: Options): Promise<void> {

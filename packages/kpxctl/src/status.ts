@@ -62,10 +62,10 @@ async function compare(file: string, running: unknown): Promise<Compared> {
 }
 
 function forPeople(now: Answered, file: string, compared: Compared): string {
-  const { verdict, doing, draining, sick } = now;
+  const { verdict, doing, drain, sick } = now;
   const rows = [
     ['broker', printable(doing)],
-    ['starts', draining ? warning('none: the host is being drained') : sick ? warning(sickness(sick)) : 'executors, as jobs come'],
+    ['starts', drain ? warning(`none: ${printable(drain)}`) : sick ? warning(sickness(sick)) : 'executors, as jobs come'],
     ['queues', printable(queuesText(now.queues))],
     ['file', aboutFile(file, compared)],
   ];

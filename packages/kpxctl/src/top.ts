@@ -130,8 +130,8 @@ class View {
 
 const clock = (at: number) => new Date(at).toLocaleTimeString('en-GB');
 
-function capacityOf({ capacity, draining }: Status): string {
+function capacityOf({ capacity, drain }: Status): string {
   const { executors, max_executors, starting, max_starting, held, held_max, waiting } = capacity;
-  const drained = draining ? ', none is started: the host is being drained' : '';
+  const drained = drain ? `, none is started: ${printable(drain)}` : '';
   return `executors ${executors} of ${max_executors}, starting ${starting} of ${max_starting}, users in line ${waiting}, jobs held ${held} of ${held_max}${drained}`;
 }

@@ -7,8 +7,10 @@ import type { DeadLetterService } from '../dead-letters/serve.js';
 import type { Way } from '../dead-letters/work.js';
 import type { Explanation } from '../executors/explanation.js';
 import { runCommand } from '../host/command.js';
+import type { Drain } from '../host/kept-drain.js';
 import { closeHttpServer, HttpError, httpServer, json, type Route, type Routes } from '../http/server.js';
 import { CommandError, statusOf } from '../output/exit.js';
+import { localTime } from '../output/format.js';
 import type { Status, UserDetail } from '../record/status.js';
 import type { SealedOperations } from '../sealed/vhosts.js';
 
@@ -47,7 +49,7 @@ export interface Operations {
   /** Of executors, as the helper has said last; undefined: it has said nothing yet. */
   profiles(): readonly ProfileName[] | undefined;
   /** Answers why a restart will not know of it; undefined: it will. */
-  drain(on: boolean): string | undefined;
+  drain(drain: Drain | undefined): string | undefined;
   /** Rejects with a ConfigError; the old one stays in force then. */
   reload(): Promise<Reloaded>;
   /** As a job of this user would. */
@@ -69,6 +71,18 @@ const ABOUT_USER = z.strictObject({ user });
 const ABOUT_ACCOUNT = z.strictObject({ account: once(osUserSchema) });
 const EXPLAIN = z.strictObject({ user, group: z.array(z.string().max(GROUP_CHARS_MAX)).max(GROUPS_MAX).optional() });
 const STOP = z.strictObject({ user, mode: once(z.enum(['graceful', 'kill'])).prefault(['graceful']) });
+/** Of a drain: longer than any work on a host. */
+const DRAIN_MAX_MS = 366 * 24 * 3_600_000;
+const REASON_CHARS_MAX = 200;
+const until = z.iso
+  .datetime()
+  .transform((text) => Date.parse(text))
+  .refine((ms) => ms > Date.now(), { error: () => `the time is over: it is ${localTime(Date.now())} here`, abort: true })
+  .refine((ms) => ms < Date.now() + DRAIN_MAX_MS, 'more than a year ahead: leave it out, and end it with kpxctl resume');
+const reason = z
+  .string()
+  .regex(new RegExp(`^\\P{C}{1,${REASON_CHARS_MAX}}$`, 'u'), `expected a line of 1 to ${REASON_CHARS_MAX} characters`);
+const DRAIN = z.strictObject({ until: once(until).optional(), reason: once(reason).optional() });
 const id = z.string().regex(/^[0-9a-f]{4,64}$/, 'expected 4 to 64 of 0-9 a-f');
 const filter = once(z.string().max(FILTER_CHARS_MAX)).optional();
 const selection = { id: z.array(id).max(IDS_MAX).default([]), user: filter, reason: filter };
@@ -139,9 +153,9 @@ async function somebodyListens(path: string): Promise<boolean> {
 }
 
 function routesOf(operations: Operations): Routes {
-  const tell = (on: boolean) => () => {
-    const forgotten = operations.drain(on);
-    return { draining: on, ...(forgotten === undefined ? {} : { forgotten }) };
+  const tell = (drain: Drain | undefined) => {
+    const forgotten = operations.drain(drain);
+    return { draining: drain !== undefined, ...(forgotten === undefined ? {} : { forgotten }) };
   };
   return {
     '/explain': route('GET', EXPLAIN, ({ user, group }) => operations.explain(user, group)),
@@ -149,8 +163,8 @@ function routesOf(operations: Operations): Routes {
     '/user': route('GET', ABOUT_USER, ({ user }) => operations.user(user)),
     '/profiles': route('GET', NOTHING, () => ({ profiles: operations.profiles() ?? null })),
     '/configuration': route('GET', NOTHING, () => operations.configuration()),
-    '/drain': route('POST', NOTHING, tell(true)),
-    '/resume': route('POST', NOTHING, tell(false)),
+    '/drain': route('POST', DRAIN, ({ until: untilMs, reason }) => tell({ untilMs, reason })),
+    '/resume': route('POST', NOTHING, () => tell(undefined)),
     '/reload': route('POST', NOTHING, async () => {
       return await operations.reload().catch((error: Error) => {
         throw error instanceof ConfigError ? new HttpError(422, error.message) : error;

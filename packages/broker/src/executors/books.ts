@@ -17,6 +17,8 @@ export class Books {
   readonly health = new HostHealth();
   availableMemory: number | undefined;
   draining = false;
+  /** For people. */
+  drainedWhy: string | undefined;
   /** Jobs are consumed: an executor without RabbitMQ is alone in that. */
   consuming = false;
   /** Jobs of all users. */
@@ -37,10 +39,11 @@ export class Books {
 }
 
 /** The counts that the policy limits. */
-export const loadOf = ({ executors, asked, availableMemory, draining }: Books): Load => ({
+export const loadOf = ({ executors, asked, availableMemory, draining, drainedWhy }: Books): Load => ({
   ...executors.load(asked),
   availableMemory,
   draining,
+  drainedWhy,
 });
 
 /** The users whose jobs go to this executor. */

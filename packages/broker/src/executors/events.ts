@@ -64,8 +64,8 @@ export type Event =
   | { readonly kind: 'groups unknown'; readonly user: KnimeUser; readonly ticket: Ticket; readonly detail: string }
   /** Of the host. */
   | { readonly kind: 'memory'; readonly availableBytes: number }
-  /** Start nothing any more (a host that is to be emptied), or again. */
-  | { readonly kind: 'drain'; readonly on: boolean }
+  /** Start nothing any more (a host that is to be emptied), or again. `why` is a sentence for people. */
+  | { readonly kind: 'drain'; readonly on: boolean; readonly why?: string }
   /** An operator wants an executor for this user, whatever came of earlier starts. */
   | { readonly kind: 'start asked'; readonly user: KnimeUser; readonly groups: readonly string[] | undefined }
   /** A schedule wants an executor for this user, whether there is a job within `forMs` milliseconds or not. */

@@ -75,6 +75,11 @@ export class Machine {
     return this.#books.draining;
   }
 
+  /** Undefined: this host is not drained, or there is no more to say of it. */
+  get drainedWhy(): string | undefined {
+    return this.#books.drainedWhy;
+  }
+
   /** Whether connections of executors are to be looked for: soon, where one is not ready; now and then; or not at all. */
   get looksForConnections(): 'soon' | 'sometimes' | 'never' {
     return connectionsWanted(this.#books.policy, [...this.#books.executors.values()]);
@@ -197,8 +202,9 @@ const HANDLERS: { readonly [K in Kind]: (books: Books, event: EventOf[K]) => voi
   policy: (books, { policy }) => setPolicy(books, policy),
   groups: (books, { user, groups }) => setGroups(books, user, groups),
   'groups unknown': groupsUnknown,
-  drain: (books, { on }) => {
+  drain: (books, { on, why }) => {
     books.draining = on;
+    books.drainedWhy = on ? why : undefined;
     for (const user of books.line) shorten(books, user);
   },
   'start asked': (books, { user, groups }) => startAsked(books, user, groups),

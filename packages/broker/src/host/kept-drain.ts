@@ -1,8 +1,16 @@
-import { accessSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 /** Where there is no service manager, the file is beside the control socket: the broker may write there. */
 const FILE = 'draining';
+
+/** No executor is started on this host. */
+export interface Drain {
+  /** It ends by itself at this time, in milliseconds since the epoch; undefined: it does not. */
+  readonly untilMs?: number | undefined;
+  /** For users who wait, and other people. One line. */
+  readonly reason?: string | undefined;
+}
 
 /** Remembers over restarts, of the machine too, that this host is drained: a file that exists for as long. */
 export class KeptDrain {
@@ -15,23 +23,24 @@ export class KeptDrain {
     this.file = place && `${place}/${FILE}`;
   }
 
-  /** Was this host drained when the broker ended? Throws an Error of the file system where that cannot be known. */
-  get on(): boolean {
-    if (this.file === undefined) return false;
+  /** How this host was drained when the broker ended; undefined: it was not. Throws an Error of the file system where that cannot be known. */
+  get last(): Drain | undefined {
+    if (this.file === undefined) return undefined;
     try {
-      accessSync(this.file);
-      return true;
+      const text = readFileSync(this.file, 'utf8');
+      const untilMs = Date.parse(/^until (.*)$/m.exec(text)?.[1] ?? '');
+      return { untilMs: Number.isNaN(untilMs) ? undefined : untilMs, reason: /^reason (.*)$/m.exec(text)?.[1] };
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw error;
     }
   }
 
   /** Answers why the next restart will not know of it; undefined: it will. */
-  keep(on: boolean): string | undefined {
+  keep(drain: Drain | undefined): string | undefined {
     if (this.file === undefined) return 'there is no directory to keep it in: control.socket is ""';
     try {
-      if (on) writeFileSync(this.file, `since ${new Date().toISOString()}\n`, { mode: 0o600, flush: true });
+      if (drain) writeFileSync(this.file, textOf(drain), { mode: 0o600, flush: true });
       else rmSync(this.file, { force: true });
       return undefined;
     } catch (error) {
@@ -39,3 +48,11 @@ export class KeptDrain {
     }
   }
 }
+
+const textOf = ({ untilMs, reason }: Drain) =>
+  [
+    `since ${new Date().toISOString()}`,
+    ...(untilMs === undefined ? [] : [`until ${new Date(untilMs).toISOString()}`]),
+    ...(reason === undefined ? [] : [`reason ${reason}`]),
+    '',
+  ].join('\n');

@@ -85,3 +85,11 @@ export function inWhole(value: number, units: Readonly<Record<string, number>>):
   const [unit = '', size = 1] = Object.entries(units).findLast(([, size]) => value % size === 0) ?? [];
   return `${value / size}${unit}`;
 }
+
+/** A time as people on this host write it: `2026-11-30 18:00`. In milliseconds since the epoch. */
+export function localTime(ms: number): string {
+  const time = new Date(ms);
+  const two = (number: number) => String(number).padStart(2, '0');
+  const date = [time.getFullYear(), two(time.getMonth() + 1), two(time.getDate())].join('-');
+  return `${date} ${two(time.getHours())}:${two(time.getMinutes())}`;
+}

@@ -131,9 +131,9 @@ function showVerdict({ verdict }) {
 }
 
 /** @param {Now} now */
-function showStarts({ draining, sick, capacity }) {
+function showStarts({ drain, sick, capacity }) {
   const { executors, max_executors, waiting, longest_wait } = capacity;
-  if (draining) return tell('starts', 'bad', 'none is started: the host is being drained');
+  if (drain !== null) return tell('starts', 'bad', `none is started: ${drain}`);
   if (sick) return tell('starts', 'bad', 'none is started: those of several users in a row failed');
   const full = executors >= max_executors ? `full, ${executors} of ${max_executors}` : '';
   if (longest_wait < WAIT_MS_WORTH_SAYING) return tell('starts', 'good', full || 'started when jobs arrive');

@@ -32,6 +32,7 @@ export interface Now {
   /** Since when there is no connection, why, and what comes next; null: there is one. */
   readonly absent: { readonly rabbitmq: string | null; readonly helper: string | null };
   readonly draining: boolean;
+  readonly drain: Standing['drain'];
   readonly sick: boolean;
   readonly capacity: Standing['capacity'];
   readonly executors: Tally['executors'];
@@ -87,7 +88,7 @@ export function snapshotOf(sources: Sources): Snapshot {
 
 function nowOf({ machine, config, links, outcomes }: Sources): Now {
   const { jobs, parked } = outcomes;
-  const { rabbitmq, helper, draining, sick, queues, capacity, sealed } = standingOf(machine, links);
+  const { rabbitmq, helper, draining, drain, sick, queues, capacity, sealed } = standingOf(machine, links);
   const { executors, users } = tallyOf(machine);
   return {
     verdict: verdictOf(factsOf(machine, links, outcomes)),
@@ -103,6 +104,7 @@ function nowOf({ machine, config, links, outcomes }: Sources): Now {
       helper: helper.connected ? null : absence('kpx-privhelper', helper),
     },
     draining,
+    drain,
     sick: sick !== null,
     capacity,
     executors,

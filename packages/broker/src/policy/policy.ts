@@ -62,6 +62,8 @@ export interface Load {
   readonly availableMemory: number | undefined;
   /** A host that is to be emptied starts nothing. */
   readonly draining: boolean;
+  /** For people, where there is more to say of it. */
+  readonly drainedWhy?: string | undefined;
 }
 
 /** The resources that one more executor needs; for metrics. */
@@ -73,6 +75,7 @@ const OK: Verdict = { ok: true };
 const no = (why: string): Verdict => ({ ok: false, why });
 const full = (limit: Limit, why: string): Verdict => ({ ok: false, why, limit });
 
+export const DRAINED = 'the host is being drained';
 const DEFAULT_PROFILE = profileNameSchema.parse('default');
 
 /** May this user have an executor at all? */
@@ -90,7 +93,7 @@ export const idleStopMsOf = (policy: Policy, rule: Rule | undefined) => rule?.id
 
 /** Is there room for one more executor, of a user of this rule? If not, its jobs wait until one has ended. */
 export function hasRoom(policy: Policy, load: Load, rule: Rule | undefined): Verdict {
-  if (load.draining) return full('draining', 'the host is being drained');
+  if (load.draining) return full('draining', load.drainedWhy ?? DRAINED);
   if (load.executors >= policy.maxExecutors)
     return full('max_executors', `${load.executors} of ${policy.maxExecutors} executors run (max_executors)`);
   const ofRule = rule ? (load.byRule.get(rule) ?? 0) : 0;

@@ -6,6 +6,7 @@ import { stateOf } from '../executors/roster.js';
 import { countedBy, EXECUTOR_STATES, type ExecutorState, type State, USER_STATES } from '../executors/states.js';
 import { absence, type LinkStatus } from '../host/link.js';
 import { durationText } from '../output/duration.js';
+import { DRAINED } from '../policy/policy.js';
 import type { SealedTally } from '../sealed/standing.js';
 import type { Verdict } from './verdict.js';
 
@@ -33,6 +34,8 @@ export interface Links {
 /** The state at the moment. Status, metrics and the page have it in this one spelling. */
 export interface Standing {
   readonly draining: boolean;
+  /** The same for people, with its end and reason; null: this host is not drained. */
+  readonly drain: string | null;
   /** This host starts no executor because those of several users in a row failed; null: it does. */
   readonly sick: { readonly since: string; readonly why: string; readonly next_try: string } | null;
   readonly rabbitmq: LinkStatus;
@@ -70,7 +73,8 @@ export function standingOf(machine: Machine, { rabbitmq, helper, jobQueue, depth
   const capacity = { executors, max_executors, starting, max_starting, held, held_max, waiting, longest_wait };
   const sick = sicknessOf(machine);
   const seen = { job_queue: jobQueue ?? null, queues: depths ?? null, sealed: sealed ?? null, file: file ?? null };
-  return { draining: machine.draining, sick, rabbitmq, helper, ...seen, capacity };
+  const drain = machine.draining ? (machine.drainedWhy ?? DRAINED) : null;
+  return { draining: machine.draining, drain, sick, rabbitmq, helper, ...seen, capacity };
 }
 
 function sicknessOf({ health: { sickness } }: Machine): Standing['sick'] {

@@ -54,7 +54,7 @@ const ROWS: readonly (readonly [ProblemCode, 'attention' | 'trouble', Facts, wha
     'max_executors of a rule 4×, memory 1×',
     'docs/tune.md',
   ],
-  ['draining', 'attention', withStanding({ draining: true }), 'the host is being drained', 'kpxctl resume'],
+  ['draining', 'attention', withStanding({ drain: 'the host is being drained' }), 'the host is being drained', 'kpxctl resume'],
   ['loses_jobs', 'attention', withStanding({ job_queue }), 'jobs can be lost: delivery limit 20', 'set the policy'],
   [
     'given_up',
@@ -114,7 +114,7 @@ describe('the verdict', () => {
 
   it('begins with the worst, and counts the others', () => {
     const { level, headline, problems } = verdictOf({
-      ...withStanding({ draining: true, helper: gone }),
+      ...withStanding({ drain: 'the host is being drained', helper: gone }),
       failing: failing({ refused: new Map([['ACCOUNT_DENIED', 1]]) }).failing,
     });
     expect([level, problems.map(({ code }) => code)]).toEqual(['trouble', ['helper', 'draining', 'not_allowed']]);
@@ -129,7 +129,12 @@ describe('the verdict', () => {
 
   it('names draining and failing hosts once, and not the users who wait because of it', () => {
     const drained = { ...waiting(3, 90_000, new Map([['draining', 3]])) };
-    const { problems } = verdictOf({ ...drained, standing: { ...drained.standing, draining: true } });
-    expect(problems).toMatchObject([{ code: 'draining', what: 'no executor is started: the host is being drained, and 3 users wait' }]);
+    const { problems } = verdictOf({
+      ...drained,
+      standing: { ...drained.standing, draining: true, drain: 'the host is being drained until 2026-11-30 18:00: a new KNIME' },
+    });
+    expect(problems).toMatchObject([
+      { code: 'draining', what: 'no executor is started: the host is being drained until 2026-11-30 18:00: a new KNIME, and 3 users wait' },
+    ]);
   });
 });

@@ -5,6 +5,7 @@ import type { Machine } from '../executors/machine.js';
 import type { RestingState } from '../executors/states.js';
 import { absence } from '../host/link.js';
 import { durationText } from '../output/duration.js';
+import { DRAINED } from '../policy/policy.js';
 import { entryOf } from '../policy/reasons.js';
 import type { Outcomes } from './outcomes.js';
 import { type Links, type Standing, standingOf, type Tally, tallyOf } from './standing.js';
@@ -80,11 +81,11 @@ const PROBLEMS = {
       'kpxctl list --state queued says who; docs/tune.md has the limits',
     ];
   },
-  draining: ({ standing: { draining, capacity } }) =>
-    draining
+  draining: ({ standing: { drain, capacity } }) =>
+    drain !== null
       ? [
           'attention',
-          `no executor is started: the host is being drained${capacity.waiting === 0 ? '' : `, and ${usersWait(capacity.waiting)}`}`,
+          `no executor is started: ${drain}${capacity.waiting === 0 ? '' : `, and ${usersWait(capacity.waiting)}`}`,
           'kpxctl resume ends that',
         ]
       : undefined,
@@ -198,7 +199,7 @@ function limitText(limit: WaitsFor, { max_executors, max_starting }: Standing['c
 }
 
 const LIMIT_TEXTS: Readonly<Record<Exclude<WaitsFor, 'max_executors' | 'max_starting'>, string>> = {
-  draining: 'the host is being drained',
+  draining: DRAINED,
   rule: 'max_executors of a rule',
   core_tokens: 'core_tokens',
   memory: 'memory',

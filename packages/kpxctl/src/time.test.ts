@@ -1,0 +1,32 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { timeOf } from './time.js';
+
+const zone = process.env.TZ;
+beforeAll(() => {
+  process.env.TZ = 'Europe/Berlin';
+});
+afterAll(() => {
+  if (zone === undefined) delete process.env.TZ;
+  else process.env.TZ = zone;
+});
+
+const now = Date.parse('2026-10-24T12:00+02:00');
+
+it.each([
+  ['90s', '2026-10-24T12:01:30+02:00'],
+  ['2h', '2026-10-24T14:00+02:00'],
+  ['18:00', '2026-10-24T18:00+02:00'],
+  ['12:00', '2026-10-25T12:00+01:00'], // after the change from summer time
+  ['02:30', '2026-10-25T02:30+02:00'], // the first of both
+  ['2026-11-30 08:00', '2026-11-30T08:00+01:00'],
+  ['2026-10-24T08:00', '2026-10-24T08:00+02:00'],
+])('"%s" is %s', (text, time) => {
+  expect(new Date(timeOf(text, now)).toISOString()).toBe(new Date(time).toISOString());
+});
+
+it.each(['', '18', '18:60', '24:00', '2026-02-30 08:00', '2026-13-01 08:00', '30.11.2026 18:00', '0m', 'tomorrow', '-1h'])(
+  '"%s" is none',
+  (text) => {
+    expect(() => timeOf(text, now)).toThrow(/such as "18:00"/);
+  },
+);
