@@ -2,13 +2,14 @@ import { DEFAULT_PROFILE, type ProfileName } from '@kpx/protocol';
 import { MAC_KEY_FILE, macKeyFile, readMacKey } from '../amqp/mac-key.js';
 import { type Config, policyOf } from '../config/config.js';
 import { missingGroups } from '../host/missing-groups.js';
-import { groupsOf, namesThatDoNotExist } from '../policy/rule-names.js';
+import { groupsOf, namesThatDoNotExist, prestartsInVain } from '../policy/rule-names.js';
 import { askBroker, BrokerRefused, BrokerUnreachable } from './client.js';
 import { asJson, differences } from './difference.js';
 
 /** The text of --check for a configuration without errors: names that do not exist, and what differs from the running broker. */
 export async function checkText(file: string, config: Config): Promise<string> {
-  const { rules } = policyOf(config);
+  const policy = policyOf(config);
+  const { rules } = policy;
   const groups = await missingGroups(groupsOf(rules)).catch((error: Error) => error);
   const profiles = await running<{ profiles: ProfileName[] | null }>(config, '/profiles');
   const unknown = namesThatDoNotExist(rules, {
@@ -22,6 +23,7 @@ export async function checkText(file: string, config: Config): Promise<string> {
   return [
     `${file}: ${head}`,
     ...unknown.map((reason) => `  ${reason}`),
+    ...prestartsInVain(policy).map((reason) => `${reason}.`),
     ...(await unseenKey(config)),
     ...(groups instanceof Error ? [`Groups of rules are not judged: ${groups.message}.`] : []),
     ...(!profiles?.profiles && rules.some(({ profile }) => profile !== DEFAULT_PROFILE) ? [NO_HELPER] : []),

@@ -209,7 +209,8 @@ describe('max_age', () => {
     expect(of('start', ended(alice))).toEqual([carol]);
     expect(machine.counts).toMatchObject({ waiting: 0 }); // nobody waits for alice's
     expect(machine.explain(alice, [])).toMatchObject({ state: 'queued', place: 1 });
-    job(alice);
+    now += MINUTE_MS;
+    job(alice); // from now on somebody does
     expect(machine.counts).toMatchObject({ waiting: 1, longestWaitMs: 0 });
   });
 });

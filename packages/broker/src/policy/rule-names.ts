@@ -1,5 +1,6 @@
 import type { ProfileName } from '@kpx/protocol';
-import type { Rule } from './rules.js';
+import type { Policy } from './policy.js';
+import { type Rule, ruleFor } from './rules.js';
 
 /** The groups and profiles that exist. */
 interface Existing {
@@ -20,6 +21,20 @@ export function namesThatDoNotExist(rules: readonly Rule[], { missingGroups, pro
       .map((group) => `${label} names the group "${group}", ${NO_GROUP} (getent group ${group})`),
     ...(profiles && !profiles.has(profile) ? [`${label} names the profile "${profile}", ${NO_PROFILE}`] : []),
   ]);
+}
+
+/** One sentence for each user whom a rule names for prestart in vain, as far as names alone tell. */
+export function prestartsInVain(policy: Pick<Policy, 'rules' | 'deny'>): string[] {
+  const byName = policy.rules.filter(({ groups }) => groups.length === 0);
+  return policy.rules.flatMap(({ label, prestart }) =>
+    (prestart?.users ?? []).flatMap((user) => {
+      if (policy.deny.has(user.toLowerCase()))
+        return [`${label} has prestart for "${user}", whom policy.deny keeps out: take the name out of one`];
+      const before = ruleFor(byName, user, []);
+      const isBefore = before && policy.rules.indexOf(before) < policy.rules.findIndex((rule) => rule.label === label);
+      return isBefore ? [`${label} has prestart for "${user}", for whom ${before.label} counts: put ${label} before it`] : [];
+    }),
+  );
 }
 
 const NO_GROUP = 'which this host does not know: it matches nobody by it';
