@@ -19,6 +19,8 @@ _kpxctl() {
     'top '*) words='--interval --sort --config --help' ;;
     'logs '*) words='--follow --lines --since --kpx --helper-config --config --help' ;;
     'explain '*) words='--group --helper-config --config --json --help' ;;
+    'job '*) words='--config --json --help' ;;
+    'cancel '*) words='--config --json --help' ;;
     'drain '*) words='--config --json --until --reason --help' ;;
     'resume '*) words='--config --json --help' ;;
     'reload '*) words='--config --json --help' ;;
@@ -42,7 +44,7 @@ _kpxctl() {
     'dead-letters '*) words='list show replay drop reasons --help' ;;
     'sealed '*) words='list refused learn purge setup --help' ;;
     'kerberos '*) words='setup --help' ;;
-    ' ') words='status list show top logs explain drain resume reload start stop dead-letters sealed kerberos doctor orphans setup-rabbitmq import-config --version --help' ;;
+    ' ') words='status list show top logs explain job cancel drain resume reload start stop dead-letters sealed kerberos doctor orphans setup-rabbitmq import-config --version --help' ;;
     esac
     case $before in
     'import-config '*) [[ $current == -* ]] || mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;

@@ -223,7 +223,7 @@ describe('kpxctl dead-letters replay', () => {
     expect((await listed(kpx)).map(({ reason }) => reason)).toEqual(['BODY_NOT_JSON']);
   });
 
-  it('puts jobs back as they came: of kpx only that and when it was replayed, and no time to live, which has passed', async () => {
+  it('puts jobs back as they came: of kpx only which it is, and when it was replayed, and no time to live, which has passed', async () => {
     const kpx = await withParked([
       {
         ...jobOf('mallory', 'm1'),
@@ -234,7 +234,7 @@ describe('kpxctl dead-letters replay', () => {
     await listed(kpx); // what RabbitMQ counts of each look is no header of the job either
     expect(await run(kpx, 'replay', '--user', 'mallory')).toMatchObject({ code: 0 });
     const [job] = await drainQueue(kpx.vhost.url('admin'), 'knime-jobs');
-    expect(Object.keys(job?.headers ?? {}).sort()).toEqual(['theirs', 'x-kpx-mac', 'x-kpx-ref', 'x-kpx-replayed-at']);
+    expect(Object.keys(job?.headers ?? {}).sort()).toEqual(['theirs', 'x-kpx-id', 'x-kpx-mac', 'x-kpx-ref', 'x-kpx-replayed-at']);
     expect(job?.properties).toMatchObject({ messageId: 'm1', type: 'work', priority: 3, timestamp: 1_700_000_000, deliveryMode: 2 });
     expect([job?.properties.expiration, job?.json]).toEqual([undefined, { user: 'mallory', job: 'm1' }]);
     expect(await depth(kpx, QUEUE)).toBe(0);

@@ -75,11 +75,12 @@ class Passage {
           else this.forward(message);
         },
         parked: () => {},
-        left: (outcome) => {
+        left: (_, outcome) => {
           if (outcome !== 'forwarded') return;
           this.forwarded += 1;
           this.onForwarded();
         },
+        problem: () => {},
         release: () => this.#held.splice(0),
         lost: () => {
           this.#held = [];
@@ -193,13 +194,8 @@ it('a lane that is the only one has no name in the log', async () => {
   const config = configFor([`amqp://kpx-broker@127.0.0.1:${nobody}/`], 'nobody');
   const nothing = () => {};
   const handlers = {
-    reconnected: nothing,
-    opened: nothing,
-    delivery: nothing,
-    left: nothing,
-    parked: nothing,
-    release: () => [],
-    lost: nothing,
+    ...{ reconnected: nothing, opened: nothing, delivery: nothing, left: nothing, parked: nothing, problem: nothing },
+    ...{ release: () => [], lost: nothing },
   };
   const supervisor = new Supervisor(log, { jobs: { inForce: { config: () => config, mac: () => MAC }, handlers } });
   const running = supervisor.run();

@@ -50,7 +50,7 @@ describe('headers that no broker has written', () => {
     await publish(kpx, forged('alice', 'a1', { ...FORGED, theirs: 1 }));
     const [job] = await done(kpx, 'alice', 1);
     expect(Object.keys(job?.headers ?? {}).sort()).toEqual([
-      ...['canHandle', 'theirs', 'x-kpx-hops', 'x-kpx-mac', 'x-kpx-ref', 'x-kpx-seen-at'],
+      ...['canHandle', 'theirs', 'x-kpx-hops', 'x-kpx-id', 'x-kpx-mac', 'x-kpx-ref', 'x-kpx-seen-at'],
     ]);
     expect(job?.headers.theirs).toBe(1);
     expect(job?.headers['x-kpx-hops']).toBeLessThan(10);
@@ -141,7 +141,7 @@ describe('a dead letter', () => {
     expect(await runKpxctl(['dead-letters', 'replay', id, '--config', kpx.brokerConfigFile])).toMatchObject({ code: 0 });
     const [job] = await done(kpx, 'alice', 1);
     expect(Object.keys(job?.headers ?? {}).sort()).toEqual([
-      ...['canHandle', 'x-kpx-hops', 'x-kpx-mac', 'x-kpx-ref', 'x-kpx-replayed-at', 'x-kpx-seen-at'],
+      ...['canHandle', 'x-kpx-hops', 'x-kpx-id', 'x-kpx-mac', 'x-kpx-ref', 'x-kpx-replayed-at', 'x-kpx-seen-at'],
     ]);
     const rest = await deadLetters(kpx, 2);
     expect(rest.flatMap(({ headers }) => ['x-kpx-user-id', 'x-kpx-other', 'x-kpx-hops'].filter((name) => name in headers))).toEqual([]);

@@ -3,7 +3,7 @@ import { jobOf } from '../fixtures/jobs.js';
 import type { Kpx } from '../fixtures/kpx.js';
 import type { RabbitmqServer } from '../fixtures/rabbitmq.js';
 import { answersTo, asExecutor, startAccountsRabbitmq, takeClient } from '../fixtures/sealed-accounts.js';
-import { jobsDone, publish } from './installed-kpx.js';
+import { jobsDone, publish, runKpxctl } from './installed-kpx.js';
 import { startSealed } from './installed-sealed.js';
 
 /* Which answers of an account reach which clients: sealed.answers. The attempts of its code are in test/security/sealed.test.ts. */
@@ -84,4 +84,15 @@ it('sealed, an account opens no answers for itself by a job that it leaves in it
   expect(done.map(({ job }) => job).sort()).toEqual(['a1', 'a2', 'forged']);
   await publish(kpx, asked('alice', 'a3', client));
   expect(await idsAnswered(kpx, client, 2)).toEqual(['id-of-a2', 'id-of-a3']);
+});
+
+it('an answer is in the story of its job', async () => {
+  const kpx = await startSealed(accounts, { standIn: { BOOT_MS: '50' } });
+  const client = await takeClient(kpx);
+  await publish(kpx, asked('alice', 'a1', client));
+  await idsAnswered(kpx, client, 1);
+  const headline = async () => (await runKpxctl(['job', 'id-of-a1', '--config', kpx.brokerConfigFile])).stdout;
+  await expect
+    .poll(headline)
+    .toMatch(/^the job {8}answered \d+s ago\n[\s\S]* it goes to the executor of "alice" \(uid \d+, pid \d+\)\n[\s\S]* it is answered/);
 });

@@ -82,6 +82,7 @@ export class Broker {
       ? new SealedExecutors(log, inForce, machine, this.#helper, {
           waits: (why) => jobs.link.down(why),
           provisioned: (ms) => this.record.metrics.provisioned(ms),
+          answered: (account, correlationId) => this.record.stories.answered(account, correlationId),
         })
       : undefined;
     const handlers = {
@@ -89,7 +90,7 @@ export class Broker {
       accountOf: (user: KnimeUser) => machine.executorOf(user)?.osUser,
       held: (ms: number) => this.record.metrics.held(ms),
     };
-    this.#intake = new Intake(log, inForce, jobs, this.#groups, handlers, this.sealed);
+    this.#intake = new Intake(log, inForce, { lane: jobs, stories: this.record.stories }, this.#groups, handlers, this.sealed);
     const effects = new ExecutorEffects(log, this.#helper, emit, this.sealed);
     this.#ports = rabbitmqPorts(config.amqp.urls);
     const told = (event: Event) => {
@@ -112,11 +113,16 @@ export class Broker {
       reconnected: () => this.record.metrics.reconnected(),
       opened: () => this.#engine.emit({ kind: 'channel opened' }),
       delivery: (message) => this.#intake.take(message),
-      left: (outcome, reason) => this.record.outcomes.left(outcome, reason),
+      left: (message, outcome, parked) => {
+        this.record.outcomes.left(outcome, parked?.reason);
+        this.record.stories.left(this.#intake.idOf(message), outcome, parked);
+      },
+      problem: (message, why) => this.record.stories.problem(this.#intake.idOf(message), why),
       parked: (facts) => this.#hook.parked(facts),
       release: () => this.#intake.release(),
       lost: () => {
         this.#intake.release();
+        this.record.stories.lost('the connection to RabbitMQ was lost');
         this.#engine.emit({ kind: 'channel lost' });
       },
     };

@@ -52,18 +52,22 @@ export class ExecutorEffects {
 
   async #start(user: KnimeUser, profile: ProfileName): Promise<void> {
     let settled: (() => void) | undefined;
+    let request: number | undefined;
+    const sent = (id: number) => {
+      request = id;
+    };
     const goesOn = (to: StartingState) => this.#emit({ kind: 'start goes on', user, to });
     try {
       if (this.#sealed) {
         ({ settled } = await this.#sealed.prepare(user, () => goesOn('provisioning')));
         goesOn('starting');
       }
-      const { executor } = await this.#helper.request('spawnExecutor', { knimeUser: user, profile });
-      this.#emit({ kind: 'started', user, executor });
+      const { executor } = await this.#helper.request('spawnExecutor', { knimeUser: user, profile }, sent);
+      this.#emit({ kind: 'started', user, executor, request });
     } catch (error) {
       if (error instanceof SealedUnavailable)
         this.#emit({ kind: 'not started', user, code: 'HOST_FAILED', detail: `${SEALED_UNAVAILABLE}: ${error.message}` });
-      else if (error instanceof KpxError) this.#emit({ kind: 'not started', user, ...(await reasonOf(error)) });
+      else if (error instanceof KpxError) this.#emit({ kind: 'not started', user, ...(await reasonOf(error)), request });
       else this.#emit({ kind: 'no helper', user, detail: (error as Error).message });
       if (!(error instanceof KpxError || error instanceof HelperUnavailable || error instanceof SealedUnavailable)) throw error;
     } finally {

@@ -2,8 +2,9 @@ import { hostname } from 'node:os';
 import { performance } from 'node:perf_hooks';
 import type { KnimeUser, OsUser } from '@kpx/protocol';
 import type { Logger } from 'pino';
-import { ACCOUNT_HEADER } from './amqp/headers.js';
+import { ACCOUNT_HEADER, ID_HEADER } from './amqp/headers.js';
 import type { InForce } from './amqp/in-force.js';
+import { jobFactsOf } from './amqp/job-facts.js';
 import { decodeJob, describe, sentAt } from './amqp/jobs.js';
 import type { Lane } from './amqp/lane.js';
 import type { JobMac } from './amqp/mac.js';
@@ -12,12 +13,14 @@ import type { WireMessage } from './amqp/wire/amqplib.js';
 import type { PassedOn } from './amqp/wire/cut-through.js';
 import type { Config } from './config/config.js';
 import { userFrom } from './config/user-from.js';
+import { CANCELLED_DETAIL } from './executors/cancelling.js';
 import type { Effect, Event, Ticket } from './executors/events.js';
 import { handedBack, type Marks, NO_MARKS } from './executors/hand-back.js';
 import type { GroupLookups } from './host/group-lookups.js';
 import { logFailure } from './output/logged-failure.js';
 import { HOPS_FREE } from './policy/policy.js';
 import type { Reason } from './policy/reasons.js';
+import type { Stories, Story } from './record/stories.js';
 import type { Given } from './sealed/giving.js';
 
 /** The machine's decision about a job. */
@@ -60,6 +63,7 @@ export class Intake {
   readonly #config: () => Config;
   readonly #mac: () => JobMac;
   readonly #lane: Lane;
+  readonly #stories: Stories;
   readonly #groups: GroupLookups;
   readonly #handlers: IntakeHandlers;
   readonly #deliveries = new Map<Ticket, Delivery>();
@@ -67,11 +71,19 @@ export class Intake {
   /** Undefined: executors are not sealed. */
   readonly #sealed: SealedWay | undefined;
 
-  constructor(log: Logger, { config, mac }: InForce, lane: Lane, groups: GroupLookups, handlers: IntakeHandlers, sealed?: SealedWay) {
+  constructor(
+    log: Logger,
+    { config, mac }: InForce,
+    { lane, stories }: { readonly lane: Lane; readonly stories: Stories },
+    groups: GroupLookups,
+    handlers: IntakeHandlers,
+    sealed?: SealedWay,
+  ) {
     this.#log = log;
     this.#config = config;
     this.#mac = mac;
     this.#lane = lane;
+    this.#stories = stories;
     this.#groups = groups;
     this.#handlers = handlers;
     this.#sealed = sealed;
@@ -79,19 +91,40 @@ export class Intake {
 
   take(message: WireMessage): void {
     if (this.#mac().judge(message.properties, message.content)) this.#log.warn({ ...describe(message), reason: NOT_PROVEN }, FORGED);
+    const story = this.#came(message);
     const decoded = () => decodeJob(message.content, message.properties, userFrom(this.#config().jobs));
     const job = this.#lane.gate.endangers(message.properties) ?? decoded();
     if ('reason' in job) {
       this.#lane.relay?.park(message, job.reason, job.detail);
       return;
     }
+    story.user = job.user;
     if (this.#parkForged(message, job.user, job.hops, this.#handlers.accountOf(job.user) ?? this.#sealed?.accountOf(job.user))) return;
+    if (story.cancelled) {
+      this.#lane.relay?.park(message, 'CANCELLED' satisfies Reason, CANCELLED_DETAIL, { user: job.user, hops: job.hops });
+      return;
+    }
     const ticket = ++this.#lastTicket;
+    this.#stories.judged(story, ticket);
     const marks = marksOf(message.properties.own);
     this.#deliveries.set(ticket, { message, hops: job.hops, marks, since: performance.now() });
     const ageMs = Math.max(0, Date.now() - (sentAt(message.properties) ?? Date.now()));
     const { user, hops, waited, replayed } = job;
     this.#judge({ kind: 'job', ticket, user, hops, waited, replayed, ageMs, crowded: this.#lane.crowded });
+  }
+
+  /** From now on the message has the id that kpx knows the job by, and keeps it wherever it goes. */
+  #came(message: WireMessage): Story {
+    const story = this.#stories.came(jobFactsOf(message));
+    const { properties } = message;
+    if (properties.own[ID_HEADER] !== story.id) properties.own = Object.assign({}, properties.own, { [ID_HEADER]: story.id });
+    return story;
+  }
+
+  /** The id of a job in hand; one that was parked while it came in is new here. */
+  idOf(message: WireMessage): string {
+    const id = message.properties.own[ID_HEADER];
+    return typeof id === 'string' && this.#stories.isInHand(id) ? id : this.#came(message).id;
   }
 
   /**

@@ -143,6 +143,8 @@ async function openControl(
     },
     status: () => broker.record.status(),
     user: (user) => broker.operator.user(user),
+    job: (id) => broker.operator.jobs.stories(id),
+    cancel: (id) => broker.operator.jobs.cancel(id),
     configuration: () => broker.config,
     profiles: () => broker.ruleNames.known,
     drain,

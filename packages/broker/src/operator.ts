@@ -4,6 +4,7 @@ import type { Engine } from './engine.js';
 import type { Explanation } from './executors/explanation.js';
 import type { GroupLookups } from './host/group-lookups.js';
 import type { Drain } from './host/kept-drain.js';
+import { JobOperator } from './job-operator.js';
 import { localTime } from './output/format.js';
 import { DRAINED } from './policy/policy.js';
 import type { ReadModel } from './record/read-model.js';
@@ -12,6 +13,7 @@ import type { UserDetail } from './record/status.js';
 
 /** Answers the questions and carries out the orders of an operator of the running broker. */
 export class Operator {
+  readonly jobs: JobOperator;
   readonly #log: Logger;
   readonly #engine: Engine;
   readonly #groups: GroupLookups;
@@ -24,6 +26,7 @@ export class Operator {
     this.#groups = groups;
     this.#record = record;
     this.#links = links;
+    this.jobs = new JobOperator(log, engine, record, (user) => this.explain(user, undefined));
   }
 
   get draining(): boolean {

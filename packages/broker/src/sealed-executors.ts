@@ -31,6 +31,8 @@ interface Observer {
   readonly waits: (why: string) => void;
   /** An account had everything at its RabbitMQ that its executor needs, after this time, in milliseconds. */
   readonly provisioned: (ms: number) => void;
+  /** An answer of this account is with the client. */
+  readonly answered: (account: string, correlationId: string) => void;
 }
 
 /** The sealed executors of this broker, for as long as it runs. */
@@ -65,7 +67,7 @@ export class SealedExecutors implements SealedOperations {
     const passwordHash = async (user: KnimeUser) => (await prepareUser(helper, user)).passwordHash;
     this.#kinds = new Kinds(log, passwordHash);
     const running = () => this.#sealedRunning();
-    this.#sealed = new Sealed(log, inForce, hostname(), { running, passwordHash, waits: observer.waits, refused: this.#refused });
+    this.#sealed = new Sealed(log, inForce, hostname(), { running, passwordHash, ...observer, refused: this.#refused });
   }
 
   #running(): Map<OsUser, Running> {

@@ -4,12 +4,12 @@ import { shownState } from '@kpx/broker/executors/states';
 import { durationText } from '@kpx/broker/output/duration';
 import { jsonLine } from '@kpx/broker/output/format';
 import { bold, say } from '@kpx/broker/output/terminal';
+import { nextStepOf } from '@kpx/broker/record/next-step';
 import { type KnimeUser, knimeUserSchema, printable } from '@kpx/protocol';
 import { type Command, InvalidArgumentError } from 'commander';
 import { seen } from './account.js';
 import { asksBroker, type BrokerOptions, judgesAccount } from './broker-options.js';
 import { controlSocket } from './control-socket.js';
-import { nextStepOf } from './next-step.js';
 
 /** The meaning of each decision for the job. */
 const DECISIONS: Record<Explanation['decision'], string> = {

@@ -6,6 +6,7 @@ import { addDeadLetters } from './dead-letters/command.js';
 import { addDoctor } from './doctor/command.js';
 import { addExplain } from './explain.js';
 import { addImportConfig } from './import-config/command.js';
+import { addJob } from './job.js';
 import { addKerberos } from './kerberos/command.js';
 import { addList } from './list.js';
 import { addLogs } from './logs.js';
@@ -37,6 +38,7 @@ export function kpxctl(): Command {
   addTop(program);
   addLogs(program);
   addExplain(program);
+  addJob(program);
   addOperate(program);
   addDeadLetters(program);
   addSealed(program);

@@ -5,6 +5,7 @@ import { durationText } from '@kpx/broker/output/duration';
 import { inWhole, jsonLine } from '@kpx/broker/output/format';
 import { bold, say, warning } from '@kpx/broker/output/terminal';
 import type { Change } from '@kpx/broker/record/histories';
+import { nextStepOf } from '@kpx/broker/record/next-step';
 import type { UserDetail } from '@kpx/broker/record/status';
 import type { KnimeUser } from '@kpx/protocol';
 import { printable } from '@kpx/protocol';
@@ -13,7 +14,6 @@ import { seen } from './account.js';
 import { asksBroker, type BrokerOptions, judgesAccount } from './broker-options.js';
 import { controlSocket } from './control-socket.js';
 import { decisionOf, knimeUser, stateOf } from './explain.js';
-import { nextStepOf } from './next-step.js';
 import { forHowLong, mebibytes } from './rows.js';
 import { unitOf } from './unit.js';
 

@@ -77,12 +77,15 @@ export class HelperSession {
     return this.#sealedNode;
   }
 
-  /** Throws {@link KpxError} for the helper's typed errors, {@link HelperUnavailable} when there was no answer. */
-  async request<V extends Verb>(verb: V, body: RequestBody<V>): Promise<ResultOf<V>> {
+  /**
+   * Throws {@link KpxError} for the helper's typed errors, {@link HelperUnavailable} when there was no answer. `sent` is told the number of the request,
+   * which the helper's audit log has.
+   */
+  async request<V extends Verb>(verb: V, body: RequestBody<V>, sent?: (id: number) => void): Promise<ResultOf<V>> {
     if (!this.#greeted) throw new HelperUnavailable(`no connection to the helper at ${this.#path}`);
     while (this.#pending.size >= REQUESTS_IN_FLIGHT_MAX) await new Promise<void>((resolve) => this.#turns.push(resolve));
     if (!this.#greeted) throw new HelperUnavailable(`the connection to the helper at ${this.#path} was lost`);
-    return await this.#ask(verb, body);
+    return await this.#ask(verb, body, sent);
   }
 
   /** All executors that the helper knows, of all pages. `judge`: with why their accounts would be refused one now. */
@@ -100,8 +103,9 @@ export class HelperSession {
     this.#connection?.close(why);
   }
 
-  async #ask<V extends Verb>(verb: V, body: RequestBody<V>): Promise<ResultOf<V>> {
+  async #ask<V extends Verb>(verb: V, body: RequestBody<V>, sent?: (id: number) => void): Promise<ResultOf<V>> {
     const id = this.#nextId();
+    sent?.(id);
     const askedAt = performance.now();
     const response = await new Promise<Response>((resolve, reject) => {
       const timer = setTimeout(() => this.close(`no answer to ${verb}`), REQUEST_DEADLINE_MS + ANSWER_MARGIN_MS);

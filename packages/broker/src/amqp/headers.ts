@@ -5,9 +5,11 @@ import { CannotTravel, entry } from './wire/table.js';
 /*
  * Every header that kpx adds, and every header that it takes off. It reads its own from `properties.own`, which x-kpx-mac has proven (see mac.ts). By hops,
  * seen-at, handed-back, failed-on and replayed-at the broker decides what becomes of a job; expiration and user-id stand in for properties. user-id, user and
- * account record who sent it (see submitter.ts). Headers that are not proven stay in no copy. reason, detail, parked-at, host and properties are there for people who look at dead letters.
+ * account record who sent it (see submitter.ts), and id which job it is. Headers that are not proven stay in no copy. reason, detail, parked-at, host and properties are there for people who look at dead letters.
  */
 
+/** The id that kpx has given this job, the same for as long as it is one: see job-facts.ts. Nothing is decided by it. */
+export const ID_HEADER = 'x-kpx-id';
 /** How often kpx has sent this job on already. */
 export const HOPS_HEADER = 'x-kpx-hops';
 /** When kpx first saw this job, in milliseconds since the epoch. */
@@ -30,7 +32,8 @@ export const HANDED_BACK_HEADER = 'x-kpx-handed-back';
 export const FAILED_ON_HEADER = 'x-kpx-failed-on';
 /** The account in whose virtual host a message was published: on all that comes up from there. A job that has it runs as that account or not at all. */
 export const ACCOUNT_HEADER = 'x-kpx-account';
-const SUBMITTERS = [USER_ID_HEADER, USER_HEADER, ACCOUNT_HEADER];
+/** They stay with a job that begins anew. */
+const LASTING = [ID_HEADER, USER_ID_HEADER, USER_HEADER, ACCOUNT_HEADER];
 /** The properties that a parked message came with and could not keep: the first {@link KEPT_BYTES_MAX} bytes of them, in base64. */
 const PROPERTIES_HEADER = 'x-kpx-properties';
 
@@ -86,7 +89,7 @@ export function travelling(properties: WireProperties, own: Own, seal: Seal, exp
  */
 export function replayed(properties: WireProperties, canHandleHeader: string, own: Own, seal: Seal, bytesMax: number): Buffer {
   const handled = properties.header(canHandleHeader) === true;
-  const all = seal({ ...userIdHeader(properties), ...submitters(properties), ...own });
+  const all = seal({ ...userIdHeader(properties), ...lasting(properties), ...own });
   const drops = (name: string) =>
     isOwn(name) || Object.hasOwn(all, name) || SERVER_HEADERS.test(name) || (handled && name === canHandleHeader);
   return changed(properties, { drops, adds: encoded(all) }, bytesMax);
@@ -108,14 +111,17 @@ export function same(properties: WireProperties, own: Own, bytesMax: number): Bu
  */
 export function carriedUp(properties: WireProperties, account: string, replyTo: string, own: Own, seal: Seal, bytesMax: number): Buffer {
   const drops = (name: string) => isOwn(name) || SERVER_HEADERS.test(name);
-  const adds = encoded(seal({ ...submitters(properties), ...own, [ACCOUNT_HEADER]: account }));
+  const adds = encoded(seal({ ...lasting(properties), ...own, [ACCOUNT_HEADER]: account }));
   return changed(properties, { drops, adds, expiration: properties.text('expiration'), replyTo }, bytesMax);
 }
 
-/** The headers by which brokers have recorded the sender of a job. */
-function submitters({ own }: WireProperties): Own {
-  return Object.fromEntries(SUBMITTERS.flatMap((name) => (own[name] === undefined ? [] : [[name, own[name]]])));
+/** The headers by which brokers have recorded which job it is, and who has sent it. */
+function lasting({ own }: WireProperties): Own {
+  return Object.fromEntries(LASTING.flatMap((name) => (own[name] === undefined ? [] : [[name, own[name]]])));
 }
+
+/** The id of a job whose other headers stay behind. */
+export const idHeader = ({ own: { [ID_HEADER]: id } }: WireProperties): Own => (id === undefined ? {} : { [ID_HEADER]: id });
 
 function userIdHeader(properties: WireProperties): Own {
   const userId = properties.text('userId');

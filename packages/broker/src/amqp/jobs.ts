@@ -1,6 +1,6 @@
 import type { KnimeUser } from '@kpx/protocol';
 import type { UserFrom } from '../config/user-from.js';
-import { DEATH_HEADER, HOPS_HEADER, REPLAYED_AT_HEADER, SEEN_AT_HEADER } from './headers.js';
+import { DEATH_HEADER, HOPS_HEADER, ID_HEADER, REPLAYED_AT_HEADER, SEEN_AT_HEADER } from './headers.js';
 import { isNearLimit } from './job-queue.js';
 import { type Undecodable, userOf } from './submitter.js';
 import type { WireMessage } from './wire/amqplib.js';
@@ -60,5 +60,6 @@ export function sentAt(properties: WireProperties): number | undefined {
 /** The fields of the log about a message. Never its body. */
 export function describe({ properties, fields }: WireMessage): Record<string, unknown> {
   const job = properties.text('messageId');
-  return { ...(job === undefined ? {} : { job }), delivery: fields.deliveryTag };
+  const kpx_id = properties.own[ID_HEADER];
+  return { ...(job !== undefined && { job }), ...(kpx_id !== undefined && { kpx_id }), delivery: fields.deliveryTag };
 }

@@ -11,7 +11,7 @@ import type { InForce } from './in-force.js';
 import { JobQueueGate } from './job-queue-gate.js';
 import { describe, tooLarge } from './jobs.js';
 import { Relay } from './relay.js';
-import type { Outcome } from './relay-observer.js';
+import type { Outcome, Parked } from './relay-observer.js';
 import { AmqpSession, CannotOpen, type End, type Ending, type Ends, type SessionHandlers } from './session.js';
 import { SlowStart } from './slow-start.js';
 import { Suspects } from './suspects.js';
@@ -28,10 +28,12 @@ export interface LaneHandlers {
   /** RabbitMQ gives jobs from now on. */
   opened(): void;
   delivery(message: WireMessage): void;
-  /** A job is elsewhere, confirmed; `reason` with those that were parked. */
-  left(outcome: Outcome, reason?: string): void;
+  /** A job is elsewhere, confirmed; `parked` with those that are with the dead letters. */
+  left(message: WireMessage, outcome: Outcome, parked?: Parked): void;
   /** A job is with the dead letters, confirmed: the fields of the log. */
   parked(facts: Readonly<Record<string, unknown>>): void;
+  /** RabbitMQ has not taken a job. */
+  problem(message: WireMessage, why: string): void;
   /** Jobs in hand that go back to the queue: none of them is settled after this. */
   release(): readonly WireMessage[];
   /** An end is gone: what was in hand goes back to the queue, or RabbitMQ has put it there already. */
@@ -213,16 +215,17 @@ export class Lane {
   #relayOf({ source, destination, home }: AmqpSession, ends: Ends, left: (outcome: Outcome) => void): Relay {
     const elsewhere = destination === home ? undefined : { publisher: destination.publisher, amqp: ends.destination.amqp };
     const observer = {
-      parked: (message: WireMessage, parked: object) => {
+      problem: (message: WireMessage, why: string) => {
+        this.#log.error({ ...describe(message), reason: why }, 'RabbitMQ has not taken a job');
+        this.#spec.handlers.problem(message, why);
+      },
+      left: (message: WireMessage, outcome: Outcome, parked?: Parked) => {
+        this.#spec.handlers.left(message, outcome, parked);
+        left(outcome);
+        if (!parked) return;
         const facts = { ...describe(message), ...parked };
         this.#log.warn(facts, 'job parked');
         this.#spec.handlers.parked(facts);
-      },
-      problem: (message: WireMessage, why: string) =>
-        this.#log.error({ ...describe(message), reason: why }, 'RabbitMQ has not taken a job'),
-      left: (outcome: Outcome, reason?: string) => {
-        this.#spec.handlers.left(outcome, reason);
-        left(outcome);
       },
     };
     const { config, mac } = this.#spec.inForce;

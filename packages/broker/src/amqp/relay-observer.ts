@@ -27,8 +27,6 @@ export interface Parked {
 /** The observer of what becomes of jobs. */
 export interface RelayObserver {
   problem(message: WireMessage, why: string): void;
-  /** The job is elsewhere, confirmed; `reason` with those that were parked. */
-  left(outcome: Outcome, reason?: string): void;
-  /** It is with the dead letters, confirmed. */
-  parked(message: WireMessage, parked: Parked): void;
+  /** The job is elsewhere, confirmed; `parked` with those that are with the dead letters. */
+  left(message: WireMessage, outcome: Outcome, parked?: Parked): void;
 }

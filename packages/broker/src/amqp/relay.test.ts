@@ -72,8 +72,12 @@ const newRelay = (elsewhere?: Elsewhere) =>
     suspects,
     {
       problem: (_, why) => problems.push(why),
-      parked: (_, { reason, detail, ...facts }) => parked.push([reason, detail, ...Object.values(facts)].join(' ')),
-      left: (...how) => left.push(how.join(' ')),
+      left: (_, outcome, why) => {
+        left.push(why ? `${outcome} ${why.reason}` : outcome);
+        if (!why) return;
+        const { reason, detail, ...facts } = why;
+        parked.push([reason, detail, ...Object.values(facts)].join(' '));
+      },
     },
     elsewhere,
   );
@@ -291,7 +295,6 @@ describe('a job that was under way when RabbitMQ ended a session', () => {
     suspects.note([suspect], 'PRECONDITION_FAILED');
     relay = new Relay(channel, channel, SENDER, suspects, {
       problem: (_, why) => problems.push(why),
-      parked: () => {},
       left: () => {},
     });
     const before = channel.published.length;
@@ -388,7 +391,6 @@ it('settles every delivery at most once, never before its copy is safe, and none
       channel = new RecordingChannel();
       relay = new Relay(channel, channel, SENDER, new Suspects(), {
         problem: () => {},
-        parked: () => {},
         left: () => {},
       });
       const safe = new Set<string>();

@@ -5,6 +5,7 @@ import { type Destination, type Elsewhere, withExpiration, withoutExpiration } f
 import {
   DETAIL_HEADER,
   HOST_HEADER,
+  idHeader,
   type Own,
   onTheWay,
   PARKED_AT_HEADER,
@@ -81,7 +82,7 @@ export class Relay {
       this.#observer.problem(message, `${tried}; tried again later`);
       this.defer(message, hops, UNROUTABLE_DELAY_MS);
     };
-    const left = () => this.#observer.left('forwarded');
+    const left = () => this.#observer.left(message, 'forwarded');
     this.#move(message, { ...target, by, ...this.#onTheWay(message, hops), compose: withExpiration, left, fallback });
   }
 
@@ -89,7 +90,7 @@ export class Relay {
   defer(message: WireMessage, hops: number, delayMs: DelayMs, marks: Own = {}): void {
     const routingKey = delayQueue(this.#config.amqp.queue, delayMs);
     const fallback = (why: string) => this.#putBack(message, `${why} in ${routingKey}`);
-    const left = () => this.#observer.left('deferred');
+    const left = () => this.#observer.left(message, 'deferred');
     this.#move(message, { exchange: '', routingKey, ...this.#onTheWay(message, hops, marks), compose: withoutExpiration, left, fallback });
   }
 
@@ -124,7 +125,7 @@ export class Relay {
 
   /** To an executor by another way than the job queue: acknowledged when it is there. `refused` is called where it is not: it is in hand as before. */
   given(message: WireMessage, passedOn: PassedOn, refused: (why: string) => void): void {
-    this.#passed(message, passedOn, () => this.#observer.left('forwarded'), refused);
+    this.#passed(message, passedOn, () => this.#observer.left(message, 'forwarded'), refused);
   }
 
   #passed(message: WireMessage, passedOn: PassedOn, left: () => void, refused: (why: string) => void): void {
@@ -186,10 +187,7 @@ export class Relay {
   }
 
   #leftParked(message: WireMessage, parked: Parked): () => void {
-    return () => {
-      this.#observer.left('parked', parked.reason);
-      this.#observer.parked(message, parked);
-    };
+    return () => this.#observer.left(message, 'parked', parked);
   }
 
   #deadLetters(message: WireMessage, parked: Parked): Omit<Destination, 'compose' | 'unusable'> {
@@ -205,7 +203,7 @@ export class Relay {
   }
 
   #recorded(properties: WireProperties): Own {
-    return recorded(properties, userFrom(this.#config.jobs));
+    return { ...recorded(properties, userFrom(this.#config.jobs)), ...idHeader(properties) };
   }
 
   /** At once, or in line: a suspect is sent when nothing else is under way, and nothing else is then. */
@@ -283,7 +281,7 @@ export class Relay {
   #return(message: WireMessage): void {
     this.#settle(
       () => this.#source.putBack(message),
-      () => this.#observer.left('returned'),
+      () => this.#observer.left(message, 'returned'),
     );
   }
 

@@ -11,6 +11,7 @@ import type { Drain } from '../host/kept-drain.js';
 import { closeHttpServer, HttpError, httpServer, json, type Route, type Routes } from '../http/server.js';
 import { CommandError, statusOf } from '../output/exit.js';
 import { localTime } from '../output/format.js';
+import type { Cancelled, JobStories } from '../record/job-story.js';
 import type { Status, UserDetail } from '../record/status.js';
 import type { SealedOperations } from '../sealed/vhosts.js';
 
@@ -28,6 +29,8 @@ const GROUP_CHARS_MAX = 256;
 /** Of a filter for dead letters. */
 const FILTER_CHARS_MAX = 256;
 const IDS_MAX = 1_000;
+/** Of a job: AMQP has no longer ones, and as it is printed a character takes six at most. */
+const JOB_ID_CHARS_MAX = 6 * 255;
 
 /** The result of reading the configuration again. */
 export interface Reloaded {
@@ -44,6 +47,10 @@ export interface Operations {
   explain(user: KnimeUser, groups: readonly string[] | undefined): Promise<Explanation>;
   status(): Status;
   user(user: KnimeUser): Promise<UserDetail>;
+  /** Rejects with a CommandError where no job is known by this id. */
+  job(id: string): Promise<JobStories>;
+  /** Rejects with a CommandError where it is not to be cancelled. */
+  cancel(id: string): Promise<Cancelled>;
   /** The configuration in force, without secrets: there are none in it. */
   configuration(): unknown;
   /** Of executors, as the helper has said last; undefined: it has said nothing yet. */
@@ -83,6 +90,7 @@ const reason = z
   .string()
   .regex(new RegExp(`^\\P{C}{1,${REASON_CHARS_MAX}}$`, 'u'), `expected a line of 1 to ${REASON_CHARS_MAX} characters`);
 const DRAIN = z.strictObject({ until: once(until).optional(), reason: once(reason).optional() });
+const ABOUT_JOB = z.strictObject({ id: once(z.string().min(1).max(JOB_ID_CHARS_MAX)) });
 const id = z.string().regex(/^[0-9a-f]{4,64}$/, 'expected 4 to 64 of 0-9 a-f');
 const filter = once(z.string().max(FILTER_CHARS_MAX)).optional();
 const selection = { id: z.array(id).max(IDS_MAX).default([]), user: filter, reason: filter };
@@ -161,6 +169,8 @@ function routesOf(operations: Operations): Routes {
     '/explain': route('GET', EXPLAIN, ({ user, group }) => operations.explain(user, group)),
     '/status': route('GET', NOTHING, () => operations.status()),
     '/user': route('GET', ABOUT_USER, ({ user }) => operations.user(user)),
+    '/job': route('GET', ABOUT_JOB, ({ id }) => refusing(operations.job(id))),
+    '/cancel': route('POST', ABOUT_JOB, ({ id }) => refusing(operations.cancel(id))),
     '/profiles': route('GET', NOTHING, () => ({ profiles: operations.profiles() ?? null })),
     '/configuration': route('GET', NOTHING, () => operations.configuration()),
     '/drain': route('POST', DRAIN, ({ until: untilMs, reason }) => tell({ untilMs, reason })),

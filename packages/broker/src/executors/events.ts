@@ -19,6 +19,9 @@ export interface Usage {
   readonly memoryBytes: number | undefined;
 }
 
+/** The request as the helper's audit log numbers it (`id`); undefined: it was not sent. */
+type AuditId = number | undefined;
+
 export type Event =
   | {
       readonly kind: 'job';
@@ -39,11 +42,17 @@ export type Event =
       readonly crowded?: boolean;
     }
   /** The helper has started the executor, or found it running. */
-  | { readonly kind: 'started'; readonly user: KnimeUser; readonly executor: ExecutorInfo }
+  | { readonly kind: 'started'; readonly user: KnimeUser; readonly executor: ExecutorInfo; readonly request?: AuditId }
   /** A start that takes several steps has taken one. */
   | { readonly kind: 'start goes on'; readonly user: KnimeUser; readonly to: StartingState }
   /** The helper has answered with an error. */
-  | { readonly kind: 'not started'; readonly user: KnimeUser; readonly code: ErrorCode; readonly detail: string }
+  | {
+      readonly kind: 'not started';
+      readonly user: KnimeUser;
+      readonly code: ErrorCode;
+      readonly detail: string;
+      readonly request?: AuditId;
+    }
   /** The helper could not be asked. */
   | { readonly kind: 'no helper'; readonly user: KnimeUser; readonly detail: string }
   /** The accounts that RabbitMQ serves at the moment, by uid; and those of whom nobody can say. */
@@ -80,6 +89,8 @@ export type Event =
   | { readonly kind: 'stop asked'; readonly user: KnimeUser; readonly force: boolean }
   /** The same once it is idle; of every executor that runs where no user is named. */
   | { readonly kind: 'stop when idle asked'; readonly only?: KnimeUser }
+  /** An operator wants this job parked, if it is held. */
+  | { readonly kind: 'cancel asked'; readonly user: KnimeUser; readonly ticket: Ticket }
   /** Jobs are consumed (again). */
   | { readonly kind: 'channel opened' }
   /** The channel is gone, and all deliveries with it: RabbitMQ has put them back. */

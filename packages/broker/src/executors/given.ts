@@ -1,5 +1,5 @@
 /** A job that an executor keeps for so long was not refused, in milliseconds: refused ones come back within moments. */
-const KEPT_MS = 5_000;
+export const KEPT_MS = 5_000;
 
 /** The fate of the jobs that were forwarded to one executor, as far as the broker can see. Times in milliseconds of the machine's clock. */
 export class GivenJobs {

@@ -17,6 +17,11 @@ export class HeldJobs {
     this.#since.clear();
   }
 
+  /** Answers whether it is there. */
+  take(ticket: Ticket): boolean {
+    return this.#since.delete(ticket);
+  }
+
   takeAll(): Ticket[] {
     return this.takeFirst(this.size);
   }

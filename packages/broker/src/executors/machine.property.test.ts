@@ -88,6 +88,7 @@ type Move =
   | { readonly do: 'plan'; readonly user: KnimeUser; readonly forMs: number }
   | { readonly do: 'ask for stop'; readonly user: KnimeUser; readonly force: boolean }
   | { readonly do: 'ask for stop when idle' }
+  | { readonly do: 'cancel'; readonly pick: number }
   | { readonly do: 'wait'; readonly ms: number };
 
 const move: fc.Arbitrary<Move> = fc.oneof(
@@ -141,6 +142,7 @@ const move: fc.Arbitrary<Move> = fc.oneof(
     weight: 1,
     arbitrary: fc.record({ do: fc.constant('ask for stop' as const), user: fc.constantFrom(...NAMES), force: fc.boolean() }),
   },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('cancel' as const), pick: fc.nat(9) }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('wait' as const), ms: fc.constantFrom(1, 100, 1_500, 40_000, 400_000) }) },
 );
 
@@ -211,6 +213,9 @@ class World {
       this.step({ kind: 'start planned', user: move.user, groups, forMs: move.forMs, why: 'a schedule' });
     } else if (move.do === 'ask for stop') {
       this.step({ kind: 'stop asked', user: move.user, force: move.force });
+    } else if (move.do === 'cancel') {
+      const [ticket, user] = [...this.inside][move.pick] ?? [];
+      if (ticket !== undefined && user !== undefined) this.step({ kind: 'cancel asked', user, ticket });
     } else {
       this.now += move.ms;
       this.step({ kind: 'tick' });

@@ -5,6 +5,7 @@ import { setGroups, setPolicy, ungrouped, userOf } from './admission.js';
 import { groupsUnknown, listed, noHelper, notStarted, started, startGoesOn, usage } from './answers.js';
 import { assertSound } from './assertions.js';
 import { Books, forgetIfNothing, loadOf } from './books.js';
+import { cancelAsked } from './cancelling.js';
 import { accountLost, stopAsked } from './ending.js';
 import { denial, type Effect, type Event } from './events.js';
 import { type Explanation, explanationOf } from './explanation.js';
@@ -114,6 +115,11 @@ export class Machine {
     return this.#books.executors.of(user);
   }
 
+  /** Of whom nothing is known, `idle`. */
+  stateOf(user: KnimeUser): State {
+    return this.#books.users.get(user)?.state ?? 'idle';
+  }
+
   /** Whose groups are not known: executors that ran before the broker did, and users from before a rule asked. */
   ungrouped(): Set<KnimeUser> {
     return ungrouped(this.#books);
@@ -213,6 +219,7 @@ const HANDLERS: { readonly [K in Kind]: (books: Books, event: EventOf[K]) => voi
   'stop when idle asked': ({ executors }, { only }) => {
     for (const executor of executors.values()) if (only === undefined || executors.of(only) === executor) executor.leaving = true;
   },
+  'cancel asked': cancelAsked,
   'channel opened': (books) => {
     books.consuming = true;
     for (const { link } of books.executors.values()) link.startAnew(books.now);

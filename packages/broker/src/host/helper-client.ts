@@ -36,8 +36,8 @@ export class HelperClient {
   }
 
   /** See {@link HelperSession.request}. */
-  async request<V extends Verb>(verb: V, body: RequestBody<V>): Promise<ResultOf<V>> {
-    return await this.#session.request(verb, body);
+  async request<V extends Verb>(verb: V, body: RequestBody<V>, sent?: (id: number) => void): Promise<ResultOf<V>> {
+    return await this.#session.request(verb, body, sent);
   }
 
   /** See {@link HelperSession.listExecutors}. */

@@ -14,7 +14,7 @@ export const EXITS = {
   trouble: { code: 2, meaning: 'status --check: jobs do not get through' },
   usage: { code: 64, meaning: 'wrong usage', status: 400 },
   dataError: { code: 65, meaning: 'wrong settings of the original' },
-  noInput: { code: 66, meaning: 'no such file, account or dead letter', status: 410 },
+  noInput: { code: 66, meaning: 'no such file, account, job or dead letter', status: 410 },
   unavailable: { code: 69, meaning: 'the broker, RabbitMQ or the name service gives no answer', status: 503 },
   defect: { code: 70, meaning: 'defect of kpx' },
   cannotCreate: { code: 73, meaning: 'a directory cannot be made' },

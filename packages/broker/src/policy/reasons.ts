@@ -46,6 +46,11 @@ export const REASONS = {
     advice: 'Have the user start it again, then drop it.',
     replay: 'in vain',
   },
+  CANCELLED: {
+    meaning: 'An operator has cancelled the job before an executor had it: kpxctl cancel.',
+    advice: 'Replay it if it is to be done after all, or drop it.',
+    replay: 'once fixed',
+  },
   START_FAILED: {
     meaning: 'As many starts of the executor as policy.start_attempts have failed: the detail has the last failure.',
     advice: 'Fix its cause, then replay: the user is tried at once.',

@@ -16,6 +16,8 @@ export interface Change {
   readonly at: string;
   readonly state: State;
   readonly why: string;
+  /** The answer to this request of the helper has led to it: `id` in the audit log. */
+  readonly request?: number;
 }
 
 /** The fate of a user's jobs at this host since the broker started, as far back as the user is remembered. */
@@ -53,7 +55,8 @@ export class Histories {
       for (const { osUser: os_user, uid, knimeUsers } of event.executors)
         for (const user of knimeUsers) if (this.#users.has(user)) this.#heardOf(user).account = { os_user, uid };
     }
-    for (const effect of effects) this.#note(effect);
+    const answered = event.kind === 'started' || event.kind === 'not started' ? event : undefined;
+    for (const effect of effects) this.#note(effect, effect.user === answered?.user ? answered.request : undefined);
   }
 
   of(user: KnimeUser): Readonly<History> | undefined {
@@ -65,7 +68,7 @@ export class Histories {
     return this.#users.get(user)?.changes.at(-1)?.at;
   }
 
-  #note(effect: Effect): void {
+  #note(effect: Effect, request: number | undefined): void {
     const { kind } = effect;
     if (kind === 'start' || kind === 'stop' || kind === 'kill' || kind === 'hand back') return;
     const history = this.#heardOf(effect.user);
@@ -75,7 +78,8 @@ export class Histories {
       history.jobs.parked += 1;
       history.lastParked = { at: new Date().toISOString(), reason: effect.reason, detail: cut(effect.detail) };
     } else {
-      const change = { at: new Date().toISOString(), state: effect.state, why: cut(effect.detail) };
+      const audited = request === undefined ? {} : { request };
+      const change = { at: new Date().toISOString(), state: effect.state, why: cut(effect.detail), ...audited };
       keep(history.changes, change, CHANGES_MAX);
       if (RESTING.has(effect.state)) keep(history.failures, change, FAILURES_MAX);
     }

@@ -1,19 +1,23 @@
+import { hostname } from 'node:os';
 import type { Config } from '../config/config.js';
 import type { Effect, Event } from '../executors/events.js';
 import type { Explanation } from '../executors/explanation.js';
 import type { Machine } from '../executors/machine.js';
 import { Decisions } from './decisions.js';
 import { Histories } from './histories.js';
+import { type JobStory, tellStory } from './job-story.js';
 import { Metrics } from './metrics.js';
 import { Outcomes } from './outcomes.js';
 import { type Links, lineOf, standingOf, tallyOf } from './standing.js';
 import { type Sources, type Status, statusOf, type UserDetail, userDetailOf } from './status.js';
+import { Stories, type Story } from './stories.js';
 import { factsOf, type Verdict, verdictOf } from './verdict.js';
 
 /** The running broker's status: what is so in the machine at the moment, and what it remembers of events and effects that went by. */
 export class ReadModel {
   readonly outcomes = new Outcomes();
   readonly metrics: Metrics;
+  readonly stories: Stories;
   readonly #machine: Machine;
   readonly #look: () => { readonly config: Config; readonly links: Links };
   readonly #decisions = new Decisions();
@@ -22,6 +26,7 @@ export class ReadModel {
   constructor(machine: Machine, look: () => { readonly config: Config; readonly links: Links }) {
     this.#machine = machine;
     this.#look = look;
+    this.stories = new Stories(look().config.sealed.enabled);
     this.metrics = new Metrics(this.outcomes, () => ({
       standing: standingOf(machine, look().links),
       tally: tallyOf(machine),
@@ -35,6 +40,7 @@ export class ReadModel {
     this.metrics.observe(event, effects, now);
     this.#decisions.note(effects);
     this.#histories.observe(event, effects);
+    this.stories.observe(event, effects, this.#machine);
   }
 
   /** One line for systemd. */
@@ -55,6 +61,19 @@ export class ReadModel {
   /** All that is known of one user. */
   user(explanation: Explanation): UserDetail {
     return userDetailOf(explanation, this.#machine, this.#histories);
+  }
+
+  /** `explanation`: of the fate of a job of its user now; undefined: it has none. */
+  story(story: Story, explanation: Explanation | undefined): JobStory {
+    const machine = this.#machine;
+    const running = [...machine.running()];
+    return tellStory(story, {
+      host: hostname(),
+      now: Date.now(),
+      explanation,
+      changes: story.user === undefined ? [] : (this.#histories.of(story.user)?.changes ?? []),
+      runs: ({ os_user, pid }) => running.some((executor) => executor.osUser === os_user && executor.pid === pid),
+    });
   }
 
   get sources(): Sources {

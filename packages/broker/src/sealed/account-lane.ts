@@ -80,7 +80,7 @@ export class AccountLane {
       call: (queue, message) => this.#given((session) => this.#giving.call(session, message, queue)),
       ours: (queue) => this.#replies.isNamed(queue) || this.#earlier.includes(queue),
     });
-    this.#upward = new Upward(services, { carrying: this.#carrying, replies: this.#replies, learning: this.learning });
+    this.#upward = new Upward(services, { account, carrying: this.#carrying, replies: this.#replies, learning: this.learning });
     this.registration = new Registration(services, account, this.name);
   }
 

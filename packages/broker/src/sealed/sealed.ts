@@ -39,6 +39,8 @@ interface Known {
   readonly waits: (why: string) => void;
   /** Keeps the refused messages of accounts. */
   readonly refused: RefusedRecord;
+  /** An answer of this account is with the client. */
+  readonly answered: (account: string, correlationId: string) => void;
 }
 
 /** Sealed executors: each account has a virtual host and a user of its own, and a lane in between. */
@@ -74,7 +76,7 @@ export class Sealed {
         if (hash === undefined) throw new Error(`the executor of "${account}" is not sealed`);
         return hash;
       },
-      known.refused,
+      known,
     );
     this.vhosts = new Vhosts(this.#services, { lanes: this.#lanes, ends: this.#ends, running: known.running });
     this.#downlink = this.#newDownlink();

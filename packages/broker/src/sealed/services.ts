@@ -14,6 +14,14 @@ import { Uplink } from './uplink.js';
 /** Bodies that come up from all accounts, in memory, in bytes. */
 const HELD_BYTES_MAX = 64 * 1024 * 1024;
 
+/** Listeners to what accounts publish. */
+interface Told {
+  /** Keeps their refused messages. */
+  readonly refused: RefusedRecord;
+  /** An answer of this account is with the client. */
+  readonly answered: (account: string, correlationId: string) => void;
+}
+
 /** Things that all accounts share. They go by the configuration in force: ask for each when it is needed. */
 export class SealedServices {
   readonly log: Logger;
@@ -24,14 +32,22 @@ export class SealedServices {
   /** Asks the helper for the hash of the password that the account's executor has. */
   readonly passwordHash: (account: OsUser) => Promise<string>;
   readonly refused: RefusedRecord;
+  readonly answered: Told['answered'];
   readonly mirrors: Mirrors;
   readonly #inForce: InForce;
   #api: Provisioning;
   #uplink: Uplink;
   #administrator: string | undefined;
 
-  constructor(log: Logger, inForce: InForce, host: string, passwordHash: (account: OsUser) => Promise<string>, refused: RefusedRecord) {
+  constructor(
+    log: Logger,
+    inForce: InForce,
+    host: string,
+    passwordHash: (account: OsUser) => Promise<string>,
+    { refused, answered }: Told,
+  ) {
     this.refused = refused;
+    this.answered = answered;
     this.log = log;
     this.mac = inForce.mac;
     this.host = host;

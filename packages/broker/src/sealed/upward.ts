@@ -8,9 +8,11 @@ import { judgeAnswer, judgeUp, type Verdict } from './rules.js';
 
 interface Services {
   readonly config: Config;
+  readonly answered: (account: string, correlationId: string) => void;
 }
 
 interface Parts {
+  readonly account: string;
   readonly carrying: Carrying;
   readonly replies: Replies;
   readonly learning: Learning;
@@ -43,7 +45,9 @@ export class Upward {
     const verdict = judgeAnswer(client, published, isOpen, (queue) => replies.standsFor(queue, correlationId));
     this.#carry(session, message, verdict)
       .then((isCarried) => {
-        if (isCarried) replies.answers.answered(client, correlationId, performance.now());
+        if (!isCarried) return;
+        replies.answers.answered(client, correlationId, performance.now());
+        if (correlationId !== undefined) this.#services.answered(this.#parts.account, correlationId);
       })
       .catch(() => {}); // it never rejects
   }

@@ -1,7 +1,7 @@
-import type { Cause, Explanation } from '@kpx/broker/executors/explanation';
-import { entryOf } from '@kpx/broker/policy/reasons';
+import type { Cause, Explanation } from '../executors/explanation.js';
+import { entryOf } from '../policy/reasons.js';
 
-/** What a job waits for: the operator's next step, for people. */
+/** The operator's next step by the cause for which a job waits, for people. */
 const WAITING: Readonly<Partial<Record<Cause, string>>> = {
   rabbitmq: 'kpxctl doctor looks at the connection; journalctl -t kpx-broker has the reason.',
   helper: 'systemctl status kpx-privhelper.socket',
@@ -16,6 +16,6 @@ const WAITING: Readonly<Partial<Record<Cause, string>>> = {
   LAUNCH_FAILED: 'kpxctl logs USER has what the executor has written; docs/troubleshooting.md has the exit codes.',
 };
 
-/** What an operator does about a job that meets this, in one line. */
+/** The operator's next step for a job that meets this, in one line. */
 export const nextStepOf = ({ user, cause }: Explanation): string =>
   cause === undefined ? 'Nothing to do.' : (WAITING[cause] ?? entryOf(cause)?.advice ?? 'kpxctl doctor').replaceAll('USER', user);
