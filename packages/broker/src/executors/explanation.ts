@@ -8,7 +8,7 @@ import { type Executor, stateOf } from './roster.js';
 import { RESTING, STARTING, STATES, type State } from './states.js';
 import { failsHere, type User } from './user.js';
 
-/** What a job waits for, or the code of what failed. */
+/** The thing that a job waits for, or the code of the failure. */
 export type Cause = WaitsFor | 'rabbitmq' | 'helper' | 'executor' | Reason | ErrorCode;
 
 /** The answer to `explain`: what a job of a user would meet now. */
