@@ -38,6 +38,39 @@ describe('kpxctl', () => {
     expect(await explained()).not.toContain('drained');
   });
 
+  it('drains until a time, with a reason that is told to everybody, and ends that by itself after a restart of the broker', async () => {
+    const kpx = await startKpx({ standIn: QUICK });
+    const end = Date.now() + 8_000;
+    expect(await run(kpx, 'drain', '--until', '8s', '--reason', 'a new KNIME')).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^No executor is started any more until \d{4}-\d\d-\d\d \d\d:\d\d\. /),
+    });
+    await publish(kpx, jobOf('alice', 'a1'));
+    const why = /the host is being drained until \d{4}-\d\d-\d\d \d\d:\d\d: a new KNIME/;
+    for (const verb of [['explain', 'alice'], ['status']]) await expect.poll(async () => (await run(kpx, ...verb)).stdout).toMatch(why);
+    await kpx.endBroker('SIGKILL');
+    await kpx.startBroker();
+    expect((await run(kpx, 'status')).stdout).toMatch(why);
+    const [done] = await jobsDone(kpx, 'alice', 1);
+    expect(done?.at).toBeGreaterThanOrEqual(end);
+    expect((await run(kpx, 'status')).stdout).not.toContain('drained');
+    await kpx.endBroker();
+    await kpx.startBroker();
+    expect(kpx.brokerLog.lines.filter(({ draining }) => draining)).toEqual([]);
+  });
+
+  it.each([
+    [['--until', '2020-01-01 00:00'], 64, /^until: the time is over: it is \d{4}-/],
+    [['--until', '2999-01-01 00:00'], 64, /^until: more than a year ahead/],
+    [['--until', 'tomorrow'], 64, /such as "18:00"/],
+    [['--reason', ''], 64, /^reason: expected a line of 1 to 200 characters/],
+    [['--reason', 'a\nb'], 64, /^reason: expected a line/],
+  ] as const)('does not drain with %j', async (args, code, why) => {
+    const kpx = await startKpx();
+    expect(await run(kpx, 'drain', ...args)).toMatchObject({ code, stderr: expect.stringMatching(why) });
+    expect((await run(kpx, 'status')).stdout).not.toContain('drained');
+  });
+
   it('says of a drain that a restart will not know of it', async () => {
     const kpx = await startKpx();
     mkdirSync(`${dirname(kpx.controlSocket)}/draining`); // what is there is no file
@@ -69,6 +102,43 @@ describe('kpxctl', () => {
     });
     const none = { code: 69, stderr: 'there is no executor of "alice" on this host\n' };
     await expect.poll(() => run(kpx, 'stop', 'alice')).toMatchObject(none);
+  });
+
+  it('ends all executors once they are idle: one at work gets its jobs, and those that start later stay', async () => {
+    const kpx = await startKpx({ standIn: QUICK, broker: { policy: { evict_idle_after: '3s' } } });
+    for (const user of ['alice', 'bob']) {
+      await publish(kpx, jobOf(user));
+      await jobsDone(kpx, user, 1);
+    }
+    expect(await run(kpx, 'stop', '--all', '--when-idle')).toMatchObject({
+      code: 0,
+      stdout: '2 executors end after 3s without work. A job after that starts another one. kpxctl list shows which still run.\n',
+    });
+    await kpx.brokerLog.line({ user: 'alice', msg: 'ending an executor', reason: 'an operator wants it ended, and it is idle' });
+    await expect.poll(async () => (await run(kpx, 'explain', 'alice')).stdout).toMatch(/^executor {3}none$/m);
+    await publish(kpx, jobOf('alice', 'a2'));
+    const [first, second] = await jobsDone(kpx, 'alice', 2);
+    expect(second?.pid).not.toBe(first?.pid);
+    expect((await run(kpx, 'explain', 'alice')).stdout).not.toContain('ended once it is idle');
+  });
+
+  it('says which way of ending executors is meant', async () => {
+    const kpx = await startKpx();
+    for (const [args, why] of [
+      [[], 'Name a user, or say --all --when-idle.'],
+      [['--all'], '--all needs --when-idle.'],
+      [['alice', '--all', '--when-idle'], 'Name a user, or say --all --when-idle.'],
+      [['alice', '--kill', '--when-idle'], 'take one of the two'],
+    ] as const)
+      expect([args, await run(kpx, 'stop', ...args)]).toEqual([
+        args,
+        expect.objectContaining({ code: 64, stderr: expect.stringContaining(why) }),
+      ]);
+    expect(await run(kpx, 'stop', 'alice', '--when-idle')).toMatchObject({
+      code: 69,
+      stderr: 'there is no executor of "alice" on this host\n',
+    });
+    expect((await run(kpx, 'stop', '--all', '--when-idle')).stdout).toBe('No executor runs here.\n');
   });
 
   it('says the place in line of a user for whom there is no room', async () => {
