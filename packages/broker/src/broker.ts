@@ -63,7 +63,7 @@ export class Broker {
       carryOut: (effect) => ('ticket' in effect ? this.#intake.settle(effect) : effects.apply(effect)),
     });
     const { emit, machine } = this.#engine;
-    this.record = new ReadModel(machine, () => ({ config: this.#config, links: this.#links }));
+    this.record = new ReadModel(machine, () => ({ config: this.#config, links: this.#links }), config.sealed.enabled);
     this.ruleNames = new RuleNames(log, policy.rules);
     this.#groups = new GroupLookups(log, policy.rules);
     this.#prestarts = new Prestarts(log, this.#engine, this.#groups);
