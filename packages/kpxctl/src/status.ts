@@ -4,6 +4,7 @@ import { differences } from '@kpx/broker/control/difference';
 import { CommandError, EXIT } from '@kpx/broker/output/exit';
 import { jsonLine } from '@kpx/broker/output/format';
 import { bold, failure, say, success, warning } from '@kpx/broker/output/terminal';
+import { DRAINED } from '@kpx/broker/policy/policy';
 import type { Status } from '@kpx/broker/record/status';
 import { ConfigError, printable } from '@kpx/protocol';
 import type { Command } from 'commander';
@@ -29,7 +30,7 @@ interface StatusOptions extends BrokerOptions {
 }
 
 /** Until it is restarted after an upgrade, a broker of before answers, which does not have all. */
-type Answered = Omit<Status, 'verdict' | 'queues'> & Partial<Pick<Status, 'verdict' | 'queues'>>;
+type Answered = Omit<Status, 'verdict' | 'queues' | 'drain'> & Partial<Pick<Status, 'verdict' | 'queues' | 'drain'>>;
 
 async function status({ config, json, check }: StatusOptions): Promise<void> {
   const socket = await controlSocket(config);
@@ -62,10 +63,10 @@ async function compare(file: string, running: unknown): Promise<Compared> {
 }
 
 function forPeople(now: Answered, file: string, compared: Compared): string {
-  const { verdict, doing, drain, sick } = now;
+  const { verdict, doing, draining, drain, sick } = now;
   const rows = [
     ['broker', printable(doing)],
-    ['starts', drain ? warning(`none: ${printable(drain)}`) : sick ? warning(sickness(sick)) : 'executors, as jobs come'],
+    ['starts', draining ? warning(`none: ${printable(drain ?? DRAINED)}`) : sick ? warning(sickness(sick)) : 'executors, as jobs come'],
     ['queues', printable(queuesText(now.queues))],
     ['file', aboutFile(file, compared)],
   ];

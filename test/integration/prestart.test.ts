@@ -1,0 +1,71 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, it } from 'vitest';
+import { CROWD } from '../fixtures/accounts.js';
+import { jobOf } from '../fixtures/jobs.js';
+import type { Kpx } from '../fixtures/kpx.js';
+import { explain, installKpx, jobsDone, publish, runKpxctl } from './installed-kpx.js';
+
+/** Of the stand-in executor: far longer than a first job may wait. */
+const BOOT_MS = 4_000;
+const WAIT_MAX_MS = 1_000;
+const ALL_READY_TIMEOUT_MS = 90_000;
+const MINUTE_MS = 60_000;
+/** For kpx itself. */
+const START_MS = 20_000;
+
+/** As the configuration has it, in the time zone of this host. */
+const clock = (at: number) => new Date(at).toTimeString().slice(0, 'hh:mm'.length);
+const rule = (given: Record<string, unknown>) => ({ policy: { rule: [{ users: ['alice', 'bob'], keep_warm: '2h', ...given }] } });
+const ready = (kpx: Kpx) => kpx.brokerLog.lines.filter(({ msg, state }) => msg === 'executor' && state === 'ready').length;
+
+it('has the executors of twenty users ready when their first jobs come: 95 % of these wait for less than a second', {
+  timeout: 4 * MINUTE_MS,
+}, async () => {
+  const at = Math.ceil((Date.now() + START_MS) / MINUTE_MS) * MINUTE_MS;
+  const kpx = await installKpx({
+    standIn: { BOOT_MS: String(BOOT_MS) },
+    broker: rule({ name: 'early', users: CROWD, prestart: clock(at) }),
+  });
+  await kpx.start();
+  expect(ready(kpx)).toBe(0);
+  await kpx.brokerLog.line({ msg: 'executors are started before the jobs' }, { timeoutMs: 2 * MINUTE_MS });
+  expect(Date.now()).toBeGreaterThanOrEqual(at);
+  await expect.poll(() => ready(kpx), { timeout: ALL_READY_TIMEOUT_MS }).toBe(CROWD.length);
+
+  const waits: number[] = [];
+  for (const user of CROWD) {
+    const sent = Date.now();
+    await publish(kpx, jobOf(user));
+    waits.push(((await jobsDone(kpx, user, 1))[0]?.at ?? Number.POSITIVE_INFINITY) - sent);
+  }
+  const quick = waits.filter((ms) => ms < WAIT_MAX_MS).length;
+  console.log(`first jobs: ${quick} of ${waits.length} in less than a second, the longest after ${Math.max(...waits)} ms`);
+  expect(quick / waits.length).toBeGreaterThanOrEqual(0.95);
+
+  const why = `started before the job (prestart "${clock(at)}" of rule 1 "early")`;
+  expect(await explain(kpx, 'u07')).toMatchObject({ decision: 'forward', executor: expect.stringContaining(why) });
+  expect((await runKpxctl(['list', '--config', kpx.brokerConfigFile])).stdout).toContain(why);
+});
+
+it('makes up for a time that the broker was not there, once, and says who gets none', async () => {
+  const users = ['alice', 'bob', 'mallory', 'carol'];
+  const early = { users, keep_warm: '2h', prestart: clock(Date.now() - MINUTE_MS) };
+  const policy = { deny: ['mallory'], rule: [{ users: ['carol'] }, early] };
+  const kpx = await installKpx({ standIn: { BOOT_MS: '50' }, broker: { policy } });
+  await kpx.start();
+  await expect.poll(() => ready(kpx)).toBe(2);
+  const msg = `no executor is started for this user before a job: prestart "${early.prestart}" of rule 2`;
+  expect(await kpx.brokerLog.line({ msg, user: 'mallory' })).toMatchObject({ reason: 'USER_DENIED: "mallory" is in policy.deny' });
+  expect(await kpx.brokerLog.line({ msg, user: 'carol' })).toMatchObject({ reason: expect.stringMatching(/^rule 1 counts for this user/) });
+
+  // A broker that starts anew meets the executors, and starts no others.
+  const { pid } = kpx.started('alice');
+  await kpx.endBroker();
+  await kpx.startBroker();
+  await kpx.brokerLog.line({ msg: 'executors are started before the jobs' });
+  await publish(kpx, jobOf('alice', 'a1'));
+  expect(await jobsDone(kpx, 'alice', 1)).toMatchObject([{ job: 'a1', pid }]);
+  await sleep(2_000); // two looks at the clock
+  expect(kpx.brokerLog.lines.filter(({ msg }) => msg === 'executors are started before the jobs')).toHaveLength(1);
+  expect(kpx.brokerLog.lines.filter(({ msg }) => msg === 'starting an executor')).toEqual([]);
+});
