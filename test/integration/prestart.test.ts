@@ -69,3 +69,37 @@ it('makes up for a time that the broker was not there, once, and says who gets n
   expect(kpx.brokerLog.lines.filter(({ msg }) => msg === 'executors are started before the jobs')).toHaveLength(1);
   expect(kpx.brokerLog.lines.filter(({ msg }) => msg === 'starting an executor')).toEqual([]);
 });
+
+it('ends an executor that is older than max_age when it is idle, starts another for a user who is kept warm, and keeps it for him', async () => {
+  const policy = {
+    ...{ max_executors: 1, idle_stop: '2s', evict_idle_after: '2s' },
+    rule: [{ users: ['alice'], keep_warm: '1h', max_age: '6s' }],
+  };
+  const kpx = await installKpx({ standIn: { BOOT_MS: '50' }, broker: { policy } });
+  await kpx.start();
+  await publish(kpx, jobOf('alice', 'a1'));
+  const [first] = await jobsDone(kpx, 'alice', 1);
+  await publish(kpx, jobOf('bob', 'b1')); // who waits, as alice's is kept
+  expect(await kpx.brokerLog.line({ user: 'alice', msg: 'ending an executor' })).toMatchObject({
+    reason: expect.stringMatching(/^it has run for \d+s \(max_age is 6s\)$/),
+  });
+  // He has a job, and she has none: his starts first, is not kept, and makes place for hers.
+  await jobsDone(kpx, 'bob', 1);
+  await kpx.brokerLog.line({ user: 'bob', msg: 'ending an executor' });
+  const why = 'started before the job (the one before was older than max_age)';
+  await expect.poll(async () => (await explain(kpx, 'alice')).executor).toContain(why);
+  await publish(kpx, jobOf('alice', 'a2'));
+  expect((await jobsDone(kpx, 'alice', 2))[1]?.pid).not.toBe(first?.pid);
+});
+
+it('goes by the time zone of the host', async () => {
+  const kpx = await installKpx({ standIn: { BOOT_MS: '50' }, broker: rule({ prestart: clock(Date.now()) }) });
+  const zone = 'Asia/Kathmandu'; // of no other zone's minutes
+  await kpx.startHelper();
+  await kpx.startBroker({ env: { TZ: zone } });
+  await sleep(3_000); // three looks at the clock
+  expect(kpx.brokerLog.lines.filter(({ msg }) => msg === 'executors are started before the jobs')).toEqual([]);
+  const there = new Date().toLocaleTimeString('sv-SE', { timeZone: zone, hour: '2-digit', minute: '2-digit' });
+  kpx.configureBroker(rule({ prestart: there }));
+  await kpx.signal('SIGHUP', { msg: 'executors are started before the jobs' });
+});
