@@ -37,6 +37,10 @@ async function story(kpx: Kpx, id: string): Promise<Told> {
   return told;
 }
 const stepsOf = async (kpx: Kpx, id: string) => (await story(kpx, id)).steps.map(({ what }) => what).filter((what) => what !== 'user');
+async function firstAndLast(kpx: Kpx, id: string, first: number): Promise<string[]> {
+  const steps = await stepsOf(kpx, id);
+  return [...steps.slice(0, first), ...steps.slice(-1)];
+}
 const depthOf = async (kpx: Kpx, queue: string) => (await kpx.vhost.queueDepth(queue))?.messages;
 
 const traced = (user: string, job: string, correlationId: string): TestJob => {
@@ -60,9 +64,9 @@ describe('the story of a job', () => {
     expect(done).toMatchObject({ headers: TRACE });
     const told = await story(kpx, 'm-1');
     expect(told).toMatchObject({ user: 'alice', message_id: 'm-1', correlation_id: 'c-1', traceparent: TRACEPARENT });
-    expect(await stepsOf(kpx, 'c-1')).toEqual(['seen', 'held', 'offered']);
-    expect(await stepsOf(kpx, told.id)).toEqual(['seen', 'held', 'offered']);
-    expect(told.steps.find(({ what }) => what === 'offered')?.executor).toEqual({ os_user: 'alice', uid: done?.uid, pid: done?.pid });
+    // Between these it may have come back to the broker, which takes from the same queue.
+    for (const id of ['c-1', told.id]) expect(await firstAndLast(kpx, id, 2)).toEqual(['seen', 'held', 'offered']);
+    expect(told.steps.findLast(({ what }) => what === 'offered')?.executor).toEqual({ os_user: 'alice', uid: done?.uid, pid: done?.pid });
     const booting = told.steps.find(({ text }) => text.startsWith("the user's state is booting"));
     const audit = await kpx.helperLog.line({ event: 'request', verb: 'spawnExecutor', knime_user: 'alice' });
     expect(booting).toMatchObject({ request: audit.id, text: expect.stringContaining(`pid ${done?.pid}`) });
@@ -87,7 +91,7 @@ describe('the story of a job', () => {
     expect((await run(kpx, 'dead-letters', 'replay', '--all')).code).toBe(0);
     const [done] = await jobsDone(kpx, 'alice', 1);
     expect(done).toMatchObject({ headers: { ...TRACE, 'x-kpx-id': parked.id } });
-    expect(await stepsOf(kpx, parked.id)).toEqual(['seen', 'parked', 'replayed', 'held', 'offered']);
+    expect(await firstAndLast(kpx, parked.id, 4)).toEqual(['seen', 'parked', 'replayed', 'held', 'offered']);
   });
 
   it('that waits says why, and what to do', async () => {

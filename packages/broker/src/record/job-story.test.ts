@@ -30,7 +30,7 @@ const ago = (seconds: number, what: Step['what'], more: Partial<Step> = {}): Ste
 
 function told(steps: Step[], story: Partial<Story> = {}, explanation: Explanation | undefined = WAITS) {
   const ids = { id: '0123456789-1', messageId: 'm-1', correlationId: undefined, traceparent: undefined, firstSeen: NOW - 99_000 };
-  const rest = { user: alice, leftOut: 0, inHand: false, ticket: undefined, cancelled: false, chars: 0 };
+  const rest = { user: alice, leftOut: 0, inHand: false, ticket: undefined, unconfirmed: 0, cancelled: false, chars: 0 };
   return tellStory({ ...ids, ...rest, ...story, steps }, { host: 'exec1', now: NOW, explanation, changes, runs: () => runs });
 }
 

@@ -85,6 +85,16 @@ describe('the story of a job', () => {
     expect(stories.find('m-1')).toEqual([copy, story]);
   });
 
+  it('goes on when it comes back before RabbitMQ has confirmed that it was sent', () => {
+    const story = job({ messageId: 'm-1' });
+    makeReady();
+    expect(job({ id: story.id, from: 'back' })).toBe(story);
+    stories.left(story.id, 'forwarded'); // of the first time
+    expect([story.inHand, kinds(story)]).toEqual([true, ['seen', 'held', 'offered', 'back', 'offered']]);
+    stories.left(story.id, 'forwarded');
+    expect([story.inHand, kinds(story)?.length]).toEqual([false, 5]);
+  });
+
   it('says what RabbitMQ has confirmed where that is not as it was decided', () => {
     machine.step({ kind: 'listed', executors: [EXECUTOR], askedAt: now }, now, 0.5);
     makeReady();

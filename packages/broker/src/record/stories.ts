@@ -77,6 +77,8 @@ export interface Story {
   /** The broker has the job in hand; with the machine's number for it, once it has one. */
   inHand: boolean;
   ticket: Ticket | undefined;
+  /** How often it was sent and is back, with RabbitMQ's confirm on its way. */
+  unconfirmed: number;
   /** An operator has cancelled it while it was in a delay queue. */
   cancelled: boolean;
   /** Of its texts. */
@@ -88,6 +90,12 @@ const LEFT = { forwarded: 'offered', deferred: 'delayed', parked: 'parked', retu
   Outcome,
   StepKind
 >;
+
+/** It is on its way out of the broker. */
+function wasSent({ steps }: Story): boolean {
+  const last = steps.findLast(({ what }) => what !== 'problem' && what !== 'answered')?.what;
+  return last === 'offered' || last === 'delayed' || last === 'parked';
+}
 
 /**
  * The story of each job, for an operator who asks. Sees jobs come, the machine's decisions and RabbitMQ's confirms go by, and decides nothing. Those in
@@ -113,11 +121,18 @@ export class Stories {
     this.#now = now;
   }
 
-  /** A job is in hand. A copy of one that is in hand already is another job. */
+  /** A job is in hand. A copy of one that is in hand already is another job, unless it was sent: it may come back before RabbitMQ has confirmed that. */
   came(facts: JobFacts): Story {
-    const id = facts.id === undefined || this.#inHand.has(facts.id) ? `${this.#run}-${(++this.#lastId).toString(36)}` : facts.id;
-    const known = this.#past.get(id);
-    if (known) this.#leavePast(known);
+    const before = facts.id === undefined ? undefined : this.#inHand.get(facts.id);
+    const isBack = before !== undefined && wasSent(before);
+    const id = facts.id === undefined || (before && !isBack) ? `${this.#run}-${(++this.#lastId).toString(36)}` : facts.id;
+    const past = this.#past.get(id);
+    if (past) this.#leavePast(past);
+    if (isBack) {
+      before.unconfirmed += 1;
+      this.#endTicket(before);
+    }
+    const known = isBack ? before : past;
     const story = known ?? this.#begin(id, facts);
     this.#inHand.set(id, story);
     story.inHand = true;
@@ -150,6 +165,10 @@ export class Stories {
   left(id: string, outcome: Outcome, parked?: Parked): void {
     const story = this.#inHand.get(id);
     if (!story) return;
+    if (story.unconfirmed > 0) {
+      story.unconfirmed -= 1;
+      return;
+    }
     const what = LEFT[outcome];
     if (story.steps.findLast(({ what }) => what !== 'problem' && what !== 'answered')?.what !== what)
       this.#note(story, what, parked ? `${parked.reason}: ${parked.detail}` : '', parked && { reason: parked.reason });
@@ -218,6 +237,7 @@ export class Stories {
       leftOut: 0,
       inHand: true,
       ticket: undefined,
+      unconfirmed: 0,
       cancelled: false,
       chars,
     };
@@ -246,13 +266,18 @@ export class Stories {
   }
 
   #release(story: Story): void {
-    if (story.ticket !== undefined) this.#tickets.delete(story.ticket);
-    story.ticket = undefined;
+    this.#endTicket(story);
     this.#inHand.delete(story.id);
     story.inHand = false;
+    story.unconfirmed = 0;
     this.#past.set(story.id, story);
     this.#pastChars += story.chars;
     this.#forget();
+  }
+
+  #endTicket(story: Story): void {
+    if (story.ticket !== undefined) this.#tickets.delete(story.ticket);
+    story.ticket = undefined;
   }
 
   #leavePast(story: Story): void {
