@@ -4,12 +4,12 @@ _kpxctl() {
     local IFS=$' \t\n' current=${COMP_WORDS[COMP_CWORD]} words=''
     COMPREPLY=()
     case ${COMP_WORDS[COMP_CWORD - 1]} in
-    --config | --helper-config | --password-file | --admin-password-file | --definitions) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
+    --config | --helper-config | --password-file | --head | --admin-password-file | --definitions) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
     --sort) mapfile -t COMPREPLY < <(compgen -W 'trouble user state since held idle cpu memory' -- "$current"); return ;;
     --state) mapfile -t COMPREPLY < <(compgen -W 'idle queued preparing provisioning starting booting ready lost ending backoff broken refused' -- "$current"); return ;;
     --interval | --lines | --since | --until | --reason | --user | --account | --admin | --management-url)  return ;;
     --group) mapfile -t COMPREPLY < <(compgen -g -- "$current"); return ;;
-    --output-dir) mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
+    --directory | --output-dir) mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
     esac
     local before="${COMP_WORDS[*]:1:COMP_CWORD-1} "
     case $before in
@@ -39,12 +39,14 @@ _kpxctl() {
     'kerberos setup '*) words='--apply --remove --helper-config --help' ;;
     'doctor '*) words='--user --config --helper-config --password-file --json --help' ;;
     'orphans '*) words='--size --helper-config --json --help' ;;
+    'audit verify '*) words='--directory --head --json --help' ;;
     'setup-rabbitmq '*) words='--admin --admin-password-file --management-url --definitions --apply --new-passwords --config --helper-config --help' ;;
     'import-config '*) words='--output-dir --force --json --help' ;;
     'dead-letters '*) words='list show replay drop reasons --help' ;;
     'sealed '*) words='list refused learn purge setup --help' ;;
     'kerberos '*) words='setup --help' ;;
-    ' ') words='status list show top logs explain job cancel drain resume reload start stop dead-letters sealed kerberos doctor orphans setup-rabbitmq import-config --version --help' ;;
+    'audit '*) words='verify --help' ;;
+    ' ') words='status list show top logs explain job cancel drain resume reload start stop dead-letters sealed kerberos doctor orphans audit setup-rabbitmq import-config --version --help' ;;
     esac
     case $before in
     'import-config '*) [[ $current == -* ]] || mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;

@@ -28,7 +28,9 @@ beforeAll(async () => {
   installation.writeHelperConfig({ accounts: { denied_groups: ['sudo'] }, directories });
   accounts.account('person', { home: `${homes}/person` });
   // As under its unit, which forbids io_uring: no file is read or written by it.
-  await installation.startHelper({ wrap: ['/usr/bin/env', `LOGS_DIRECTORY=${installation.etc}`, 'UV_USE_IO_URING=0'] });
+  mkdirSync(`${installation.etc}/audit`);
+  const variables = [`LOGS_DIRECTORY=${installation.etc}`, `RUNTIME_DIRECTORY=${installation.etc}/audit`];
+  await installation.startHelper({ wrap: ['/usr/bin/env', ...variables, 'UV_USE_IO_URING=0'] });
   connection = await HelperConnection.open(installation.socket);
   return async () => {
     await installation.endHelper();

@@ -93,6 +93,38 @@ describe('the audit log', () => {
   });
 });
 
+describe('the chain of the audit log', () => {
+  const HEAD = '/run/kpx/audit/head';
+
+  it('holds over helpers that PID 1 has started, ended and killed, and over what logrotate has moved', async () => {
+    const kpx = await startKpx();
+    await doJob(kpx, 'luise');
+    await machine.systemctl('kill', '--signal=KILL', 'kpx-privhelper@*.service');
+    await doJob(kpx, 'lydia');
+    await machine.run(['/usr/sbin/logrotate', '--force', '/etc/logrotate.d/kpx']);
+    await doJob(kpx, 'luise');
+    const { stdout } = await machine.run(['/usr/bin/kpxctl', 'audit', 'verify', '--json'], { allowFailure: true });
+    const { findings, head, parts } = JSON.parse(stdout) as {
+      findings: { kind: string; problem: boolean }[];
+      head: object;
+      parts: string[];
+    };
+    expect(findings.filter(({ problem }) => problem)).toEqual([]);
+    expect(findings.map(({ kind }) => kind)).toContain('cut by kill');
+    expect(head).toEqual({ seq: expect.any(Number), hash: expect.stringMatching(/^[0-9a-f]{64}$/) });
+    expect(parts.slice(-2)).toEqual(['audit.jsonl.1', 'audit.jsonl']);
+    // The broker's account could make up all hashes anew. It can write neither the log nor the head.
+    for (const file of [AUDIT_FILE, HEAD]) {
+      const { exitCode } = await machine.run(['/usr/bin/tee', '--append', file], { user: 'kpx-broker', allowFailure: true });
+      expect([file, exitCode]).not.toEqual([file, 0]);
+    }
+    expect((await machine.run(['/usr/bin/stat', '--format=%a %U:%G', HEAD])).stdout).toBe('600 root:root\n');
+    expect(await machine.run(['/usr/bin/kpxctl', 'audit', 'verify'], { user: 'kpx-broker', allowFailure: true })).toMatchObject({
+      exitCode: 77,
+    });
+  });
+});
+
 describe('the journal', () => {
   it('has each line of helper and broker as JSON, with the priority of its level', async () => {
     const cursor = await machine.journalCursor();

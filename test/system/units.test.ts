@@ -55,6 +55,7 @@ const BELOW = [
     '/etc/kpx',
     '/etc/systemd/system',
     '/run/kpx',
+    '/run/kpx/audit',
     '/run/kpx/executors',
     '/run/kpx/node',
     '/run/lock',
@@ -206,11 +207,21 @@ describe('the root helper', ON_EACH_DEBIAN, () => {
       if (exitCode === 0) writable.push(directory);
       onTestFinished(() => machine.remove(`${directory}/kpx-test`));
     }
-    expect(writable).toEqual(['/home', '/tmp', '/run/kpx/executors', '/run/kpx/node', '/srv/kpx', '/var/log/kpx', '/var/tmp']);
+    expect(writable).toEqual([
+      '/home',
+      '/tmp',
+      '/run/kpx/audit',
+      '/run/kpx/executors',
+      '/run/kpx/node',
+      '/srv/kpx',
+      '/var/log/kpx',
+      '/var/tmp',
+    ]);
 
     for (const program of [
       '/home/kpx-test-program',
       '/srv/kpx/kpx-test-program',
+      '/run/kpx/audit/kpx-test-program',
       '/run/kpx/executors/kpx-test-program',
       '/run/kpx/node/kpx-test-program',
     ]) {

@@ -2,6 +2,7 @@ import { exitCodes } from '@kpx/broker/output/exit';
 import { bold, complain, say } from '@kpx/broker/output/terminal';
 import { VERSION } from '@kpx/protocol';
 import { Command } from 'commander';
+import { addAudit } from './audit/command.js';
 import { addDeadLetters } from './dead-letters/command.js';
 import { addDoctor } from './doctor/command.js';
 import { addExplain } from './explain.js';
@@ -45,6 +46,7 @@ export function kpxctl(): Command {
   addKerberos(program);
   addDoctor(program);
   addOrphans(program);
+  addAudit(program);
   addSetupRabbitmq(program);
   addImportConfig(program);
   return program;

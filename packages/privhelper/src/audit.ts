@@ -1,6 +1,7 @@
+import { hash } from 'node:crypto';
 import { EXIT_LOG, openLog } from '@kpx/protocol';
 import { openTrustedDirectory } from './system/directory.js';
-import { appendLine } from './system/private-file.js';
+import { appendLine, openSmallFile } from './system/private-file.js';
 
 /**
  * The peer: what the kernel or PID 1 says of the peer; never what the peer says of itself. `via` is `fd 3` or the path of the socket; under
@@ -28,19 +29,37 @@ export type Audit = Awaited<ReturnType<typeof openAudit>>;
 
 /**
  * The audit log: on standard output and, where a directory of root's is given, in its file audit.jsonl. Nothing is done or answered before its line
- * is out, and a line that cannot be written ends the process.
+ * is out, and a line that cannot be written ends the process. `heads`: where the head of the chain is kept from one process to the next.
  */
-export async function openAudit(directory: string | undefined) {
-  if (directory !== undefined) await (await openTrustedDirectory(directory)).close();
+export async function openAudit(directory: string | undefined, heads: string | undefined) {
+  for (const path of [directory, heads]) if (path !== undefined) await (await openTrustedDirectory(path)).close();
   const lost = ({ code, message }: NodeJS.ErrnoException) => {
     process.stderr.write(`the audit log cannot be written: ${code ?? message}\n`);
     process.exit(EXIT_LOG);
   };
   const append = (line: string) => directory !== undefined && appendLine(`${directory}/audit.jsonl`, line);
-  const log = openLog({ program: 'kpx-privhelper', pid: process.pid }, 'info', { lost, append });
+  const streamWrite = chained(append, heads === undefined ? undefined : openSmallFile(`${heads}/head`));
+  const log = openLog({ program: 'kpx-privhelper', pid: process.pid }, 'info', { lost, streamWrite });
   return {
     line: (line: AuditLine) => log[line.decision === 'refused' ? 'warn' : 'info'](line, 'audit'),
     /** About the program itself, or what happens unasked. */
     info: (message: string, facts: Record<string, unknown> = {}) => log.info(facts, message),
+  };
+}
+
+/**
+ * Gives each line its number and the SHA-256 of the line before, without its end of line. The head is the number and the hash of the last one, and
+ * is written after the line: killed in between, a process leaves a line too many, never one too few. One process writes at a time: the socket's
+ * `MaxConnections=1` sees to that. docs/audit.md has what that proves, and to whom.
+ */
+function chained(append: (line: string) => void, head?: ReturnType<typeof openSmallFile>) {
+  const [number, hashBefore] = head?.text.trim().split(' ') ?? [];
+  let [seq, prev] = [Number(number) || 0, hashBefore ?? ''];
+  return (line: string) => {
+    const linked = `${line.slice(0, -'}\n'.length)},"seq":${++seq},"prev":"${prev}"}`;
+    append(`${linked}\n`);
+    prev = hash('sha256', linked);
+    head?.write(`${seq} ${prev}\n`);
+    return `${linked}\n`;
   };
 }

@@ -48,7 +48,8 @@ async function main(args: string[]): Promise<void> {
   const config = await readConfig(options.config);
   await checkSurroundings(options, config);
   if (options.check) return void process.stdout.write(`${options.config}: no errors; kpxctl doctor looks at the rest.\n`);
-  const audit = await openAudit(process.env.LOGS_DIRECTORY?.split(':', 1)[0]);
+  const heads = process.env.RUNTIME_DIRECTORY?.split(':').find((path) => path.endsWith('/audit'));
+  const audit = await openAudit(process.env.LOGS_DIRECTORY?.split(':', 1)[0], heads);
   const launcher = config.executor.launcher === 'systemd' ? new SystemdLauncher(config) : new DirectLauncher(config, audit);
   const broker = await lookUpAccount(options.broker, AbortSignal.timeout(START_DEADLINE_MS));
   if (!broker) return usage(`--broker: there is no account "${options.broker}" on this machine`);

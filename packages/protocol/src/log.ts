@@ -10,9 +10,7 @@ type LogBase = Readonly<Record<string, string | number>>;
 interface LogOptions {
   /** Told when a line could not be written: the program is to end then, because nothing that it writes later would be read. */
   readonly lost: (error: Error) => void;
-  /** Where else each line goes, first. Throws when it cannot. */
-  readonly append?: (line: string) => void;
-  /** pino's hook: what becomes of a line before it is written. */
+  /** Changes a line before it is written. Throws when it cannot be written elsewhere first. */
   readonly streamWrite?: (line: string) => string;
 }
 
@@ -20,19 +18,18 @@ interface LogOptions {
  * The log of a program: JSON lines on standard output, written synchronously. (Left alone, pino takes a broken pipe for a reason to say nothing more,
  * and goes on.) No worker threads, as pino's transports would use.
  */
-export function openLog(base: LogBase, level: string, { lost, append, streamWrite = (line) => line }: LogOptions): Logger {
+export function openLog(base: LogBase, level: string, { lost, streamWrite = (line) => line }: LogOptions): Logger {
   const out = destination({ fd: 1, sync: true });
   out.on('error', lost);
   const toOut = lineFor(1, process.env);
   const write = (line: string) => {
     try {
-      append?.(line);
+      out.write(toOut(streamWrite(line)));
     } catch (error) {
       lost(error as Error);
     }
-    out.write(toOut(line));
   };
-  return pino({ level, base, timestamp: stdTimeFunctions.isoTime, hooks: { streamWrite } }, { write });
+  return pino({ level, base, timestamp: stdTimeFunctions.isoTime }, { write });
 }
 
 /** Priorities of syslog(3), by the first digit of pino's levels: 10 trace, 20 debug, 30 info, 40 warn, 50 error, 60 fatal. */

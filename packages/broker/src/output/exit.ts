@@ -13,7 +13,7 @@ export const EXITS = {
   attention: { code: 1, meaning: 'status --check: something needs attention' },
   trouble: { code: 2, meaning: 'status --check: jobs do not get through' },
   usage: { code: 64, meaning: 'wrong usage', status: 400 },
-  dataError: { code: 65, meaning: 'wrong settings of the original' },
+  dataError: { code: 65, meaning: 'wrong settings of the original, or lines of the audit log are missing, changed or out of order' },
   noInput: { code: 66, meaning: 'no such file, account, job or dead letter', status: 410 },
   unavailable: { code: 69, meaning: 'the broker, RabbitMQ or the name service gives no answer', status: 503 },
   defect: { code: 70, meaning: 'defect of kpx' },

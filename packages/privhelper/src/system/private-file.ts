@@ -1,4 +1,4 @@
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, constants, openSync, readFileSync, writeSync } from 'node:fs';
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { at, explained, openTrustedDirectory } from './directory.js';
 
@@ -29,3 +29,12 @@ export async function removePrivateFile(directory: string, name: string): Promis
  * time. Its directory was judged at the start; LimitFSIZE= of the unit bounds it. Throws what write(2) says.
  */
 export const appendLine = (path: string, line: string) => appendFileSync(path, line, { mode: 0o600 });
+
+/**
+ * A small file of root's that is written anew often: its text, and the writing of another. Opened once, 0600 if it has to be made. A text is never
+ * shorter than the one before, which one write replaces: an end at any moment leaves the one or the other. Its directory was judged at the start.
+ */
+export function openSmallFile(path: string) {
+  const descriptor = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+  return { text: readFileSync(descriptor, 'utf8'), write: (text: string) => writeSync(descriptor, text, 0) };
+}
