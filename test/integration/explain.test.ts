@@ -37,6 +37,7 @@ describe('kpxctl explain', () => {
         'state      no executor',
         'executor   none',
         'jobs held  0',
+        'share      1, recent executor time 0s',
         '',
       ],
     ]);
@@ -57,6 +58,7 @@ describe('kpxctl explain', () => {
     expect(await explain(kpx, 'alice')).toEqual({
       ...{ user: 'alice', groups: [], rule: 'none', profile: 'default', state: 'ready', executor, held: 0 },
       ...{ decision: 'forward', why: 'the executor is ready', user_from: 'the key "user" of the body', account: `"alice", uid ${uid}` },
+      turn: { share: 1, recent: expect.any(Number) },
     });
   });
 

@@ -32,7 +32,10 @@ describe('kpxctl top', () => {
     await publish(kpx, jobOf('alice', 'a1'));
     await terminal.shows('alice', (screen) => /^alice +alice +\d+ +ready/m.test(screen));
     await publish(kpx, jobOf('bob', 'b1'));
-    await terminal.shows('bob', (screen) => /^bob .* queued .* 1 of 1 executors run/m.test(screen) && screen.includes('users in line 1'));
+    await terminal.shows(
+      'bob',
+      (screen) => /^bob .* queued, place 1 .* 1 of 1 executors run/m.test(screen) && screen.includes('users in line 1'),
+    );
     expect(terminal.screen()).toMatch(/^jobs [1-9]\d* forwarded \(\d+\.\d\/s\), /m);
     expect(terminal.screen()).toMatch(/^bob .*\n[\s\S]*^alice /m); // trouble comes first
     terminal.press('s');
