@@ -35,9 +35,9 @@ describe('kpxctl explain', () => {
         'rule       rule 1 "science"',
         'profile    default',
         'state      no executor',
+        'share      1, recent executor time 0s',
         'executor   none',
         'jobs held  0',
-        'share      1, recent executor time 0s',
         '',
       ],
     ]);

@@ -53,7 +53,15 @@ describe('kpxctl list', () => {
       linesOf((await run(kpx, 'list', '--json', ...args)).stdout).map((line) => JSON.parse(line) as Record<string, unknown>);
     expect(await listed('--state', 'ready')).toEqual([
       {
-        ...{ user: 'alice', os_user: 'alice', uid: idsOf('alice').uid, pid: kpx.done('alice')[0]?.pid, state: 'ready', since: STAMP },
+        ...{
+          user: 'alice',
+          os_user: 'alice',
+          uid: idsOf('alice').uid,
+          pid: kpx.done('alice')[0]?.pid,
+          state: 'ready',
+          place: null,
+          since: STAMP,
+        },
         ...{ profile: 'default', rule: 'rule 1 "science"', held: 0, idle: USE, cpu: USE, memory: null, why: 'the executor is ready' },
       },
     ]);

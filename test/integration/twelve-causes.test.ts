@@ -131,13 +131,13 @@ describe('a job does not run, because', () => {
   it('its body is no job', async () => {
     const http = await pageAddress();
     const kpx = await startKpx({ broker: { http } });
-    await publish(kpx, { body: '{}' });
+    await publish(kpx, { body: 'no job' });
     await expectPage(http, [
-      /1 parked job lies in kpx\.dead-letter, the latest of this broker: USER_MISSING/,
-      /jobs\.user_from in broker\.toml/,
+      /1 parked job lies in kpx\.dead-letter, the latest of this broker: BODY_NOT_JSON/,
+      /Fix what sends such jobs, then drop it/,
     ]);
     const { stdout } = await runKpxctl(['dead-letters', 'list', '--config', kpx.brokerConfigFile]);
-    expect(stdout).toMatch(/USER_MISSING.*the body has no key "user"/);
+    expect(stdout).toMatch(/BODY_NOT_JSON.*the body is not a JSON object/);
   });
 });
 
