@@ -99,6 +99,44 @@ it('docs/monitor.md: what is read, and who may tell the broker', PAGE_TEST, asyn
   await kpx.brokerSays({ msg: 'draining: no executor is started any more' });
 });
 
+it('docs/leaver.md: from the denial to the audit, in its order', PAGE_TEST, async () => {
+  await ldap.addUser('lea', { uid: 24_010 });
+  onTestFinished(() => ldap.deleteUser('lea').catch(() => {})); // the page has her deleted
+  const kpx = await start();
+  await atWork(kpx, 'lea');
+  await edit('privhelper.toml', `${await machine.readFile('/etc/kpx/privhelper.toml')}\n[accounts]\ndenied_users = ["lea"]\n`);
+  await edit('broker.toml', `${await machine.readFile('/etc/kpx/broker.toml')}\n[policy]\ndeny = ["lea"]\n`);
+  await machine.run(['/usr/bin/mkdir', '-p', '/etc/kpx/keytabs']);
+  await machine.writeFile('/etc/kpx/keytabs/lea.keytab', 'a keytab', { mode: 0o600 });
+  const gone = async () => {
+    await ldap.deleteUser('lea');
+    await machine.run(['/usr/sbin/sss_cache', '-E']);
+  };
+  await kpx.mark();
+  const commands = commandsOf('docs/leaver.md', { alice: 'lea', 'drop --user lea': 'drop --user lea --yes' });
+  await runBlocks(commands, [
+    { at: 'systemctl restart', says: 'kpxctl doctor looks at the rest' },
+    { at: 'kpxctl stop', before: () => kpx.inUse(), says: /USER_DENIED: "lea" is in policy\.deny/ },
+    {
+      at: 'dead-letters list',
+      before: async () => {
+        await kpx.brokerSays({ user: 'lea', msg: 'ending an executor' });
+        await kpx.publish(jobOf('lea', 'late'));
+        await kpx.brokerSays({ msg: 'job parked', job: 'late' });
+      },
+      says: /USER_DENIED.*lea/s,
+    },
+    { at: 'ls -ld', says: /lea .*\/srv\/kpx\/workspaces\/lea/ },
+    { at: 'orphans', before: gone, says: /^gone +\/srv\/kpx\/workspaces\/lea /m },
+    { at: 'audit.jsonl', says: /"verb":"stopExecutor".*an operator has an executor ended/s },
+  ]);
+  expect((await kpx.vhost.queueDepth('kpx.dead-letter'))?.messages).toBe(0);
+  expect(await machine.exists('/etc/kpx/keytabs/lea.keytab')).toBe(false);
+  for (const path of ['/srv/kpx/workspaces/lea', '/root/lea-workspace.tar']) expect(await machine.exists(path)).toBe(true);
+  expect(await machine.show(unitOf('lea'), 'ActiveState')).toEqual({ ActiveState: 'inactive' });
+  await machine.remove('/root/lea-workspace.tar');
+});
+
 it('docs/tune.md: the worked example, a profile, a drained host', PAGE_TEST, async () => {
   const kpx = await start();
   const [example] = blocksOf('docs/tune.md').filter(({ language }) => language === 'toml');

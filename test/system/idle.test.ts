@@ -28,3 +28,12 @@ it('an idle executor is ended, and one that computes is not, by what the kernel 
   expect(lists.length).toBeGreaterThan(0);
   expect(lists.length).toBeLessThanOrEqual(LISTS_MAX);
 });
+
+it('an executor that is at work for longer than run_time_max, without a pause and without taking a job, is ended', async () => {
+  const policy = { rule: [{ name: 'loops', users: ['tess'], run_time_max: '6s' }] };
+  const kpx = await startKpx({ standIn: { SPIN_tess: '50' }, broker: { policy } });
+  await kpx.publish(jobOf('tess', 'endless'));
+  const ended = await kpx.brokerSays({ msg: 'ending an executor', user: 'tess' }, 60_000);
+  expect(ended.reason).toMatch(/^at work for \d+s without a pause, and without taking a job \(run_time_max of rule 1 "loops" is 6s\)$/);
+  await kpx.brokerSays({ user: 'tess', state: 'idle' });
+});
