@@ -66,7 +66,7 @@ it('is told of parked jobs and of the verdict, as the account of the broker, aft
 
 it('is told of some of 10,000 parked jobs, and how many it is not told of; the metrics have both', { timeout: 180_000 }, async () => {
   const kpx = await installKpx({ standIn: { BOOT_MS: '50' } });
-  const { program, events } = programIn(kpx, 'cat >> TOLD');
+  const { program, events } = programIn(kpx, 'cat >> TOLD; sleep 0.3'); // more jobs are parked meanwhile than wait
   const [port = 0] = await freePorts(1);
   kpx.configureBroker({ policy, hook: { command: [program] }, http: { listen: `127.0.0.1:${port}` } });
   await kpx.start();
