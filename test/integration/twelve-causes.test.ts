@@ -8,7 +8,7 @@ import { visit } from './browser.js';
 import { rawAccounts } from './installed-helper.js';
 import { installKpx, publish, runKpxctl, startKpx } from './installed-kpx.js';
 
-/* Why a job does not run, each cause made on purpose: explain, the page's headline and what stands below it name the cause and the next step. */
+/* Why a job does not run, each cause made on purpose: explain, the job's story and the page's headline name it, and the next step. */
 
 const QUICK = { BOOT_MS: '50' };
 const ONCE = { start_attempts: 1, backoff_max: '5m' };
@@ -18,8 +18,10 @@ interface Cause {
   readonly options?: KpxOptions;
   /** Before the job is published. */
   readonly made?: (kpx: Kpx) => Promise<void> | void;
-  /** The line "a job now" of explain, and the next step. */
+  /** The line "a job now" of explain, and the next step. The job's story names the same. */
   readonly explained: readonly [cause: RegExp, step: RegExp];
+  /** The next step of the job's story, where it is another one because the job is parked. */
+  readonly told?: RegExp;
   /** The page's headline, and the next step of its first problem. */
   readonly headline: readonly [cause: RegExp, step: RegExp];
 }
@@ -28,18 +30,19 @@ const CAUSES: Readonly<Record<string, Cause>> = {
   'the account is not known': {
     user: 'nobody-has-this-account',
     options: { broker: { policy: ONCE } },
-    explained: [/is parked .*: START_FAILED: .*ACCOUNT_UNKNOWN: there is no account/, /getent passwd NAME/],
+    explained: [/START_FAILED: .*ACCOUNT_UNKNOWN: there is no account/, /getent passwd NAME/],
+    told: /Fix its cause, then replay/,
     headline: [/starts of executors are given up.* of 1 user: ACCOUNT_UNKNOWN/i, /getent passwd NAME/],
   },
   'the policy denies the user': {
     user: 'mallory',
     options: { broker: { policy: { deny: ['mallory'] } } },
-    explained: [/is parked .*: USER_DENIED: "mallory" is in policy\.deny/, /broker\.toml, then kpxctl reload/],
+    explained: [/USER_DENIED: "mallory" is in policy\.deny/, /broker\.toml, then kpxctl reload/],
     headline: [/1 parked job lies in kpx\.dead-letter, the latest of this broker: USER_DENIED/, /broker\.toml, then kpxctl reload/],
   },
   'the account is root’s': {
     user: 'root',
-    explained: [/is parked .*: ACCOUNT_DENIED: .*uid or gid of root/, /\[accounts\] in privhelper\.toml/],
+    explained: [/ACCOUNT_DENIED: .*uid or gid of root/, /\[accounts\] in privhelper\.toml/],
     headline: [/starts of executors are refused.* of 1 user: ACCOUNT_DENIED/i, /\[accounts\] in privhelper\.toml/],
   },
   'the home is somebody else’s': {
@@ -49,13 +52,13 @@ const CAUSES: Readonly<Record<string, Cause>> = {
       mkdirSync(home, { mode: 0o700 });
       onTestFinished(() => rmdirSync(home));
     },
-    explained: [/is parked .*: HOME_UNUSABLE: .*belongs to uid/, /home_parents, create_home/],
+    explained: [/HOME_UNUSABLE: .*belongs to uid/, /home_parents, create_home/],
     headline: [/of 1 user: HOME_UNUSABLE/, /home_parents, create_home/],
   },
   'the home is not below home_parents': {
     user: 'alice',
     options: { helper: { directories: { home_parents: ['/srv'] } } },
-    explained: [/is parked .*: HOME_UNUSABLE: .*home_parents/, /home_parents, create_home/],
+    explained: [/HOME_UNUSABLE: .*home_parents/, /home_parents, create_home/],
     headline: [/of 1 user: HOME_UNUSABLE/, /home_parents, create_home/],
   },
   'a directory is somebody else’s': {
@@ -65,13 +68,14 @@ const CAUSES: Readonly<Record<string, Cause>> = {
       const { uid, gid } = idsOf('bob');
       chownSync(`${kpx.workspaces}/alice`, uid, gid);
     },
-    explained: [/is parked .*: DIRECTORY_UNSAFE: /, /Inspect the named directory/],
+    explained: [/DIRECTORY_UNSAFE: /, /Inspect the named directory/],
     headline: [/of 1 user: DIRECTORY_UNSAFE/, /Inspect the named directory/],
   },
   'the executor ends before it is ready': {
     user: 'alice',
     options: { standIn: { FAIL: '3' }, broker: { policy: ONCE } },
     explained: [/START_FAILED: .*ended before it was ready: exit 3/, /kpxctl logs alice/],
+    told: /Fix its cause, then replay/,
     headline: [/given up.* of 1 user: LAUNCH_FAILED/, /executor log of this user/],
   },
   'executors cannot log in to RabbitMQ': {
@@ -88,16 +92,18 @@ const CAUSES: Readonly<Record<string, Cause>> = {
       await publish(kpx, jobOf('alice'));
       await kpx.brokerLog.line({ user: 'alice', state: 'ready' });
     },
-    explained: [/waits until there is room: 1 of 1 executors run \(max_executors\)/, /raise policy\.max_executors/],
+    explained: [/1 of 1 executors run \(max_executors\)/, /raise policy\.max_executors/],
     headline: [/1 user waits for room, the longest for \d+s: max_executors 1/, /docs\/tune\.md/],
   },
   'the host is drained': {
     user: 'alice',
     made: async (kpx) => void (await runKpxctl(['drain', '--config', kpx.brokerConfigFile])),
-    explained: [/waits until there is room: the host is being drained/, /kpxctl resume/],
+    explained: [/the host is being drained/, /kpxctl resume/],
     headline: [/the host is being drained/, /kpxctl resume/],
   },
 };
+
+const JOB = 'why-not';
 
 /** Where the page of one kpx is. */
 async function pageAddress(): Promise<{ readonly listen: string }> {
@@ -106,12 +112,13 @@ async function pageAddress(): Promise<{ readonly listen: string }> {
 }
 
 describe('a job does not run, because', () => {
-  it.each(Object.entries(CAUSES))('%s', async (_, { user, options = {}, made, explained, headline }) => {
+  it.each(Object.entries(CAUSES))('%s', async (_, { user, options = {}, made, explained, told, headline }) => {
     const http = await pageAddress();
     const kpx = await startKpx({ ...options, broker: { ...options.broker, http } });
     await made?.(kpx);
-    await publish(kpx, jobOf(user));
+    await publish(kpx, jobOf(user, JOB));
     await expectExplained(kpx, user, explained);
+    await expectTold(kpx, [explained[0], told ?? explained[1]]);
     await expectPage(http, headline);
   });
 
@@ -151,6 +158,14 @@ async function expectExplained(kpx: Kpx, user: string, [cause, step]: Cause['exp
   expect(lines[0]).toMatch(/^a job now /);
   expect(lines[1]).toMatch(/^next step /);
   expect(lines[1]).toMatch(step);
+}
+
+async function expectTold(kpx: Kpx, [cause, step]: Cause['explained']): Promise<void> {
+  const [first = '', second = ''] = (await runKpxctl(['job', JOB, '--config', kpx.brokerConfigFile])).stdout.split('\n');
+  expect(first).toMatch(/^the job /);
+  expect(first).toMatch(cause);
+  expect(second).toMatch(/^next step /);
+  expect(second).toMatch(step);
 }
 
 async function expectPage({ listen }: { readonly listen: string }, [cause, step]: Cause['headline']): Promise<void> {
