@@ -20,7 +20,8 @@ import type { GroupLookups } from './host/group-lookups.js';
 import { logFailure } from './output/logged-failure.js';
 import { HOPS_FREE } from './policy/policy.js';
 import type { Reason } from './policy/reasons.js';
-import type { Stories, Story } from './record/stories.js';
+import type { Stories } from './record/stories.js';
+import type { Story } from './record/story.js';
 import type { Given } from './sealed/giving.js';
 
 /** The machine's decision about a job. */

@@ -7,7 +7,8 @@ import { durationText } from './output/duration.js';
 import { CommandError, EXIT } from './output/exit.js';
 import { type Cancelled, executorText, type JobStories, type JobStory } from './record/job-story.js';
 import type { ReadModel } from './record/read-model.js';
-import { STORIES_MAX, STORY_KEPT_MS, type Story } from './record/stories.js';
+import { STORIES_MAX, STORY_KEPT_MS } from './record/stories.js';
+import type { Story } from './record/story.js';
 
 /** Jobs that share an id, of which the story is told: the latest. */
 const TOLD_MAX = 20;

@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { Explanation } from '../executors/explanation.js';
 import type { Change } from './histories.js';
 import { tellStory } from './job-story.js';
-import type { Step, Story } from './stories.js';
+import type { Step, Story } from './story.js';
 
 const NOW = Date.parse('2026-11-29T10:00:00Z');
 const alice = knimeUserSchema.parse('alice');

@@ -5,7 +5,7 @@ import { durationText } from '../output/duration.js';
 import { entryOf } from '../policy/reasons.js';
 import type { Change } from './histories.js';
 import { nextStepOf } from './next-step.js';
-import { type RunsAs, STEPS, type Step, type Story } from './stories.js';
+import { type RunsAs, STEPS, type Step, type Story } from './story.js';
 
 /** A step of a job, or of its user meanwhile. */
 interface StoryStep {

@@ -10,7 +10,8 @@ import { Metrics } from './metrics.js';
 import { Outcomes } from './outcomes.js';
 import { type Links, lineOf, standingOf, tallyOf } from './standing.js';
 import { type Sources, type Status, statusOf, type UserDetail, userDetailOf } from './status.js';
-import { Stories, type Story } from './stories.js';
+import { Stories } from './stories.js';
+import type { Story } from './story.js';
 import { factsOf, type Verdict, verdictOf } from './verdict.js';
 
 /** The running broker's status: what is so in the machine at the moment, and what it remembers of events and effects that went by. */

@@ -4,7 +4,8 @@ import { PLAIN_POLICY } from '../../test-fixtures/policy.js';
 import type { JobFacts } from '../amqp/job-facts.js';
 import type { Event } from '../executors/events.js';
 import { Machine } from '../executors/machine.js';
-import { STORIES_MAX, STORY_CHARS_MAX, STORY_KEPT_MS, Stories, type Story } from './stories.js';
+import { STORIES_MAX, STORY_CHARS_MAX, STORY_KEPT_MS, Stories } from './stories.js';
+import type { Story } from './story.js';
 
 const alice = knimeUserSchema.parse('alice');
 const EXECUTOR: ExecutorInfo = {

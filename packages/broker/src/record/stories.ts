@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { type KnimeUser, type OsUser, printable } from '@kpx/protocol';
+import { printable } from '@kpx/protocol';
 import type { JobFacts } from '../amqp/job-facts.js';
 import type { Outcome, Parked } from '../amqp/relay-observer.js';
 import type { Effect, Event, Ticket } from '../executors/events.js';
 import type { Machine } from '../executors/machine.js';
 import { STATES } from '../executors/states.js';
 import { durationText } from '../output/duration.js';
+import { type Step, type StepKind, type Story, wasSent } from './story.js';
 
 /** Jobs that are remembered after they have left the broker; those of which nothing was heard for longest go first. */
 export const STORIES_MAX = 10_000;
@@ -24,78 +25,11 @@ const FIRST_STEPS = 4;
 /** Longest reason that is kept, in characters. */
 const WHY_CHARS_MAX = 300;
 
-/** The meaning of each step, for people. */
-export const STEPS = {
-  seen: 'it came from the job queue',
-  again: 'it came from the job queue once more',
-  'from delay': 'it came back from a delay queue',
-  back: 'it came back: no executor has taken it',
-  replayed: 'an operator has replayed it',
-  held: 'it is held',
-  offered: 'it goes to the executor',
-  delayed: 'it waits in a delay queue',
-  parked: 'it is parked in kpx.dead-letter',
-  returned: 'it is in the job queue again',
-  problem: 'RabbitMQ has not taken it',
-  answered: 'it is answered',
-  'to be cancelled': 'an operator cancels it when it is here again',
-} as const;
-type StepKind = keyof typeof STEPS;
-
-/** Where an executor runs. */
-export interface RunsAs {
-  readonly os_user: OsUser;
-  readonly uid: number;
-  readonly pid: number;
-}
-
-export interface Step {
-  /** In milliseconds since the epoch. */
-  readonly at: number;
-  readonly what: StepKind;
-  /** '': the kind says it all. */
-  readonly why: string;
-  readonly executor?: RunsAs;
-  /** Of a job that is parked. */
-  readonly reason?: string;
-}
-
-/** One job, as this broker has seen it. */
-export interface Story {
-  readonly id: string;
-  readonly messageId: string | undefined;
-  readonly correlationId: string | undefined;
-  readonly traceparent: string | undefined;
-  /** When a broker has seen it first, in milliseconds since the epoch. */
-  readonly firstSeen: number;
-  /** Undefined: the job names none that kpx takes. */
-  user: KnimeUser | undefined;
-  /** The oldest first. */
-  readonly steps: Step[];
-  /** Steps between {@link FIRST_STEPS} and the others. */
-  leftOut: number;
-  /** The broker has the job in hand; with the machine's number for it, once it has one. */
-  inHand: boolean;
-  ticket: Ticket | undefined;
-  /** How often it was sent and is back, with RabbitMQ's confirm on its way. */
-  unconfirmed: number;
-  /** An operator has cancelled it while it was in a delay queue. */
-  cancelled: boolean;
-  /** Of its texts. */
-  chars: number;
-}
-
 const CAME = { queue: 'seen', delay: 'from delay', back: 'back', replay: 'replayed' } as const satisfies Record<JobFacts['from'], StepKind>;
 const LEFT = { forwarded: 'offered', deferred: 'delayed', parked: 'parked', returned: 'returned' } as const satisfies Record<
   Outcome,
   StepKind
 >;
-
-/** It is on its way out of the broker. */
-function wasSent({ steps }: Story): boolean {
-  const last = steps.findLast(({ what }) => what !== 'problem' && what !== 'answered')?.what;
-  return last === 'offered' || last === 'delayed' || last === 'parked';
-}
 
 /**
  * The story of each job, for an operator who asks. Sees jobs come, the machine's decisions and RabbitMQ's confirms go by, and decides nothing. Those in
