@@ -99,7 +99,9 @@ describe('the chain of the audit log', () => {
   it('holds over helpers that PID 1 has started, ended and killed, and over what logrotate has moved', async () => {
     const kpx = await startKpx();
     await doJob(kpx, 'luise');
+    await kpx.mark();
     await machine.systemctl('kill', '--signal=KILL', 'kpx-privhelper@*.service');
+    await kpx.helperSays({ msg: 'serving one connection' });
     await doJob(kpx, 'lydia');
     await machine.run(['/usr/sbin/logrotate', '--force', '/etc/logrotate.d/kpx']);
     await doJob(kpx, 'luise');
