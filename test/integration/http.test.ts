@@ -87,7 +87,7 @@ it('counts dead letters that lie there, whoever has parked them: they need atten
   expect((await scrape(port)).value('kpx_jobs_parked_total{reason="BODY_NOT_JSON"}')).toBe(0); // by this broker
   expect(JSON.parse((await ask(port, '/healthz')).text)).toMatchObject({
     level: 'attention',
-    problems: [{ code: 'letters', what: '2 parked jobs lie in kpx.dead-letter', next: 'kpxctl dead-letters list' }],
+    problems: [{ code: 'letters', what: '2 parked jobs lie in kpx.dead-letter', next: 'kpxctl dead-letters list says why.' }],
   });
 });
 

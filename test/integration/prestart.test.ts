@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { CROWD } from '../fixtures/accounts.js';
+import { freePorts } from '../fixtures/free-ports.js';
 import { jobOf } from '../fixtures/jobs.js';
 import type { Kpx } from '../fixtures/kpx.js';
+import { scrape } from '../fixtures/scrape.js';
 import { explain, installKpx, jobsDone, publish, runKpxctl } from './installed-kpx.js';
 
 /** Of the stand-in executor: far longer than a first job may wait. */
@@ -18,13 +20,14 @@ const clock = (at: number) => new Date(at).toTimeString().slice(0, 'hh:mm'.lengt
 const rule = (given: Record<string, unknown>) => ({ policy: { rule: [{ users: ['alice', 'bob'], keep_warm: '2h', ...given }] } });
 const ready = (kpx: Kpx) => kpx.brokerLog.lines.filter(({ msg, state }) => msg === 'executor' && state === 'ready').length;
 
-it('has the executors of twenty users ready when their first jobs come: 95 % of these wait for less than a second', {
+it('has the executors of twenty users ready when their first jobs come: 95 % of these are held for less than a second', {
   timeout: 4 * MINUTE_MS,
 }, async () => {
+  const [port = 0] = await freePorts(1);
   const at = Math.ceil((Date.now() + START_MS) / MINUTE_MS) * MINUTE_MS;
   const kpx = await installKpx({
     standIn: { BOOT_MS: String(BOOT_MS) },
-    broker: rule({ name: 'early', users: CROWD, prestart: clock(at) }),
+    broker: { ...rule({ name: 'early', users: CROWD, prestart: clock(at) }), http: { listen: `127.0.0.1:${port}` } },
   });
   await kpx.start();
   expect(ready(kpx)).toBe(0);
@@ -32,15 +35,22 @@ it('has the executors of twenty users ready when their first jobs come: 95 % of 
   expect(Date.now()).toBeGreaterThanOrEqual(at);
   await expect.poll(() => ready(kpx), { timeout: ALL_READY_TIMEOUT_MS }).toBe(CROWD.length);
 
+  const there = CROWD.map((user) => kpx.started(user).pid);
   const waits: number[] = [];
   for (const user of CROWD) {
     const sent = Date.now();
     await publish(kpx, jobOf(user));
     waits.push(((await jobsDone(kpx, user, 1))[0]?.at ?? Number.POSITIVE_INFINITY) - sent);
   }
+  // How long RabbitMQ and twenty executors take for a job is the machine's, and goes up with its other work.
   const quick = waits.filter((ms) => ms < WAIT_MAX_MS).length;
-  console.log(`first jobs: ${quick} of ${waits.length} in less than a second, the longest after ${Math.max(...waits)} ms`);
-  expect(quick / waits.length).toBeGreaterThanOrEqual(0.95);
+  console.log(`first jobs: ${quick} of ${waits.length} done in less than a second, the longest after ${Math.max(...waits)} ms`);
+  const { value } = await scrape(port);
+  const [held, all] = [value('kpx_job_hold_seconds_bucket{le="1"}'), value('kpx_job_hold_seconds_count')];
+  expect(all).toBeGreaterThanOrEqual(CROWD.length);
+  expect(held / all).toBeGreaterThanOrEqual(0.95);
+  expect(CROWD.map((user) => kpx.done(user)[0]?.pid)).toEqual(there);
+  expect(kpx.brokerLog.lines.filter(({ msg }) => msg === 'starting an executor')).toHaveLength(CROWD.length);
 
   const why = `started before the job (prestart "${clock(at)}" of rule 1 "early")`;
   expect(await explain(kpx, 'u07')).toMatchObject({ decision: 'forward', executor: expect.stringContaining(why) });
