@@ -33,7 +33,7 @@ const add = 'uid=$1; shift; for name; do useradd --uid $uid --no-create-home "$n
 await machine.run(['/bin/sh', '-e', '-c', add, '-', String(FIRST_UID), ...users], { timeoutMs: ACCOUNTS_TIMEOUT_MS });
 
 const kpx = new BootedKpx(machine, await rabbitmq.createKnimeVhost());
-const policy = { max_executors: count, max_starting: 8 };
+const policy = { max_executors: count, max_starting: 8, evict_idle_after: '1h' };
 await kpx.configure({ standIn: { BOOT_MS: '0' }, helper: { executor: { max_executors: count } }, broker: { policy } });
 await kpx.start();
 const others = users.slice(0, count);

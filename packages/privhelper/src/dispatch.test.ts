@@ -440,14 +440,12 @@ describe('StopExecutor', () => {
 describe('ListExecutors', () => {
   const everybody = Array.from({ length: 2 * EXECUTORS_PER_PAGE }, (_, index) => executorOf(`user${index}`));
 
-  it.each([
-    [1, everybody.slice(0, EXECUTORS_PER_PAGE), true],
-    [2, everybody.slice(EXECUTORS_PER_PAGE), false],
-    [3, [], false],
-  ])('page %d', async (page, executors, more) => {
-    launcher.list.mockResolvedValue(everybody);
+  it('has pages of one moment: PID 1 is asked once for all of them', async () => {
+    launcher.list.mockReset().mockResolvedValueOnce(everybody).mockResolvedValue([]);
     const broker = await Broker.greeted();
-    expect(await broker.ask('listExecutors', { page })).toEqual({ id: 2, kind: 'executorPage', body: { executors, more } });
+    const pageOf = async (id: number, page: number) => await broker.ask('listExecutors', { page }, id);
+    const answer = (id: number, executors: readonly object[], more: boolean) => ({ id, kind: 'executorPage', body: { executors, more } });
+    expect(await pageOf(2, 1)).toEqual(answer(2, everybody.slice(0, EXECUTORS_PER_PAGE), true));
     expect(broker.lastLine).toEqual({
       peer: PEER,
       event: 'request',
@@ -456,6 +454,10 @@ describe('ListExecutors', () => {
       verb: 'listExecutors',
       duration_ms: expect.any(Number),
     });
+    expect(await pageOf(3, 2)).toEqual(answer(3, everybody.slice(EXECUTORS_PER_PAGE), false));
+    expect(await pageOf(4, 3)).toEqual(answer(4, [], false));
+    expect(launcher.list).toHaveBeenCalledTimes(1);
+    expect(await pageOf(5, 1)).toEqual(answer(5, [], false));
   });
 });
 

@@ -52,8 +52,12 @@ async function stopExecutor({ knimeUser, mode }: RequestBody<'stopExecutor'>, co
   return { kind: 'executorStopped', body: { osUser, uid } };
 }
 
+/** The pages of one list are of the same moment, for which PID 1 is asked once: with the first page. */
+let listed: Awaited<ReturnType<Launcher['list']>> = [];
+
 async function listExecutors({ page, judge }: RequestBody<'listExecutors'>, { config, launcher, signal }: Context): Promise<Answer> {
-  const body = pageOf(await launcher.list(signal), page);
+  if (page === 1) listed = await launcher.list(signal);
+  const body = pageOf(listed, page);
   if (judge) for (const executor of body.executors) executor.refusal = await refusalOf(executor, config.accounts, signal);
   return { kind: 'executorPage', body };
 }
