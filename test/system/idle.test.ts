@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { unitOf } from '../fixtures/booted/kpx.js';
 import { jobOf } from '../fixtures/jobs.js';
 import { startKpx } from './installed-kpx.js';
 
@@ -23,7 +24,9 @@ it('an idle executor is ended, and one that computes is not, by what the kernel 
   expect(tess).toMatchObject({ state: 'ready' });
   expect(tess.cpu).toBeGreaterThan(0.05);
   expect(tess.idle).toBeNull();
-  expect(tess.memory).toBeGreaterThan(MEMORY_BYTES_MIN);
+  // Not each kernel gives a container the controller of memory.
+  const isCounted = await kpx.machine.exists(`/sys/fs/cgroup/kpx.slice/kpx-executors.slice/${unitOf('tess')}/memory.current`);
+  expect(tess.memory).toEqual(isCounted ? expect.toSatisfy((bytes: number) => bytes > MEMORY_BYTES_MIN) : null);
   const lists = (await kpx.helperLines()).filter(({ verb }) => verb === 'listExecutors');
   expect(lists.length).toBeGreaterThan(0);
   expect(lists.length).toBeLessThanOrEqual(LISTS_MAX);

@@ -108,8 +108,7 @@ async function dispatch({ id, verb, body }: Request, peer: Peer, services: Servi
     Object.assign(facts, why, why.code === 'LIMIT_REACHED' && { credential: undefined });
     return answer;
   });
-  const decision = answer.kind === 'error' ? 'refused' : 'done';
   const duration_ms = Math.round(performance.now() - began);
-  services.audit.line({ peer, event: 'request', decision, id, verb, ...facts, duration_ms });
+  services.audit.line({ peer, event: 'request', decision: answer.kind === 'error' ? 'refused' : 'done', id, verb, ...facts, duration_ms });
   return answer;
 }
