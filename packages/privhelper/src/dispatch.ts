@@ -100,9 +100,8 @@ export function serveBroker(services: Services, peer: Peer, connection: () => Pa
 async function dispatch({ id, verb, body }: Request, peer: Peer, services: Services, signal: AbortSignal): Promise<Answer> {
   const began = performance.now();
   const facts: Context['facts'] = 'knimeUser' in body ? { knime_user: body.knimeUser } : {};
-  const context = { ...services, facts, signal };
   if (facts.knime_user !== undefined) services.audit.line({ peer, event: 'received', id, verb, ...facts });
-  const answer = await (TABLE[verb] as Handler<Verb>)(body, context).catch((error) => {
+  const answer = await (TABLE[verb] as Handler<Verb>)(body, { ...services, facts, signal }).catch((error) => {
     const { answer, ...why } = answerError(error);
     // A start beyond a limit has used no password: the direct launcher counts when it has the environment.
     Object.assign(facts, why, why.code === 'LIMIT_REACHED' && { credential: undefined });
