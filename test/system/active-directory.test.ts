@@ -86,7 +86,7 @@ async function jobAnew(user: string): Promise<void> {
   await kpx.publish(jobOf(user));
 }
 
-/** Samba 4.25 takes the ticket that KRB5CCNAME names only where it is told to. */
+/** Samba 4.22 takes the ticket that KRB5CCNAME names only where it is told to. */
 const SMBCLIENT = 'exec /usr/bin/smbclient --use-krb5-ccache="$KRB5CCNAME" "$@"';
 
 /** What a job of this user sees of the share. */
