@@ -194,6 +194,33 @@ describe('the status page is for everybody:', () => {
     }
   });
 
+  it('finds a name in the lists, also while the page is paused, and has two decisions for a start', async () => {
+    const watch = await watched({ broker: { http: NAMED, policy: { max_executors: 1 } } });
+    const { kpx, page } = watch;
+    await publish(kpx, jobOf('alice'));
+    await kpx.brokerLog.line({ user: 'alice', state: 'ready' });
+    await publish(kpx, jobOf('bob'));
+    await says(watch, '#waiting tr', 'bob');
+    const rows = (id: string) => page.locator(`#${id} tr`).allInnerTexts();
+    await expect
+      .poll(async () => (await rows('decisions')).map((text) => text.replace(/^\S+\s+/, '')))
+      .toEqual([
+        expect.stringMatching(/^bob\s+queued: 1 of 1 executors run/),
+        expect.stringMatching(/^alice\s+ready: uid/),
+        expect.stringMatching(/^alice\s+an executor is started/),
+      ]);
+    const find = page.getByRole('searchbox', { name: 'Find a name or a word below' });
+    await find.fill('BOB');
+    expect(await rows('decisions')).toEqual([expect.stringContaining('bob')]);
+    expect(await rows('people')).toEqual(['Nothing here has that word.']);
+    await page.getByRole('button', { name: 'Pause' }).click();
+    await find.fill('alice');
+    expect(await rows('people')).toEqual([expect.stringContaining('alice')]);
+    expect(await rows('waiting')).toEqual(['Nothing here has that word.']);
+    await find.fill('');
+    expect((await rows('decisions')).length).toBe(3);
+  });
+
   it('the keyboard leads everywhere, in order, and is seen to', async () => {
     const { page } = await watched({ broker: { http: NAMED } });
     await page.locator('#decisions-title').waitFor();
@@ -201,6 +228,7 @@ describe('the status page is for everybody:', () => {
       'Is all well?',
       'Users by state',
       'Dead letters by reason',
+      'Find a name or a word below',
       'Users whose jobs wait',
       'Who has an executor',
       'Recent decisions',

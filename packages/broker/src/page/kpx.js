@@ -27,6 +27,8 @@ let history = [];
 /** @type {Partial<import('./snapshot.js').Snapshot>} As the broker has said last. */
 let said = {};
 let paused = false;
+/** @type {() => void} Shows the names that are shown once more: while the page is paused, there may be newer ones. */
+let namesAgain = () => {};
 let heardAt = 0;
 
 /** @param {string} id */
@@ -192,19 +194,37 @@ function showNow(now) {
  * @param {Decisions} decisions
  */
 function showNames(people, decisions) {
+  namesAgain = () => showNames(people, decisions);
   element('no-names').hidden = people !== null;
   for (const section of document.querySelectorAll('.named')) /** @type {HTMLElement} */ (section).hidden = people === null;
   if (!people || !decisions) {
     for (const id of ['waiting', 'people', 'decisions']) element(id).replaceChildren();
     return;
   }
-  const waiting = people.waiting.map(({ user, state, why, held }) => [user, state, why, held]);
-  fill('waiting', beyond(waiting, people.waitingBeyond), 'Nobody waits.');
-  const executors = people.executors.map(({ user, os_user, state, pid }) => [user, os_user, state, String(pid)]);
-  fill('people', beyond(executors, people.executorsBeyond), 'No executor runs.');
-  const rows = decisions.map(({ at, user, what }) => [time(at), user, what]);
-  fill('decisions', rows, 'Nothing has been decided since the broker was started.');
+  const waiting = found(people.waiting.map(({ user, state, why, held }) => [user, state, why, held]));
+  fill('waiting', beyond(waiting, people.waitingBeyond), nothing('Nobody waits.'));
+  const executors = found(people.executors.map(({ user, os_user, state, pid }) => [user, os_user, state, String(pid)]));
+  fill('people', beyond(executors, people.executorsBeyond), nothing('No executor runs.'));
+  const rows = found(decisions.map(({ at, user, what }) => [time(at), user, what]));
+  fill('decisions', rows, nothing('Nothing has been decided since the broker was started.'));
 }
+
+const wanted = () => /** @type {HTMLInputElement} */ (element('find')).value.trim().toLowerCase();
+
+/**
+ * The rows that have the wanted text in one of their cells.
+ * @template {string | number | HTMLElement} C
+ * @param {C[][]} rows
+ */
+function found(rows) {
+  const text = wanted();
+  const has = (/** @type {C} */ cell) =>
+    (cell instanceof HTMLElement ? (cell.textContent ?? '') : String(cell)).toLowerCase().includes(text);
+  return text === '' ? rows : rows.filter((cells) => cells.some(has));
+}
+
+/** @param {string} otherwise */
+const nothing = (otherwise) => (wanted() === '' ? otherwise : 'Nothing here has that word.');
 
 /**
  * @param {(string | number)[][]} rows
@@ -381,5 +401,7 @@ element('pause').addEventListener('click', ({ currentTarget }) => {
   if (source?.readyState === EventSource.OPEN) live();
   show();
 });
+
+element('find').addEventListener('input', () => namesAgain());
 
 connect();

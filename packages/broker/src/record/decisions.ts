@@ -1,4 +1,5 @@
 import type { Effect } from '../executors/events.js';
+import { STATES, type State } from '../executors/states.js';
 
 /** Decisions that are remembered; the oldest go. */
 const DECISIONS_MAX = 200;
@@ -11,7 +12,10 @@ export interface Decision {
   readonly what: string;
 }
 
-/** The latest decisions, for an operator who asks. Jobs that were sent on or deferred are not among them: they would drown the rest. */
+/**
+ * The latest decisions, for an operator who asks. Jobs that were sent on or deferred are not among them, nor the steps of a start between its beginning
+ * and its end: they would drown the rest.
+ */
 export class Decisions {
   readonly #last: Decision[] = [];
 
@@ -30,6 +34,9 @@ export class Decisions {
   }
 }
 
+const isStep = (state: State, detail: string) =>
+  STATES[state].phase === 'starts' || state === 'booting' || (state === 'queued' && detail === '');
+
 function inWords(effect: Effect): string | undefined {
   switch (effect.kind) {
     case 'start':
@@ -41,7 +48,7 @@ function inWords(effect: Effect): string | undefined {
     case 'park':
       return `a job is parked: ${effect.reason}: ${effect.detail}`;
     case 'state':
-      return `${effect.state}${effect.detail === '' ? '' : `: ${effect.detail}`}`;
+      return isStep(effect.state, effect.detail) ? undefined : `${effect.state}${effect.detail === '' ? '' : `: ${effect.detail}`}`;
     default:
       return undefined;
   }
