@@ -238,7 +238,7 @@ const OFFERED_PER_MS_MAX = 4;
 /** The longest wait between two offers; and how long what an offer has shown is remembered. */
 export const OFFER_EVERY_MS_MAX = 2_000;
 const OFFER_EVERY_MS_MIN = 2;
-/** A job offered so much later than it could have been costs an executor with room for one job a third of its time, at worst. */
+/** A job offered so much later than it could have been costs an executor with room for one job a third of its time, at worst half. */
 const OFFER_EVERY_PART = 1 / 3;
 /** The longest wait because of how long earlier jobs took: those of another kind may be shorter. */
 const OFFER_BY_RATE_MS_MAX = 100;
