@@ -11,16 +11,17 @@ import type { Launcher } from './launcher.js';
 /** The parts that last as long as the process. */
 export type Services = Readonly<{ config: Config; launcher: Launcher; audit: Audit }>;
 
+/** The same for one connection, with the list whose pages it asks for: all are of the moment of the first, with which PID 1 is asked once. */
+type Connected = Services & Readonly<{ pages: { listed: Awaited<ReturnType<Launcher['list']>> } }>;
+
 /** The tools of a handler. `facts` is what the audit line will say, as far as it is known. */
-type Context = Services & Readonly<{ signal: AbortSignal; facts: Partial<AuditLine> }>;
+type Context = Connected & Readonly<{ signal: AbortSignal; facts: Partial<AuditLine> }>;
 type Handler<V extends Verb> = (body: RequestBody<V>, context: Context) => Promise<Answer>;
+
+const hello: Handler<'hello'> = async ({ version }, { config }) => answerHello(version, config.executor);
 
 /** Everything that a broker can make root do. Anything else, and anything but Hello before Hello, closes the connection: see ServingSession. */
 const TABLE: { readonly [V in Verb]: Handler<V> } = { hello, prepareUser, spawnExecutor, stopExecutor, listExecutors };
-
-async function hello({ version }: RequestBody<'hello'>, { config }: Context): Promise<Answer> {
-  return answerHello(version, config.executor);
-}
 
 async function prepareUser({ knimeUser }: RequestBody<'prepareUser'>, context: Context): Promise<Answer> {
   const account = await judge(knimeUser, context);
@@ -52,12 +53,9 @@ async function stopExecutor({ knimeUser, mode }: RequestBody<'stopExecutor'>, co
   return { kind: 'executorStopped', body: { osUser, uid } };
 }
 
-/** The pages of one list are of the same moment, for which PID 1 is asked once: with the first page. */
-let listed: Awaited<ReturnType<Launcher['list']>> = [];
-
-async function listExecutors({ page, judge }: RequestBody<'listExecutors'>, { config, launcher, signal }: Context): Promise<Answer> {
-  if (page === 1) listed = await launcher.list(signal);
-  const body = pageOf(listed, page);
+async function listExecutors({ page, judge }: RequestBody<'listExecutors'>, { config, launcher, pages, signal }: Context): Promise<Answer> {
+  if (page === 1) pages.listed = await launcher.list(signal);
+  const body = pageOf(pages.listed, page);
   if (judge) for (const executor of body.executors) executor.refusal = await refusalOf(executor, config.accounts, signal);
   return { kind: 'executorPage', body };
 }
@@ -90,14 +88,15 @@ async function alone<T>(key: string, work: () => Promise<T>): Promise<T> {
 /** One broker's connection, with an audit line for everything that happens on it. */
 export function serveBroker(services: Services, peer: Peer, connection: () => PacketConnection): ServingSession {
   services.audit.line({ peer, event: 'connected' });
+  const connected: Connected = { ...services, pages: { listed: [] } };
   const violated = (reason: string) => services.audit.line({ peer, event: 'violation', decision: 'refused', reason });
-  const session = new ServingSession({ answer: (request, signal) => dispatch(request, peer, services, signal), violated }, connection);
+  const session = new ServingSession({ answer: (request, signal) => dispatch(request, peer, connected, signal), violated }, connection);
   void session.ended.then((reason) => services.audit.line({ peer, event: 'disconnected', reason }));
   return session;
 }
 
 /** Has a request handled. The audit log has the request before anything is done, and the outcome before the answer. */
-async function dispatch({ id, verb, body }: Request, peer: Peer, services: Services, signal: AbortSignal): Promise<Answer> {
+async function dispatch({ id, verb, body }: Request, peer: Peer, services: Connected, signal: AbortSignal): Promise<Answer> {
   const began = performance.now();
   const facts: Context['facts'] = 'knimeUser' in body ? { knime_user: body.knimeUser } : {};
   if (facts.knime_user !== undefined) services.audit.line({ peer, event: 'received', id, verb, ...facts });
