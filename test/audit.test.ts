@@ -49,7 +49,7 @@ describe.each(DOCUMENTS)('%s', (document) => {
 it('names tests that exist, for every attack, every CVE and each place of a password', () => {
   const tests = (cell: string) =>
     cell.split('<br>').map((test) => {
-      const [, file = '', title = ''] = /^`([^`]+\.test\.ts)`: (.+)$/.exec(test) ?? [];
+      const [, file = '', title = ''] = /^`([^`]+\.ts)`: (.+)$/.exec(test) ?? [];
       expect([test, file !== '']).toEqual([test, true]);
       return { file, title };
     });

@@ -14,8 +14,8 @@ const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.ur
 
 /** Tests that may run what a page says. */
 const RUNS = ['integration', 'system'].flatMap((folder) =>
-  readdirSync(new URL(folder, import.meta.url))
-    .filter((name) => name.endsWith('.test.ts'))
+  readdirSync(new URL(folder, import.meta.url), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
     .map((name) => read(`test/${folder}/${name}`)),
 );
 
