@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { balance, type Evidence, type Occurrence } from './balance.js';
+import { type Audited, balance, type Evidence } from './balance.js';
+import type { Occurrence } from './causes.js';
 import type { Sent } from './publisher.js';
 
 const sent = (over: Partial<Sent> = {}): Sent => ({ id: 'j', kind: 'ordinary', user: 'alice', at: 0, confirmed: true, ...over });
@@ -14,8 +15,10 @@ const fault = (kind: Occurrence['kind'], from: number, to = from, what = ''): Oc
 });
 const letter = (reason: string, detail: string, at = 100_000) => ({ job: 'j', reason, detail, at });
 
-const NOTHING: Evidence = { begunAt: 0, sent: [], done: [], parked: [], queued: [], moves: [], faults: [] };
-const problems = (evidence: Partial<Evidence>) => balance({ ...NOTHING, sent: [sent()], ...evidence }).problems;
+const audit = { parts: 1, lines: 9, cuts: 0, others: [] };
+const NOTHING: Evidence = { begunAt: 0, sent: [], done: [], parked: [], queued: [], moves: [], faults: [], audit };
+const ofJob = (problem: string) => !problem.startsWith('kpxctl audit verify');
+const problems = (evidence: Partial<Evidence>) => balance({ ...NOTHING, sent: [sent()], ...evidence }).problems.filter(ofJob);
 
 describe('the books', () => {
   it('balance when every job is done once', () => {
@@ -140,5 +143,25 @@ describe('a parked job', () => {
     expect(problems({ sent: [job], parked, faults: [denied(99_000, 101_000)] })).toEqual([]);
     expect(problems({ sent: [job], parked, faults: [denied(80_000, 90_000)] })).toHaveLength(1);
     expect(problems({ parked, faults: [denied(99_000, 101_000)] })).toHaveLength(1);
+  });
+});
+
+describe('the audit log', () => {
+  const killed = [fault('helper: kill -9', 1_000), fault('helper: log lost', 2_000), fault('helper: SIGSTOP', 3_000, 4_000)];
+  const verdict = (over: Partial<Audited>) => balance({ ...NOTHING, faults: killed, audit: { ...audit, cuts: 2, ...over } });
+
+  it('has a cut for each helper that the run has killed, and nothing else', () => {
+    const { rows, problems } = verdict({});
+    expect(problems).toEqual([]);
+    expect(rows).toContainEqual(['  cut by kill', 2]);
+  });
+
+  it.each<[what: string, audited: Partial<Audited>, problem: string]>([
+    ['a line is removed', { others: ['missing: line 7, between …'] }, 'kpxctl audit verify: missing: line 7, between …'],
+    ['a line is changed', { others: ['changed: line 7 …'] }, 'kpxctl audit verify: changed: line 7 …'],
+    ['more are cut than were killed', { cuts: 3 }, 'kpxctl audit verify finds 3 processes that were cut by kill, and the run has killed 2'],
+    ['a kill has left no cut', { cuts: 1 }, 'kpxctl audit verify finds 1 processes that were cut by kill, and the run has killed 2'],
+  ])('does not balance when %s', (_, audited, problem) => {
+    expect(verdict(audited).problems).toEqual([problem]);
   });
 });

@@ -107,7 +107,7 @@ const INFLICT: Record<FaultKind, Inflict> = {
   'helper: kill -9': async (on, { forMs }) => {
     await on.kpx.endHelper('SIGKILL');
     await sleep(forMs);
-    await on.kpx.startHelper();
+    await on.startHelper();
   },
   'helper: SIGSTOP': async (on, { forMs }) => {
     on.kpx.helper?.kill('SIGSTOP');
@@ -122,12 +122,15 @@ const INFLICT: Record<FaultKind, Inflict> = {
     await ended;
     connection?.close();
     await sleep(forMs);
-    await on.kpx.startHelper();
+    await on.startHelper();
   },
   'helper: answers with errors': async ({ helperWay }, { what, forMs }) => {
     helperWay.be({ how: 'error', code: what as (typeof HELPER_ERRORS)[number] });
     await sleep(forMs);
     helperWay.heal();
+  },
+  'audit log: rotated': async (on) => {
+    on.rotateAudit();
   },
   'systemctl: slow': async ({ helperWay }, { what, forMs }) => {
     helperWay.be(SLOW[what as (typeof SLOWNESSES)[number]]);

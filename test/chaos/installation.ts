@@ -1,5 +1,6 @@
-import { chmodSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { eventually } from '../fixtures/eventually.js';
 import type { Section } from '../fixtures/helper-installation.js';
 import type { JsonLog } from '../fixtures/json-log.js';
@@ -71,12 +72,43 @@ export class Installation {
     for (const user of USERS) installation.fix(user);
     installation.configure({});
     await installation.setQueuePolicy(BASE_POLICY, '^(knime-jobs|kpx\\.delay\\..*)$', {});
-    await kpx.startHelper();
+    for (const directory of [installation.auditDirectory, dirname(installation.auditHead)]) mkdirSync(directory, { mode: 0o700 });
+    await installation.startHelper();
     await installation.startBroker();
     await kpx.brokerLog.line({ msg: 'consuming' });
     const delayQueues = JOB_QUEUES.filter((queue) => queue.startsWith('kpx.'));
     await rabbitmq.registered(vhost.vhost, delayQueues);
     return installation;
+  }
+
+  /** Where each helper of the run writes its audit log, and where the head of it is. */
+  get auditDirectory(): string {
+    return `${this.kpx.etc}/log`;
+  }
+
+  get auditHead(): string {
+    return `${this.kpx.etc}/audit/head`;
+  }
+
+  /** Resolves when it listens. The directories are those that systemd gives it. */
+  async startHelper(): Promise<void> {
+    const directories = [`LOGS_DIRECTORY=${this.auditDirectory}`, `RUNTIME_DIRECTORY=${dirname(this.auditHead)}`];
+    await this.kpx.startHelper({ wrap: ['/usr/bin/env', ...directories] });
+  }
+
+  /** As logrotate does with systemd/kpx.logrotate: each part gets the next number, and those from the second on are packed. */
+  rotateAudit(): void {
+    const part = (number: number) => join(this.auditDirectory, number === 0 ? 'audit.jsonl' : `audit.jsonl.${number}`);
+    if (!existsSync(part(0))) return;
+    let last = 0;
+    while (existsSync(`${part(last + 2)}.gz`)) last++;
+    for (let number = last + 1; number >= 2; number--) renameSync(`${part(number)}.gz`, `${part(number + 1)}.gz`);
+    // Packed only now: a line may have been on its way into it when it got its name.
+    if (existsSync(part(1))) {
+      writeFileSync(`${part(2)}.gz`, gzipSync(readFileSync(part(1))), { mode: 0o600 });
+      rmSync(part(1));
+    }
+    renameSync(part(0), part(1));
   }
 
   /** Writes the broker's configuration: what all have, and what differs. */

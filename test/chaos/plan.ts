@@ -161,6 +161,12 @@ const PARTS = {
       'executors: without RabbitMQ': { weight: 4, lasts: [5_000, 12_000] },
     },
   },
+  operator: {
+    pause: [2_000, 10_000],
+    faults: {
+      'audit log: rotated': { weight: 2 },
+    },
+  },
 } as const satisfies Record<string, Part>;
 
 type Parts = typeof PARTS;

@@ -1,7 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { EXIT } from '../../packages/broker/src/output/exit.js';
 import { eventually } from '../fixtures/eventually.js';
 import { idOf, JOB_QUEUES, takeStock } from '../fixtures/ledger.js';
-import { type Balance, balance, type Done, type Move, type Occurrence, type Parked } from './balance.js';
+import { runKpxctl } from '../fixtures/programs.js';
+import { type Audited, type Balance, balance } from './balance.js';
+import type { Done, Move, Occurrence, Parked } from './causes.js';
 import { inflict } from './faults.js';
 import { Installation } from './installation.js';
 import { type Fault, type Plan, type Publication, planOf, USERS } from './plan.js';
@@ -15,7 +18,16 @@ const STEP_TIMEOUT_MS = 120_000;
 const STOP_TIMEOUT_MS = 30_000;
 /** What a run that is given up shows of the broker's and of the helper's log; of RabbitMQ's it shows the end. */
 const TAIL_LINES = 25;
+const CUT = 'cut by kill';
 const MOVES: readonly unknown[] = ['job forwarded', 'job deferred', 'job parked'];
+
+/** Of what `kpxctl audit verify --json` prints. */
+interface Verified {
+  readonly parts: readonly string[];
+  readonly lines: number;
+  readonly counts: Readonly<Record<string, number>>;
+  readonly findings: readonly { readonly kind: string; readonly text: string }[];
+}
 
 /**
  * One run: jobs are published and faults happen as the seed has it, then everything may settle, then the books are balanced. Needs the private
@@ -32,7 +44,7 @@ export async function chaos(seed: number, durationMs: number, say: (line: string
     await settled(on);
     saySo('every job is where it stays');
     await within(STOP_TIMEOUT_MS, 'SIGTERM to broker and helper', on.kpx.stop());
-    return balance({ begunAt, ...seen, ...(await ledger(on, seen.sent)), moves: movesOf(on) });
+    return balance({ begunAt, ...seen, ...(await ledger(on, seen.sent)), moves: movesOf(on), audit: await audited(on) });
   } catch (error) {
     for (const log of [on.kpx.brokerLog, on.kpx.helperLog]) for (const line of log.lines.slice(-TAIL_LINES)) say(JSON.stringify(line));
     say(on.rabbitmq.logTail());
@@ -118,6 +130,16 @@ async function ledger({ kpx }: Installation, sent: readonly Sent[]) {
     return { job: idOf(letter), reason: String(reason), detail: String(detail), at: Date.parse(String(at)) };
   });
   return { done, queued, parked };
+}
+
+/** What an operator is told of the audit log. The helper has ended: the head is that of its last line. */
+async function audited({ auditDirectory, auditHead }: Installation): Promise<Audited> {
+  const args = ['audit', 'verify', '--json', '--directory', auditDirectory, '--head', auditHead];
+  const { code, stdout, stderr } = await runKpxctl(args);
+  if (code !== 0 && code !== EXIT.dataError) throw new Error(`kpxctl audit verify ended with ${code}: ${stderr}`);
+  const { parts, lines, counts, findings } = JSON.parse(stdout) as Verified;
+  const others = findings.filter(({ kind }) => kind !== CUT).map(({ kind, text }) => `${kind}: ${text}`);
+  return { parts: parts.length, lines, cuts: counts[CUT] ?? 0, others };
 }
 
 /** The brokers' own word, for where copies come from. */

@@ -1,12 +1,11 @@
-import { execFile } from 'node:child_process';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { onTestFinished } from 'vitest';
-import { BROKER_ACCOUNT } from '../fixtures/accounts.js';
 import { eventually } from '../fixtures/eventually.js';
 import { drainQueue, publishJobs, type TestJob } from '../fixtures/jobs.js';
-import { checkout, idsOf, Kpx, type KpxOptions, node } from '../fixtures/kpx.js';
+import { Kpx, type KpxOptions } from '../fixtures/kpx.js';
+import { runKpxctl } from '../fixtures/programs.js';
 import { takeKnimeVhost } from './shared-rabbitmq.js';
+
+export { runBroker, runKpxctl } from '../fixtures/programs.js';
 
 /** kpx on a virtual host of its own for one test, both programs not started yet; ended when the test is finished. */
 export async function installKpx(options: KpxOptions = {}): Promise<Kpx> {
@@ -18,22 +17,6 @@ export async function installKpx(options: KpxOptions = {}): Promise<Kpx> {
 /** The same, with helper and broker running. */
 export async function startKpx(options: KpxOptions = {}): Promise<Kpx> {
   return await (await installKpx(options)).start();
-}
-
-/** Runs the broker's program to its end, as its own account unless told otherwise. */
-export const runBroker = (args: string[], ids: object = idsOf(BROKER_ACCOUNT)) => runProgram('kpx-broker', args, ids);
-
-/** Runs the operator's program to its end, as root unless told otherwise. `input`: all that it is told. */
-export const runKpxctl = (args: string[], ids: object = {}, input?: string) => runProgram('kpxctl', args, ids, input);
-
-async function runProgram(name: string, args: string[], ids: object, input?: string) {
-  const program = join(checkout(), `packages/${name.replace('kpx-', '')}/dist/${name}.cjs`);
-  const run = promisify(execFile)(node(), [program, ...args], { ...ids, env: {}, cwd: '/' });
-  if (input !== undefined) run.child.stdin?.end(input);
-  return await run.then(
-    ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
-    ({ code, stdout, stderr }) => ({ code, stdout, stderr }),
-  );
 }
 
 /** What `kpxctl explain` says to root. */

@@ -1,0 +1,148 @@
+import { BACKOFF_MAX_MS, JOB_MS, SILENCE_NOTICED_MS, START_WINDOW_MS } from './installation.js';
+import { type Fault, type FaultKind, factsOf, USERS } from './plan.js';
+import type { Sent } from './publisher.js';
+
+/* Which faults of a run may leave a job in two places, or have it parked. Pure functions. Times are milliseconds since the epoch. */
+
+/** A fault as it was. */
+export interface Occurrence extends Fault {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** What a broker says that it has done with a job: evidence of where a copy may come from, never of where the job is. */
+export interface Move {
+  readonly job: string;
+  /** In its words. */
+  readonly how: string;
+  readonly at: number;
+  /** How long it was to wait in a delay queue; 0: it was forwarded or parked. */
+  readonly delayMs: number;
+}
+
+export interface Done {
+  readonly job: string;
+  readonly account: string;
+  readonly at: number;
+}
+
+export interface Parked {
+  readonly job: string;
+  readonly reason: string;
+  readonly detail: string;
+  readonly at: number;
+}
+
+type Party = 'broker' | 'RabbitMQ' | string;
+
+/** A time in which a job was between two places, in the hands of a party. */
+interface Exposure {
+  readonly party: Party;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** How long it may take, on a busy machine, until RabbitMQ has confirmed a copy and got the acknowledgement of the original. */
+const SETTLE_MS = 3_000;
+/** RabbitMQ writes down acknowledgements for classic queues a little later: those of so long before a kill -9 may be forgotten. */
+const UNWRITTEN_MS = 2_000;
+/** From the last failed start to the last job that is parked for it: while it is not tried again, and as long as failures count. */
+const START_MEMORY_MS = START_WINDOW_MS + BACKOFF_MAX_MS + SETTLE_MS;
+
+interface Break {
+  /** Who cannot finish what they were at; undefined: everybody. */
+  readonly whose?: (what: string) => (party: Party) => boolean;
+  /** Does it break at once, however long it lasts? */
+  readonly moment?: boolean;
+  readonly beforeMs?: number;
+  readonly afterMs?: number;
+}
+
+const ofBroker = () => (party: Party) => party === 'broker';
+const ofWay = (way: string) => (party: Party) => (way === 'broker' ? party === 'broker' : isAccount(party));
+const isAccount = (party: Party) => (USERS as readonly string[]).includes(party);
+
+/** The faults that may leave a job in two places. An orderly end and another configuration do not, nor does the end of a helper. */
+const BREAKS: Partial<Record<FaultKind, Break>> = {
+  'broker: kill -9': { whose: ofBroker, moment: true },
+  'broker: log lost': { whose: ofBroker, moment: true },
+  'executor: kill -9': { whose: (account) => (party) => party === account, moment: true },
+  'RabbitMQ: all connections closed': {},
+  'RabbitMQ: app stopped': {},
+  'RabbitMQ: kill -9': { beforeMs: UNWRITTEN_MS },
+  'network: cut': { whose: ofWay },
+  'network: refusing': { whose: ofWay },
+  'network: half-open': { whose: ofWay, afterMs: SILENCE_NOTICED_MS },
+  'RabbitMQ: mute': { whose: ofBroker },
+  'executors: without RabbitMQ': { whose: () => isAccount },
+};
+
+/** While one of these lasts, RabbitMQ confirms nothing: what was under way is not settled before it is over. */
+const STALLS: readonly FaultKind[] = ['RabbitMQ: memory alarm'];
+/** These let go in order of what is settled in time, which it is not during a stall. */
+const ENDS: readonly FaultKind[] = ['broker: SIGTERM', 'broker: another configuration'];
+
+/** Which failures of a start, as the detail of a parked job says them, come of which faults. */
+const START_FAILURES: readonly { readonly says: RegExp; readonly comesOf: (fault: Occurrence, user: string) => boolean }[] = [
+  { says: /exit 1\b/, comesOf: ({ kind, what }, user) => kind === 'executor: installation broken' && what === user },
+  { says: /SIGKILL/, comesOf: ({ kind, what }, user) => kind === 'executor: kill -9' && what === user },
+  { says: /exit 143\b|SIGTERM|no failure is known/, comesOf: ({ kind }) => kind === 'helper: kill -9' || kind === 'helper: log lost' },
+  { says: /chaos has it so/, comesOf: ({ kind }) => kind === 'helper: answers with errors' || kind === 'systemctl: slow' },
+  {
+    says: /exit 69\b|was not ready within|no connection to RabbitMQ/,
+    comesOf: ({ kind, what }) =>
+      kind === 'executors: without RabbitMQ' || kind.startsWith('RabbitMQ: ') || (kind.startsWith('network: ') && what === 'executors'),
+  },
+];
+
+const touches = (exposure: Exposure, from: number, to: number) => exposure.from <= to && exposure.to >= from;
+
+/** The faults that may have left a job in two places during an exposure. */
+function breaksOf(exposure: Exposure, faults: readonly Occurrence[]): Occurrence[] {
+  return faults.filter(({ kind, what, from, to }) => {
+    const { whose, moment = false, beforeMs = 0, afterMs = 0 } = BREAKS[kind] ?? { whose: () => () => false };
+    if (whose && !whose(what)(exposure.party)) return false;
+    return touches(exposure, from - beforeMs, (moment ? from + SETTLE_MS : to) + afterMs);
+  });
+}
+
+/** During a stall an exposure lasts, and an orderly end becomes a break. */
+export function causesOf(exposure: Exposure, faults: readonly Occurrence[]): Occurrence[] {
+  const stall = faults.find(({ kind, from, to }) => STALLS.includes(kind) && touches(exposure, from, to));
+  if (stall === undefined || exposure.party !== 'broker') return breaksOf(exposure, faults);
+  const stalled = { ...exposure, to: Math.max(exposure.to, stall.to + SETTLE_MS) };
+  const ends = faults.filter(({ kind, from, to }) => ENDS.includes(kind) && touches(stalled, from, to));
+  return [...breaksOf(stalled, faults), ...ends];
+}
+
+/** Every time in which this job was between two places, the last place that it came to left out. */
+export function exposuresOf(moves: readonly Move[], done: readonly Done[], lastAt: number): Exposure[] {
+  const ofMoves = moves.flatMap(({ at, delayMs }) => {
+    const moved = { party: 'broker', from: at, to: at + SETTLE_MS };
+    // RabbitMQ moves it back by itself when its time is over.
+    return delayMs === 0 ? [moved] : [moved, { party: 'RabbitMQ', from: at + delayMs, to: at + delayMs + SETTLE_MS }];
+  });
+  const ofDone = done
+    .filter(({ at }) => at < lastAt)
+    .map(({ account, at }) => ({ party: account, from: at - JOB_MS - SETTLE_MS, to: at + SETTLE_MS }));
+  return [...ofMoves, ...ofDone].filter(({ from }) => from <= lastAt);
+}
+
+/** What a broker does after it has lost its log, and before it ends, is in no log. */
+export const unloggedOf = ({ at }: Sent, faults: readonly Occurrence[], lastAt: number): Exposure[] =>
+  faults
+    .filter(({ kind, from, to }) => kind === 'broker: log lost' && from <= lastAt && to >= at)
+    .map(({ from, to }) => ({ party: 'broker', from, to }));
+
+const FAILED: ReadonlySet<string> = new Set(['START_FAILED', 'EXECUTOR_WITHOUT_RABBITMQ', 'HOSTS_FAILED']);
+
+/** Is this letter one that had to be, or one that a fault has caused? */
+export function mayBeParked({ reason, detail, at }: Parked, { kind, user }: Sent, faults: readonly Occurrence[]): boolean {
+  const due = factsOf(kind);
+  if (reason === due.reason && detail.includes(due.detail ?? '')) return true;
+  return faults.some((fault) => {
+    if (reason === 'USER_DENIED') return fault.what === `${user} denied` && at >= fault.from && at <= fault.to + SETTLE_MS;
+    if (!FAILED.has(reason) || fault.from > at || fault.to < at - START_MEMORY_MS) return false;
+    return START_FAILURES.some(({ says, comesOf }) => says.test(detail) && comesOf(fault, user));
+  });
+}
