@@ -154,6 +154,11 @@ describe('what systemd says of the units of executors', () => {
       expect(error).toMatchObject({ code, message: expect.stringContaining(message) });
     });
 
+    it('blames the host for one that takes too long', () => {
+      const late = step({ ExecMainCode: '2', ExecMainStatus: '15', Result: 'timeout' });
+      expect(notStarted(waiting.Id, waiting, [late])).toMatchObject({ code: 'HOST_FAILED', message: expect.stringContaining('timeout') });
+    });
+
     it.each([
       ['that failed before the executor did', step({ ExecMainStatus: '77', StateChangeTimestampMonotonic: '8999999' })],
       ['that works', unit('kpx-ticket@alice.service', { StateChangeTimestampMonotonic: '9000001' })],
@@ -168,7 +173,7 @@ describe('what systemd says of the units of executors', () => {
 
   it.each([
     ['1', '224', 'exit-code', 'ACCOUNT_DENIED', /^PAM refuses the account: .*journalctl --unit 'kpx-account@alice\.service'$/],
-    ['2', '9', 'timeout', 'LAUNCH_FAILED', /^kpx-account@alice\.service did not start: result timeout/],
+    ['2', '9', 'timeout', 'HOST_FAILED', /^kpx-account@alice\.service did not start: result timeout/],
     ['1', '217', 'exit-code', 'HOST_FAILED', /^kpx-account@alice\.service did not start: result exit-code, exit 217/],
   ])(
     'says of PAM’s account step that ends with code %s, status %s and result %s that it is %s',

@@ -123,14 +123,20 @@ export const gateOf = (osUser: string) => nameOf('kpx-account@', osUser);
 
 /** For the broker: why PAM's account step, which `gate` asks, keeps the account from an executor. */
 export function notAdmitted(gate: string, state: UnitState | undefined): KpxError {
-  if (state?.ExecMainCode !== '1' || state.ExecMainStatus !== EXIT_PAM) return notStarted(gate, state);
+  if (state?.ExecMainCode !== '1' || state.ExecMainStatus !== EXIT_PAM) return notAnswered(gate, state);
   const why = 'PAM refuses the account: it is disabled, locked or expired, or its password is';
   return new KpxError('ACCOUNT_DENIED', `${why}: see journalctl --unit '${gate}'`);
 }
 
+/** Of a unit that asks servers. They have made it late, or a busy host has: neither is the account's fault. */
+function notAnswered(unit: string, state: UnitState | undefined): KpxError {
+  const failed = notStarted(unit, state);
+  return state?.Result === 'timeout' ? new KpxError('HOST_FAILED', failed.message) : failed;
+}
+
 function stepFailed(step: UnitState): KpxError {
   const { ExecMainCode, ExecMainStatus, Id, StatusText } = step;
-  const failed = notStarted(Id, step);
+  const failed = notAnswered(Id, step);
   if (ExecMainCode !== '1' || ![EXIT_REFUSED, EXIT_NO_ANSWER].includes(ExecMainStatus)) return failed;
   const code = ExecMainStatus === EXIT_REFUSED ? 'CREDENTIALS_REFUSED' : 'HOST_FAILED';
   return new KpxError(code, StatusText === '' ? failed.message : `${StatusText} (journalctl --unit '${Id}')`);
