@@ -14,7 +14,7 @@ export function keytabs(scene: DomainScene): void {
     await scene.controller.outdateKeytabs(user);
     const jobs = Array.from({ length: JOBS_WHEN_OUTDATED }, () => randomUUID());
     await scene.kpx.publish(...jobs.map((job) => jobOf(user, job)));
-    await expect.poll(async () => (await scene.kpx.vhost.queueDepth('scene.kpx.dead-letter'))?.messages).toBe(JOBS_WHEN_OUTDATED);
+    await expect.poll(async () => (await scene.kpx.vhost.queueDepth('kpx.dead-letter'))?.messages).toBe(JOBS_WHEN_OUTDATED);
     const { stdout } = await machine.run(['/usr/bin/kpxctl', 'dead-letters', 'list', '--json']);
     expect(stdout.match(/CREDENTIALS_REFUSED/g)).toHaveLength(JOBS_WHEN_OUTDATED);
     expect(await scene.doctor(user, 'user ticket')).toMatchObject({

@@ -45,7 +45,7 @@ export function page(scene: DomainScene): void {
             await machine.systemctl('stop', unitOf(user));
             await scene.controller.outdateKeytabs(user);
             await scene.kpx.publish(jobOf(user, job));
-            await expect.poll(async () => (await scene.kpx.vhost.queueDepth('scene.kpx.dead-letter'))?.messages).toBe(1);
+            await expect.poll(async () => (await scene.kpx.vhost.queueDepth('kpx.dead-letter'))?.messages).toBe(1);
             await scene.installKeytab(user);
           },
         },
