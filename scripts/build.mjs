@@ -18,10 +18,12 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 /**
  * Libraries load these and never use them in the helper, which has this in their place: less memory for each helper, and less to read for reviewers.
  * pino's transports are threads that load modules by name, and its redaction is not configured. sonic-boom asserts once that it was given a number.
+ * node-unix-socket finds its native part by a diagnostic report of the whole process: systemd's machines have glibc.
  */
 const INSTEAD = new Map([
   ['worker_threads', 'exports.isMainThread = true;'],
   ['assert', 'module.exports = (holds, why) => { if (!holds) throw new Error(why); };'],
+  ['./addon', "module.exports = require('node-unix-socket-linux-' + process.arch + '-gnu');"],
   ['@pinojs/redact', 'module.exports = undefined;'],
   ['./transport', 'module.exports = undefined;'],
   ['./lib/transport', 'module.exports = undefined;'],
