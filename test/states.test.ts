@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { WAITS_FOR } from '../packages/broker/src/executors/line.js';
 import { ANY_STATES, type AnyState, EXECUTOR_STATES, shownState, USER_STATES } from '../packages/broker/src/executors/states.js';
 
 const ROOT = new URL('..', import.meta.url).pathname;
@@ -59,6 +60,11 @@ describe('the states of users and executors', () => {
     expect(ANY_STATES.filter((state) => !named.includes(state))).toEqual([]);
     const [, manual = ''] = /^Those in this state alone:\n([\s\S]*?)\.\n/m.exec(read('systemd/man/kpxctl.8')) ?? [];
     expect(manual.match(/\b(?!Cm|or)[a-z]+/g)).toEqual(ANY_STATES);
+  });
+
+  it('are apart from the limits that users wait for, all of which the document has', () => {
+    const [, limits] = /`kpx_longest_wait_seconds` \| `limit`: ([\w, ]+) \|/.exec(read('docs/monitor.md')) ?? [];
+    expect(limits).toBe(WAITS_FOR.join(', '));
   });
 
   it('have a colour each on the page, where executors can be in them, and are none that an alert or a panel has made up', () => {

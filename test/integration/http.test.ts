@@ -148,6 +148,8 @@ describe('GET /metrics', () => {
     expect(value('kpx_executor_starts_total{result="failed"}')).toBe(1);
     expect(value('kpx_users{state="broken"}')).toBe(1);
     expect(value('kpx_policy_refusals_total{reason="draining"}')).toBe(1);
+    expect(['draining', 'max_executors'].map((limit) => value(`kpx_users_waiting{limit="${limit}"}`))).toEqual([1, 0]);
+    expect(value('kpx_longest_wait_seconds{limit="draining"}')).toBeGreaterThan(0);
     expect(value('kpx_draining')).toBe(1);
   });
 

@@ -62,7 +62,16 @@ describe('kpxctl list', () => {
           place: null,
           since: STAMP,
         },
-        ...{ profile: 'default', rule: 'rule 1 "science"', held: 0, idle: USE, cpu: USE, memory: null, why: 'the executor is ready' },
+        ...{
+          profile: 'default',
+          rule: 'rule 1 "science"',
+          held: 0,
+          idle: USE,
+          cpu: USE,
+          memory: null,
+          cause: null,
+          why: 'the executor is ready',
+        },
       },
     ]);
     expect((await listed()).map(({ user }) => user)).toEqual(['nobody-has-this-account', 'bob', 'alice']);

@@ -4,6 +4,7 @@ import { eventually } from '../fixtures/eventually.js';
 import { freePorts } from '../fixtures/free-ports.js';
 import { jobOf } from '../fixtures/jobs.js';
 import { idsOf, type Kpx, type KpxOptions } from '../fixtures/kpx.js';
+import { scrape } from '../fixtures/scrape.js';
 import { visit } from './browser.js';
 import { rawAccounts } from './installed-helper.js';
 import { installKpx, publish, runKpxctl, startKpx } from './installed-kpx.js';
@@ -11,6 +12,8 @@ import { installKpx, publish, runKpxctl, startKpx } from './installed-kpx.js';
 /* Why a job does not run, each cause made on purpose: explain, the job's story and the page's headline name it, and the next step. */
 
 const QUICK = { BOOT_MS: '50' };
+/** No job has this header: the executor gives each back, and ends with 0 after half a second. */
+const TAKES_NONE = { USER_HEADER: 'x-nobody', IDLE_MS: '500' };
 const ONCE = { start_attempts: 1, backoff_max: '5m' };
 
 interface Cause {
@@ -133,6 +136,20 @@ describe('a job does not run, because', () => {
     const step = /kpxctl doctor/;
     await expectExplained(kpx, 'alice', [/stays in RabbitMQ, .*no connection to RabbitMQ since .*ECONNREFUSED/, step]);
     await expectPage(http, [/no connection to RabbitMQ since/i, step]);
+  });
+
+  it('executors end by themselves soon after they are ready', async () => {
+    const http = await pageAddress();
+    const kpx = await startKpx({ standIn: { ...QUICK, ...TAKES_NONE }, broker: { http } });
+    await publish(kpx, jobOf('alice', JOB));
+    const cause = /; the last \d+ executors ended with exit 0 within 10s after they were ready, without a job$/;
+    await expectExplained(kpx, 'alice', [cause, /kpxctl logs alice has why the executor ends by itself/]);
+    await expectPage(http, [/executors of 1 user end soon after they are ready, again and again/i, /kpxctl list has these users first/]);
+    const [listed = ''] = (await runKpxctl(['list', '--json', '--config', kpx.brokerConfigFile])).stdout.split('\n');
+    expect(JSON.parse(listed)).toMatchObject({ user: 'alice', cause: 'ends_soon' });
+    const { value } = await scrape(Number(http.listen.split(':')[1]));
+    expect(value('kpx_executors_ended_soon_total')).toBeGreaterThan(1);
+    expect(value('kpx_executor_starts_total{result="failed"}')).toBe(0);
   });
 
   it('its body is no job', async () => {

@@ -1,4 +1,6 @@
+import { profileNameSchema } from '@kpx/protocol';
 import type { Policy } from '../src/policy/policy.js';
+import type { Rule } from '../src/policy/rules.js';
 
 /** Small numbers, no rules, nothing limited but by number: what a test is about, it changes. */
 export const PLAIN_POLICY: Policy = {
@@ -28,3 +30,11 @@ export const PLAIN_POLICY: Policy = {
   readyForMs: 0,
   lostAfterMs: 30_000,
 };
+
+/** For everybody, and with nothing of its own but what is given. */
+export const rule = (given: Partial<Rule>): Rule => ({
+  ...{ label: 'rule 1', users: [], groups: [], action: 'allow', profile: profileNameSchema.parse('default') },
+  ...{ maxExecutors: undefined, priority: 0, share: 1, jobsMax: undefined, runTimeMaxMs: undefined },
+  ...{ idleStopMs: undefined, keepWarmMs: undefined, maxAgeMs: undefined, prestart: undefined },
+  ...given,
+});

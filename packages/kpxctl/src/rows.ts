@@ -24,6 +24,8 @@ export interface Row {
   readonly cpu: number | null;
   /** In bytes. */
   readonly memory: number | null;
+  /** Why a job of this user waits or leaves, by a name; null: nothing is in its way, or the broker does not say it. */
+  readonly cause: string | null;
   /** The decision about a job of this user now, and why. */
   readonly why: string;
 }
@@ -37,14 +39,14 @@ export function rowsOf({ users, executors }: Status): Row[] {
   const others = executors.filter(({ os_user }) => !named.has(os_user));
   return [
     ...users.map((user) => rowOf(user, user.os_user === null ? undefined : byAccount.get(user.os_user))),
-    ...others.map((executor) => ({ ...placeOf(executor), ...executor, place: null, held: 0, ...useOf(executor), why: '' })),
+    ...others.map((executor) => ({ ...placeOf(executor), ...executor, place: null, held: 0, ...useOf(executor), cause: null, why: '' })),
   ];
 }
 
-function rowOf({ user, state, since, profile, rule, held, why, place }: UserStatus, executor: ExecutorStatus | undefined): Row {
+function rowOf({ user, state, since, profile, rule, held, cause, why, place }: UserStatus, executor: ExecutorStatus | undefined): Row {
   return {
     ...{ user, ...placeOf(executor), state: executor?.state === 'ending' ? 'ending' : state, since: since ?? executor?.since ?? null },
-    ...{ place: place ?? null, profile, rule, held, ...useOf(executor), why },
+    ...{ place: place ?? null, profile, rule, held, ...useOf(executor), cause: cause ?? null, why },
   };
 }
 
@@ -65,7 +67,7 @@ const useOf = (executor: ExecutorStatus | undefined) => ({
 export function sorted(rows: readonly Row[], order: Order): Row[] {
   const byName = (one: Row, other: Row) => compare(one.user, other.user);
   const byAge = (one: Row, other: Row) => compare(one.since ?? '~', other.since ?? '~');
-  const troubled = ({ state }: Row) => Number(TROUBLED.has(state));
+  const troubled = (row: Row) => Number(isTroubled(row));
   const by: Record<Order, (one: Row, other: Row) => number> = {
     trouble: (one, other) => troubled(other) - troubled(one) || (troubled(one) ? byAge(one, other) : 0),
     user: byName,
@@ -76,6 +78,9 @@ export function sorted(rows: readonly Row[], order: Order): Row[] {
   };
   return rows.toSorted((one, other) => by[order](one, other) || byName(one, other));
 }
+
+/** Somebody may have to look at it. */
+const isTroubled = ({ state, cause }: Row) => TROUBLED.has(state) || cause === 'ends_soon';
 
 const compare = (one: string, other: string) => (one < other ? -1 : Number(one > other));
 
@@ -93,7 +98,7 @@ export function tableOf(rows: readonly Row[], width: number, now: number): strin
     ...[memory === null ? '' : mebibytes(memory), profile, rule === 'none' ? '' : rule, why],
   ]);
   const [heading = '', ...lines] = table(HEADING, cells, width);
-  return [bold(heading), ...lines.map((line, at) => (TROUBLED.has(rows[at]?.state ?? '') ? warning(line) : line))];
+  return [bold(heading), ...lines.map((line, at) => (rows[at] && isTroubled(rows[at]) ? warning(line) : line))];
 }
 
 /** Bytes, for people. */

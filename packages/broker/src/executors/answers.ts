@@ -10,7 +10,7 @@ import { fail, refuse } from './failing.js';
 import { release } from './holding.js';
 import { waiting } from './line.js';
 import { countAnew, type Executor, sample } from './roster.js';
-import { failureOf, serves } from './service.js';
+import { endedSoon, failureOf, serves } from './service.js';
 import { begin, settle } from './starting.js';
 import { STARTING, WITH_EXECUTOR } from './states.js';
 import type { User } from './user.js';
@@ -150,12 +150,18 @@ function endOld(books: Books, wallMs: number): void {
 function gone(books: Books, executor: Executor, lastExit: string): void {
   books.executors.remove(executor, books.now);
   const failure = failureOf(executor, lastExit, books.consuming, books.now);
-  const ended = `the executor ended: ${lastExit || 'no failure is known'}`;
+  const soon = endedSoon(executor, lastExit, books.consuming, books.now);
+  if (soon) books.endedSoon += 1;
+  const ended = `the executor ended${soon ? ' soon after it was ready, without a job' : ''}: ${lastExit || 'no failure is known'}`;
   for (const user of usersOf(books, executor)) {
     if (!WITH_EXECUTOR.has(user.state)) continue;
     if (executor.failed) begin(books, user, ended);
     else if (failure) fail(books, user, failure);
-    else settle(books, user, ended);
+    else {
+      user.endsSoon = soon ? user.endsSoon + 1 : 0;
+      if (soon) user.until = books.now + books.policy.startWindowMs; // if it stays idle: until when that is remembered
+      settle(books, user, ended);
+    }
   }
   books.executors.forgetNames(executor.osUser);
 }

@@ -23,6 +23,8 @@ export class Books {
   consuming = false;
   /** Jobs of all users. */
   held = 0;
+  /** Executors that have ended soon after they were ready, since the broker started. */
+  endedSoon = 0;
   /** When they were last looked at as a whole. */
   assertedAt = Number.NEGATIVE_INFINITY;
   /** When all that time brings was last looked at. */
@@ -61,5 +63,5 @@ export function enter(books: Books, user: User, state: State, detail: string, li
 
 /** Keeps the books as small as what is going on: an idle user without a past is no entry. */
 export function forgetIfNothing(books: Books, user: User): void {
-  if (user.state === 'idle' && user.held.size === 0 && user.failures === 0) books.users.delete(user.name);
+  if (user.state === 'idle' && user.held.size === 0 && user.failures === 0 && user.endsSoon === 0) books.users.delete(user.name);
 }

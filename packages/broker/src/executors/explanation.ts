@@ -3,13 +3,14 @@ import { durationText } from '../output/duration.js';
 import { hasRoom, type Load, mayStart, type Policy, profileOf, type Verdict } from '../policy/policy.js';
 import type { Reason } from '../policy/reasons.js';
 import type { Rule } from '../policy/rules.js';
+import { STABLE_MS } from './executor-link.js';
 import type { WaitsFor } from './line.js';
 import { type Executor, stateOf } from './roster.js';
 import { RESTING, STARTING, STATES, type State } from './states.js';
-import { failsHere, type User } from './user.js';
+import { endsAgain, failsHere, type User } from './user.js';
 
 /** The thing that a job waits for, or the code of the failure. */
-export type Cause = WaitsFor | 'rabbitmq' | 'helper' | 'executor' | Reason | ErrorCode;
+export type Cause = WaitsFor | 'rabbitmq' | 'helper' | 'executor' | 'ends_soon' | Reason | ErrorCode;
 
 /** The answer to `explain`: what a job of a user would meet now. */
 export interface Explanation {
@@ -56,17 +57,23 @@ export function explanationOf(name: KnimeUser, groups: readonly string[], scene:
   const { rule, user, executor } = scene;
   const held = user?.held.size ?? 0;
   const state = user?.state ?? (executor ? stateWith(executor) : 'idle');
-  const [decision, why, cause] = decisionOf(scene, state, held);
+  const [decision, why, cause] = withEnds(decisionOf(scene, state, held), user);
   const judged = rule?.label ?? 'none';
   const met = { decision, why, ...(cause !== undefined && { cause }) };
   return { user: name, groups, rule: judged, profile: profileOf(rule), executor: described(executor), held, state, ...met };
 }
 
-function decisionOf(
-  { policy, load, rule, admitted, user, executor, sick, now }: Scene,
-  state: State,
-  held: number,
-): readonly [decision: Explanation['decision'], why: string, cause?: Cause | undefined] {
+type Met = readonly [decision: Explanation['decision'], why: string, cause?: Cause | undefined];
+
+/** Where nothing else is in the way than that this user's executors end by themselves. */
+function withEnds(met: Met, user: Readonly<User> | undefined): Met {
+  const [decision, why, cause] = met;
+  if (!user || !endsAgain(user) || (cause !== undefined && cause !== 'executor')) return met;
+  const ends = `the last ${user.endsSoon} executors ended with exit 0 within ${durationText(STABLE_MS)} after they were ready, without a job`;
+  return [decision, `${why}; ${ends}`, 'ends_soon'];
+}
+
+function decisionOf({ policy, load, rule, admitted, user, executor, sick, now }: Scene, state: State, held: number): Met {
   if (!admitted.ok) return ['park', `USER_DENIED: ${admitted.why}`, 'USER_DENIED'];
   if (user && RESTING.has(state)) {
     const again = `; tried again in ${durationText(Math.max(1, Math.ceil((user.until - now) / 1_000)) * 1_000)}`;

@@ -1,10 +1,18 @@
-import { hasRoom, type Limit, mayStart, profileOf, type Verdict } from '../policy/policy.js';
+import { hasRoom, LIMITS, mayStart, profileOf, type Verdict } from '../policy/policy.js';
 import { byTurn, nextInLine } from '../policy/turn.js';
 import { type Books, enter, forgetIfNothing, loadOf } from './books.js';
 import { isAheadOfJobs, type User } from './user.js';
 
-/** `max_starting` is no limit of room: there is some, and others start first. */
-export type WaitsFor = Limit | 'max_starting';
+/** All that a user in line can wait for. `max_starting` is no limit of room: there is some, and others start first. */
+export const WAITS_FOR = [...LIMITS, 'max_starting'] as const;
+export type WaitsFor = (typeof WAITS_FOR)[number];
+
+/** The users who wait for the same. */
+export interface Wait {
+  readonly users: number;
+  /** How long who has waited longest has been in line, in milliseconds. */
+  readonly longest_wait: number;
+}
 
 /** Jobs held for a user for whom there is no room: one keeps the place in line. */
 export const HELD_IN_LINE = 1;
@@ -65,18 +73,19 @@ export function whyWaiting(books: Books, user: User): string {
   return turn.ok ? 'as many jobs are held as may' : turn.why;
 }
 
-/** How many users in line wait for which limit. One look at the load for all of them. */
-export function waitsFor(books: Books): Map<WaitsFor, number> {
+/** The users in line by what they wait for. One look at the load for all of them. */
+export function waitsFor(books: Books): Readonly<Record<WaitsFor, Wait>> {
   const { policy, health, now } = books;
-  const counts = new Map<WaitsFor, number>();
+  const waits = Object.fromEntries(WAITS_FOR.map((limit) => [limit, { users: 0, longest_wait: 0 }])) as Record<WaitsFor, Wait>;
   const load = loadOf(books);
-  for (const { name, rule } of waiting(books)) {
+  for (const { name, rule, stateSince } of waiting(books)) {
     const room = hasRoom(policy, load, rule);
     const full: WaitsFor = room.ok ? 'max_starting' : (room.limit ?? 'max_starting');
     const limit = health.refuses(name, now) === undefined ? full : 'host_sick';
-    counts.set(limit, (counts.get(limit) ?? 0) + 1);
+    const { users, longest_wait } = waits[limit];
+    waits[limit] = { users: users + 1, longest_wait: Math.max(longest_wait, now - stateSince) };
   }
-  return counts;
+  return waits;
 }
 
 export function leaveLine(books: Books, user: User, why: string): void {

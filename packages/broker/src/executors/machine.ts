@@ -18,7 +18,7 @@ import { connectionsWanted, judgeService } from './service.js';
 import { startAnew, startAsked, wake, want } from './starting.js';
 import type { State } from './states.js';
 import { tick } from './time.js';
-import { failsHere, honoursReplay, type User } from './user.js';
+import { endsAgain, failsHere, honoursReplay, type User } from './user.js';
 
 export { HOLD_MAX_MS } from './holding.js';
 
@@ -139,7 +139,7 @@ export class Machine {
     };
   }
 
-  /** How many users in line wait for which limit. */
+  /** The users in line by the limit that they wait for. */
   waitsFor() {
     return waitsFor(this.#books);
   }
@@ -147,6 +147,12 @@ export class Machine {
   /** How many users' starts have failed or were refused, by state and code. */
   failing() {
     return failing(this.#books);
+  }
+
+  /** Executors that have ended soon after they were ready, without a job; and of how many users they do so again and again. */
+  get endedSoon(): { readonly executors: number; readonly users: number } {
+    const { endedSoon: executors, users } = this.#books;
+    return { executors, users: [...users.values()].filter(endsAgain).length };
   }
 
   /** Everybody who has jobs here, an executor, or a past. */

@@ -299,3 +299,68 @@ describe('an executor that ends with a failure', () => {
     expect(stateNow()).not.toBe('backoff');
   });
 });
+
+describe('an executor that ends by itself, without a failure', () => {
+  const begin = () => {
+    start();
+    const given = kinds(passes(1_250, true)).filter((kind) => kind === 'forward').length;
+    expect(stateNow()).toBe('ready');
+    return given;
+  };
+  /** All jobs that it is given come back from it. */
+  const endsUnused = (lastExit = 'exit 0') => {
+    job();
+    for (let given = begin(); given > 0; given--) job(2);
+    endsWith(lastExit);
+  };
+
+  it('soon after it was ready and without a job is counted, and from the second in a row on explained', () => {
+    endsUnused();
+    expect(machine.endedSoon).toEqual({ executors: 1, users: 0 });
+    expect(machine.explain(alice, [])).toMatchObject({ state: 'starting', cause: 'executor' });
+    endsUnused('');
+    expect(machine.endedSoon).toEqual({ executors: 2, users: 1 });
+    const ends = 'the last 2 executors ended with exit 0 within 10s after they were ready, without a job';
+    const why = `the executor is being started; ${ends}`;
+    expect(machine.explain(alice, [])).toMatchObject({ decision: 'hold', why, cause: 'ends_soon' });
+  });
+
+  it.each<[what: string, ends: () => void]>([
+    ['has done a job', () => endsWith('exit 0')],
+    ['was ready for 10 seconds', () => [job(2), passes(STABLE_MS, true), endsWith('exit 0')]],
+    ['is ended by the broker', () => [job(2), step({ kind: 'stop asked', user: alice, force: false }), endsWith('exit 0')]],
+    ['loses RabbitMQ with everybody else', () => [job(2), step({ kind: 'channel lost' }), endsWith('exit 0')]],
+    ['ends with a failure, which is a failed start', () => [job(2), endsWith('exit 1')]],
+  ])('is not counted when it %s', (_, ends) => {
+    job();
+    begin();
+    ends();
+    expect(machine.endedSoon.executors).toBe(0);
+  });
+
+  it.each<[what: string, comes: () => void]>([
+    ['the next one is ready for 10 seconds', () => [begin(), passes(STABLE_MS, true)]],
+    ['the next one has done a job', () => [begin(), endsWith('exit 0')]],
+    ['an operator has it started', () => step({ kind: 'start asked', user: alice, groups: [] })],
+  ])('is no trouble any more when %s', (_, comes) => {
+    for (let ended = 0; ended < 3; ended++) endsUnused();
+    expect(machine.endedSoon).toEqual({ executors: 3, users: 1 });
+    comes();
+    expect(machine.endedSoon).toEqual({ executors: 3, users: 0 });
+  });
+
+  it('is remembered for start_window where the user has no jobs', () => {
+    for (let ended = 0; ended < 2; ended++) {
+      step({ kind: 'start planned', user: alice, groups: [], forMs: 60_000, why: 'a schedule' });
+      begin();
+      endsWith('exit 0');
+    }
+    now += POLICY.startWindowMs - 1;
+    step({ kind: 'tick' });
+    expect(machine.endedSoon.users).toBe(1);
+    expect(machine.explain(alice, [])).toMatchObject({ decision: 'start', cause: 'ends_soon' });
+    now += 1;
+    step({ kind: 'tick' });
+    expect([machine.endedSoon.users, machine.counts.users]).toEqual([0, 0]);
+  });
+});

@@ -24,6 +24,7 @@ export function serves(books: Books, executor: Executor): void {
     if (user.state !== 'booting' && user.state !== 'lost') continue;
     user.hostFailures = 0;
     user.wanted = undefined;
+    if (user.endsSoon > 0) user.until = books.now + STABLE_MS; // then the executors before this one count no more
     books.health.worked(executor.since);
     enter(books, user, 'ready', `uid ${executor.uid}, pid ${executor.pid}`);
     forwardHeld(books, user);
@@ -81,11 +82,20 @@ export function failureOf(executor: Executor, lastExit: string, consuming: boole
   const how = lastExit || 'no failure is known';
   if (ending) return undefined;
   if (!booted) return `the executor ended before it was ready: ${how}`;
-  if (lastExit === 'exit 0' || lastExit === '') return undefined;
+  if (isNoFailure(lastExit)) return undefined;
   if (now - readySince < STABLE_MS) return `the executor ended soon after it was ready: ${how}`;
   // Without RabbitMQ nobody could take a job.
   return given.mayHaveTaken || !consuming ? undefined : `the executor ended before it took a job: ${how}`;
 }
+
+const isNoFailure = (lastExit: string) => lastExit === 'exit 0' || lastExit === '';
+
+/**
+ * It has ended by itself within {@link STABLE_MS} after it was ready, without a failure, and without having done a job. The broker has seen the jobs
+ * again that it gave to it; of a sealed executor it sees them only later, and does not count its end.
+ */
+export const endedSoon = ({ ending, booted, readySince, given }: Executor, lastExit: string, consuming: boolean, now: number): boolean =>
+  !ending && booted && consuming && isNoFailure(lastExit) && now - readySince < STABLE_MS && !given.mayHaveTaken;
 
 /** Whether connections of executors are to be looked for: soon, where one is not ready; now and then; or not at all. */
 export function connectionsWanted({ readyDelayMs, lostAfterMs }: Policy, executors: readonly Executor[]): 'soon' | 'sometimes' | 'never' {

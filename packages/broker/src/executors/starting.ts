@@ -58,5 +58,6 @@ export function want(books: Books, user: User, wanted: Wanted): void {
 /** Failures so far count no more, and neither does a refusal. */
 export function startAnew(books: Books, user: User, why: string): void {
   forgive(user);
+  user.endsSoon = 0;
   if (RESTING.has(user.state)) enter(books, user, 'idle', why);
 }

@@ -50,11 +50,15 @@ function goOn(books: Books, user: User): void {
     enter(books, user, 'idle', 'the next job is a trial');
     if (user.failures === 0) forgetIfNothing(books, user);
     else user.until = now + policy.backoffMaxMs;
-  } else if (user.state === 'idle') settle(books, user, '');
-  else if (user.state === 'ready' && user.failures > 0) forgiveStable(books, user);
+  } else if (user.state === 'idle') {
+    user.endsSoon = 0;
+    settle(books, user, '');
+  } else if (user.state === 'ready' && (user.failures > 0 || user.endsSoon > 0)) forgiveStable(books, user);
 }
 
 function forgiveStable({ executors, now }: Books, user: User): void {
   const executor = executors.of(user.name);
-  if (executor?.given.hasTaken(now) && now - executor.readySince >= STABLE_MS) user.failures = 0;
+  if (!executor || now - executor.readySince < STABLE_MS) return;
+  user.endsSoon = 0;
+  if (executor.given.hasTaken(now)) user.failures = 0;
 }

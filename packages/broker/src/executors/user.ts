@@ -33,6 +33,8 @@ export interface User {
   failingSince: number;
   /** Starts in a row that this host has failed: in `backoff`, jobs are handed back. 0: they are held. */
   hostFailures: number;
+  /** Executors in a row that have ended soon after they were ready, without a failure and without having done a job. */
+  endsSoon: number;
   /** When a replay last had what has failed before count no more. */
   replayedAt: number;
   /** Why it is `backoff`, `broken` or `refused`. */
@@ -56,6 +58,7 @@ export function newUser(name: KnimeUser, groups: readonly string[] | undefined):
     failures: 0,
     failingSince: 0,
     hostFailures: 0,
+    endsSoon: 0,
     replayedAt: Number.NEGATIVE_INFINITY,
     code: 'START_FAILED' as const,
     cause: 'START_FAILED' as const,
@@ -73,6 +76,11 @@ export const wantsExecutor = ({ held, wanted }: User, now: number) => held.size 
 
 /** Nobody waits for the executor that this user in line is to have. */
 export const isAheadOfJobs = ({ held, wanted }: User) => held.size === 0 && wanted !== undefined;
+
+/** So many such executors in a row are no chance. */
+const ENDS_SOON_MIN = 2;
+/** Somebody has to see why this user's executors end by themselves. */
+export const endsAgain = ({ endsSoon }: Readonly<User>) => endsSoon >= ENDS_SOON_MIN;
 
 /** Failures so far count no more. */
 export function forgive(user: User): void {

@@ -246,7 +246,7 @@ describe('a planned start', () => {
     plan(bob);
     job(carol);
     expect(machine.counts).toMatchObject({ waiting: 1 });
-    expect([...machine.waitsFor()]).toEqual([['max_starting', 1]]);
+    expect(machine.waitsFor()).toMatchObject({ max_starting: { users: 1 }, max_executors: { users: 0 } });
     expect(machine.explain(carol, []).place).toBe(1);
     expect(of('start', made(alice))).toEqual([carol]);
     expect(machine.counts).toMatchObject({ waiting: 0, longestWaitMs: 0 });

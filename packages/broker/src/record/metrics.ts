@@ -2,6 +2,7 @@ import { type KnimeUser, PROTOCOL_VERSION, VERBS, type Verb } from '@kpx/protoco
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import manifest from '../../package.json' with { type: 'json' };
 import { type Effect, END_CAUSES, type Event } from '../executors/events.js';
+import { WAITS_FOR } from '../executors/line.js';
 import { STATES, type State } from '../executors/states.js';
 import { LIMITS, type Limit } from '../policy/policy.js';
 import { PARKED } from '../policy/reasons.js';
@@ -33,6 +34,8 @@ interface Look {
   readonly tally: Tally;
   readonly users: readonly { readonly user: KnimeUser; readonly state: State; readonly held: number }[];
   readonly verdict: Verdict;
+  /** Executors that have ended soon after they were ready. */
+  readonly endedSoon: number;
 }
 
 /**
@@ -56,6 +59,10 @@ export class Metrics {
   );
   readonly #starts = this.#counter('kpx_executor_starts_total', 'Starts of executors that were asked for.', 'result', START_RESULTS);
   readonly #ends = this.#counter('kpx_executor_ends_total', 'Executors that the broker has ended, by the cause.', 'cause', END_CAUSES);
+  readonly #endedSoon = this.#counter(
+    'kpx_executors_ended_soon_total',
+    'Executors that have ended by themselves within 10 s after they were ready, with exit 0 and without a job.',
+  );
   readonly #reconnects = this.#counter('kpx_rabbitmq_reconnects_total', 'Connections to RabbitMQ that were made again.');
   readonly #startTime = this.#histogram(
     'kpx_executor_start_seconds',
@@ -112,7 +119,12 @@ export class Metrics {
   readonly #executors = this.#gauge('kpx_executors', 'Executors of this host.', ['state']);
   readonly #executorsMax = this.#gauge('kpx_executors_max', 'How many there may be at most: policy.max_executors.');
   readonly #users = this.#gauge('kpx_users', 'Users who have jobs here, an executor, or failed starts.', ['state']);
-  readonly #longestWait = this.#gauge('kpx_longest_wait_seconds', 'For how long a user has waited for room, at most; 0: nobody waits.');
+  readonly #waiting = this.#gauge('kpx_users_waiting', 'Users who wait for room, by the limit that they wait for.', ['limit']);
+  readonly #longestWait = this.#gauge(
+    'kpx_longest_wait_seconds',
+    'For how long one of these users has waited, at most; 0: nobody waits for that.',
+    ['limit'],
+  );
   readonly #userHeld = this.#gauge('kpx_user_jobs_held', 'Jobs held for a user; only with http.user_labels.', ['user', 'state']);
 
   constructor(outcomes: Outcomes, look: () => Look) {
@@ -175,8 +187,8 @@ export class Metrics {
 
   /** Prometheus' text format; names of users are in it only if they are asked for. */
   async text(userLabels: boolean): Promise<string> {
-    const { standing, tally, users, verdict } = this.#look();
-    const { rabbitmq, helper, job_queue, queues, draining, sick, capacity, sealed } = standing;
+    const { standing, tally, users, verdict, endedSoon } = this.#look();
+    const { rabbitmq, helper, job_queue, queues, draining, sick, capacity, waits, sealed } = standing;
     this.#verdict.set(LEVELS.indexOf(verdict.level));
     for (const problem of PROBLEM_CODES) this.#problems.set({ problem }, 0);
     for (const { code: problem, level } of verdict.problems) this.#problems.set({ problem }, LEVELS.indexOf(level));
@@ -190,7 +202,10 @@ export class Metrics {
     this.#held.set(capacity.held);
     this.#heldMax.set(capacity.held_max);
     this.#executorsMax.set(capacity.max_executors);
-    this.#longestWait.set(capacity.longest_wait / 1_000);
+    for (const limit of WAITS_FOR) {
+      this.#waiting.set({ limit }, waits[limit].users);
+      this.#longestWait.set({ limit }, waits[limit].longest_wait / 1_000);
+    }
     for (const [state, count] of Object.entries(tally.executors)) this.#executors.set({ state }, count);
     for (const [state, count] of Object.entries(tally.users)) this.#users.set({ state }, count);
     this.#sealedMax.set(sealed?.vhosts_max ?? 0);
@@ -199,6 +214,8 @@ export class Metrics {
     if (sealed) counted(this.#sealedRefused, 'reason', Object.entries(sealed.refused));
     counted(this.#jobs, 'outcome', Object.entries(this.#outcomes.jobs));
     counted(this.#parked, 'reason', [...PARK_REASONS.map((reason) => [reason, 0] as const), ...this.#outcomes.parked]);
+    this.#endedSoon.reset();
+    this.#endedSoon.inc(endedSoon);
     this.#userHeld.reset();
     const named = userLabels ? users.toSorted((a, b) => b.held - a.held).slice(0, USER_SERIES_MAX) : [];
     for (const { user, state, held } of named) this.#userHeld.set({ user, state }, held);

@@ -6,6 +6,8 @@ const WAITING: Readonly<Partial<Record<Cause, string>>> = {
   rabbitmq: 'kpxctl doctor looks at the connection; journalctl -t kpx-broker has the reason.',
   helper: 'systemctl status kpx-privhelper.socket',
   executor: 'Wait for it; its log: kpxctl logs USER.',
+  ends_soon:
+    'kpxctl logs USER has why the executor ends by itself: see docs/troubleshooting.md, "An executor ends soon after it is ready".',
   draining: 'kpxctl resume ends the drain.',
   max_executors: 'Wait until an executor ends, or raise policy.max_executors; policy.idle_stop ends idle ones.',
   max_starting: 'Wait until those that start are ready, or raise policy.max_starting.',

@@ -34,6 +34,7 @@ export class ReadModel {
       tally: tallyOf(machine),
       users: machine.users(),
       verdict: this.verdict(),
+      endedSoon: machine.endedSoon.executors,
     }));
   }
 

@@ -1,6 +1,7 @@
 import type { Depths } from '../amqp/depths.js';
 import type { JobQueue } from '../amqp/job-queue.js';
 import type { Explanation } from '../executors/explanation.js';
+import type { Wait, WaitsFor } from '../executors/line.js';
 import type { Machine } from '../executors/machine.js';
 import { stateOf } from '../executors/roster.js';
 import { countedBy, EXECUTOR_STATES, type ExecutorState, type State, USER_STATES } from '../executors/states.js';
@@ -59,6 +60,8 @@ export interface Standing {
     readonly waiting: number;
     readonly longest_wait: number;
   };
+  /** The same users by the limit that they wait for. */
+  readonly waits: Readonly<Record<WaitsFor, Wait>>;
 }
 
 /** How many are in each state. */
@@ -74,7 +77,7 @@ export function standingOf(machine: Machine, { rabbitmq, helper, jobQueue, depth
   const sick = sicknessOf(machine);
   const seen = { job_queue: jobQueue ?? null, queues: depths ?? null, sealed: sealed ?? null, file: file ?? null };
   const drain = machine.draining ? (machine.drainedWhy ?? DRAINED) : null;
-  return { draining: machine.draining, drain, sick, rabbitmq, helper, ...seen, capacity };
+  return { draining: machine.draining, drain, sick, rabbitmq, helper, ...seen, capacity, waits: machine.waitsFor() };
 }
 
 function sicknessOf({ health: { sickness } }: Machine): Standing['sick'] {

@@ -140,11 +140,11 @@ function executorStatus(executor: Readonly<Executor>): ExecutorStatus {
 
 /** Each field by its name: a copy with `...` takes most of the time of a status of 1,000 users. */
 function userStatus(explanation: Explanation, machine: Machine, histories: Histories): UserStatus {
-  const { user, groups, rule, profile, executor, held, state, decision, why, place } = explanation;
+  const { user, groups, rule, profile, executor, held, state, decision, why, cause, place } = explanation;
   const since = histories.since(user) ?? null;
   const os_user = machine.executorOf(user)?.osUser ?? null;
   const status = { user, groups, rule, profile, executor, held, state, decision, why, since, os_user };
-  return place === undefined ? status : { ...status, place };
+  return { ...status, ...(cause !== undefined && { cause }), ...(place !== undefined && { place }) };
 }
 
 /** For who asks about one user. */

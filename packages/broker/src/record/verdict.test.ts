@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { configSchema, policyOf } from '../config/config.js';
+import type { WaitsFor } from '../executors/line.js';
 import { Machine } from '../executors/machine.js';
 import { Outcomes } from './outcomes.js';
 import { type Facts, factsOf, PROBLEM_CODES, type ProblemCode, verdictOf } from './verdict.js';
@@ -18,10 +19,11 @@ function idleHost(): Facts {
 const idle = idleHost();
 const { standing, tally } = idle;
 const withStanding = (change: Partial<Facts['standing']>): Facts => ({ ...idle, standing: { ...standing, ...change } });
-const waiting = (count: number, longest_wait: number, waitsFor: Facts['waitsFor'] = new Map([['max_executors', count]])): Facts => ({
-  ...withStanding({ capacity: { ...standing.capacity, executors: 20, waiting: count, longest_wait } }),
-  waitsFor,
-});
+const waiting = (count: number, longest_wait: number, waits: Partial<Record<WaitsFor, number>> = { max_executors: count }): Facts => {
+  const by = Object.entries(waits).map(([limit, users]) => [limit, { users, longest_wait }]);
+  const capacity = { ...standing.capacity, executors: 20, waiting: count, longest_wait };
+  return withStanding({ capacity, waits: { ...standing.waits, ...Object.fromEntries(by) } });
+};
 const failing = (change: Partial<Facts['failing']>): Facts => ({ ...idle, failing: { ...idle.failing, ...change } });
 const sick = { since: '2026-11-28T03:12:47Z', why: 'exit 1', next_try: '2026-11-28T03:13:47Z' };
 const job_queue = { version: '4.0.5', type: 'quorum', limit: 20, danger: 'delivery limit 20', fix: 'set the policy' };
@@ -40,20 +42,7 @@ const ROWS: readonly (readonly [ProblemCode, 'attention' | 'trouble', Facts, wha
     'kpxctl list --state queued',
   ],
   ['waiting', 'trouble', waiting(22, 145_000), '22 users wait for room, the longest for 2m25s: max_executors 20', 'docs/tune.md'],
-  [
-    'waiting',
-    'trouble',
-    waiting(
-      5,
-      61_000,
-      new Map([
-        ['memory', 1],
-        ['rule', 4],
-      ]),
-    ),
-    'max_executors of a rule 4×, memory 1×',
-    'docs/tune.md',
-  ],
+  ['waiting', 'trouble', waiting(5, 61_000, { memory: 1, rule: 4 }), 'max_executors of a rule 4×, memory 1×', 'docs/tune.md'],
   ['draining', 'attention', withStanding({ drain: 'the host is being drained' }), 'the host is being drained', 'kpxctl resume'],
   ['loses_jobs', 'attention', withStanding({ job_queue }), 'jobs can be lost: delivery limit 20', 'set the policy'],
   [
@@ -76,6 +65,7 @@ const ROWS: readonly (readonly [ProblemCode, 'attention' | 'trouble', Facts, wha
     'tried again, of 1 user: LAUNCH_FAILED',
     'kpxctl list --state backoff',
   ],
+  ['ends_soon', 'attention', { ...idle, endSoon: 2 }, 'executors of 2 users end soon after they are ready', 'kpxctl logs USER'],
   [
     'lost',
     'attention',
@@ -128,7 +118,7 @@ describe('the verdict', () => {
   });
 
   it('names draining and failing hosts once, and not the users who wait because of it', () => {
-    const drained = { ...waiting(3, 90_000, new Map([['draining', 3]])) };
+    const drained = { ...waiting(3, 90_000, { draining: 3 }) };
     const { problems } = verdictOf({
       ...drained,
       standing: { ...drained.standing, draining: true, drain: 'the host is being drained until 2026-11-30 18:00: a new KNIME' },

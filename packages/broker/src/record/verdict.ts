@@ -1,6 +1,6 @@
 import { DEAD_LETTER_QUEUE } from '../amqp/topology.js';
 import type { Failing } from '../executors/failing.js';
-import type { WaitsFor } from '../executors/line.js';
+import { WAITS_FOR, type WaitsFor } from '../executors/line.js';
 import type { Machine } from '../executors/machine.js';
 import type { RestingState } from '../executors/states.js';
 import { absence } from '../host/link.js';
@@ -43,10 +43,10 @@ export interface Verdict {
 export interface Facts {
   readonly standing: Standing;
   readonly tally: Tally;
-  /** How many users in line wait for which limit. */
-  readonly waitsFor: ReadonlyMap<WaitsFor, number>;
   /** How many users' starts have failed or were refused: by the state that this has led to, and code. */
   readonly failing: Failing;
+  /** Of how many users executors end by themselves again and again, soon after they are ready. */
+  readonly endSoon: number;
   /** Why this broker has parked a job last; undefined: it has parked none. */
   readonly lastParked: string | undefined;
 }
@@ -71,13 +71,13 @@ const PROBLEMS = {
           'kpxctl status has the last failure; kpxctl doctor',
         ]
       : undefined,
-  waiting: ({ standing: { draining, sick, capacity }, waitsFor }) => {
+  waiting: ({ standing: { draining, sick, capacity, waits } }) => {
     const { waiting, longest_wait } = capacity;
     if (longest_wait < WAIT_WORTH_SAYING_MS || draining || sick) return undefined;
     const line = `${usersWait(waiting)} for room, the longest for ${durationText(longest_wait)}`;
     return [
       longest_wait < SERVER_GIVES_UP_MS ? 'attention' : 'trouble',
-      `${line}: ${most(waitsFor, (limit) => limitText(limit, capacity))}`,
+      `${line}: ${most(usersBy(waits), (limit) => limitText(limit, capacity))}`,
       'kpxctl list --state queued says who; docs/tune.md has the limits',
     ];
   },
@@ -97,6 +97,14 @@ const PROBLEMS = {
   given_up: ({ failing }) => startsFail('broken', failing, 'are given up, and jobs parked'),
   not_allowed: ({ failing }) => startsFail('refused', failing, 'are refused, and jobs parked'),
   retrying: ({ failing }) => startsFail('backoff', failing, 'have failed, and are tried again'),
+  ends_soon: ({ endSoon }) =>
+    endSoon === 0
+      ? undefined
+      : [
+          'attention',
+          `executors of ${users(endSoon)} end soon after they are ready, again and again, with exit 0 and without a job`,
+          'kpxctl list has these users first, kpxctl logs USER why the executor ends by itself',
+        ],
   lost: ({ tally }) =>
     tally.users.lost === 0
       ? undefined
@@ -145,8 +153,8 @@ export const PROBLEM_CODES = Object.keys(PROBLEMS) as ProblemCode[];
 export const factsOf = (machine: Machine, links: Links, { lastParked }: Outcomes): Facts => ({
   standing: standingOf(machine, links),
   tally: tallyOf(machine),
-  waitsFor: machine.waitsFor(),
   failing: machine.failing(),
+  endSoon: machine.endedSoon.users,
   lastParked,
 });
 
@@ -191,6 +199,9 @@ function most<K>(counts: ReadonlyMap<K, number>, text: (key: K) => string): stri
   const sorted = [...counts].sort(([, a], [, b]) => b - a);
   return sorted.map(([key, count]) => (sorted.length === 1 ? text(key) : `${text(key)} ${count}×`)).join(', ');
 }
+
+const usersBy = (waits: Standing['waits']): Map<WaitsFor, number> =>
+  new Map(WAITS_FOR.flatMap((limit) => (waits[limit].users === 0 ? [] : [[limit, waits[limit].users]])));
 
 function limitText(limit: WaitsFor, { max_executors, max_starting }: Standing['capacity']): string {
   if (limit === 'max_executors') return `max_executors ${max_executors}`;
