@@ -1,5 +1,5 @@
-import { type ExecutorInfo, ExecutorState, knimeUserSchema, osUserSchema } from '@kpx/protocol';
 import { describe, expect, it } from 'vitest';
+import { alice, EXECUTOR } from '../../test-fixtures/executors.js';
 import { PLAIN_POLICY } from '../../test-fixtures/policy.js';
 import { assertSound } from './assertions.js';
 import { Books } from './books.js';
@@ -7,14 +7,9 @@ import type { Effect, Event } from './events.js';
 import type { State } from './states.js';
 import { newUser, type User } from './user.js';
 
-const alice = knimeUserSchema.parse('alice');
 const JOB: Event = { kind: 'job', ticket: 1, user: alice, hops: 0, waited: false, groups: undefined, ageMs: 0 };
 const GROUPS: Event = { kind: 'groups', user: alice, groups: [] };
 const FORWARD: Effect = { kind: 'forward', ticket: 1, user: alice };
-const EXECUTOR: ExecutorInfo = {
-  ...{ osUser: osUserSchema.parse('alice'), uid: 1_001, knimeUsers: [alice], state: ExecutorState.running },
-  ...{ sinceMs: 1, mainPid: 11_001, lastExit: '', cpuMs: 0 },
-};
 
 /** Books of a host with alice in this state, which are sound. */
 function books(state: State, held = 0): { readonly books: Books; readonly user: User } {

@@ -1,23 +1,10 @@
-import { type ExecutorInfo, ExecutorState, knimeUserSchema, osUserSchema } from '@kpx/protocol';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { alice, bob, EXECUTOR } from '../../test-fixtures/executors.js';
 import { PLAIN_POLICY } from '../../test-fixtures/policy.js';
 import { CANCELLED_DETAIL } from './cancelling.js';
 import type { Effect, Event } from './events.js';
 import { PLACE_MS } from './line.js';
 import { Machine } from './machine.js';
-
-const alice = knimeUserSchema.parse('alice');
-const bob = knimeUserSchema.parse('bob');
-const EXECUTOR: ExecutorInfo = {
-  osUser: osUserSchema.parse('alice'),
-  uid: 1_001,
-  knimeUsers: [alice],
-  state: ExecutorState.running,
-  sinceMs: 1,
-  mainPid: 440,
-  lastExit: '',
-  cpuMs: 0,
-};
 
 let machine: Machine;
 let now: number;

@@ -1,5 +1,5 @@
-import { ExecutorState, knimeUserSchema, osUserSchema } from '@kpx/protocol';
 import { beforeEach, expect, it } from 'vitest';
+import { info, knimeUser, usersOf } from '../../test-fixtures/executors.js';
 import { PLAIN_POLICY } from '../../test-fixtures/policy.js';
 import type { Policy } from '../policy/policy.js';
 import type { Effect, Event } from './events.js';
@@ -17,13 +17,8 @@ let running: Set<string>;
 
 const step = (event: Event): Effect[] => machine.step(event, now, 0.5);
 const uidOf = (name: string) => 2_000 + Number(name.slice(1));
-const info = (name: string) => ({
-  ...{ osUser: osUserSchema.parse(name), uid: uidOf(name), knimeUsers: [knimeUserSchema.parse(name)], state: ExecutorState.running },
-  ...{ sinceMs: 1, mainPid: uidOf(name), lastExit: '', cpuMs: 100 },
-});
-const list = () => step({ kind: 'listed', executors: [...running].map(info), askedAt: now });
+const list = () => step({ kind: 'listed', executors: [...running].map((name) => info(name, uidOf(name), { cpuMs: 100 })), askedAt: now });
 const look = () => step({ kind: 'connections', uids: new Set([...running].map(uidOf)) });
-const of = (kind: Effect['kind'], effects: Effect[]) => effects.filter((effect) => effect.kind === kind).map(({ user }) => user);
 
 beforeEach(() => {
   machine = new Machine(POLICY_OF_ALL);
@@ -34,26 +29,26 @@ beforeEach(() => {
   now += POLICY.evictIdleAfterMs - 1;
   for (let index = 0; index < EXECUTORS; index++)
     step({
-      ...({ kind: 'job', ticket: index, user: knimeUserSchema.parse(`w${index}`), hops: 0 } as const),
+      ...({ kind: 'job', ticket: index, user: knimeUser(`w${index}`), hops: 0 } as const),
       ...{ waited: false, groups: [], ageMs: 0 },
     });
 });
 
 it('ends none before evict_idle_after, then as many as may start, and further ones only when these have started', () => {
-  expect(of('stop', list())).toEqual([]);
+  expect(usersOf('stop', list())).toEqual([]);
   now += 1;
-  const first = of('stop', list());
+  const first = usersOf('stop', list());
   expect(first).toHaveLength(POLICY.maxStarting);
   for (let round = 0; round < 5; round++) {
     now += 2_000;
-    expect(of('stop', list())).toEqual([]); // those that end have not ended
+    expect(usersOf('stop', list())).toEqual([]); // those that end have not ended
   }
   for (const name of first) running.delete(name);
   const effects = list();
-  expect(of('start', effects)).toEqual(['w0', 'w1', 'w2', 'w3']);
-  expect(of('stop', effects)).toEqual([]); // as many start as may
+  expect(usersOf('start', effects)).toEqual(['w0', 'w1', 'w2', 'w3']);
+  expect(usersOf('stop', effects)).toEqual([]); // as many start as may
   now += 2_000;
-  expect(of('stop', list())).toEqual([]);
+  expect(usersOf('stop', list())).toEqual([]);
 });
 
 it('ends no more than there are users who wait', () => {
@@ -62,10 +57,10 @@ it('ends no more than there are users who wait', () => {
   list();
   look();
   now += POLICY.evictIdleAfterMs;
-  step({ kind: 'job', ticket: 1, user: knimeUserSchema.parse('w1'), hops: 0, waited: false, groups: [], ageMs: 0 });
-  expect(of('stop', list())).toHaveLength(1);
+  step({ kind: 'job', ticket: 1, user: knimeUser('w1'), hops: 0, waited: false, groups: [], ageMs: 0 });
+  expect(usersOf('stop', list())).toHaveLength(1);
   now += 2_000;
-  expect(of('stop', list())).toHaveLength(0);
+  expect(usersOf('stop', list())).toHaveLength(0);
 });
 
 it('tells for how long a user has waited', () => {

@@ -1,9 +1,9 @@
-import { type ExecutorInfo, ExecutorState, type KnimeUser, knimeUserSchema, osUserSchema, profileNameSchema } from '@kpx/protocol';
+import type { ExecutorInfo, KnimeUser } from '@kpx/protocol';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { PLAIN_POLICY } from '../../test-fixtures/policy.js';
+import { info, knimeUser } from '../../test-fixtures/executors.js';
+import { PLAIN_POLICY, rule } from '../../test-fixtures/policy.js';
 import type { Policy } from '../policy/policy.js';
-import type { Rule } from '../policy/rules.js';
 import type { Effect, Event } from './events.js';
 import { Machine } from './machine.js';
 import { RECENT_HALF_MS, RECENT_MAX_MS, RECENT_USERS_MAX, RecentTime } from './recent-time.js';
@@ -12,21 +12,6 @@ import { RECENT_HALF_MS, RECENT_MAX_MS, RECENT_USERS_MAX, RecentTime } from './r
  * Who is next in line, against books of the test's own: it keeps every executor that has run, and adds their time up anew for each decision. Users come at
  * any time, for executors that run for any time, with any shares.
  */
-
-const share = (user: string, share: number): Rule => ({
-  ...{ label: `rule of ${user}`, users: [user], groups: [], action: 'allow', profile: profileNameSchema.parse('default') },
-  ...{
-    maxExecutors: undefined,
-    priority: 0,
-    share,
-    idleStopMs: undefined,
-    keepWarmMs: undefined,
-    maxAgeMs: undefined,
-    prestart: undefined,
-    jobsMax: undefined,
-    runTimeMaxMs: undefined,
-  },
-});
 
 interface Waiting {
   readonly user: KnimeUser;
@@ -52,7 +37,7 @@ class Host {
   #pids = 100;
 
   constructor(places: number, shares: ReadonlyMap<string, number>) {
-    const rules = [...shares].map(([user, weight]) => share(user, weight));
+    const rules = [...shares].map(([user, share]) => rule({ users: [user], share }));
     const policy: Policy = { ...PLAIN_POLICY, maxExecutors: places, maxStarting: places, heldInAll: 1_000, rules };
     this.#machine = new Machine(policy);
     this.#shares = shares;
@@ -106,11 +91,9 @@ class Host {
       expect(next.turnAt, `${user} before ${other.user}`).toBeLessThanOrEqual(other.turnAt + 1e-3);
       expect(next.at, `${other.user} is not overtaken for ever`).toBeLessThanOrEqual(other.at + RECENT_MAX_MS / other.share + 1e-3);
     }
-    const osUser = osUserSchema.parse(user);
-    const pid = ++this.#pids;
-    const info = { osUser, uid: pid, knimeUsers: [user], state: ExecutorState.running, sinceMs: 1, mainPid: pid, lastExit: '', cpuMs: 1 };
-    this.running.set(user, { ...info, since: this.now });
-    this.#started.push({ kind: 'started', user, executor: info });
+    const executor = info(user, ++this.#pids, { cpuMs: 1 });
+    this.running.set(user, { ...executor, since: this.now });
+    this.#started.push({ kind: 'started', user, executor });
   }
 
   /** The helper answers: each executor that was asked for runs, and is connected. */
@@ -122,7 +105,7 @@ class Host {
   }
 }
 
-const NAMES = ['ann', 'ben', 'cleo', 'dan', 'eve', 'fay'].map((name) => knimeUserSchema.parse(name));
+const NAMES = ['ann', 'ben', 'cleo', 'dan', 'eve', 'fay'].map(knimeUser);
 const shares = fc.array(fc.integer({ min: 1, max: 20 }), { minLength: NAMES.length, maxLength: NAMES.length });
 const happening = fc.record({
   user: fc.constantFrom(...NAMES),
@@ -168,7 +151,7 @@ it('lets a user who has had all executor time wait no longer than it counts for,
   for (let count = 0; !host.running.has(greedy); count++) {
     expect(host.now - came, 'the wait of the user').toBeLessThan(RECENT_MAX_MS + 60_000);
     host.now += 30_000;
-    host.comes(knimeUserSchema.parse(`new${count}`)); // who has had nothing yet
+    host.comes(knimeUser(`new${count}`)); // who has had nothing yet
     for (const user of [...host.running.keys()]) host.ends(user);
     host.answer();
   }
@@ -212,8 +195,8 @@ it('remembers so many users and no more, and nobody has more than all', () => {
     }),
   );
   const recent = new RecentTime();
-  for (let count = 0; count < RECENT_USERS_MAX + 10; count++) recent.ran(knimeUserSchema.parse(`u${count}`), 0, 60_000);
+  for (let count = 0; count < RECENT_USERS_MAX + 10; count++) recent.ran(knimeUser(`u${count}`), 0, 60_000);
   expect(recent.size).toBe(RECENT_USERS_MAX);
-  expect(recent.of(knimeUserSchema.parse('u0'), 60_000)).toBe(0);
-  expect(recent.of(knimeUserSchema.parse('U100'), 60_000)).toBeGreaterThan(59_000);
+  expect(recent.of(knimeUser('u0'), 60_000)).toBe(0);
+  expect(recent.of(knimeUser('U100'), 60_000)).toBeGreaterThan(59_000);
 });

@@ -1,5 +1,6 @@
-import { type ErrorCode, type ExecutorInfo, ExecutorState, type KnimeUser, knimeUserSchema, osUserSchema } from '@kpx/protocol';
+import type { ErrorCode, KnimeUser } from '@kpx/protocol';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { alice, bob, carol, dave, erin, info, kinds } from '../../test-fixtures/executors.js';
 import { PLAIN_POLICY } from '../../test-fixtures/policy.js';
 import { headersOf, marksOf } from '../amqp/marks.js';
 import type { Effect, Event } from './events.js';
@@ -7,13 +8,6 @@ import { HANDED_BACK_MAX, HOSTS_MAX, handedBack, NO_MARKS } from './hand-back.js
 import { PROBE_INITIAL_MS, PROBE_MAX_MS } from './health.js';
 import { Machine } from './machine.js';
 
-const [alice, bob, carol, dave, erin] = ['alice', 'bob', 'carol', 'dave', 'erin'].map((name) => knimeUserSchema.parse(name)) as [
-  KnimeUser,
-  KnimeUser,
-  KnimeUser,
-  KnimeUser,
-  KnimeUser,
-];
 const NO_GROUPS: readonly string[] = [];
 
 let machine: Machine;
@@ -32,23 +26,10 @@ const tick = (afterMs: number) => {
   now += afterMs;
   return step({ kind: 'tick' });
 };
-const info = (name: KnimeUser, uid: number): ExecutorInfo => ({
-  ...{
-    osUser: osUserSchema.parse(name),
-    uid,
-    knimeUsers: [name],
-    state: ExecutorState.running,
-    sinceMs: 1,
-    mainPid: uid,
-    lastExit: '',
-    cpuMs: 0,
-  },
-});
 const comesUp = (user: KnimeUser, uid: number) => {
   step({ kind: 'started', user, executor: info(user, uid) });
   return step({ kind: 'connections', uids: new Set([uid]) });
 };
-const kinds = (effects: Effect[]) => effects.filter(({ kind }) => kind !== 'state').map(({ kind }) => kind);
 const failFor = (...users: KnimeUser[]) => {
   for (const user of users) {
     job(user);

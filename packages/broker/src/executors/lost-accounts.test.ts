@@ -1,18 +1,8 @@
-import { type ExecutorInfo, ExecutorState, osUserSchema } from '@kpx/protocol';
 import { describe, expect, it } from 'vitest';
+import { info } from '../../test-fixtures/executors.js';
 import { LostAccounts } from './lost-accounts.js';
 
-const executor = (name: string, refusal?: string): ExecutorInfo => ({
-  osUser: osUserSchema.parse(name),
-  uid: 1_000,
-  knimeUsers: [],
-  state: ExecutorState.running,
-  sinceMs: 1,
-  mainPid: 2,
-  lastExit: '',
-  cpuMs: 0,
-  ...(refusal !== undefined && { refusal }),
-});
+const executor = (name: string, refusal?: string) => info(name, 1_000, { knimeUsers: [], ...(refusal !== undefined && { refusal }) });
 
 describe('an account that is refused', () => {
   it('counts as lost with the second judgement in a row, not with the first', () => {

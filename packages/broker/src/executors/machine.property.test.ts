@@ -1,9 +1,9 @@
 import { type ExecutorInfo, ExecutorState, type KnimeUser, knimeUserSchema, osUserSchema, profileNameSchema } from '@kpx/protocol';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { PLAIN_POLICY } from '../../test-fixtures/policy.js';
+import { info } from '../../test-fixtures/executors.js';
+import { PLAIN_POLICY, rule } from '../../test-fixtures/policy.js';
 import type { Policy } from '../policy/policy.js';
-import type { Rule } from '../policy/rules.js';
 import type { Effect, Event, State, Ticket } from './events.js';
 import { HOLD_MAX_MS, Machine } from './machine.js';
 import { RECENT_MAX_MS } from './recent-time.js';
@@ -30,22 +30,15 @@ const NO_GROUPS: readonly string[] = [];
 const GROUPS: Record<string, readonly string[]> = { carol: ['analysts'], dave: ['analysts'] };
 
 /** Everything that limits and ends executors, at once. */
-const ANALYSTS: Rule = {
-  label: 'rule 1',
-  users: [],
+const ANALYSTS = rule({
   groups: ['analysts'],
-  action: 'allow',
   profile: profileNameSchema.parse('big'),
   maxExecutors: 1,
   priority: 5,
-  share: 1,
-  jobsMax: undefined,
-  runTimeMaxMs: undefined,
   idleStopMs: 90_000,
   keepWarmMs: 60_000,
   maxAgeMs: 150_000,
-  prestart: undefined,
-};
+});
 const TIGHT: Policy = {
   ...POLICY,
   maxExecutors: 3,
@@ -301,16 +294,7 @@ class World {
     if (running && running.state !== ExecutorState.exited) return running;
     const knimeUsers = NAMES.filter((name) => ACCOUNTS[name as string as keyof typeof ACCOUNTS] === (osUser as string));
     const uid = UIDS[osUser] ?? 0;
-    const started = {
-      osUser,
-      uid,
-      knimeUsers,
-      state: ExecutorState.running,
-      sinceMs: this.now,
-      mainPid: ++this.#pids,
-      lastExit: '',
-      cpuMs: 1,
-    };
+    const started = info(osUser, uid, { knimeUsers, sinceMs: this.now, mainPid: ++this.#pids, cpuMs: 1 });
     this.processes.set(osUser, started);
     return started;
   }

@@ -1,10 +1,10 @@
-import { type ExecutorInfo, ExecutorState, type KnimeUser, knimeUserSchema, osUserSchema, profileNameSchema } from '@kpx/protocol';
+import { type ExecutorInfo, ExecutorState, type KnimeUser, osUserSchema, profileNameSchema } from '@kpx/protocol';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { PLAIN_POLICY } from '../../test-fixtures/policy.js';
+import { alice, bob, carol, dave, erin, info, kinds, knimeUser } from '../../test-fixtures/executors.js';
+import { PLAIN_POLICY, rule } from '../../test-fixtures/policy.js';
 import { NO_ROOM_DELAY_MS, type Policy } from '../policy/policy.js';
-import type { Rule } from '../policy/rules.js';
 import { ENDING_MAX_MS } from './ending.js';
-import type { Effect, Event } from './events.js';
+import type { Event } from './events.js';
 import { STABLE_MS } from './executor-link.js';
 import { REFUSAL_MS } from './failing.js';
 import { HELD_IN_LINE_MAX_MS, PLACE_MS } from './line.js';
@@ -12,24 +12,6 @@ import { HOLD_MAX_MS, Machine } from './machine.js';
 import { REPLAY_HONOURED_EVERY_MS } from './user.js';
 
 const EVICT_IDLE_MIN_MS = PLAIN_POLICY.evictIdleAfterMs;
-
-const alice = knimeUserSchema.parse('alice');
-const bob = knimeUserSchema.parse('bob');
-const carol = knimeUserSchema.parse('carol');
-const dave = knimeUserSchema.parse('dave');
-const erin = knimeUserSchema.parse('erin');
-
-const info = (name: string, uid: number, others: Partial<ExecutorInfo> = {}): ExecutorInfo => ({
-  osUser: osUserSchema.parse(name),
-  uid,
-  knimeUsers: [knimeUserSchema.parse(name)],
-  state: ExecutorState.running,
-  sinceMs: 1,
-  mainPid: uid + 10_000,
-  lastExit: '',
-  cpuMs: 0,
-  ...others,
-});
 
 let machine: Machine;
 let now: number;
@@ -56,7 +38,6 @@ const tick = (afterMs: number) => {
   now += afterMs;
   return step({ kind: 'tick' });
 };
-const kinds = (effects: Effect[]) => effects.filter(({ kind }) => kind !== 'state').map(({ kind }) => kind);
 const makeReady = (user = alice, uid = 1_001) => {
   job(user);
   started(user, info(user, uid));
@@ -82,7 +63,7 @@ describe('an operator', () => {
     started();
     connected();
     expect(kinds(job())).toEqual(['forward']);
-    expect(kinds(ask(knimeUserSchema.parse('mallory')))).toEqual([]);
+    expect(kinds(ask(knimeUser('mallory')))).toEqual([]);
     expect(machine.counts.users).toBe(1);
   });
 
@@ -559,7 +540,7 @@ describe('the end of an executor', () => {
 
 describe('the rest', () => {
   it('parks the jobs of a user whom the policy denies, in any case', () => {
-    expect(job(knimeUserSchema.parse('Mallory'))[0]).toMatchObject({ kind: 'park', reason: 'USER_DENIED' });
+    expect(job(knimeUser('Mallory'))[0]).toMatchObject({ kind: 'park', reason: 'USER_DENIED' });
   });
 
   it('forgets held jobs with the channel they came from, and starts anyway', () => {
@@ -586,23 +567,6 @@ describe('the rest', () => {
   });
 });
 
-const rule = (given: Partial<Rule>): Rule => ({
-  label: 'rule 1',
-  users: [],
-  groups: [],
-  action: 'allow',
-  profile: profileNameSchema.parse('default'),
-  maxExecutors: undefined,
-  priority: 0,
-  share: 1,
-  jobsMax: undefined,
-  runTimeMaxMs: undefined,
-  idleStopMs: undefined,
-  keepWarmMs: undefined,
-  maxAgeMs: undefined,
-  prestart: undefined,
-  ...given,
-});
 const withPolicy = (given: Partial<Policy>) => {
   machine = new Machine({ ...PLAIN_POLICY, ...given });
 };
@@ -638,20 +602,20 @@ describe('rules', () => {
 
   it('count the executor of a user whose KNIME name is in capitals', () => {
     withPolicy({ rules: [rule({ groups: ['analysts'], maxExecutors: 1 })] });
-    const capital = knimeUserSchema.parse('ALICE');
+    const capital = knimeUser('ALICE');
     job(capital, 0, 0, ['analysts']);
     started(capital, info('alice', 1_001));
     expect(machine.explain(bob, ['analysts'])).toMatchObject({ decision: 'wait', why: '1 of 1 executors of rule 1 run' });
   });
 
   it('count the executor of a user who is mapped to an account by the user’s rule', () => {
-    const mapped = knimeUserSchema.parse('alice.smith');
+    const mapped = knimeUser('alice.smith');
     const account = info('alice', 1_001, { knimeUsers: [alice, mapped] });
     withPolicy({ rules: [rule({ users: ['*.smith'], maxExecutors: 1 })] });
     job(mapped);
     started(mapped, account);
     listed(account);
-    expect(machine.explain(knimeUserSchema.parse('bob.smith'), [])).toMatchObject({ decision: 'wait' });
+    expect(machine.explain(knimeUser('bob.smith'), [])).toMatchObject({ decision: 'wait' });
     expect(machine.explain(bob, [])).toMatchObject({ decision: 'start' });
   });
 

@@ -1,6 +1,6 @@
-import { ExecutorState, knimeUserSchema, osUserSchema } from '@kpx/protocol';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
+import { alice, EXECUTOR } from '../../test-fixtures/executors.js';
 import { PLAIN_POLICY } from '../../test-fixtures/policy.js';
 import type { Event } from './events.js';
 import { Machine } from './machine.js';
@@ -10,8 +10,6 @@ import { Machine } from './machine.js';
  * the broker always has room. Times in milliseconds.
  */
 
-const alice = knimeUserSchema.parse('alice');
-const UID = 1_001;
 const JOBS = 20;
 /** Node's timers know whole milliseconds. */
 const TICK_MS = 1;
@@ -109,9 +107,8 @@ class World {
 function worldOf(halfTripMs: number, work: Work): World {
   const world = new World({ halfTripMs }, work);
   world.step({ kind: 'start asked', user: alice, groups: undefined });
-  const facts = { osUser: osUserSchema.parse('alice'), uid: UID, knimeUsers: [alice], state: ExecutorState.running, sinceMs: 1 };
-  world.step({ kind: 'started', user: alice, executor: { ...facts, mainPid: 1, lastExit: '', cpuMs: 0 } });
-  world.step({ kind: 'connections', uids: new Set([UID]) });
+  world.step({ kind: 'started', user: alice, executor: EXECUTOR });
+  world.step({ kind: 'connections', uids: new Set([EXECUTOR.uid]) });
   for (let count = 0; count < JOBS; count++) world.arrives(2);
   return world;
 }

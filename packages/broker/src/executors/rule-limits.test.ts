@@ -1,37 +1,19 @@
-import { ExecutorState, knimeUserSchema, osUserSchema, profileNameSchema } from '@kpx/protocol';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { PLAIN_POLICY } from '../../test-fixtures/policy.js';
+import { alice, bob, EXECUTOR, kinds } from '../../test-fixtures/executors.js';
+import { PLAIN_POLICY, rule } from '../../test-fixtures/policy.js';
 import type { Rule } from '../policy/rules.js';
-import type { Effect, Event } from './events.js';
+import type { Event } from './events.js';
 import { Machine } from './machine.js';
 
 /* What a rule limits of each of its users: jobs that are held, and how long an executor is at work on the same jobs. */
 
 const MINUTE_MS = 60_000;
-const alice = knimeUserSchema.parse('alice');
-const bob = knimeUserSchema.parse('bob');
-
-const rule = (given: Partial<Rule>): Rule => ({
-  ...{ label: 'rule 1', users: ['alice'], groups: [], action: 'allow', profile: profileNameSchema.parse('default') },
-  ...{
-    maxExecutors: undefined,
-    priority: 0,
-    share: 1,
-    idleStopMs: undefined,
-    keepWarmMs: undefined,
-    maxAgeMs: undefined,
-    prestart: undefined,
-    jobsMax: undefined,
-    runTimeMaxMs: undefined,
-  },
-  ...given,
-});
 
 let machine: Machine;
 let now: number;
 let tickets: number;
 const withRule = (given: Partial<Rule>) => {
-  machine = new Machine({ ...PLAIN_POLICY, heldInAll: 100, rules: [rule(given)] });
+  machine = new Machine({ ...PLAIN_POLICY, heldInAll: 100, rules: [rule({ users: ['alice'], ...given })] });
 };
 beforeEach(() => {
   now = 1_000;
@@ -40,14 +22,9 @@ beforeEach(() => {
 
 const step = (event: Event) => machine.step(event, now, 0.5);
 const job = (user = alice, hops = 0, waited = false) => step({ kind: 'job', ticket: ++tickets, user, hops, waited, groups: [], ageMs: 0 });
-const kinds = (effects: Effect[]) => effects.filter(({ kind }) => kind !== 'state').map(({ kind }) => kind);
-const info = (cpuMs: number) => ({
-  ...{ osUser: osUserSchema.parse('alice'), uid: 1_001, knimeUsers: [alice], state: ExecutorState.running },
-  ...{ sinceMs: 1, mainPid: 11_001, lastExit: '', cpuMs },
-});
 const makeReady = () => {
   job();
-  step({ kind: 'started', user: alice, executor: info(1) });
+  step({ kind: 'started', user: alice, executor: EXECUTOR });
   step({ kind: 'connections', uids: new Set([1_001]) });
 };
 
@@ -68,7 +45,7 @@ describe('jobs_max', () => {
   it('sends the jobs beyond it to a delay queue when a reload lowers it', () => {
     withRule({ jobsMax: 6 });
     for (let count = 0; count < 6; count++) job();
-    const effects = step({ kind: 'policy', policy: { ...PLAIN_POLICY, heldInAll: 100, rules: [rule({ jobsMax: 1 })] } });
+    const effects = step({ kind: 'policy', policy: { ...PLAIN_POLICY, heldInAll: 100, rules: [rule({ users: ['alice'], jobsMax: 1 })] } });
     expect(kinds(effects)).toEqual(Array(5).fill('defer'));
   });
 });
@@ -124,7 +101,7 @@ describe('run_time_max', () => {
   it('ends nobody whose processor time is not known', () => {
     for (let count = 0; count < 300; count++) {
       now += MINUTE_MS;
-      expect(kinds(step({ kind: 'listed', executors: [info(0)], askedAt: now }))).toEqual([]);
+      expect(kinds(step({ kind: 'listed', executors: [EXECUTOR], askedAt: now }))).toEqual([]);
     }
   });
 

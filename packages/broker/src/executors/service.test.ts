@@ -1,5 +1,6 @@
-import { type ExecutorInfo, ExecutorState, knimeUserSchema, osUserSchema } from '@kpx/protocol';
+import { type ExecutorInfo, ExecutorState } from '@kpx/protocol';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { alice, info as infoOf, kinds } from '../../test-fixtures/executors.js';
 import { PLAIN_POLICY } from '../../test-fixtures/policy.js';
 import type { Policy } from '../policy/policy.js';
 import type { Effect, Event } from './events.js';
@@ -8,7 +9,6 @@ import { Machine } from './machine.js';
 
 /* How the machine judges an executor's connection to RabbitMQ. */
 
-const alice = knimeUserSchema.parse('alice');
 const UID = 1_001;
 const POLICY: Policy = { ...PLAIN_POLICY, readyForMs: 1_000, lostAfterMs: 30_000, backoffInitialMs: 2_000, startAttempts: 3 };
 /** Between two looks at the connections. */
@@ -20,13 +20,9 @@ let tickets: number;
 let pid: number;
 
 const step = (event: Event): Effect[] => machine.step(event, now, 0.5);
-const kinds = (effects: Effect[]) => effects.filter(({ kind }) => kind !== 'state').map(({ kind }) => kind);
 const job = (hops = 0) => step({ kind: 'job', ticket: ++tickets, user: alice, hops, waited: false, groups: [], ageMs: 0 });
 const stateNow = () => machine.users().find(({ user }) => user === alice)?.state;
-const info = (others: Partial<ExecutorInfo> = {}): ExecutorInfo => ({
-  ...{ osUser: osUserSchema.parse('alice'), uid: UID, knimeUsers: [alice], state: ExecutorState.running },
-  ...{ sinceMs: 1, mainPid: pid, lastExit: '', cpuMs: 0, ...others },
-});
+const info = (others: Partial<ExecutorInfo> = {}) => infoOf('alice', UID, { mainPid: pid, ...others });
 const look = (isUp: boolean) => step({ kind: 'connections', uids: new Set(isUp ? [UID] : []) });
 
 /** Looks, and tells that time passes, for so long; all that came of it. */

@@ -1,6 +1,7 @@
-import { type ExecutorInfo, ExecutorState, type KnimeUser, knimeUserSchema, osUserSchema, profileNameSchema } from '@kpx/protocol';
+import type { KnimeUser } from '@kpx/protocol';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { PLAIN_POLICY } from '../../test-fixtures/policy.js';
+import { alice, bob, carol, info, knimeUser, usersOf } from '../../test-fixtures/executors.js';
+import { PLAIN_POLICY, rule } from '../../test-fixtures/policy.js';
 import type { Policy } from '../policy/policy.js';
 import type { Rule } from '../policy/rules.js';
 import type { Effect, Event } from './events.js';
@@ -10,23 +11,8 @@ import { Machine } from './machine.js';
 
 const HOUR_MS = 3_600_000;
 const MINUTE_MS = 60_000;
-const [alice, bob, carol] = ['alice', 'bob', 'carol'].map((name) => knimeUserSchema.parse(name)) as [KnimeUser, KnimeUser, KnimeUser];
 
-const rule = (given: Partial<Rule>): Rule => ({
-  ...{ label: 'rule 1', users: ['alice', 'bob'], groups: [], action: 'allow', profile: profileNameSchema.parse('default') },
-  ...{
-    maxExecutors: undefined,
-    priority: 0,
-    share: 1,
-    jobsMax: undefined,
-    runTimeMaxMs: undefined,
-    idleStopMs: undefined,
-    keepWarmMs: undefined,
-    maxAgeMs: undefined,
-    prestart: undefined,
-  },
-  ...given,
-});
+const ruled = (given: Partial<Rule>) => rule({ users: ['alice', 'bob'], ...given });
 
 let machine: Machine;
 let now: number;
@@ -35,23 +21,20 @@ let tickets: number;
 let running: Map<KnimeUser, number>;
 
 const uidOf = (user: KnimeUser) => 1_000 + [alice, bob, carol].indexOf(user);
-const info = (user: KnimeUser, mainPid: number, cpuMs: number): ExecutorInfo => ({
-  ...{ osUser: osUserSchema.parse(user), uid: uidOf(user), knimeUsers: [user], state: ExecutorState.running },
-  ...{ sinceMs: 1, mainPid, lastExit: '', cpuMs },
-});
 const step = (event: Event): Effect[] => machine.step(event, now, 0.5);
 const job = (user = alice) => step({ kind: 'job', ticket: ++tickets, user, hops: 0, waited: false, groups: [], ageMs: 0 });
 const connected = () => step({ kind: 'connections', uids: new Set([...running.keys()].map(uidOf)) });
 const made = (user: KnimeUser) => {
   running.set(user, uidOf(user) + 10_000);
-  step({ kind: 'started', user, executor: info(user, uidOf(user) + 10_000, 100) });
+  step({ kind: 'started', user, executor: info(user, uidOf(user), { cpuMs: 100 }) });
   return connected();
 };
 const makeReady = (user: KnimeUser) => {
   job(user);
   made(user);
 };
-const list = () => step({ kind: 'listed', executors: [...running].map(([user, pid]) => info(user, pid, 100)), askedAt: now });
+const list = () =>
+  step({ kind: 'listed', executors: [...running.keys()].map((user) => info(user, uidOf(user), { cpuMs: 100 })), askedAt: now });
 const ended = (user: KnimeUser) => {
   now += 1;
   running.delete(user);
@@ -70,7 +53,6 @@ const idleFor = (ms: number) => {
   now += ms;
   return measure();
 };
-const of = (kind: Effect['kind'], effects: Effect[]) => effects.filter((effect) => effect.kind === kind).map(({ user }) => user);
 const withPolicy = (given: Partial<Policy>) => {
   machine = new Machine({ ...PLAIN_POLICY, ...given });
   [now, tickets, running] = [1_000, 0, new Map()];
@@ -82,16 +64,16 @@ describe('keep_warm', () => {
       maxExecutors: 2,
       idleStopMs: 30 * MINUTE_MS,
       whenFull: 'evict-idle',
-      rules: [rule({ users: ['alice'], keepWarmMs: 2 * HOUR_MS })],
+      rules: [ruled({ users: ['alice'], keepWarmMs: 2 * HOUR_MS })],
     });
     makeReady(alice);
     makeReady(bob);
   });
 
   it('keeps an executor beyond idle_stop, and ends it then', () => {
-    expect(of('stop', idleFor(30 * MINUTE_MS))).toEqual([bob]);
+    expect(usersOf('stop', idleFor(30 * MINUTE_MS))).toEqual([bob]);
     now += 90 * MINUTE_MS - 1;
-    expect(of('stop', measure())).toEqual([]);
+    expect(usersOf('stop', measure())).toEqual([]);
     now += 1;
     expect(measure()).toContainEqual(
       expect.objectContaining({ kind: 'stop', user: alice, cause: 'idle', why: 'idle for 2h00m (keep_warm is 2h00m)' }),
@@ -101,14 +83,14 @@ describe('keep_warm', () => {
   it('counts anew from each job', () => {
     idleFor(119 * MINUTE_MS);
     job(alice);
-    expect(of('stop', idleFor(119 * MINUTE_MS))).toEqual([]);
+    expect(usersOf('stop', idleFor(119 * MINUTE_MS))).toEqual([]);
   });
 
   it('keeps it for its user while others wait for room: one that is not kept makes place', () => {
     measure();
     now += 10 * MINUTE_MS;
     job(carol);
-    expect(of('stop', measure())).toEqual([bob]);
+    expect(usersOf('stop', measure())).toEqual([bob]);
   });
 
   it('lets it make place afterwards', () => {
@@ -119,7 +101,7 @@ describe('keep_warm', () => {
     now += 2 * HOUR_MS;
     job(bob);
     job(carol);
-    expect(of('stop', measure())).toEqual([alice]);
+    expect(usersOf('stop', measure())).toEqual([alice]);
   });
 });
 
@@ -127,48 +109,48 @@ describe('max_age', () => {
   const DAY_MS = 24 * HOUR_MS;
 
   it('ends an executor that is older when it is idle, and no sooner', () => {
-    withPolicy({ rules: [rule({ maxAgeMs: DAY_MS })] });
+    withPolicy({ rules: [ruled({ maxAgeMs: DAY_MS })] });
     makeReady(alice);
     makeReady(carol);
     measure();
     now = DAY_MS;
     job(alice);
-    expect(of('stop', measure())).toEqual([]); // it may be at work
+    expect(usersOf('stop', measure())).toEqual([]); // it may be at work
     now += MINUTE_MS;
-    expect(of('stop', measure(alice))).toEqual([]); // it is
+    expect(usersOf('stop', measure(alice))).toEqual([]); // it is
     now += MINUTE_MS;
     expect(measure()).toContainEqual(
       expect.objectContaining({ kind: 'stop', user: alice, cause: 'max_age', why: 'it has run for 1d00h (max_age is 1d00h)' }),
     );
     expect(machine.explain(alice, []).decision).toBe('hold');
-    expect(of('start', ended(alice))).toEqual([]); // the next job starts one
-    expect(of('start', job(alice))).toEqual([alice]);
+    expect(usersOf('start', ended(alice))).toEqual([]); // the next job starts one
+    expect(usersOf('start', job(alice))).toEqual([alice]);
   });
 
   it('has another one started for a user who is kept warm, and for one whose jobs came meanwhile', () => {
-    withPolicy({ rules: [rule({ maxAgeMs: DAY_MS, keepWarmMs: 2 * HOUR_MS })] });
+    withPolicy({ rules: [ruled({ maxAgeMs: DAY_MS, keepWarmMs: 2 * HOUR_MS })] });
     makeReady(alice);
     now += DAY_MS;
     job(alice);
-    expect(of('stop', idleFor(MINUTE_MS))).toEqual([alice]);
-    expect(of('start', ended(alice))).toEqual([alice]);
+    expect(usersOf('stop', idleFor(MINUTE_MS))).toEqual([alice]);
+    expect(usersOf('start', ended(alice))).toEqual([alice]);
     made(alice);
     expect(machine.explain(alice, []).state).toBe('ready');
 
-    withPolicy({ rules: [rule({ maxAgeMs: DAY_MS })] });
+    withPolicy({ rules: [ruled({ maxAgeMs: DAY_MS })] });
     makeReady(alice);
-    expect(of('stop', idleFor(DAY_MS))).toEqual([alice]);
+    expect(usersOf('stop', idleFor(DAY_MS))).toEqual([alice]);
     job(alice);
-    expect(of('start', ended(alice))).toEqual([alice]);
+    expect(usersOf('start', ended(alice))).toEqual([alice]);
   });
 
   it('has it started again for an executor from before the broker, whose user has sent no job', () => {
-    withPolicy({ rules: [rule({ maxAgeMs: DAY_MS, keepWarmMs: 2 * DAY_MS })] });
+    withPolicy({ rules: [ruled({ maxAgeMs: DAY_MS, keepWarmMs: 2 * DAY_MS })] });
     running.set(alice, 11_000);
     list();
     connected();
-    expect(of('stop', idleFor(DAY_MS))).toEqual([alice]);
-    expect(of('start', ended(alice))).toEqual([alice]);
+    expect(usersOf('stop', idleFor(DAY_MS))).toEqual([alice]);
+    expect(usersOf('start', ended(alice))).toEqual([alice]);
   });
 
   it('starts none again once an operator has ended it, or the user is denied', () => {
@@ -176,29 +158,33 @@ describe('max_age', () => {
       { kind: 'stop asked', user: alice, force: false },
       { kind: 'policy', policy: { ...PLAIN_POLICY, deny: new Set(['alice']) } },
     ] as const) {
-      withPolicy({ rules: [rule({ maxAgeMs: DAY_MS, keepWarmMs: 2 * DAY_MS })] });
+      withPolicy({ rules: [ruled({ maxAgeMs: DAY_MS, keepWarmMs: 2 * DAY_MS })] });
       makeReady(alice);
-      expect(of('stop', idleFor(DAY_MS))).toEqual([alice]);
+      expect(usersOf('stop', idleFor(DAY_MS))).toEqual([alice]);
       step(away);
-      expect(of('start', ended(alice))).toEqual([]);
+      expect(usersOf('start', ended(alice))).toEqual([]);
     }
   });
 
   it('ends no more at once than may start, and none where none would start', () => {
-    withPolicy({ maxStarting: 1, rules: [rule({ maxAgeMs: DAY_MS })] });
+    withPolicy({ maxStarting: 1, rules: [ruled({ maxAgeMs: DAY_MS })] });
     makeReady(alice);
     makeReady(bob);
-    expect(of('stop', idleFor(DAY_MS))).toEqual([alice]);
-    expect(of('stop', measure())).toEqual([]);
+    expect(usersOf('stop', idleFor(DAY_MS))).toEqual([alice]);
+    expect(usersOf('stop', measure())).toEqual([]);
     step({ kind: 'drain', on: true });
     ended(alice);
-    expect(of('stop', measure())).toEqual([]);
+    expect(usersOf('stop', measure())).toEqual([]);
     step({ kind: 'drain', on: false });
-    expect(of('stop', measure())).toEqual([bob]);
+    expect(usersOf('stop', measure())).toEqual([bob]);
   });
 
   it('has users with jobs start first', () => {
-    withPolicy({ maxStarting: 1, maxExecutors: 2, rules: [rule({ users: ['alice'], maxAgeMs: DAY_MS, keepWarmMs: DAY_MS, priority: 9 })] });
+    withPolicy({
+      maxStarting: 1,
+      maxExecutors: 2,
+      rules: [ruled({ users: ['alice'], maxAgeMs: DAY_MS, keepWarmMs: DAY_MS, priority: 9 })],
+    });
     makeReady(alice);
     makeReady(bob);
     now += DAY_MS;
@@ -206,7 +192,7 @@ describe('max_age', () => {
     idleFor(MINUTE_MS);
     job(carol); // there is no room
     expect(machine.counts).toMatchObject({ waiting: 1 });
-    expect(of('start', ended(alice))).toEqual([carol]);
+    expect(usersOf('start', ended(alice))).toEqual([carol]);
     expect(machine.counts).toMatchObject({ waiting: 0 }); // nobody waits for alice's
     expect(machine.explain(alice, [])).toMatchObject({ state: 'queued', place: 1 });
     now += MINUTE_MS;
@@ -228,17 +214,17 @@ describe('a planned start', () => {
   beforeEach(() => withPolicy({ maxStarting: 1 }));
 
   it('is made without a job, as many at once as may start, and says so', () => {
-    expect(of('start', plan(alice))).toEqual([alice]);
-    expect(of('start', plan(bob))).toEqual([]);
+    expect(usersOf('start', plan(alice))).toEqual([alice]);
+    expect(usersOf('start', plan(bob))).toEqual([]);
     tick(5 * MINUTE_MS); // the place in line of a user with a job would be lost
-    expect(of('start', made(alice))).toEqual([bob]);
+    expect(usersOf('start', made(alice))).toEqual([bob]);
     expect(machine.explain(alice, [])).toMatchObject({
       decision: 'forward',
       why: 'the executor is ready, started before the job (prestart "07:30" of rule 1)',
       executor: expect.stringMatching(/, ready, started before the job \(prestart "07:30" of rule 1\)$/),
     });
-    expect(of('forward', job(alice))).toEqual([alice]);
-    expect(of('start', plan(alice))).toEqual([]); // she has one
+    expect(usersOf('forward', job(alice))).toEqual([alice]);
+    expect(usersOf('start', plan(alice))).toEqual([]); // she has one
   });
 
   it('waits for users with jobs, and is no wait of anybody', () => {
@@ -248,50 +234,50 @@ describe('a planned start', () => {
     expect(machine.counts).toMatchObject({ waiting: 1 });
     expect(machine.waitsFor()).toMatchObject({ max_starting: { users: 1 }, max_executors: { users: 0 } });
     expect(machine.explain(carol, []).place).toBe(1);
-    expect(of('start', made(alice))).toEqual([carol]);
+    expect(usersOf('start', made(alice))).toEqual([carol]);
     expect(machine.counts).toMatchObject({ waiting: 0, longestWaitMs: 0 });
-    expect(of('start', made(carol))).toEqual([bob]);
+    expect(usersOf('start', made(carol))).toEqual([bob]);
   });
 
   it('is given up when there is no room in time, and ends nobody for room', () => {
     withPolicy({ maxExecutors: 1, whenFull: 'evict-idle' });
     makeReady(alice);
     plan(bob);
-    expect(of('stop', idleFor(10 * MINUTE_MS))).toEqual([]);
+    expect(usersOf('stop', idleFor(10 * MINUTE_MS))).toEqual([]);
     tick(LATE_MS - 10 * MINUTE_MS - 1);
     expect(stateOf(bob)).toBe('queued');
     tick(1);
     expect(stateOf(bob)).toBe('idle');
-    expect(of('start', ended(alice))).toEqual([]);
+    expect(usersOf('start', ended(alice))).toEqual([]);
   });
 
   it('is tried again like that of a job, until all attempts are used up', () => {
     plan(alice);
     for (let attempt = 1; attempt < PLAIN_POLICY.startAttempts; attempt++) {
       failed(alice);
-      expect(of('start', tick(PLAIN_POLICY.backoffMaxMs))).toEqual([alice]);
+      expect(usersOf('start', tick(PLAIN_POLICY.backoffMaxMs))).toEqual([alice]);
     }
     failed(alice);
     expect(stateOf(alice)).toBe('broken');
-    expect(of('start', tick(2 * PLAIN_POLICY.backoffMaxMs))).toEqual([]);
+    expect(usersOf('start', tick(2 * PLAIN_POLICY.backoffMaxMs))).toEqual([]);
     expect(machine.counts.users).toBe(1);
   });
 
   it('is made once an executor that is ending has ended, and not for a user who is denied', () => {
     makeReady(alice);
     step({ kind: 'stop asked', user: alice, force: false });
-    expect(of('start', plan(alice))).toEqual([]);
-    expect(of('start', ended(alice))).toEqual([alice]);
-    plan(knimeUserSchema.parse('mallory'));
+    expect(usersOf('start', plan(alice))).toEqual([]);
+    expect(usersOf('start', ended(alice))).toEqual([alice]);
+    plan(knimeUser('mallory'));
     expect(machine.counts.users).toBe(1);
   });
 
   it('is for nobody any more whom an operator has stopped', () => {
     plan(alice);
     running.set(alice, 11_000);
-    step({ kind: 'started', user: alice, executor: info(alice, 11_000, 100) });
+    step({ kind: 'started', user: alice, executor: info(alice, uidOf(alice), { cpuMs: 100 }) });
     step({ kind: 'stop asked', user: alice, force: false });
-    expect(of('start', ended(alice))).toEqual([]);
+    expect(usersOf('start', ended(alice))).toEqual([]);
     expect(stateOf(alice)).toBe('idle');
   });
 });
@@ -301,34 +287,34 @@ describe('executors that an operator wants ended once they are idle', () => {
   const IDLE_MS = PLAIN_POLICY.evictIdleAfterMs;
 
   beforeEach(() => {
-    withPolicy({ rules: [rule({ keepWarmMs: HOUR_MS })] });
+    withPolicy({ rules: [ruled({ keepWarmMs: HOUR_MS })] });
     makeReady(alice);
     makeReady(bob);
   });
 
   it('end then, kept warm or not; further jobs of their users start others, which stay', () => {
-    expect(of('stop', stop())).toEqual([]);
+    expect(usersOf('stop', stop())).toEqual([]);
     expect(machine.explain(alice, []).executor).toMatch(/, ready, ended once it is idle$/);
-    expect(of('forward', job(bob))).toEqual([bob]);
-    expect(of('stop', idleFor(IDLE_MS - 1))).toEqual([]);
+    expect(usersOf('forward', job(bob))).toEqual([bob]);
+    expect(usersOf('stop', idleFor(IDLE_MS - 1))).toEqual([]);
     now += 1;
-    expect(of('stop', measure(bob))).toEqual([alice]);
-    expect(of('start', ended(alice))).toEqual([]);
-    expect(of('start', job(alice))).toEqual([alice]);
+    expect(usersOf('stop', measure(bob))).toEqual([alice]);
+    expect(usersOf('start', ended(alice))).toEqual([]);
+    expect(usersOf('start', job(alice))).toEqual([alice]);
     made(alice);
-    expect(of('stop', idleFor(IDLE_MS))).toEqual([bob]);
+    expect(usersOf('stop', idleFor(IDLE_MS))).toEqual([bob]);
   });
 
   it('are those of one user where one is named, and are looked at in time', () => {
     expect(machine.idleGrainMs).toBeUndefined();
     stop(alice);
     expect(machine.idleGrainMs).toBe(IDLE_MS / 2);
-    expect(of('stop', idleFor(IDLE_MS))).toEqual([alice]);
+    expect(usersOf('stop', idleFor(IDLE_MS))).toEqual([alice]);
     expect(machine.idleGrainMs).toBeUndefined();
   });
 });
 
 it('is looked at as often as max_age takes', () => {
-  withPolicy({ rules: [rule({ maxAgeMs: 24 * HOUR_MS })] });
+  withPolicy({ rules: [ruled({ maxAgeMs: 24 * HOUR_MS })] });
   expect(machine.idleGrainMs).toBe(PLAIN_POLICY.evictIdleAfterMs / 2);
 });

@@ -1,5 +1,5 @@
-import { ExecutorState, knimeUserSchema, osUserSchema } from '@kpx/protocol';
 import { describe, expect, it } from 'vitest';
+import { info, knimeUser } from '../../test-fixtures/executors.js';
 import { configSchema, policyOf } from '../config/config.js';
 import { Machine } from '../executors/machine.js';
 import { Histories } from '../record/histories.js';
@@ -18,20 +18,14 @@ function snapshot({ user_labels }: { user_labels: boolean }) {
     http: { user_labels },
   });
   const machine = new Machine(policyOf(config));
-  const name = (prefix: string, index: number) => knimeUserSchema.parse(`${prefix}-${index}`);
-  const executors = Array.from({ length: 300 }, (_, index) => ({
-    osUser: osUserSchema.parse(name('running', index)),
-    uid: 10_000 + index,
-    knimeUsers: [name('running', index)],
-    state: ExecutorState.running,
-    sinceMs: 1,
-    mainPid: 20_000 + index,
-    lastExit: '',
-    cpuMs: 0,
-  }));
+  const executors = Array.from({ length: 300 }, (_, index) => info(`running-${index}`, 10_000 + index));
   machine.step({ kind: 'listed', executors, askedAt: 1 }, 1, 0.5);
   for (let ticket = 0; ticket < 80; ticket++) {
-    machine.step({ kind: 'job', ticket, user: name('waiting', ticket), hops: 0, waited: false, groups: undefined, ageMs: 0 }, 2, 0.5);
+    machine.step(
+      { kind: 'job', ticket, user: knimeUser(`waiting-${ticket}`), hops: 0, waited: false, groups: undefined, ageMs: 0 },
+      2,
+      0.5,
+    );
   }
   const outcomes = new Outcomes();
   for (const reason of ['USER_DENIED', 'BODY_NOT_JSON', 'USER_DENIED', 'HOME_UNUSABLE']) outcomes.left('parked', reason);

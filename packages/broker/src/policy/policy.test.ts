@@ -1,6 +1,6 @@
-import { knimeUserSchema, profileNameSchema } from '@kpx/protocol';
+import { knimeUserSchema } from '@kpx/protocol';
 import { describe, expect, it } from 'vitest';
-import { PLAIN_POLICY } from '../../test-fixtures/policy.js';
+import { PLAIN_POLICY, rule } from '../../test-fixtures/policy.js';
 import { evictable, hasRoom, idleForMs, type Load, type Policy } from './policy.js';
 import { matchesPattern, type Rule, ruleFor } from './rules.js';
 
@@ -14,22 +14,7 @@ const POLICY: Policy = {
 
 const IDLE_HOST: Load = { executors: 0, starting: 0, byRule: new Map(), availableMemory: undefined, draining: false };
 
-const ANALYSTS: Rule = {
-  label: 'rule 1 "analysts"',
-  users: [],
-  groups: ['analysts'],
-  action: 'allow',
-  profile: profileNameSchema.parse('default'),
-  maxExecutors: 2,
-  priority: 0,
-  share: 1,
-  jobsMax: undefined,
-  runTimeMaxMs: undefined,
-  idleStopMs: undefined,
-  keepWarmMs: undefined,
-  maxAgeMs: undefined,
-  prestart: undefined,
-};
+const ANALYSTS = rule({ label: 'rule 1 "analysts"', groups: ['analysts'], maxExecutors: 2 });
 
 describe('one more executor', () => {
   it.each<[policy: Partial<Policy>, load: Partial<Load>, rule: Rule | undefined, answer: string]>([

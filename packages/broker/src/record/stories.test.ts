@@ -1,5 +1,5 @@
-import { type ExecutorInfo, ExecutorState, knimeUserSchema, osUserSchema } from '@kpx/protocol';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { alice, EXECUTOR } from '../../test-fixtures/executors.js';
 import { PLAIN_POLICY } from '../../test-fixtures/policy.js';
 import type { JobFacts } from '../amqp/job-facts.js';
 import type { Event } from '../executors/events.js';
@@ -7,17 +7,6 @@ import { Machine } from '../executors/machine.js';
 import { STORIES_MAX, STORY_CHARS_MAX, STORY_KEPT_MS, Stories } from './stories.js';
 import type { Story } from './story.js';
 
-const alice = knimeUserSchema.parse('alice');
-const EXECUTOR: ExecutorInfo = {
-  osUser: osUserSchema.parse('alice'),
-  uid: 1_001,
-  knimeUsers: [alice],
-  state: ExecutorState.running,
-  sinceMs: 1,
-  mainPid: 440,
-  lastExit: '',
-  cpuMs: 0,
-};
 /** Longest id that AMQP has, in characters of one byte. */
 const ID_CHARS_MAX = 255;
 
@@ -71,7 +60,7 @@ describe('the story of a job', () => {
       steps: [
         { at: 1_000_000, what: 'seen' },
         { at: 1_000_000, what: 'held', why: 'the executor is being started' },
-        { at: 1_000_007, what: 'offered', executor: { os_user: 'alice', uid: 1_001, pid: 440 } },
+        { at: 1_000_007, what: 'offered', executor: { os_user: 'alice', uid: 1_001, pid: EXECUTOR.mainPid } },
       ],
     });
   });
