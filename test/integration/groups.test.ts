@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { jobOf } from '../fixtures/jobs.js';
 import { rawAccounts } from './installed-helper.js';
-import { explain, installKpx, jobsDone, publish, startKpx } from './installed-kpx.js';
+import { explain, installKpx, jobsDone, publish, runKpxctl, startKpx } from './installed-kpx.js';
 
 /** Rules by group: analysts may, everybody else may not. */
 const rulesFor = (group: string) => ({
@@ -11,6 +11,34 @@ const rulesFor = (group: string) => ({
       { name: 'others', action: 'deny', users: ['*'] },
     ],
   },
+});
+
+it('a limit per group: further members wait until an executor of the group ends, and everybody else passes them', async () => {
+  const accounts = rawAccounts();
+  const members = ['grp-lab-1', 'grp-lab-2', 'grp-lab-3', 'grp-lab-4'];
+  for (const name of [...members, 'grp-other']) accounts.account(name);
+  accounts.group('grp-lab', members);
+  const rule = [{ name: 'lab', groups: ['grp-lab'], max_executors: 2 }];
+  const kpx = await startKpx({ standIn: { BOOT_MS: '50' }, broker: { policy: { rule } } });
+  const spawned = () =>
+    kpx.helperLog.lines.filter(({ event, verb }) => event === 'request' && verb === 'spawnExecutor').map(({ os_user }) => os_user);
+  const files = ['--config', kpx.brokerConfigFile];
+  const why = '2 of 2 executors of rule 1 "lab" run';
+  for (const [index, name] of members.entries()) {
+    await publish(kpx, jobOf(name, name));
+    if (index < 2) await jobsDone(kpx, name, 1);
+    else await expect.poll(() => explain(kpx, name)).toMatchObject({ decision: 'wait', why, rule: 'rule 1 "lab"', place: index - 1 });
+  }
+  await publish(kpx, jobOf('grp-other', 'other'));
+  await jobsDone(kpx, 'grp-other', 1);
+  expect((await runKpxctl(['explain', 'grp-lab-3', ...files, '--helper-config', kpx.configFile])).stdout).toMatch(
+    /^a job now {2}waits until there is room: 2 of 2 executors of rule 1 "lab" run\nnext step {2}.* raise the rule's max_executors\.$/m,
+  );
+  expect(spawned()).toEqual(['grp-lab-1', 'grp-lab-2', 'grp-other']);
+  expect((await runKpxctl(['stop', 'grp-lab-1', ...files])).code).toBe(0);
+  await jobsDone(kpx, 'grp-lab-3', 1);
+  expect(spawned()).toEqual(['grp-lab-1', 'grp-lab-2', 'grp-other', 'grp-lab-3']);
+  expect(await explain(kpx, 'grp-lab-4')).toMatchObject({ decision: 'wait', why, place: 1 });
 });
 
 describe('where a rule goes by group, a user', () => {
