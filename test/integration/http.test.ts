@@ -150,6 +150,7 @@ describe('GET /metrics', () => {
     expect(value('kpx_policy_refusals_total{reason="draining"}')).toBe(1);
     expect(['draining', 'max_executors'].map((limit) => value(`kpx_users_waiting{limit="${limit}"}`))).toEqual([1, 0]);
     expect(value('kpx_longest_wait_seconds{limit="draining"}')).toBeGreaterThan(0);
+    expect(JSON.parse((await ask(port, '/status')).text)).toMatchObject({ waits: { draining: { users: 1 }, max_executors: { users: 0 } } });
     expect(value('kpx_draining')).toBe(1);
   });
 

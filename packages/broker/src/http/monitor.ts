@@ -86,6 +86,6 @@ const FILES: Routes = Object.fromEntries(Object.entries(PAGE).map(([path, file])
 const healthOf = (verdict: Verdict): Answer => ({ ...json(verdict), status: verdict.level === 'trouble' ? 503 : 200 });
 
 /** Loopback is everybody's who has an account here: who else works is not for them to read. */
-function withoutNames({ verdict, doing, draining, drain, rabbitmq, helper, queues, sealed, capacity }: Status): Partial<Status> {
-  return { verdict, doing, draining, drain, rabbitmq, helper, queues, sealed, capacity };
+function withoutNames({ verdict, doing, draining, drain, rabbitmq, helper, queues, sealed, capacity, waits }: Status): Partial<Status> {
+  return { verdict, doing, draining, drain, rabbitmq, helper, queues, sealed, capacity, waits };
 }
