@@ -82,6 +82,17 @@ describe('kpxctl list', () => {
     expect(await run(kpx, 'list', '--state', 'gone')).toMatchObject({ code: 64, stderr: expect.stringContaining('Allowed choices are') });
   });
 
+  it('has users first whose executors end soon after they are ready, though they have no trouble at the moment', async () => {
+    const kpx = await installKpx();
+    const facts = { groups: [], rule: 'none', profile: 'default', state: 'idle', executor: 'none', held: 0, decision: 'start', why: '' };
+    const users = [
+      { ...facts, user: 'alice', since: null, os_user: null },
+      { ...facts, user: 'bob', since: null, os_user: null, cause: 'ends_soon' },
+    ];
+    await answerAt(kpx.controlSocket, { '/status': { doing: '', executors: [], users, jobs: {}, capacity: {} } });
+    expect(linesOf((await run(kpx, 'list')).stdout).slice(1)).toEqual([expect.stringMatching(/^bob /), expect.stringMatching(/^alice /)]);
+  });
+
   it('has the executors that ran before the broker did, of whom no user is known', async () => {
     const kpx = await startKpx({ standIn: QUICK });
     expect(await run(kpx, 'list')).toMatchObject({ code: 0, stdout: 'No executor runs here, and no user has jobs here.\n' });
