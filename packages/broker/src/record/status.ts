@@ -144,6 +144,7 @@ function userStatus(explanation: Explanation, machine: Machine, histories: Histo
   const since = histories.since(user) ?? null;
   const os_user = machine.executorOf(user)?.osUser ?? null;
   const status = { user, groups, rule, profile, executor, held, state, decision, why, since, os_user };
+  if (cause === undefined && place === undefined) return status;
   return { ...status, ...(cause !== undefined && { cause }), ...(place !== undefined && { place }) };
 }
 
