@@ -5,7 +5,13 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { onDebian, parseTestArguments, vitestCommand } from '../test/arguments.mjs';
 import { runBesideBootedMachine } from '../test/fixtures/booted/boot.mjs';
-import { CONTAINER_PACKAGES, DIRECTORY_PACKAGES, DRIVE_PACKAGES, KERBEROS_PACKAGES } from '../test/fixtures/booted/services.mjs';
+import {
+  CONTAINER_PACKAGES,
+  DIRECTORY_PACKAGES,
+  DRIVE_PACKAGES,
+  FUSE_PACKAGES,
+  KERBEROS_PACKAGES,
+} from '../test/fixtures/booted/services.mjs';
 import { TREES_OF_SERVERS, WHOLE } from '../test/fixtures/debian/trees.mjs';
 import { withSummary } from '../test/summary.mjs';
 import { prepareDebianTrees } from './debian-trees.mjs';
@@ -31,7 +37,7 @@ function makePackage() {
 /** What {@link runBesidePackage} needs, once for all machines that are booted. The working directory has to be the checkout. */
 export function preparePackage() {
   makePackage();
-  downloadDebianPackages([...CONTAINER_PACKAGES, ...KERBEROS_PACKAGES, ...DRIVE_PACKAGES, ...DIRECTORY_PACKAGES]);
+  downloadDebianPackages([...CONTAINER_PACKAGES, ...KERBEROS_PACKAGES, ...DRIVE_PACKAGES, ...FUSE_PACKAGES, ...DIRECTORY_PACKAGES]);
   prepareDebianTrees(TREES_OF_SERVERS);
 }
 

@@ -37,6 +37,7 @@ _kpxctl() {
     'sealed purge '*) words='--apply --config --json --help' ;;
     'sealed setup '*) words='--apply --config --helper-config --help' ;;
     'kerberos setup '*) words='--apply --remove --helper-config --help' ;;
+    'drives setup '*) words='--apply --remove --helper-config --help' ;;
     'doctor '*) words='--user --config --helper-config --password-file --json --help' ;;
     'orphans '*) words='--size --helper-config --json --help' ;;
     'audit verify '*) words='--directory --head --json --help' ;;
@@ -45,8 +46,9 @@ _kpxctl() {
     'dead-letters '*) words='list show replay drop reasons --help' ;;
     'sealed '*) words='list refused learn purge setup --help' ;;
     'kerberos '*) words='setup --help' ;;
+    'drives '*) words='setup --help' ;;
     'audit '*) words='verify --help' ;;
-    ' ') words='status list show top logs explain job cancel drain resume reload start stop dead-letters sealed kerberos doctor orphans audit setup-rabbitmq import-config --version --help' ;;
+    ' ') words='status list show top logs explain job cancel drain resume reload start stop dead-letters sealed kerberos drives doctor orphans audit setup-rabbitmq import-config --version --help' ;;
     esac
     case $before in
     'import-config '*) [[ $current == -* ]] || mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;

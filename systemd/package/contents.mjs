@@ -26,6 +26,7 @@ const REQUIRED_UNITS = [
   'kpx-home@.service',
   'kpx-account@.service',
   'kpx-ticket@.service',
+  'kpx-drive@.service',
   'kpx-executors.slice',
 ];
 
@@ -33,6 +34,7 @@ const REQUIRED_UNITS = [
 const COPIES = [
   ['systemd/node-flags.cjs', `${LIBRARY}/node-flags.cjs`],
   ['systemd/kpx-ticket.cjs', `${LIBRARY}/kpx-ticket.cjs`],
+  ['systemd/kpx-drive.cjs', `${LIBRARY}/kpx-drive.cjs`],
   ['systemd/kpx.sysusers', 'usr/lib/sysusers.d/kpx.conf'],
   ['systemd/kpx.tmpfiles', 'usr/lib/tmpfiles.d/kpx.conf'],
   ['systemd/kpx-temp.tmpfiles', 'usr/lib/tmpfiles.d/kpx-temp.conf'],

@@ -214,6 +214,15 @@ describe('an executor that is a unit', () => {
       'CREDENTIALS_REFUSED',
       "outdated (journalctl --unit 'kpx-ticket@alice.service')",
     ],
+    [
+      'has no drive',
+      [
+        unit('kpx-executor@alice', { ActiveState: 'inactive', MainPID: '0', UID: '[not set]' }),
+        unit('kpx-drive@alice', { ...ended, ExecMainStatus: '75', StatusText: 'no server', StateChangeTimestampMonotonic: '2' }),
+      ],
+      'HOST_FAILED',
+      "no server (journalctl --unit 'kpx-drive@alice.service')",
+    ],
     ['systemd forgets', [], 'HOST_FAILED', 'systemd knows nothing of kpx-executor@alice.service: see journalctl'],
   ])('that %s is said to be so, and whether it is the host’s fault', async (_, afterwards, code, message) => {
     const { systemctl, connection } = await start();

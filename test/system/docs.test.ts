@@ -245,7 +245,8 @@ describe('drop-ins of the pages', () => {
   it.each(dropIns)('$page, $heading: systemd has nothing to say about it ($#)', async ({ text }) => {
     await installPackage();
     const [path = `${DROP_INS}/50-page.conf`] = /\/etc\/systemd\/system\/[^:\s]+/.exec(text) ?? [];
-    const unit = path.includes(`/${BROKER}.d/`) ? BROKER : unitOf('alice');
+    const [, name = ''] = /^\/etc\/systemd\/system\/([^/]+?)(?:\.d\/.*)?$/.exec(path) ?? [];
+    const unit = name.replace('@.', '@alice.');
     await put(path, text);
     if (text.includes('kinit')) await Kdc.install(machine);
     const argv = ['/usr/bin/systemd-analyze', 'verify', '--man=no', '--recursive-errors=no', unit];

@@ -5,6 +5,7 @@ import { Command } from 'commander';
 import { addAudit } from './audit/command.js';
 import { addDeadLetters } from './dead-letters/command.js';
 import { addDoctor } from './doctor/command.js';
+import { addDrives } from './drives/command.js';
 import { addExplain } from './explain.js';
 import { addImportConfig } from './import-config/command.js';
 import { addJob } from './job.js';
@@ -44,6 +45,7 @@ export function kpxctl(): Command {
   addDeadLetters(program);
   addSealed(program);
   addKerberos(program);
+  addDrives(program);
   addDoctor(program);
   addOrphans(program);
   addAudit(program);

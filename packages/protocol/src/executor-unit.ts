@@ -86,7 +86,7 @@ function lastExit({ ExecMainCode: code, ExecMainStatus: status, Result: result }
 }
 
 /** Templates of units that a drop-in has an executor require and follow, where they are installed: what it cannot do without. */
-const FIRST_STEPS = ['kpx-ticket@'];
+const FIRST_STEPS = ['kpx-ticket@', 'kpx-drive@'];
 /** A first step ends with this status when the account is refused: to ask again would be refused again. EX_NOPERM of sysexits.h(3head). */
 const EXIT_REFUSED = '77';
 /** And with this one when nobody answers: it may go well later, for anybody. EX_TEMPFAIL. */

@@ -15,6 +15,7 @@ import { capacityChecks } from './capacity.js';
 import { examine, type Finding } from './check.js';
 import { configurationChecks } from './configuration.js';
 import { directoryChecks } from './directories.js';
+import { driveChecks } from './drives.js';
 import { helperChecks } from './helper.js';
 import { hookChecks } from './hook.js';
 import { kerberosChecks } from './kerberos.js';
@@ -73,6 +74,7 @@ async function look(scene: Scene): Promise<Finding[]> {
     ...accountChecks(scene),
     ...nameChecks(scene),
     ...kerberosChecks(scene),
+    ...driveChecks(scene),
     ...wayOutChecks(scene),
     ...unitChecks(scene),
     ...directoryChecks(scene),

@@ -11,6 +11,7 @@ const PROPERTIES = [
   'Result',
   'StatusText',
   'Requires',
+  'BindsTo',
   'Environment',
   'ExecMainStatus',
   'ExecStart',

@@ -1,28 +1,17 @@
 import { constants } from 'node:fs';
-import { chmod, chown, lstat, mkdir, readdir, readFile, rm } from 'node:fs/promises';
-import { CommandError, EXIT } from '@kpx/broker/output/exit';
-import { readConfig as readHelperConfig } from '@kpx/privhelper/config';
-import { runCommand } from '@kpx/privhelper/system/command';
-import { printable, templatesOf } from '@kpx/protocol';
+import { chmod, chown, lstat, mkdir, readdir, readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { HELPER_CONFIG_FILE } from '../broker-options.js';
-import { fileStep, isThere, type Step, tell } from '../sealed/steps.js';
+import { type SetUpOptions, setUpDropIns } from '../executor-units/set-up.js';
+import { isThere, type Step } from '../sealed/steps.js';
 import { DROP_IN, DROP_IN_TEXT } from './drop-in.js';
 
-const UNITS = '/etc/systemd/system';
 const KEYTABS = '/etc/kpx/keytabs';
 /** For everybody to open what they know the name of, and for root alone to list: a user's own unit looks whose the keytab is. */
 const KEYTABS_MODE = 0o711;
 const PROGRAMS = ['/usr/bin/kinit', '/usr/bin/klist'];
 const KRB5_CONF = '/etc/krb5.conf';
-const RELOAD_TIMEOUT_MS = 60_000;
 const NEXT = 'the keytab of each account, then kpxctl doctor';
-
-interface Options {
-  readonly apply?: boolean;
-  readonly remove?: boolean;
-  readonly helperConfig: string;
-}
 
 /** The verb that has executors start with a Kerberos ticket. */
 export function addKerberos(program: Command): void {
@@ -43,30 +32,20 @@ export function addKerberos(program: Command): void {
     .action(setUp);
 }
 
-async function setUp({ apply = false, remove = false, helperConfig }: Options): Promise<void> {
-  if (process.getuid?.() !== 0) throw new CommandError(EXIT.noPermission, 'kpxctl kerberos setup has to be run as root.');
-  const { executor } = await readHelperConfig(helperConfig);
-  if (executor.launcher !== 'systemd')
-    throw new CommandError(EXIT.config, 'Tickets take systemd, and executor.launcher in privhelper.toml is "direct".');
-  const files = templatesOf(executor).map((template) => `${UNITS}/${template}.service.d/${DROP_IN}`);
-  const steps = remove ? await Promise.all(files.map(removal)) : await preparations(files);
-  const fails = steps.some(({ state }) => state === 'fails');
-  if (files.length > 0 && steps.some(({ name, state }) => state === 'to do' && files.includes(name))) steps.push(reload);
-  const done = new Set<Step>();
-  for (const step of apply && !fails ? steps : []) {
-    if (step.state !== 'to do') continue;
-    await step.apply?.();
-    done.add(step);
-  }
-  tell(steps, done, apply, remove ? 'kpxctl doctor' : NEXT);
-  if (fails) process.exitCode = EXIT.config;
-}
-
-async function preparations(files: readonly string[]): Promise<Step[]> {
-  const steps = [await programs(), await realm(), await directory()];
-  for (const path of files) steps.push(await dropIn(path));
-  return [...steps, ...(await keytabs())];
-}
+const setUp = (options: SetUpOptions): Promise<void> =>
+  setUpDropIns(options, {
+    command: 'kerberos setup',
+    what: 'Tickets take',
+    dropIn: {
+      name: DROP_IN,
+      text: DROP_IN_TEXT,
+      why: 'an executor starts when kpx-ticket@.service has a ticket of its user, and finds it in KRB5CCNAME',
+      without: 'executors start without a ticket',
+    },
+    next: NEXT,
+    before: async () => [await programs(), await realm(), await directory()],
+    after: keytabs,
+  });
 
 async function programs(): Promise<Step> {
   const why = 'they ask for tickets and look at keytabs';
@@ -98,17 +77,6 @@ async function directory(): Promise<Step> {
   return { name: KEYTABS, state: 'to do', why, apply };
 }
 
-async function dropIn(path: string): Promise<Step> {
-  const why = 'an executor starts when kpx-ticket@.service has a ticket of its user, and finds it in KRB5CCNAME';
-  const step = await fileStep({ path, content: DROP_IN_TEXT, mode: 0o644, gid: 0, why });
-  if (step.state !== 'to do') return step;
-  const apply = async () => {
-    await mkdir(path.slice(0, path.lastIndexOf('/')), { recursive: true, mode: 0o755 });
-    await step.apply?.();
-  };
-  return { ...step, apply, lines: DROP_IN_TEXT.trimEnd().split('\n') };
-}
-
 /** One step for each keytab that kpx-ticket@.service would refuse by its owner or mode. */
 async function keytabs(): Promise<Step[]> {
   const names = (await readdir(KEYTABS).catch(() => [])).sort();
@@ -122,23 +90,3 @@ async function keytabs(): Promise<Step[]> {
   });
   return (await Promise.all(steps)).flat();
 }
-
-async function removal(path: string): Promise<Step> {
-  const why = 'executors start without a ticket';
-  if (!(await isThere(path))) return { name: path, state: 'ok', why: `it is not there: ${why}` };
-  return { name: path, state: 'to do', why: `it goes: ${why}`, apply: () => rm(path) };
-}
-
-const reload: Step = {
-  name: 'systemctl daemon-reload',
-  state: 'to do',
-  why: 'PID 1 reads the drop-ins; executors that run go on as they are',
-  apply: async () => {
-    const { exitCode, stderr } = await runCommand(
-      '/usr/bin/systemctl',
-      ['--no-ask-password', 'daemon-reload'],
-      AbortSignal.timeout(RELOAD_TIMEOUT_MS),
-    );
-    if (exitCode !== 0) throw new CommandError(EXIT.unavailable, `systemctl daemon-reload has failed: ${printable(stderr.trim())}`);
-  },
-};
