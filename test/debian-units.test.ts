@@ -41,7 +41,7 @@ describe.each(treesToTest())('the systemd of %s', (name) => {
     ['kpx-home@.service', 1.3],
     ['kpx-account@.service', 1.3],
     ['kpx-ticket@.service', 1.8],
-    ['kpx-drive@.service', 8.5],
+    ['kpx-drive@.service', 7.2],
   ])('gives %s an exposure of at most %d', (unit, max) => {
     const said = tree.run('/usr/bin/systemd-analyze', 'security', '--offline=yes', '--no-pager', instanceOf(unit));
     const exposure = Number(/Overall exposure level for \S+: ([\d.]+)/.exec(said)?.[1]);

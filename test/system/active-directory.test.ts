@@ -1,4 +1,5 @@
 import { afterAll, beforeAll } from 'vitest';
+import { drives } from './active-directory/drives.js';
 import { keytabs } from './active-directory/keytabs.js';
 import { outages } from './active-directory/outages.js';
 import { page } from './active-directory/page.js';
@@ -16,5 +17,6 @@ afterAll(() => scene.end());
 shares(scene);
 keytabs(scene);
 outages(scene);
+drives(scene);
 page(scene);
 sssd(scene);

@@ -145,18 +145,14 @@ it('an executor cannot get into the server of its drive, in which set-uid progra
     });
 });
 
-it('doctor says that the drive answers, with an executor and without', async () => {
+it('doctor has a drive mounted that no executor has, and leaves none behind', async () => {
   const user = 'drive-ben';
-  const found = async () => {
-    const { stdout } = await machine.run(['/usr/bin/kpxctl', 'doctor', '--user', user, '--json'], { allowFailure: true });
-    const { checks } = JSON.parse(stdout) as { checks: { name: string; result: string; seen: string }[] };
-    return checks.find(({ name }) => name === 'user drive');
-  };
-  await inDrive(user, 'true');
-  expect(await found()).toMatchObject({ result: 'ok', seen: 'of the executor that runs: the drive answers' });
   await machine.systemctl('stop', unitOf(user));
   await hasEnded(user);
-  expect(await found()).toMatchObject({ result: 'ok', seen: `"${user}" gets a drive, and it answers` });
+  const { stdout } = await machine.run(['/usr/bin/kpxctl', 'doctor', '--user', user, '--json'], { allowFailure: true });
+  const { checks } = JSON.parse(stdout) as { checks: { name: string }[] };
+  const found = checks.find(({ name }) => name === 'user drive');
+  expect(found).toMatchObject({ result: 'ok', seen: `"${user}" gets a drive, and it answers` });
   await hasEnded(user);
 });
 
@@ -215,7 +211,7 @@ it.each([
   const said = await kpx.brokerSays({ user, state: 'backoff' });
   expect(said.reason).toContain(`HOST_FAILED: ${reason}`);
   expect(said.reason).toContain(`(journalctl --unit '${driveUnitOf(user)}')`);
-  expect((await machine.run(['/usr/bin/kpxctl', 'explain', user], { allowFailure: true })).stdout).toContain(reason);
+  expect((await machine.run(['/usr/bin/kpxctl', 'show', user])).stdout).toContain(reason);
   await serveBy(SERVER);
   await kpx.jobDone(user, job, END_TIMEOUT_MS);
   expect(await isMounted(user)).toBe(true);

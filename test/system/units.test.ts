@@ -88,7 +88,7 @@ describe('systemd-analyze security', ON_EACH_DEBIAN, () => {
     ['kpx-account@.service', 1.3],
     ['kpx-ticket@.service', 1.8],
     // Set-uid programs have to work in it, and its mounts have to be seen by others.
-    ['kpx-drive@.service', 8.5],
+    ['kpx-drive@.service', 7.2],
   ])('gives %s an exposure of at most %d', async (unit, max) => {
     await installPackage();
     const { stdout } = await machine.run(['/usr/bin/systemd-analyze', 'security', '--no-pager', '--offline=yes', unit]);

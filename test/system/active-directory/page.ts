@@ -4,6 +4,7 @@ import { unitOf } from '../../fixtures/booted/kpx.js';
 import { jobOf } from '../../fixtures/jobs.js';
 import { commandsOf } from '../../fixtures/page.js';
 import { atWork, runBlocks } from '../page-commands.js';
+import { HEADING as DRIVES_HEADING } from './drives.js';
 import { type DomainScene, keytabOf } from './scene.js';
 
 /** The commands of docs/kerberos.md. */
@@ -14,7 +15,7 @@ export function page(scene: DomainScene): void {
     const user = 'ad-page';
     await machine.run(['/usr/bin/kpxctl', 'kerberos', 'setup', '--remove', '--apply']);
     await machine.remove(keytabOf(user));
-    const blocks = commandsOf('docs/kerberos.md', { alice: user });
+    const blocks = commandsOf('docs/kerberos.md', { alice: user }).filter(({ heading }) => heading !== DRIVES_HEADING);
     const isForController = ({ text }: { text: string }) => text.startsWith('samba-tool');
     const exported = `/root/${user}.keytab`;
     const makeKeytab = async () => {

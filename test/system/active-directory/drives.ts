@@ -1,0 +1,50 @@
+import { randomUUID } from 'node:crypto';
+import { expect, it, onTestFinished } from 'vitest';
+import { SERVER, SHARE } from '../../fixtures/booted/domain-controller.js';
+import { installFuse } from '../../fixtures/booted/fuse.js';
+import { type DoneJob, unitOf } from '../../fixtures/booted/kpx.js';
+import { jobOf } from '../../fixtures/jobs.js';
+import { blocksOf, commandsOf } from '../../fixtures/page.js';
+import { atWork, runBlocks } from '../page-commands.js';
+import type { DomainScene } from './scene.js';
+
+const PAGE = 'docs/kerberos.md';
+export const HEADING = 'A drive that each executor brings';
+
+/** A share as a directory, by smbnetfs and the ticket of the user: as the page has an administrator make it. */
+export function drives(scene: DomainScene): void {
+  const { machine } = scene;
+  const [user, other] = ['ad-alice', 'ad-bob'];
+
+  async function inShare(command: string): Promise<DoneJob['ran']> {
+    const job = randomUUID();
+    const run = ['/bin/sh', '-c', `cd "$KPX_DRIVE/${SERVER}/${SHARE}" && ${command}`];
+    await scene.kpx.publish(jobOf(user, job, { run }));
+    return (await scene.kpx.jobDone(user, job)).ran;
+  }
+
+  it(`${PAGE}: ${HEADING}, as it is written; and the server refuses what is another's`, async () => {
+    await installFuse(machine);
+    await machine.systemctl('stop', unitOf(user));
+    onTestFinished(async () => {
+      await machine.run(['/usr/bin/kpxctl', 'drives', 'setup', '--remove', '--apply']);
+      await machine.systemctl('stop', unitOf(user));
+      await machine.remove('/etc/kpx/drives');
+    });
+    for (const { heading, text } of blocksOf(PAGE)) {
+      const [, path] = /^# (\/etc\/\S+)\n/.exec(text) ?? [];
+      if (heading === HEADING && path !== undefined) await machine.writeFile(path, text);
+    }
+    const blocks = commandsOf(PAGE, { alice: user }).filter(({ heading }) => heading === HEADING);
+    await runBlocks(blocks, [
+      { at: 'kpxctl drives setup', says: /to do .*30-kpx-drive\.conf.*--apply does it.*done .*30-kpx-drive\.conf.*ok +user drive /s },
+      { at: 'status kpx-drive@', before: () => atWork(scene.kpx, user), says: /the drive answers.*\n *ad-alice\.txt$/ms },
+    ]);
+
+    expect(await inShare(`cat ${user}/${user}.txt`)).toEqual({ exitCode: 0, output: `of ${user}\n` });
+    expect(await inShare(`echo by the drive >${user}/drive.txt`)).toMatchObject({ exitCode: 0 });
+    expect(scene.controller.readShared(`${user}/drive.txt`)).toBe('by the drive\n');
+    expect(await inShare(`cat ${other}/${other}.txt`)).toEqual({ exitCode: 1, output: expect.stringContaining('Permission denied') });
+    expect(await inShare(`echo no >${other}/drive.txt`)).toEqual({ exitCode: 2, output: expect.stringContaining('ermission denied') });
+  });
+}
