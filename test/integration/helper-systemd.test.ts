@@ -42,32 +42,58 @@ class ToldSystemctl {
     this.#write('show-exit', '0');
   }
 
-  /** For inPlaceOf. Whatever else is asked than `show` is written down. */
+  /** For inPlaceOf. What it is asked to show is written down, and whatever else it is told. */
   get script(): string {
     const at = this.#directory;
-    return `case " $* " in
+    return `told="$*"
+    until [ "$1" = -- ]; do shift; done
+    shift
+    case "$told" in
       *" stop -- kpx-home@"*) exit 0 ;;
-      *" start -- kpx-home@"*) set -- "\${4#kpx-home@}"; . ${ENVIRONMENTS}/"\${1%.service}.home"; exec chmod 0 "$KPX_HOME" ;;
-      *" show "*) cat ${at}/units; echo "the bus is gone" >&2; exit $(cat ${at}/show-exit) ;;
+      *" start -- kpx-home@"*) set -- "\${1#kpx-home@}"; . ${ENVIRONMENTS}/"\${1%.service}.home"; exec chmod 0 "$KPX_HOME" ;;
+      *" list-units "*) what=list ;;
+      *" show "*) what=show; echo "$*" >>${at}/shown ;;
+      *)
+        echo "$told" >>${at}/asked
+        [ -e ${at}/afterwards ] && rm -r ${at}/units && cp -r ${at}/afterwards ${at}/units
+        exit $(cat ${at}/exit) ;;
     esac
-    echo "$*" >>${at}/asked
-    [ -e ${at}/afterwards ] && cp ${at}/afterwards ${at}/units
-    exit $(cat ${at}/exit)`;
+    for pattern; do for unit in ${at}/units/$pattern.$what; do [ -e "$unit" ] && cat "$unit"; done; done
+    echo "the bus is gone" >&2
+    exit $(cat ${at}/show-exit)`;
   }
 
   shows(units: Unit[]): void {
-    this.#write('units', textOf(units));
+    this.#has('units', units);
   }
   /** What it shows once it has been asked for something. */
   showsAfterwards(units: Unit[]): void {
-    this.#write('afterwards', textOf(units));
+    this.#has('afterwards', units);
   }
   fails(what: 'exit' | 'show-exit'): void {
     this.#write(what, '1');
   }
 
   get asked(): string[] {
-    const file = `${this.#directory}/asked`;
+    return this.#lines('asked');
+  }
+  /** The names of the units that each `systemctl show` was asked for. */
+  get shown(): string[] {
+    return this.#lines('shown');
+  }
+
+  #has(directory: string, units: Unit[]): void {
+    rmSync(`${this.#directory}/${directory}`, { recursive: true, force: true });
+    mkdirSync(`${this.#directory}/${directory}`);
+    for (const one of units) {
+      const properties = Object.entries(one).map(([name, value]) => `${name}=${value}\n`);
+      this.#write(`${directory}/${one.Id}.show`, `${properties.join('')}\n`);
+      this.#write(`${directory}/${one.Id}.list`, `${one.Id}  ${one.LoadState} ${one.ActiveState} dead Executor of somebody\n`);
+    }
+  }
+
+  #lines(name: string): string[] {
+    const file = `${this.#directory}/${name}`;
     return existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : [];
   }
 
@@ -75,15 +101,6 @@ class ToldSystemctl {
     writeFileSync(`${this.#directory}/${name}`, text);
   }
 }
-
-const textOf = (units: Unit[]) =>
-  units
-    .map((one) =>
-      Object.entries(one)
-        .map(([key, value]) => `${key}=${value}\n`)
-        .join(''),
-    )
-    .join('\n');
 
 function install(executor: Section = {}): { installation: HelperInstallation; systemctl: ToldSystemctl; wrap: string[] } {
   const installation = installHelper({ config: { executor: { launcher: 'systemd', command: [], ...executor } } });
@@ -147,6 +164,7 @@ describe('executors that are units are listed', () => {
     systemctl.fails('show-exit');
     expect(await connection.list()).toEqual(refusal('HOST_FAILED', 'systemd does not answer: the bus is gone'));
     expect(await connection.stop('alice')).toEqual(refusal('HOST_FAILED', 'systemd does not answer'));
+    expect(await connection.spawn('alice')).toEqual(refusal('HOST_FAILED', 'systemd does not answer'));
   });
 });
 
@@ -276,6 +294,40 @@ describe('an executor that is a unit', () => {
     const why = `kpx-executor@alicia.service has the uid ${uidOf('alice')}, too, and still runs: one executor a uid`;
     expect(await connection.spawn('alice')).toEqual(refusal('LIMIT_REACHED', why));
     expect(systemctl.asked).toEqual([]);
+  });
+
+  it('has systemd tell who runs each of the others once, and again when they are listed', async () => {
+    const { systemctl, connection } = await start();
+    systemctl.shows([unit('kpx-executor@bob'), unit('kpx-executor@carol'), unit('kpx-executor@dave', ended)]);
+    systemctl.fails('exit');
+    for (const user of ['alice', 'alice']) expect(await connection.spawn(user)).toEqual(refusal('HOST_FAILED'));
+    const started = 'kpx-executor@alice.service kpx-ticket@alice.service';
+    expect(systemctl.shown).toEqual(['kpx-executor@bob.service kpx-executor@carol.service', started, started]);
+    await connection.list();
+    await connection.spawn('alice');
+    expect(systemctl.shown.slice(3)).toEqual(['kpx-executor@*.service', started]);
+  });
+
+  it.each<[string, Unit[]]>([
+    ['the other one has ended', [unit('kpx-executor@alicia', ended)]],
+    ['the other one has ended and runs again as somebody else', [unit('kpx-executor@alicia')]],
+  ])('is started once %s', async (_, later) => {
+    const { systemctl, connection } = await start();
+    systemctl.shows([unit('kpx-executor@alicia', { UID: uidOf('alice') })]);
+    for (let time = 0; time < 2; time++) expect(await connection.spawn('alice')).toMatchObject(refusal('LIMIT_REACHED'));
+    systemctl.shows(later);
+    await connection.list();
+    systemctl.showsAfterwards([...later, unit('kpx-executor@alice', { UID: uidOf('alice') })]);
+    expect(await connection.spawn('alice')).toMatchObject({ body: { outcome: SpawnOutcome.started } });
+  });
+
+  it('is not started beside one whose user has become known since', async () => {
+    const { systemctl, connection } = await start();
+    systemctl.shows([unit('kpx-executor@alicia', { ActiveState: 'activating', UID: '[not set]' })]);
+    systemctl.fails('exit');
+    await connection.spawn('alice');
+    systemctl.shows([unit('kpx-executor@alicia', { UID: uidOf('alice') })]);
+    expect(await connection.spawn('alice')).toEqual(refusal('LIMIT_REACHED', 'kpx-executor@alicia.service has the uid'));
   });
 
   it('whose start systemd calls failed is not called started, whatever its state', async () => {

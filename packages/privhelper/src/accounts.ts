@@ -65,8 +65,7 @@ async function judgeGroups(osUser: OsUser, config: AccountsConfig, signal: Abort
   const bad = groups.find(({ gid, name }) => deniedGids.has(gid) || hasName(config.denied_groups, name, config.case));
   if (bad) throw denied(osUser, `its group "${bad.name}" is in denied_groups, by its name or its gid ${bad.gid}`);
   const isAllowed = ({ gid, name }: Group) => allowedGids.has(gid) && config.allowed_groups.includes(name);
-  const allowed = config.allowed_groups.length === 0 || groups.some(isAllowed);
-  if (!allowed) throw denied(osUser, 'none of its groups is in allowed_groups');
+  if (config.allowed_groups.length > 0 && !groups.some(isAllowed)) throw denied(osUser, 'none of its groups is in allowed_groups');
 }
 
 const denied = (osUser: OsUser, why: string) => new KpxError('ACCOUNT_DENIED', `the account "${osUser}" may not have an executor: ${why}`);

@@ -36,9 +36,6 @@ const EXIT = { usage: 64, noPermission: 77, config: 78 } as const;
 /** How long each look-up before the first request may take, in milliseconds. */
 const START_DEADLINE_MS = 10_000;
 
-/** The external commands, each described where it is used in src/system and src/launchers. */
-const COMMANDS = ['getent', 'id', 'setfacl', 'getfacl', 'find'];
-
 async function main(args: string[]): Promise<void> {
   const options = parseOptions(args);
   if (options.told) return void process.stdout.write(options.told);
@@ -87,15 +84,15 @@ async function checkSurroundings({ config: file, check: thorough }: Options, { a
   const problems: string[] = [];
   const check = (key: string, judged: Promise<unknown>) => judged.catch((error: Error) => problems.push(`${key}: ${error.message}`));
   const trusted = async (path: string) => await (await openTrustedDirectory(path)).close();
-  await check('directories.workspace_parent', trusted(directories.workspace_parent));
-  await check('directories.temp_parent', trusted(directories.temp_parent));
-  for (const parent of directories.home_parents) await check('directories.home_parents', trusted(parent));
+  for (const key of ['workspace_parent', 'temp_parent', 'home_parents'] as const)
+    for (const parent of [directories[key]].flat()) await check(`directories.${key}`, trusted(parent));
   if (directories.create_home) await check('directories.skeleton', (thorough ? judgeSkeleton : trusted)(directories.skeleton));
   await check('executor.msgq_file', thorough ? readMsgq(executor) : readTrustedFile(executor.msgq_file, 'secret', MSGQ_BYTES_MAX));
   for (const list of thorough ? (['denied_groups', 'allowed_groups'] as const) : [])
     for (const group of accounts[list]) await check(`accounts.${list}`, groupExists(group));
   const systemd = executor.launcher === 'systemd';
-  for (const command of [...COMMANDS, ...(systemd ? ['systemctl'] : ['setpriv', 'prlimit', 'cp'])])
+  // The external commands, each described where it is used in src/system and src/launchers.
+  for (const command of ['getent', 'id', 'setfacl', 'getfacl', 'find', ...(systemd ? ['systemctl'] : ['setpriv', 'prlimit', 'cp'])])
     await check('external commands', checkProgram(`/usr/bin/${command}`));
   if (!systemd) await check('executor.command', checkProgram(executor.command[0] ?? ''));
   if (systemd && thorough && problems.length === 0) await check('executor.unit', checkUnits(executor));

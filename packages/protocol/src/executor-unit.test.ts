@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { withMap } from './account-map.js';
 import {
   accountOf,
+  aliveIn,
   executorOf,
   executorsOf,
   firstStepsOf,
@@ -51,6 +52,15 @@ describe('what systemd says of the units of executors', () => {
       ['c@d.service', ''],
     ]);
     for (const state of states) expect(Object.keys(state).sort()).toEqual([...PROPERTIES].sort());
+  });
+
+  it('is a line for each in a list, of which those that have not ended count', () => {
+    const line = (name: string, state: string) =>
+      `kpx-executor@${name}.service  loaded    ${state} running start KNIME Executor of ${name}\n`;
+    const states = ['active', 'activating', 'deactivating', 'failed', 'inactive'];
+    const alive = states.slice(0, 3).map((state) => `kpx-executor@DOM\\${state}.service`);
+    expect(aliveIn(states.map((state) => line(`DOM\\${state}`, state)).join(''))).toEqual(alive);
+    expect(aliveIn('')).toEqual([]);
   });
 
   it('is of an account where the template is configured and the name is one of accounts', () => {

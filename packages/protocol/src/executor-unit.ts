@@ -36,6 +36,12 @@ export function statesIn(output: string): UnitState[] {
   return blocks.map((block) => ({ ...unsaid, ...Object.fromEntries(block.split('\n').map((line) => line.split(/=(.*)/s))) }) as UnitState);
 }
 
+/** The output of `systemctl list-units --full --plain --no-legend`: the names of those that have not ended. UNIT LOAD ACTIVE SUB DESCRIPTION. */
+export function aliveIn(output: string): string[] {
+  const lines = [...output.matchAll(/^(\S+) +\S+ +(\S+) /gm)];
+  return lines.filter(([, , ActiveState = '']) => isAlive({ ActiveState })).map(([, Id = '']) => Id);
+}
+
 export const nameOf = (template: string, osUser: string) => `${template}${osUser}.service`;
 
 /** Undefined for what is no instance of a configured template, or not named like an account. */
@@ -45,7 +51,7 @@ export function accountOf(unit: string, executor: Executors['executor']): OsUser
   return accountNameOf(unit.slice(template.length, -'.service'.length));
 }
 
-export const isAlive = ({ ActiveState }: UnitState) => !['inactive', 'failed'].includes(ActiveState);
+export const isAlive = ({ ActiveState }: Pick<UnitState, 'ActiveState'>) => !['inactive', 'failed'].includes(ActiveState);
 
 /** Undefined where PID 1 does not know it, yet (a unit of Type=simple) or any more. */
 export const uidOf = ({ UID }: UnitState) => (/^\d+$/.test(UID) ? Number(UID) : undefined);

@@ -6,7 +6,7 @@ import type { Launcher, Started } from '../launcher.js';
 import { lookUpAccount } from '../system/name-service.js';
 import { passwordFiles } from '../system/password-files.js';
 import { writePrivateFile } from '../system/private-file.js';
-import { showUnits, sinceBootMs, tellUnit } from '../system/systemctl.js';
+import { aliveUnits, showUnits, sinceBootMs, tellUnit } from '../system/systemctl.js';
 import { readTrustedFile } from '../system/trusted-file.js';
 
 /*
@@ -22,8 +22,13 @@ const ENVIRONMENT_BYTES_MAX = 16 * 1024 * 1024;
 
 export class SystemdLauncher implements Launcher {
   readonly #config: Config;
-  /** Units that are being started and may not be in PID 1's list yet. */
-  readonly #starting = new Set<string>();
+  /** Units that are being started and may not be in PID 1's list yet, with the uids of their accounts. */
+  readonly #starting = new Map<string, number>();
+  /**
+   * The uid of each unit that runs, from when PID 1 has told it until the unit is seen ended. To ask for all of them at each start would take longer the more
+   * there are. Each list asks anew: an administrator may have restarted one as somebody else in between.
+   */
+  #uids: ReadonlyMap<string, number | undefined> = new Map();
 
   readonly passwords = passwordFiles(ENVIRONMENT_DIRECTORY);
 
@@ -44,16 +49,22 @@ export class SystemdLauncher implements Launcher {
     const unit = units.nameOf(templateOf(this.#config.executor, profile), account.osUser);
     // Starts that began before are counted, whether or not PID 1 shows them yet: of two starts, the later one always sees the earlier one.
     const earlier = [...this.#starting];
-    this.#starting.add(unit);
+    this.#starting.set(unit, account.uid);
     try {
-      const alive = (await this.#units(signal)).filter(units.isAlive);
-      const running = alive.find(({ Id }) => units.accountOf(Id, this.#config.executor) === account.osUser);
+      const alive = await aliveUnits(namesOf(this.#config, '*'), signal);
+      const uids = new Map(alive.map((id) => [id, this.#uids.get(id)]));
+      const isOwn = (id: string) => units.accountOf(id, this.#config.executor) === account.osUser;
+      const asked = alive.filter((id) => isOwn(id) || !(uids.get(id) ?? this.#starting.has(id)));
+      const shown = await showUnits(asked, signal);
+      for (const state of shown) uids.set(state.Id, units.uidOf(state));
+      this.#uids = uids;
+      const running = shown.find((state) => isOwn(state.Id) && units.isAlive(state));
       if (running) return await this.#judged(SpawnOutcome.alreadyRunning, running, account, signal);
-      const same = alive.find((state) => units.uidOf(state) === account.uid);
-      if (same) throw new KpxError('LIMIT_REACHED', `${same.Id} has the uid ${account.uid}, too, and still runs: one executor a uid`);
-      const limit = this.#config.executor.max_executors;
-      if (new Set([...alive.map(({ Id }) => Id), ...earlier]).size >= limit)
-        throw new KpxError('LIMIT_REACHED', `max_executors of the helper is ${limit}`);
+      const counted = new Map([...uids, ...earlier]);
+      const [same] = [...counted].find(([, uid]) => uid === account.uid) ?? [];
+      if (same) throw new KpxError('LIMIT_REACHED', `${same} has the uid ${account.uid}, too, and still runs: one executor a uid`);
+      const { max_executors } = this.#config.executor;
+      if (counted.size >= max_executors) throw new KpxError('LIMIT_REACHED', `max_executors of the helper is ${max_executors}`);
       const gate = units.gateOf(account.osUser);
       if (this.#config.accounts.ask_pam && !(await tellUnit('start', gate, signal)))
         throw units.notAdmitted(gate, (await showUnits([gate], signal))[0]);
@@ -69,9 +80,7 @@ export class SystemdLauncher implements Launcher {
   }
 
   async stop(osUser: OsUser, mode: StopMode, signal: AbortSignal): Promise<number> {
-    const state = (await this.#units(signal)).find(
-      (unit) => units.isAlive(unit) && units.accountOf(unit.Id, this.#config.executor) === osUser,
-    );
+    const state = (await showUnits(namesOf(this.#config, osUser), signal)).find(units.isAlive);
     if (!state) throw new KpxError('NOT_RUNNING', `no executor of "${osUser}" runs`);
     const done = await tellUnit(mode === StopMode.kill ? 'kill' : 'stop', state.Id, signal);
     if (!done) throw new KpxError('LAUNCH_FAILED', `systemd did not stop ${state.Id}: see systemctl status`);
@@ -79,23 +88,19 @@ export class SystemdLauncher implements Launcher {
   }
 
   async msgqOf(osUser: OsUser, signal: AbortSignal): Promise<string | undefined> {
-    const names = templatesOf(this.#config.executor).map((template) => units.nameOf(template, osUser));
-    if (!(await showUnits(names, signal)).some(units.isAlive)) return undefined;
+    if (!(await showUnits(namesOf(this.#config, osUser), signal)).some(units.isAlive)) return undefined;
     const text = await readTrustedFile(`${ENVIRONMENT_DIRECTORY}/${fileNameOf(osUser)}.env`, 'secret', ENVIRONMENT_BYTES_MAX);
     return /^KNIME_EXECUTOR_MSGQ="(.*)"$/m.exec(text)?.[1] ?? '';
   }
 
   async list(signal: AbortSignal): Promise<readonly ExecutorInfo[]> {
-    return units.executorsOf(await this.#units(signal), this.#config, sinceBootMs());
+    const states = await showUnits(namesOf(this.#config, '*'), signal);
+    this.#uids = new Map(states.map((state) => [state.Id, units.uidOf(state)]));
+    return units.executorsOf(states, this.#config, sinceBootMs());
   }
 
   /** Executors are children of PID 1 and live on. */
   async stopAll(): Promise<void> {}
-
-  async #units(signal: AbortSignal): Promise<units.UnitState[]> {
-    const allOf = (template: string) => units.nameOf(template, '*');
-    return await showUnits(templatesOf(this.#config.executor).map(allOf), signal);
-  }
 
   /** PID 1 looks the account up by itself, later than the helper has, and a drop-in may say another one: what runs as somebody else is ended. */
   async #judged(outcome: SpawnOutcome, unit: units.UnitState, { osUser, uid }: Account, signal: AbortSignal): Promise<Started> {
@@ -105,6 +110,9 @@ export class SystemdLauncher implements Launcher {
     throw new KpxError('LAUNCH_FAILED', `${unit.Id} ran as uid ${unit.UID}, expected ${uid}, and has been ended`);
   }
 }
+
+/** The names that an account's executor may have, one for each profile; with `*`, patterns for those of all accounts. */
+const namesOf = ({ executor }: Config, osUser: string) => templatesOf(executor).map((template) => units.nameOf(template, osUser));
 
 /** PID 1 takes the name of an EnvironmentFile= for a glob(7) pattern, in which a backslash is not itself: DOM\alice names the file DOMalice.env. */
 const fileNameOf = (osUser: OsUser) => osUser.replace(/\\(.?)/g, '$1');

@@ -22,12 +22,11 @@ export async function runCommand(binary: `/${string}`, args: readonly string[], 
     const stdio = maskedStdio(['ignore', 'pipe', 'pipe', ...fds]);
     const child = spawn(binary, args, { ...PROCESS, stdio, signal });
     const output = { stdout: '', stderr: '' };
-    for (const stream of ['stdout', 'stderr'] as const) {
+    for (const stream of ['stdout', 'stderr'] as const)
       child[stream]?.setEncoding('utf8').on('data', (text: string) => {
         output[stream] += text;
         if (output[stream].length > OUTPUT_BYTES_MAX) child.kill('SIGKILL');
       });
-    }
     child.once('error', (error) => {
       if (signal.aborted) reject(new KpxError('DEADLINE_EXCEEDED', `${binary} did not finish in time`));
       else reject(new KpxError('INTERNAL', `${binary} could not be run: ${error.message}`));

@@ -28,13 +28,9 @@ export async function openTrustedDirectory(path: string): Promise<FileHandle> {
 
 /** The handle, once it has been judged; closed again when that throws. */
 export async function closedOnError(handle: FileHandle, judge: (status: Stats, handle: FileHandle) => unknown): Promise<FileHandle> {
-  try {
-    await judge(await handle.stat(), handle);
-    return handle;
-  } catch (error) {
-    await handle.close();
-    throw error;
-  }
+  const close = (error: Error) => handle.close().then(() => Promise.reject(error));
+  const judged = handle.stat().then((status) => judge(status, handle));
+  return await judged.then(() => handle, close);
 }
 
 /** Throws DIRECTORY_UNSAFE for a directory that others than root can change. */

@@ -10,12 +10,10 @@ import { at, explained, openTrustedDirectory } from './directory.js';
 export async function writePrivateFile(directory: string, name: string, content: string): Promise<void> {
   await using parent = await openTrustedDirectory(directory);
   const unfinished = at(parent, `.new-${name}`);
-  const write = async () => {
-    await rm(unfinished, { force: true }); // what a crash left behind
-    await writeFile(unfinished, content, { flag: 'wx', mode: 0o600 }); // O_EXCL, which follows no link
-    await rename(unfinished, at(parent, name));
-  };
-  await write().catch(explained(`${directory}/${name}`));
+  const failed = explained(`${directory}/${name}`);
+  await rm(unfinished, { force: true }).catch(failed); // what a crash left behind
+  await writeFile(unfinished, content, { flag: 'wx', mode: 0o600 }).catch(failed); // O_EXCL, which follows no link
+  await rename(unfinished, at(parent, name)).catch(failed);
 }
 
 /** Removes `directory/name`, if it is there: a link itself, not what it names. `directory` is judged. Throws DIRECTORY_UNSAFE or DIRECTORY_FAILED. */

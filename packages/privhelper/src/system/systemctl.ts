@@ -3,12 +3,24 @@ import { runCommand } from './command.js';
 
 /**
  * `/usr/bin/systemctl show --property=… -- PATTERN…`: the units in PID 1's memory whose names match; for a plain name that unit, loaded for the
- * occasion if need be. Throws HOST_FAILED when PID 1 does not answer.
+ * occasion if need be. PID 1 is asked once for each. Throws HOST_FAILED when it does not answer.
  */
 export async function showUnits(patterns: readonly string[], signal: AbortSignal): Promise<units.UnitState[]> {
-  const { exitCode, stdout, stderr } = await systemctl(['show', `--property=${units.PROPERTIES.join(',')}`], patterns, signal);
+  if (patterns.length === 0) return []; // systemctl would show PID 1 itself
+  return units.statesIn(await askSystemd(['show', `--property=${units.PROPERTIES.join(',')}`], patterns, signal));
+}
+
+/**
+ * `/usr/bin/systemctl list-units --all --full --plain --no-legend -- PATTERN…`: the names of those in PID 1's memory that match and have not ended. PID 1 is
+ * asked once for all. Throws HOST_FAILED when it does not answer.
+ */
+export const aliveUnits = async (patterns: readonly string[], signal: AbortSignal) =>
+  units.aliveIn(await askSystemd(['list-units', '--all', '--full', '--plain', '--no-legend'], patterns, signal));
+
+async function askSystemd(question: readonly string[], names: readonly string[], signal: AbortSignal): Promise<string> {
+  const { exitCode, stdout, stderr } = await systemctl(question, names, signal);
   if (exitCode !== 0) throw new KpxError('HOST_FAILED', `systemd does not answer: ${stderr}`);
-  return units.statesIn(stdout);
+  return stdout;
 }
 
 /** The time of the clock that systemd's timestamps are of, in milliseconds: clock_gettime(2), CLOCK_MONOTONIC. */
