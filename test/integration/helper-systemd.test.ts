@@ -275,7 +275,7 @@ describe('an executor that is a unit', () => {
       [
         'hangs',
         { ...ended, Result: 'timeout', ExecMainCode: '2', ExecMainStatus: '9' },
-        'LAUNCH_FAILED',
+        'HOST_FAILED',
         'kpx-account@alice.service did not start: result timeout',
       ],
       ['is not asked', { LoadState: 'not-found' }, 'HOST_FAILED', 'systemd cannot load kpx-account@alice.service (not-found)'],
