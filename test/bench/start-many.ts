@@ -2,39 +2,19 @@
 // watches them and one more user waits.
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { bootedFacts } from '../fixtures/booted/facts.mjs';
-import { BootedKpx, BROKER, WORKSPACES } from '../fixtures/booted/kpx.js';
-import { BootedMachine } from '../fixtures/booted/machine.js';
+import { BROKER, WORKSPACES } from '../fixtures/booted/kpx.js';
 import { eventually } from '../fixtures/eventually.js';
 import { jobOf } from '../fixtures/jobs.js';
-import { newUsers, RabbitmqAccess } from '../fixtures/rabbitmq-access.js';
+import { EDGE, kpxWithUsers, managerCpu } from './many-users.js';
 
-const FIRST_UID = 26_001;
-const ACCOUNTS_TIMEOUT_MS = 120_000;
 const STARTS_TIMEOUT_MS = 600_000;
-/** Starts at the beginning and at the end whose rates are compared. */
-const EDGE = 50;
 const WATCHED_MS = 60_000;
 /** Each look is a program in the machine, which takes time from what is measured. */
 const LOOK_EVERY_MS = 1_000;
-/** Of /proc/PID/stat, per second. Source: sysconf(3), _SC_CLK_TCK of Linux. */
-const TICKS_PER_S = 100;
 
 const { values } = parseArgs({ options: { users: { type: 'string', default: '300' } } });
 const count = Number(values.users);
-
-const facts = bootedFacts();
-if (facts?.rabbitmq === undefined) throw new Error('This needs a booted machine: npm run bench:start -- --users N');
-const machine = new BootedMachine(facts);
-const { admin, ...server } = facts.rabbitmq;
-const rabbitmq = new RabbitmqAccess({ ...server, users: { ...newUsers(), admin } });
-await rabbitmq.createUsers();
-await BootedKpx.install(machine, await BootedKpx.packageFile(machine));
-const users = Array.from({ length: count + 1 }, (_, index) => `many${index + 1}`);
-const add = 'uid=$1; shift; for name; do useradd --uid $uid --no-create-home "$name"; uid=$((uid + 1)); done';
-await machine.run(['/bin/sh', '-e', '-c', add, '-', String(FIRST_UID), ...users], { timeoutMs: ACCOUNTS_TIMEOUT_MS });
-
-const kpx = new BootedKpx(machine, await rabbitmq.createKnimeVhost());
+const { machine, users, kpx } = await kpxWithUsers(count + 1);
 const policy = { max_executors: count, max_starting: 8, evict_idle_after: '1h' };
 await kpx.configure({ standIn: { BOOT_MS: '0' }, helper: { executor: { max_executors: count } }, broker: { policy } });
 await kpx.start();
@@ -58,17 +38,11 @@ const running = (await machine.run(['/usr/bin/systemctl', 'list-units', '--plain
 const failed = (await machine.run(['/usr/bin/systemctl', 'list-units', '--plain', '--no-legend', '--state=failed', 'kpx-*'])).stdout;
 const { NRestarts: restarts } = await machine.show(BROKER, 'NRestarts');
 
-/** Processor time of PID 1, in seconds. */
-async function managerCpu(): Promise<number> {
-  const fields = (await machine.readFile('/proc/1/stat')).replace(/^.*\) /, '').split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_S;
-}
-
 async function shareWhile(): Promise<number> {
-  const before = await managerCpu();
+  const before = await managerCpu(machine);
   const began = Date.now();
   await delay(WATCHED_MS);
-  return ((await managerCpu()) - before) / ((Date.now() - began) / 1_000);
+  return ((await managerCpu(machine)) - before) / ((Date.now() - began) / 1_000);
 }
 const quiet = await shareWhile();
 await kpx.mark();

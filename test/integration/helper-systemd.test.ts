@@ -159,12 +159,13 @@ describe('executors that are units are listed', () => {
     });
   });
 
-  it('as not to be known, where systemd does not answer', async () => {
+  it('as not to be known, where systemd does not answer, and none is stopped or started then', async () => {
     const { systemctl, connection } = await start();
     systemctl.fails('show-exit');
     expect(await connection.list()).toEqual(refusal('HOST_FAILED', 'systemd does not answer: the bus is gone'));
     expect(await connection.stop('alice')).toEqual(refusal('HOST_FAILED', 'systemd does not answer'));
     expect(await connection.spawn('alice')).toEqual(refusal('HOST_FAILED', 'systemd does not answer'));
+    expect(systemctl.asked).toEqual([]);
   });
 });
 
