@@ -1,4 +1,6 @@
 import { afterAll, beforeAll } from 'vitest';
+import { clock } from './active-directory/clock.js';
+import { domainNames } from './active-directory/domain-names.js';
 import { drives } from './active-directory/drives.js';
 import { keytabs } from './active-directory/keytabs.js';
 import { outages } from './active-directory/outages.js';
@@ -16,7 +18,9 @@ afterAll(() => scene.end());
 
 shares(scene);
 keytabs(scene);
+clock(scene);
 outages(scene);
 drives(scene);
 page(scene);
 sssd(scene);
+domainNames(scene);

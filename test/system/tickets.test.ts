@@ -4,7 +4,7 @@ import { Kdc } from '../fixtures/booted/kdc.js';
 import { type BootedKpx, unitOf } from '../fixtures/booted/kpx.js';
 import { jobOf } from '../fixtures/jobs.js';
 import { installPackage, startKpx } from './installed-kpx.js';
-import { bootedLdap, bootedMachine } from './shared-machine.js';
+import { bootedLdap, bootedMachine, dropIn } from './shared-machine.js';
 
 /* kpx-ticket@.service, against a KDC that counts wrong passwords. */
 
@@ -22,6 +22,7 @@ const PEOPLE = {
   'tick-brief': 24_206,
   'tick-domain@kpx-test.example': 24_207,
   'tick-changed': 24_208,
+  'tick-slow': 24_209,
 };
 const KEYTABS = '/etc/kpx/keytabs';
 const DROP_IN = '/etc/systemd/system/kpx-executor@.service.d/20-kpx-ticket.conf';
@@ -190,6 +191,24 @@ it('a KDC that is silent is waited for: the job is done when it answers again', 
   expect(reason).toContain(`HOST_FAILED: no KDC has answered for "${user}" within 5 s (journalctl --unit 'kpx-ticket@${user}.service')`);
   await kdc.resume();
   await kpx.jobDone(user, job, 60_000);
+});
+
+it('a machine that is too slow for klist refuses nobody: the job is done when it is faster', async () => {
+  const user = 'tick-slow';
+  const slow = '/usr/local/bin/slow-klist';
+  const kpx = await startKpxWithTickets();
+  await kdc.writeKeytab(user, keytabOf(user));
+  await machine.writeFile(slow, '#!/bin/sh\nexec /usr/bin/sleep 8\n', { mode: 0o755 });
+  onTestFinished(() => machine.remove(slow));
+  const directory = `/etc/systemd/system/${ticketUnitOf(user)}.d`;
+  await dropIn(machine, ticketUnitOf(user), `[Service]\nBindReadOnlyPaths=${slow}:/usr/bin/klist\n`);
+  const job = randomUUID();
+  await kpx.publish(jobOf(user, job));
+  const { reason } = await kpx.brokerSays({ user, state: 'backoff' });
+  expect(reason).toContain('HOST_FAILED: klist has not ended within 2 s');
+  await machine.remove(directory);
+  await machine.systemctl('daemon-reload');
+  await kpx.jobDone(user, job);
 });
 
 it('a ticket is renewed while the executor runs, and a refusal meanwhile is the last request', async () => {

@@ -1,14 +1,23 @@
 import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
 import { DomainController, SERVER, SHARE } from '../../fixtures/booted/domain-controller.js';
-import type { BootedKpx, DoneJob } from '../../fixtures/booted/kpx.js';
+import { type BootedKpx, BROKER, type DoneJob, TEMPS, WORKSPACES } from '../../fixtures/booted/kpx.js';
+import type { Section } from '../../fixtures/helper-installation.js';
 import { jobOf } from '../../fixtures/jobs.js';
 import { withKpx } from '../kpx-of-file.js';
 import { bootedLdap, bootedMachine } from '../shared-machine.js';
 
 /** Known to LDAP and to the domain, and to no other test. */
-export const PEOPLE = { 'ad-alice': 24_401, 'ad-bob': 24_402, 'ad-outdated': 24_403, 'ad-bad': 24_404, 'ad-page': 24_405 };
-const WITH_DIRECTORY = ['ad-alice', 'ad-bob', 'ad-page'];
+export const PEOPLE = {
+  'ad-alice': 24_401,
+  'ad-bob': 24_402,
+  'ad-outdated': 24_403,
+  'ad-bad': 24_404,
+  'ad-page': 24_405,
+  'ad-long': 24_406,
+  'ad-clock': 24_407,
+};
+const WITH_DIRECTORY = ['ad-alice', 'ad-bob', 'ad-page', 'ad-long', 'ad-clock'];
 const KEYTABS = '/etc/kpx/keytabs';
 const DOCTOR_TIMEOUT_MS = 90_000;
 export const SET_UP_TIMEOUT_MS = 180_000;
@@ -24,6 +33,7 @@ interface Finding {
   readonly name: string;
   readonly result: string;
   readonly seen: string;
+  readonly fix?: string;
 }
 
 /** One domain controller, and kpx with tickets, for all that test/system/active-directory.test.ts runs. */
@@ -74,6 +84,22 @@ export class DomainScene {
     await this.machine.writeFile(keytabOf(name), await this.controller.keytab(name), { mode: 0o600 });
   }
 
+  /** Known to the domain alone. Their numbers are others in the next domain: nothing of theirs may stay. */
+  async addDomainUsers(...names: string[]): Promise<void> {
+    for (const name of names) await this.controller.addUser(name);
+    this.atEnd(async () => {
+      for (const name of names) for (const parent of ['/home', WORKSPACES, TEMPS]) await this.machine.remove(`${parent}/${name}`);
+    });
+  }
+
+  /** The helper judges accounts so from now on. */
+  async reconfigured(accounts: Section): Promise<void> {
+    await this.kpx.configure({ broker: { policy: BACKOFF }, helper: { accounts } });
+    await this.kpx.mark();
+    await this.machine.systemctl('restart', BROKER);
+    await this.kpx.inUse();
+  }
+
   /** What `kpxctl doctor` finds with one check. */
   async doctor(user: string, check: string): Promise<Finding | undefined> {
     const argv = ['/usr/bin/kpxctl', 'doctor', '--user', user, '--json'];
@@ -89,9 +115,9 @@ export class DomainScene {
   }
 
   /** What a job of this user sees of the share. */
-  async onShare(user: string, command: string): Promise<DoneJob['ran']> {
+  async onShare(user: string, command: string, share = SHARE): Promise<DoneJob['ran']> {
     const job = randomUUID();
-    const run = ['/bin/sh', '-c', SMBCLIENT, '-', `//${SERVER}/${SHARE}`, '--command', command];
+    const run = ['/bin/sh', '-c', SMBCLIENT, '-', `//${SERVER}/${share}`, '--command', command];
     await this.kpx.publish(jobOf(user, job, { run }));
     return (await this.kpx.jobDone(user, job)).ran;
   }

@@ -1,4 +1,6 @@
 import { expect, it } from 'vitest';
+import { CLOSED_SHARE } from '../../fixtures/booted/domain-controller.js';
+import { unitOf } from '../../fixtures/booted/kpx.js';
 import { type DomainScene, PEOPLE } from './scene.js';
 
 /** What jobs can do on a share with the ticket of their user. */
@@ -21,5 +23,15 @@ export function shares(scene: DomainScene): void {
       exitCode: 1,
       output: expect.stringContaining('NT_STATUS_ACCESS_DENIED'),
     });
+  });
+
+  it('a share that refuses a user is an answer to the job: the executor stays, and the ticket is good', async () => {
+    const user = 'ad-alice';
+    expect(await scene.onShare(user, 'ls', CLOSED_SHARE)).toEqual({
+      exitCode: 1,
+      output: expect.stringContaining('NT_STATUS_ACCESS_DENIED'),
+    });
+    expect(await scene.machine.show(unitOf(user), 'ActiveState')).toEqual({ ActiveState: 'active' });
+    expect(await scene.doctor(user, 'user ticket')).toMatchObject({ result: 'ok' });
   });
 }

@@ -1,9 +1,8 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { joinDomain } from '../../fixtures/booted/domain-accounts.js';
-import { BROKER, TEMPS, unitOf, WORKSPACES } from '../../fixtures/booted/kpx.js';
-import type { Section } from '../../fixtures/helper-installation.js';
+import { unitOf } from '../../fixtures/booted/kpx.js';
 import { jobOf } from '../../fixtures/jobs.js';
-import { BACKOFF, type DomainScene, SET_UP_TIMEOUT_MS } from './scene.js';
+import { type DomainScene, SET_UP_TIMEOUT_MS } from './scene.js';
 
 /** Accounts of the domain, as SSSD has them. */
 export function sssd(scene: DomainScene): void {
@@ -14,21 +13,11 @@ export function sssd(scene: DomainScene): void {
 
     beforeAll(async () => {
       await machine.run(['/usr/bin/kpxctl', 'kerberos', 'setup', '--remove', '--apply']);
-      for (const name of [user, nested]) await scene.controller.addUser(name);
+      await scene.addDomainUsers(user, nested);
       await scene.controller.addGroup('Inner People', nested);
       await scene.controller.addGroup('outer people', 'Inner People');
-      scene.atEnd(await joinDomain(machine, scene.controller), async () => {
-        // Of other numbers in the next domain.
-        for (const name of [user, nested]) for (const parent of ['/home', WORKSPACES, TEMPS]) await machine.remove(`${parent}/${name}`);
-      });
+      scene.atEnd(await joinDomain(machine, scene.controller));
     }, SET_UP_TIMEOUT_MS);
-
-    async function reconfigured(accounts: Section): Promise<void> {
-      await scene.kpx.configure({ broker: { policy: BACKOFF }, helper: { accounts } });
-      await scene.kpx.mark();
-      await machine.systemctl('restart', BROKER);
-      await scene.kpx.inUse();
-    }
 
     it.each(['ad-carol', 'Ad-Carol'])('a job of %s goes to the one account, whose group is "domain users"', async (name) => {
       await scene.kpx.publish(jobOf(name, name));
@@ -49,7 +38,7 @@ export function sssd(scene: DomainScene): void {
     );
 
     it('a group in denied_groups is found by its own name, also where it is nested', async () => {
-      await reconfigured({ denied_groups: ['outer people'] });
+      await scene.reconfigured({ denied_groups: ['outer people'] });
       await scene.kpx.publish(jobOf(nested));
       const [parked] = await scene.kpx.deadLetters(1);
       expect(parked?.headers).toMatchObject({ 'x-kpx-reason': 'ACCOUNT_DENIED' });
@@ -58,7 +47,7 @@ export function sssd(scene: DomainScene): void {
     it('an account that is disabled gets an executor, and none where PAM is asked', async () => {
       await machine.systemctl('stop', unitOf(user));
       await scene.controller.tool('user', 'disable', user);
-      await reconfigured({});
+      await scene.reconfigured({});
       expect(await scene.doctor(user, 'disabled accounts')).toMatchObject({
         result: 'warn',
         seen: expect.stringContaining('PAM is not asked'),
@@ -66,7 +55,7 @@ export function sssd(scene: DomainScene): void {
       await scene.kpx.publish(jobOf(user, 'PAM is not asked'));
       await scene.kpx.jobDone(user, 'PAM is not asked');
       await machine.systemctl('stop', unitOf(user));
-      await reconfigured({ ask_pam: true });
+      await scene.reconfigured({ ask_pam: true });
       await scene.kpx.publish(jobOf(user));
       const [parked] = await scene.kpx.deadLetters(1);
       expect(parked?.headers).toMatchObject({

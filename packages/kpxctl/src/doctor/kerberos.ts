@@ -15,6 +15,7 @@ export const kerberosChecks = (scene: Scene): Check[] => [
 
 const KEYTABS = '/etc/kpx/keytabs';
 const KLIST = '/usr/bin/klist';
+const JOURNALCTL = '/usr/bin/journalctl';
 const NO_TICKETS = ok('executors get no tickets from kpx');
 /** Bits of a keytab's mode that others could use. */
 const OTHERS = 0o177;
@@ -22,6 +23,8 @@ const NEW_KEYTAB =
   'Make a new keytab of the account, and install it: install -m 0600 NEW.keytab /etc/kpx/keytabs/ACCOUNT.keytab (kerberos.md).';
 const ASK_KDC =
   'See journalctl -u kpx-ticket@ACCOUNT, /etc/krb5.conf, the DNS of the realm, the firewall (port 88) and the clock: timedatectl.';
+
+const SET_CLOCK = 'Have both clocks set by NTP: timedatectl, here and on the KDC. Beyond 5 minutes, servers refuse tickets (kerberos.md).';
 
 /** The unit that the executor requires, and the cache that its programs look in. */
 interface Way {
@@ -91,8 +94,10 @@ const ticket = (scene: Scene): Check => ({
     if (ActiveState === 'active') return heldNow(StatusText);
     const { exitCode } = await runCommand('/usr/bin/systemctl', ['--no-ask-password', 'start', '--', unit], signal);
     const asked = await showUnit(unit, signal);
-    if (exitCode === 0) return ok(`the KDC gives "${osUser}" a ticket; an executor finds it in ${cache}`);
+    if (exitCode === 0)
+      return clockIn(await lastSaid(unit, signal)) ?? ok(`the KDC gives "${osUser}" a ticket; an executor finds it in ${cache}`);
     const why = asked.StatusText || `${unit} did not start: result ${asked.Result}, exit ${asked.ExecMainStatus}`;
+    if (CLOCK_OFF.test(why)) return fail(why, SET_CLOCK);
     return fail(why, asked.ExecMainStatus === EXIT_REFUSED ? NEW_KEYTAB : ASK_KDC);
   }),
 });
@@ -100,10 +105,23 @@ const ticket = (scene: Scene): Check => ({
 /** sysexits.h, EX_NOPERM: so kpx-ticket.cjs ends when the account is refused. */
 const EXIT_REFUSED = '77';
 
-const heldNow = (said: string) =>
-  said.startsWith('no new ticket')
-    ? warn(`the executor that runs has an old ticket: ${said}`, NEW_KEYTAB)
-    : ok(`the executor that runs ${said}`);
+/** How kpx-ticket.cjs speaks of a clock that is off, and of a KDC that has not answered, which it asks again. */
+const CLOCK_OFF = /clock is \d+ s|clock skew/i;
+const ASKED_AGAIN = /; asked again in /;
+
+/** The last line of a unit's programs: PID 1 forgets the status of one that has ended well. */
+async function lastSaid(unit: string, signal: AbortSignal): Promise<string> {
+  await runCommand(JOURNALCTL, ['--sync'], signal);
+  const options = ['--quiet', '--no-pager', '--output=cat', '--lines=1'];
+  return (await runCommand(JOURNALCTL, [...options, `_SYSTEMD_UNIT=${unit}`], signal)).stdout.trim();
+}
+
+const clockIn = (said: string) => (CLOCK_OFF.test(said) ? warn(`the KDC gives tickets: ${said}`, SET_CLOCK) : undefined);
+
+function heldNow(said: string): Verdict {
+  if (!said.startsWith('no new ticket')) return clockIn(said) ?? ok(`the executor that runs ${said}`);
+  return warn(`the executor that runs has an old ticket: ${said}`, ASKED_AGAIN.test(said) ? ASK_KDC : NEW_KEYTAB);
+}
 
 const SSSD = '/etc/sssd/sssd.conf';
 const SSSD_PARTS = '/etc/sssd/conf.d';

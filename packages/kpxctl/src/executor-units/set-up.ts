@@ -77,7 +77,7 @@ async function removal(path: string, { without }: DropIn): Promise<Step> {
 const reload: Step = {
   name: 'systemctl daemon-reload',
   state: 'to do',
-  why: 'PID 1 reads the drop-ins; executors that run go on as they are',
+  why: 'PID 1 reads the drop-ins; executors that run go on',
   apply: async () => {
     const { exitCode, stderr } = await runCommand(
       '/usr/bin/systemctl',

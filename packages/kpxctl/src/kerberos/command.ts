@@ -40,7 +40,7 @@ const setUp = (options: SetUpOptions): Promise<void> =>
       name: DROP_IN,
       text: DROP_IN_TEXT,
       why: 'an executor starts when kpx-ticket@.service has a ticket of its user, and finds it in KRB5CCNAME',
-      without: 'executors start without a ticket',
+      without: 'executors start without a ticket, and those that run lose theirs',
     },
     next: NEXT,
     before: async () => [await programs(), await realm(), await directory()],
