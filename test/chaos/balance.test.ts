@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { type Audited, balance, type Evidence } from './balance.js';
-import type { Occurrence } from './causes.js';
+import type { Cancellation, Occurrence } from './causes.js';
 import type { Sent } from './publisher.js';
+import type { Told } from './stories.js';
 
 const sent = (over: Partial<Sent> = {}): Sent => ({ id: 'j', kind: 'ordinary', user: 'alice', at: 0, confirmed: true, ...over });
-const done = (at: number, account = 'alice') => ({ job: 'j', account, at });
+const done = (at: number, account = 'alice') => ({ job: 'j', account, at, id: 'k-1' });
 const fault = (kind: Occurrence['kind'], from: number, to = from, what = ''): Occurrence => ({
   kind,
   what,
@@ -13,10 +14,12 @@ const fault = (kind: Occurrence['kind'], from: number, to = from, what = ''): Oc
   from,
   to,
 });
-const letter = (reason: string, detail: string, at = 100_000) => ({ job: 'j', reason, detail, at });
+const letter = (reason: string, detail: string, at = 100_000) => ({ job: 'j', reason, detail, at, id: 'k-1' });
 
 const audit = { parts: 1, lines: 9, cuts: 0, others: [] };
-const NOTHING: Evidence = { begunAt: 0, sent: [], done: [], parked: [], queued: [], moves: [], faults: [], audit };
+const NOTHING: Evidence = {
+  ...{ begunAt: 0, sent: [], done: [], parked: [], queued: [], moves: [], faults: [], cancelled: [], stories: [], audit },
+};
 const ofJob = (problem: string) => !problem.startsWith('kpxctl audit verify');
 const problems = (evidence: Partial<Evidence>) => balance({ ...NOTHING, sent: [sent()], ...evidence }).problems.filter(ofJob);
 
@@ -143,6 +146,78 @@ describe('a parked job', () => {
     expect(problems({ sent: [job], parked, faults: [denied(99_000, 101_000)] })).toEqual([]);
     expect(problems({ sent: [job], parked, faults: [denied(80_000, 90_000)] })).toHaveLength(1);
     expect(problems({ parked, faults: [denied(99_000, 101_000)] })).toHaveLength(1);
+  });
+});
+
+describe('a job that an operator cancels', () => {
+  const cancelled = (answer: Cancellation['answer']) => [{ job: 'j', at: 90_000, answer }];
+  const parked = [letter('CANCELLED', 'an operator has cancelled it')];
+  const lost = [expect.stringContaining('is not parked as that')];
+
+  it('is parked as that, and no other job is', () => {
+    expect(problems({ parked, cancelled: cancelled('parked') })).toEqual([]);
+    expect(problems({ parked, cancelled: cancelled('none') })).toEqual([]); // the broker was killed before it could answer
+    expect(problems({ parked })).toEqual([expect.stringContaining('is parked for CANCELLED')]);
+    expect(problems({ parked, cancelled: [{ job: 'j', at: 100_001, answer: 'parked' }] })).toHaveLength(1);
+  });
+
+  it('is not done, unless the broker could not park it', () => {
+    const evidence = { done: [done(100_000)], cancelled: cancelled('parked') };
+    expect(problems(evidence)).toEqual(lost);
+    expect(problems({ ...evidence, faults: [fault('broker: kill -9', 90_001)] })).toEqual([]);
+    expect(problems({ ...evidence, faults: [fault('broker: kill -9', 99_000)] })).toEqual(lost);
+    expect(problems({ ...evidence, faults: [fault('helper: kill -9', 90_001)] })).toEqual(lost);
+    expect(problems({ ...evidence, cancelled: cancelled('none') })).toEqual([]);
+  });
+
+  it('while it is in a delay queue is parked later, unless another broker runs then', () => {
+    const evidence = { done: [done(100_000)], cancelled: cancelled('later') };
+    expect(problems(evidence)).toEqual(lost);
+    expect(problems({ ...evidence, faults: [fault('broker: SIGTERM', 99_000)] })).toEqual([]);
+    expect(problems({ ...evidence, faults: [fault('broker: SIGTERM', 100_001)] })).toEqual(lost);
+    expect(problems({ ...evidence, faults: [fault('network: cut', 99_000, 99_000, 'broker')] })).toEqual(lost);
+  });
+
+  it('is not both parked and done', () => {
+    expect(problems({ parked, done: [done(101_000)], cancelled: cancelled('parked') })).toEqual([
+      expect.stringContaining('has copies that no fault explains (1)'),
+    ]);
+  });
+});
+
+describe('the story of a job', () => {
+  const told = (what: string, text = '', account?: string): Told => ({ job: 'j', what, text, at: 99_000, account });
+  const wrong = (what: string) => [expect.stringContaining(`has a story that ends with "${what}"`)];
+
+  it('says where it was done', () => {
+    const evidence = { done: [done(100_000)] };
+    expect(problems({ ...evidence, stories: [told('offered', '', 'alice')] })).toEqual([]);
+    expect(problems({ ...evidence, stories: [told('offered', '', 'bob')] })).toEqual(wrong('offered'));
+    expect(problems({ ...evidence, stories: [told('parked', 'USER_DENIED')] })).toEqual(wrong('parked'));
+    expect(problems({ ...evidence, stories: [told('held')] })).toEqual(wrong('held'));
+  });
+
+  it('says why it is parked', () => {
+    const evidence = { sent: [sent({ kind: 'of a denied user' })], parked: [letter('USER_DENIED', 'x')] };
+    expect(problems({ ...evidence, stories: [told('parked', 'it is parked: USER_DENIED: x')] })).toEqual([]);
+    expect(problems({ ...evidence, stories: [told('parked', 'it is parked: START_FAILED: x')] })).toEqual(wrong('parked'));
+    expect(problems({ ...evidence, stories: [told('delayed')] })).toEqual(wrong('delayed'));
+  });
+
+  it('is not expected of a broker that could not know', () => {
+    const evidence = { done: [done(100_000)], stories: [told('returned')] };
+    expect(problems(evidence)).toEqual(wrong('returned'));
+    expect(problems({ ...evidence, faults: [fault('network: cut', 98_000, 98_000, 'broker')] })).toEqual([]);
+    expect(problems({ ...evidence, faults: [fault('network: cut', 50_000, 50_000, 'broker')] })).toEqual(wrong('returned'));
+  });
+});
+
+describe('the id that kpx gives a job', () => {
+  const two = [sent(), sent({ id: 'j2' })];
+  it('is of that job alone', () => {
+    expect(problems({ sent: two, done: [done(1), { ...done(2), job: 'j2', id: 'k-2' }] })).toEqual([]);
+    expect(problems({ sent: two, done: [done(1), { ...done(2), job: 'j2' }] })).toEqual(['j2 has the id of j: k-1']);
+    expect(problems({ done: [{ ...done(1), id: '' }] })).toEqual(['j has no id of kpx']);
   });
 });
 

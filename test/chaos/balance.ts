@@ -1,6 +1,19 @@
-import { causesOf, type Done, exposuresOf, type Move, mayBeParked, type Occurrence, type Parked, unloggedOf } from './causes.js';
+import {
+  type Cancellation,
+  causesOf,
+  type Done,
+  escapes,
+  exposuresOf,
+  type Move,
+  mayBeParked,
+  type Occurrence,
+  type Parked,
+  unloggedOf,
+  wasCancelled,
+} from './causes.js';
 import { type FaultKind, factsOf } from './plan.js';
 import type { Sent } from './publisher.js';
+import { contradiction, type Told } from './stories.js';
 
 /*
  * The books of a run, balanced: every job that RabbitMQ has confirmed to the publisher is in one place; where it is in more, or parked although it
@@ -28,6 +41,8 @@ export interface Evidence {
   readonly queued: readonly string[];
   readonly moves: readonly Move[];
   readonly faults: readonly Occurrence[];
+  readonly cancelled: readonly Cancellation[];
+  readonly stories: readonly Told[];
   readonly audit: Audited;
 }
 
@@ -75,9 +90,13 @@ class Books {
   readonly #counts = { never: 0, once: 0, more: 0, lost: 0 };
   readonly #again = new Tally();
   readonly #reasons = new Tally();
+  readonly #cancelled: (job: string) => readonly Cancellation[];
+  readonly #stories: (job: string) => readonly Told[];
 
   constructor(evidence: Evidence) {
     this.#evidence = evidence;
+    this.#cancelled = by(evidence.cancelled);
+    this.#stories = by(evidence.stories);
   }
 
   enter(job: Sent, places: Places, moves: readonly Move[]): void {
@@ -92,9 +111,23 @@ class Books {
     if (places.done.some(({ account }) => account !== user)) wrong('was done under another account');
     for (const letter of places.parked) {
       this.#reasons.add(letter.reason);
-      if (!mayBeParked(letter, job, this.#evidence.faults)) wrong(`is parked for ${letter.reason} (${letter.detail})`);
+      const isDue = wasCancelled(letter, this.#cancelled(id)) || mayBeParked(letter, job, this.#evidence.faults);
+      if (!isDue) wrong(`is parked for ${letter.reason} (${letter.detail})`);
     }
     if (copies > 1) this.#explain(job, places, moves, copies - 1, wrong);
+    this.#ofOperators(id, places, copies, wrong);
+  }
+
+  /** A cancelled job is parked as that, and the story of a job in one place tells which one. */
+  #ofOperators(job: string, { done, parked }: Places, copies: number, wrong: (what: string) => void): void {
+    const { faults } = this.#evidence;
+    const until = Math.max(...[...done, ...parked].map(({ at }) => at));
+    const isParked = parked.some(({ reason }) => reason === 'CANCELLED');
+    const kept = this.#cancelled(job).find((cancellation) => copies > 0 && !escapes(cancellation, until, faults));
+    if (kept && !isParked) wrong(`was cancelled (${kept.answer}) and is not parked as that`);
+    const [told, another] = this.#stories(job);
+    const wrongly = told && !another && copies === 1 ? contradiction(told, { done, parked }, faults) : undefined;
+    if (wrongly !== undefined) wrong(wrongly);
   }
 
   /** Each copy beyond the first needs a time in which the job was between two places, and a fault at that time. */
@@ -129,12 +162,24 @@ class Books {
     this.problems.push(`kpxctl audit verify finds ${cuts} processes that were cut by kill, and the run has killed ${this.#killed}`);
   }
 
+  /** Each id of kpx is of one job, and each job has one. */
+  ids(): void {
+    const jobs = new Map<string, string>();
+    for (const { id, job } of [...this.#evidence.done, ...this.#evidence.parked]) {
+      const other = jobs.get(id) ?? job;
+      if (id === '') this.problems.push(`${job} has no id of kpx`);
+      else if (other !== job) this.problems.push(`${job} has the id of ${other}: ${id}`);
+      jobs.set(id, job);
+    }
+  }
+
   get #killed(): number {
     return this.#evidence.faults.filter(({ kind }) => CUTS.includes(kind)).length;
   }
 
   rows(): (readonly [string, number])[] {
-    const { sent, parked, queued, audit } = this.#evidence;
+    const { sent, parked, queued, cancelled, stories, audit } = this.#evidence;
+    const answered = (answer: Cancellation['answer']) => cancelled.filter((each) => each.answer === answer).length;
     return [
       ['published and confirmed', sent.filter(({ confirmed }) => confirmed).length],
       ['published, perhaps', sent.filter(({ confirmed }) => !confirmed).length],
@@ -147,6 +192,9 @@ class Books {
       ['in more than one place, copies beyond the first', this.#again.total],
       ...this.#again.rows('  because of '),
       ['lost', this.#counts.lost],
+      ['cancelled while held', answered('parked')],
+      ['cancelled in a delay queue', answered('later')],
+      ['stories told', stories.length],
       ['lines of the audit log', audit.lines],
       ['  its parts', audit.parts],
       ['  helpers that were killed', this.#killed],
@@ -163,6 +211,7 @@ export function balance(evidence: Evidence): Balance {
     const { id } = job;
     books.enter(job, { done: doneOf(id), parked: parkedOf(id), queued: queuedOf(id).length }, movesOf(id));
   }
+  books.ids();
   books.audit(evidence.audit);
   const known = new Set(sent.map(({ id }) => id));
   const found = new Set([...done, ...parked].map(({ job }) => job).concat(queued));

@@ -24,6 +24,8 @@ export interface Done {
   readonly job: string;
   readonly account: string;
   readonly at: number;
+  /** The one that kpx has given it, x-kpx-id; '': none. */
+  readonly id: string;
 }
 
 export interface Parked {
@@ -31,6 +33,16 @@ export interface Parked {
   readonly reason: string;
   readonly detail: string;
   readonly at: number;
+  readonly id: string;
+}
+
+/** A job that an operator has wanted parked. */
+export interface Cancellation {
+  readonly job: string;
+  /** When the broker was asked. */
+  readonly at: number;
+  /** Its answer: the job is parked now, or when it is back from a delay queue. None: it has refused, or was away. */
+  readonly answer: 'parked' | 'later' | 'none';
 }
 
 type Party = 'broker' | 'RabbitMQ' | string;
@@ -43,7 +55,7 @@ interface Exposure {
 }
 
 /** How long it may take, on a busy machine, until RabbitMQ has confirmed a copy and got the acknowledgement of the original. */
-const SETTLE_MS = 3_000;
+export const SETTLE_MS = 3_000;
 /** RabbitMQ writes down acknowledgements for classic queues a little later: those of so long before a kill -9 may be forgotten. */
 const UNWRITTEN_MS = 2_000;
 /** From the last failed start to the last job that is parked for it: while it is not tried again, and as long as failures count. */
@@ -80,7 +92,10 @@ const BREAKS: Partial<Record<FaultKind, Break>> = {
 /** While one of these lasts, RabbitMQ confirms nothing: what was under way is not settled before it is over. */
 const STALLS: readonly FaultKind[] = ['RabbitMQ: memory alarm'];
 /** These let go in order of what is settled in time, which it is not during a stall. */
-const ENDS: readonly FaultKind[] = ['broker: SIGTERM', 'broker: another configuration'];
+const ENDS: readonly FaultKind[] = ['broker: SIGTERM', 'broker: drained over a restart', 'broker: another configuration'];
+
+/** A broker that starts anew knows of no cancelled jobs. */
+const FORGETS: readonly FaultKind[] = ['broker: kill -9', 'broker: SIGTERM', 'broker: drained over a restart', 'broker: log lost'];
 
 /** Which failures of a start, as the detail of a parked job says them, come of which faults. */
 const START_FAILURES: readonly { readonly says: RegExp; readonly comesOf: (fault: Occurrence, user: string) => boolean }[] = [
@@ -145,4 +160,18 @@ export function mayBeParked({ reason, detail, at }: Parked, { kind, user }: Sent
     if (!FAILED.has(reason) || fault.from > at || fault.to < at - START_MEMORY_MS) return false;
     return START_FAILURES.some(({ says, comesOf }) => says.test(detail) && comesOf(fault, user));
   });
+}
+
+/** Is this letter one that an operator wanted? */
+export const wasCancelled = ({ reason, at }: Parked, cancellations: readonly Cancellation[]) =>
+  reason === 'CANCELLED' && cancellations.some((cancellation) => cancellation.at <= at);
+
+/**
+ * Why a job may be elsewhere than parked, although the broker has answered that it is cancelled. It has not got so far, or it has forgotten, while the
+ * job was in a delay queue. `until`: when the job was done or parked for another reason.
+ */
+export function escapes({ at, answer }: Cancellation, until: number, faults: readonly Occurrence[]): boolean {
+  if (answer === 'none') return true;
+  if (answer === 'parked') return causesOf({ party: 'broker', from: at, to: at + SETTLE_MS }, faults).length > 0;
+  return faults.some(({ kind, from, to }) => FORGETS.includes(kind) && to >= at && from <= until);
 }

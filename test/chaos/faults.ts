@@ -2,28 +2,44 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { eventually } from '../fixtures/eventually.js';
 import { HelperConnection } from '../fixtures/helper-connection.js';
 import type { Section } from '../fixtures/helper-installation.js';
+import type { LogLine } from '../fixtures/json-log.js';
 import { idsOf } from '../fixtures/kpx.js';
 import { processesOfUids } from '../fixtures/process.js';
+import type { Cancellation } from './causes.js';
 import type { HelperWay } from './helper-way.js';
 import type { Installation } from './installation.js';
+import { cancelOne, drainFor, start, stopAllWhenIdle } from './operator.js';
 import type { Fault, FaultKind, HELPER_ERRORS, MUTE_METHODS, QUEUE_POLICIES, RELOADS, SLOWNESSES, WAYS } from './plan.js';
+import type { Sent } from './publisher.js';
 
 const REFUSED = 'the configuration is refused; the old one stays in force';
 const DRAINING = 'draining: no executor is started any more';
 const DRAINED_ENOUGH = 'executors are started again';
+const DRAINED_BEFORE = 'this host was being drained before the restart; the time of that is over';
 /** Of what passes the proxy, each way, in milliseconds. */
 const SLOW_MS = 150;
 const WATERMARK_OF_AN_ALARM = '0.00001';
 const WATERMARK = '0.4';
 
-const CONFIGURATIONS: Record<(typeof RELOADS)[number], Record<string, Section>> = {
+const MINUTE_MS = 60_000;
+
+const configurations = (): Record<(typeof RELOADS)[number], Record<string, Section>> => ({
   'prefetch 8': { amqp: { prefetch: 8 } },
   'max_executors 2': { policy: { max_executors: 2 } },
   'max_starting 1': { policy: { max_starting: 1 } },
   'dave denied': { policy: { deny: ['mallory', 'dave'] } },
-};
+  // Of a minute ago: started at once.
+  'bob started before the job': {
+    policy: { rule: [{ users: ['bob'], prestart: new Date(Date.now() - MINUTE_MS).toTimeString().slice(0, 'hh:mm'.length) }] },
+  },
+  'all kept warm': { policy: { rule: [{ users: ['*'], keep_warm: '1h', max_age: '5s' }] } },
+  'two jobs of each user held': { policy: { rule: [{ users: ['*'], jobs_max: 2 }] } },
+  'a hook that hangs': { hook: { command: ['/usr/bin/sleep', '20'] } },
+  'a hook that floods': { hook: { command: ['/usr/bin/yes'] } },
+});
 
 const POLICIES: Record<(typeof QUEUE_POLICIES)[number], { pattern: string; definition: Section }> = {
   'delay queues take one job': { pattern: '^kpx\\.delay\\.', definition: { 'max-length': 1 } },
@@ -53,8 +69,14 @@ async function endOf(what: string, child: ChildProcess | undefined): Promise<voi
   });
 }
 
+/** What there has been of a run. */
+export interface Seen {
+  readonly sent: readonly Sent[];
+  readonly cancelled: Cancellation[];
+}
+
 /** Begins a fault, and ends it when its time is over. */
-type Inflict = (on: Installation, fault: Fault) => Promise<void>;
+type Inflict = (on: Installation, fault: Fault, seen: Seen) => Promise<void>;
 
 const INFLICT: Record<FaultKind, Inflict> = {
   'broker: kill -9': async (on, { forMs }) => {
@@ -73,7 +95,7 @@ const INFLICT: Record<FaultKind, Inflict> = {
       on.configure(configuration);
       await on.kpx.signal('SIGHUP', { msg: 'another configuration is in force' });
     };
-    await reload(CONFIGURATIONS[what as keyof typeof CONFIGURATIONS]);
+    await reload(configurations()[what as (typeof RELOADS)[number]]);
     await sleep(forMs);
     await reload({});
   },
@@ -86,6 +108,18 @@ const INFLICT: Record<FaultKind, Inflict> = {
     await on.kpx.signal('SIGUSR2', { msg: DRAINING });
     await sleep(forMs);
     await on.kpx.signal('SIGUSR2', { msg: DRAINED_ENOUGH });
+  },
+  'broker: drained until': async (on, { forMs }) => {
+    const from = on.kpx.brokerLog.lines.length;
+    await drainFor(on, forMs);
+    await on.kpx.brokerLog.line({ msg: DRAINED_ENOUGH }, { from });
+  },
+  'broker: drained over a restart': async (on, { forMs }) => {
+    await drainFor(on, forMs);
+    await on.kpx.endBroker('SIGTERM');
+    await on.startBroker();
+    const isOver = ({ msg }: LogLine) => msg === DRAINED_ENOUGH || msg === DRAINED_BEFORE;
+    await eventually('this host is not drained any more', () => on.kpx.brokerLog.lines.some(isOver));
   },
   'broker: log lost': async (on, { forMs }) => {
     const ended = endOf('broker', on.kpx.broker);
@@ -128,9 +162,6 @@ const INFLICT: Record<FaultKind, Inflict> = {
     helperWay.be({ how: 'error', code: what as (typeof HELPER_ERRORS)[number] });
     await sleep(forMs);
     helperWay.heal();
-  },
-  'audit log: rotated': async (on) => {
-    on.rotateAudit();
   },
   'systemctl: slow': async ({ helperWay }, { what, forMs }) => {
     helperWay.be(SLOW[what as (typeof SLOWNESSES)[number]]);
@@ -192,11 +223,24 @@ const INFLICT: Record<FaultKind, Inflict> = {
     await sleep(forMs);
     executors.heal();
   },
+  'operator: cancel': async (on, _, { sent, cancelled }) => {
+    const cancellation = await cancelOne(on, sent);
+    if (cancellation) cancelled.push(cancellation);
+  },
+  'operator: start': async (on, { what }) => {
+    await start(on, what);
+  },
+  'operator: stop --all --when-idle': async (on) => {
+    await stopAllWhenIdle(on);
+  },
+  'operator: audit log rotated': async (on) => {
+    on.rotateAudit();
+  },
 };
 
 const wayOf = ({ ways }: Installation, { what }: Fault) => ways[what as (typeof WAYS)[number]];
 
 /** Resolves when the fault is over and what was ended is started again. Rejects when the installation does not do what it must. */
-export async function inflict(on: Installation, fault: Fault): Promise<void> {
-  await INFLICT[fault.kind](on, fault);
+export async function inflict(on: Installation, fault: Fault, seen: Seen): Promise<void> {
+  await INFLICT[fault.kind](on, fault, seen);
 }

@@ -119,6 +119,7 @@ export class Installation {
       executors: { start_timeout: '30s', lost_after: '6s' },
       policy: {
         deny: ['mallory'],
+        evict_idle_after: '2s',
         start_attempts: 3,
         start_window: `${START_WINDOW_MS}ms`,
         backoff_initial: '300ms',

@@ -88,7 +88,17 @@ export const factsOf = (kind: JobKind): JobKindFacts => JOB_KINDS[kind];
 export const WAYS = ['broker', 'executors'] as const;
 
 /** Other configurations of the broker; faults.ts says what is in them. */
-export const RELOADS = ['prefetch 8', 'max_executors 2', 'max_starting 1', 'dave denied'] as const;
+export const RELOADS = [
+  'prefetch 8',
+  'max_executors 2',
+  'max_starting 1',
+  'dave denied',
+  'bob started before the job',
+  'all kept warm',
+  'two jobs of each user held',
+  'a hook that hangs',
+  'a hook that floods',
+] as const;
 
 /** Limits that an administrator of RabbitMQ sets for queues; faults.ts says which. */
 export const QUEUE_POLICIES = ['delay queues take one job', 'the job queue takes one job', 'the job queue is lazy'] as const;
@@ -122,9 +132,11 @@ const PARTS = {
     faults: {
       'broker: kill -9': { weight: 5, lasts: [0, 3_000] },
       'broker: SIGTERM': { weight: 3, lasts: [0, 3_000] },
-      'broker: another configuration': { weight: 3, what: RELOADS, lasts: [500, 6_000] },
+      'broker: another configuration': { weight: 5, what: RELOADS, lasts: [500, 6_000] },
       'broker: a wrong configuration': { weight: 1 },
       'broker: drained': { weight: 2, lasts: [500, 6_000] },
+      'broker: drained until': { weight: 1, lasts: [500, 6_000] },
+      'broker: drained over a restart': { weight: 1, lasts: [500, 6_000] },
       'broker: log lost': { weight: 5, lasts: [0, 3_000] },
     },
   },
@@ -164,7 +176,10 @@ const PARTS = {
   operator: {
     pause: [2_000, 10_000],
     faults: {
-      'audit log: rotated': { weight: 2 },
+      'operator: cancel': { weight: 6 },
+      'operator: start': { weight: 2, what: USERS },
+      'operator: stop --all --when-idle': { weight: 2 },
+      'operator: audit log rotated': { weight: 1 },
     },
   },
 } as const satisfies Record<string, Part>;

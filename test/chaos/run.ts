@@ -1,14 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ID_HEADER } from '../../packages/broker/src/amqp/headers.js';
 import { EXIT } from '../../packages/broker/src/output/exit.js';
 import { eventually } from '../fixtures/eventually.js';
 import { idOf, JOB_QUEUES, takeStock } from '../fixtures/ledger.js';
 import { runKpxctl } from '../fixtures/programs.js';
 import { type Audited, type Balance, balance } from './balance.js';
-import type { Done, Move, Occurrence, Parked } from './causes.js';
+import type { Cancellation, Done, Move, Occurrence, Parked } from './causes.js';
 import { inflict } from './faults.js';
 import { Installation } from './installation.js';
+import { storiesOf } from './operator.js';
 import { type Fault, type Plan, type Publication, planOf, USERS } from './plan.js';
 import { Publisher, type Sent } from './publisher.js';
+import type { Told } from './stories.js';
 
 /** After the last fault: until every job is where it stays, in milliseconds. */
 const SETTLE_TIMEOUT_MS = 300_000;
@@ -18,6 +21,8 @@ const STEP_TIMEOUT_MS = 120_000;
 const STOP_TIMEOUT_MS = 30_000;
 /** What a run that is given up shows of the broker's and of the helper's log; of RabbitMQ's it shows the end. */
 const TAIL_LINES = 25;
+/** Steps that do not say where a job goes. */
+const ASIDE: readonly string[] = ['user', 'problem', 'to be cancelled'];
 const CUT = 'cut by kill';
 const MOVES: readonly unknown[] = ['job forwarded', 'job deferred', 'job parked'];
 
@@ -43,8 +48,9 @@ export async function chaos(seed: number, durationMs: number, say: (line: string
     saySo('the faults are over');
     await settled(on);
     saySo('every job is where it stays');
+    const stories = await storiesOfAll(on, seen.sent);
     await within(STOP_TIMEOUT_MS, 'SIGTERM to broker and helper', on.kpx.stop());
-    return balance({ begunAt, ...seen, ...(await ledger(on, seen.sent)), moves: movesOf(on), audit: await audited(on) });
+    return balance({ begunAt, ...seen, ...(await ledger(on, seen.sent)), moves: movesOf(on), stories, audit: await audited(on) });
   } catch (error) {
     for (const log of [on.kpx.brokerLog, on.kpx.helperLog]) for (const line of log.lines.slice(-TAIL_LINES)) say(JSON.stringify(line));
     say(on.rabbitmq.logTail());
@@ -71,6 +77,7 @@ async function within<T>(ms: number, what: string, work: Promise<T>): Promise<T>
 async function carryOut({ faults, publications }: Plan, on: Installation, begunAt: number, say: (what: string) => void) {
   const publisher = new Publisher(on.kpx.vhost.url('publisher'));
   const occurred: Occurrence[] = [];
+  const cancelled: Cancellation[] = [];
   let failed = false;
   const inOrder = async <T extends { readonly atMs: number }>(planned: readonly T[], act: (one: T) => Promise<void>) => {
     try {
@@ -87,7 +94,7 @@ async function carryOut({ faults, publications }: Plan, on: Installation, begunA
   const act = async (fault: Fault) => {
     say(inWords(fault));
     const from = Date.now();
-    await within(STEP_TIMEOUT_MS, inWords(fault), inflict(on, fault));
+    await within(STEP_TIMEOUT_MS, inWords(fault), inflict(on, fault, { sent: publisher.sent, cancelled }));
     occurred.push({ ...fault, from, to: Date.now() });
   };
   const publish = ({ jobs }: Publication) => within(STEP_TIMEOUT_MS, 'a publication', publisher.publish(jobs));
@@ -96,7 +103,7 @@ async function carryOut({ faults, publications }: Plan, on: Installation, begunA
   await publisher.close();
   const reasons = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason as Error] : []));
   if (reasons.length > 0) throw new AggregateError(reasons, reasons.map(({ message }) => message).join('\n'));
-  return { sent: publisher.sent, faults: occurred };
+  return { sent: publisher.sent, faults: occurred, cancelled };
 }
 
 function inWords({ kind, what, forMs }: Fault): string {
@@ -123,13 +130,27 @@ async function settled({ rabbitmq, kpx }: Installation): Promise<void> {
 async function ledger({ kpx }: Installation, sent: readonly Sent[]) {
   const confirmed = sent.filter((job) => job.confirmed).map(({ id }) => id);
   const stock = await takeStock(confirmed, [kpx], USERS, kpx.vhost.url('admin'));
-  const done = USERS.flatMap((account) => kpx.done(account).map(({ job, at }): Done => ({ job, account, at })));
+  const done = USERS.flatMap((account) =>
+    kpx.done(account).map(({ job, at, headers }): Done => ({ job, account, at, id: String(headers[ID_HEADER] ?? '') })),
+  );
   const queued = [...stock.queued].flatMap(([job, times]) => Array<string>(times).fill(job));
   const parked = stock.letters.map((letter): Parked => {
     const { 'x-kpx-reason': reason, 'x-kpx-detail': detail, 'x-kpx-parked-at': at } = letter.headers;
-    return { job: idOf(letter), reason: String(reason), detail: String(detail), at: Date.parse(String(at)) };
+    const id = String(letter.headers[ID_HEADER] ?? '');
+    return { job: idOf(letter), reason: String(reason), detail: String(detail), at: Date.parse(String(at)), id };
   });
   return { done, queued, parked };
+}
+
+/** How the stories of jobs end that the running broker knows. */
+async function storiesOfAll(on: Installation, sent: readonly Sent[]): Promise<Told[]> {
+  const told: Told[] = [];
+  for (const { id: job } of sent)
+    for (const { steps } of await storiesOf(on, job)) {
+      const last = steps.findLast(({ what }) => !ASIDE.includes(what));
+      if (last) told.push({ job, what: last.what, text: last.text, at: Date.parse(last.at), account: last.executor?.os_user });
+    }
+  return told;
 }
 
 /** What an operator is told of the audit log. The helper has ended: the head is that of its last line. */
