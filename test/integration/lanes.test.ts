@@ -80,6 +80,7 @@ class Passage {
           this.forwarded += 1;
           this.onForwarded();
         },
+        named: () => {},
         problem: () => {},
         release: () => this.#held.splice(0),
         lost: () => {
@@ -194,7 +195,7 @@ it('a lane that is the only one has no name in the log', async () => {
   const config = configFor([`amqp://kpx-broker@127.0.0.1:${nobody}/`], 'nobody');
   const nothing = () => {};
   const handlers = {
-    ...{ reconnected: nothing, opened: nothing, delivery: nothing, left: nothing, parked: nothing, problem: nothing },
+    ...{ reconnected: nothing, opened: nothing, delivery: nothing, left: nothing, parked: nothing, problem: nothing, named: nothing },
     ...{ release: () => [], lost: nothing },
   };
   const supervisor = new Supervisor(log, { jobs: { inForce: { config: () => config, mac: () => MAC }, handlers } });

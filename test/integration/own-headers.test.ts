@@ -145,6 +145,11 @@ describe('a dead letter', () => {
     ]);
     const rest = await deadLetters(kpx, 2);
     expect(rest.flatMap(({ headers }) => ['x-kpx-user-id', 'x-kpx-other', 'x-kpx-hops'].filter((name) => name in headers))).toEqual([]);
+    // The large one was parked while it came in.
+    for (const { headers, properties } of rest) {
+      const { stdout } = await runKpxctl(['job', String(headers['x-kpx-id']), '--json', '--config', kpx.brokerConfigFile]);
+      expect(JSON.parse(stdout)).toMatchObject({ jobs: [{ message_id: properties.messageId }] });
+    }
   });
 });
 

@@ -117,6 +117,7 @@ export class Broker {
         this.record.outcomes.left(outcome, parked?.reason);
         this.record.stories.left(this.#intake.idOf(message), outcome, parked);
       },
+      named: (properties) => this.#intake.name(properties),
       problem: (message, why) => this.record.stories.problem(this.#intake.idOf(message), why),
       parked: (facts) => this.#hook.parked(facts),
       release: () => this.#intake.release(),

@@ -11,6 +11,7 @@ import type { JobMac } from './amqp/mac.js';
 import { headersOf, marksOf } from './amqp/marks.js';
 import type { WireMessage } from './amqp/wire/amqplib.js';
 import type { PassedOn } from './amqp/wire/cut-through.js';
+import type { WireProperties } from './amqp/wire/properties.js';
 import type { Config } from './config/config.js';
 import { userFrom } from './config/user-from.js';
 import { CANCELLED_DETAIL } from './executors/cancelling.js';
@@ -120,6 +121,11 @@ export class Intake {
     const { properties } = message;
     if (properties.own[ID_HEADER] !== story.id) properties.own = Object.assign({}, properties.own, { [ID_HEADER]: story.id });
     return story;
+  }
+
+  /** For a message that is parked while it comes in. */
+  name(properties: WireProperties): void {
+    if (properties.own[ID_HEADER] === undefined) properties.own = Object.assign({}, properties.own, { [ID_HEADER]: this.#stories.newId() });
   }
 
   /** The id of a job in hand; one that was parked while it came in is new here. */

@@ -34,6 +34,7 @@ export interface LaneHandlers {
   parked(facts: Readonly<Record<string, unknown>>): void;
   /** RabbitMQ has not taken a job. */
   problem(message: WireMessage, why: string): void;
+  named(properties: WireProperties): void;
   /** Jobs in hand that go back to the queue: none of them is settled after this. */
   release(): readonly WireMessage[];
   /** An end is gone: what was in hand goes back to the queue, or RabbitMQ has put it there already. */
@@ -215,6 +216,7 @@ export class Lane {
   #relayOf({ source, destination, home }: AmqpSession, ends: Ends, left: (outcome: Outcome) => void): Relay {
     const elsewhere = destination === home ? undefined : { publisher: destination.publisher, amqp: ends.destination.amqp };
     const observer = {
+      named: (properties: WireProperties) => this.#spec.handlers.named(properties),
       problem: (message: WireMessage, why: string) => {
         this.#log.error({ ...describe(message), reason: why }, 'RabbitMQ has not taken a job');
         this.#spec.handlers.problem(message, why);

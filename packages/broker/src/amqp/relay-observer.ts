@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.js';
 import type { JobMac } from './mac.js';
 import type { WireMessage } from './wire/amqplib.js';
+import type { WireProperties } from './wire/properties.js';
 
 /** Where deliveries come from. */
 export interface Source {
@@ -26,6 +27,8 @@ export interface Parked {
 
 /** The observer of what becomes of jobs. */
 export interface RelayObserver {
+  /** A message is parked while it comes in: its properties get the id that it will be known by. */
+  named(properties: WireProperties): void;
   problem(message: WireMessage, why: string): void;
   /** The job is elsewhere, confirmed; `parked` with those that are with the dead letters. */
   left(message: WireMessage, outcome: Outcome, parked?: Parked): void;

@@ -57,6 +57,7 @@ class RecordingChannel implements Source, Publisher {
 const delivery = (body: string, properties: Properties = {}) => wireMessageOf(body, properties);
 const headersOf = ({ properties }: Published) => properties.shown().headers as Record<string, unknown>;
 
+const ID = '0123456789-1';
 let channel: RecordingChannel;
 let relay: Relay;
 let suspects: Suspects;
@@ -71,6 +72,9 @@ const newRelay = (elsewhere?: Elsewhere) =>
     SENDER,
     suspects,
     {
+      named: (properties) => {
+        properties.own = { ...properties.own, 'x-kpx-id': ID };
+      },
       problem: (_, why) => problems.push(why),
       left: (_, outcome, why) => {
         left.push(why ? `${outcome} ${why.reason}` : outcome);
@@ -294,6 +298,7 @@ describe('a job that was under way when RabbitMQ ended a session', () => {
     relay.close();
     suspects.note([suspect], 'PRECONDITION_FAILED');
     relay = new Relay(channel, channel, SENDER, suspects, {
+      named: () => {},
       problem: (_, why) => problems.push(why),
       left: () => {},
     });
@@ -348,6 +353,8 @@ describe('a message that was parked while it came in', () => {
     const shown = (properties: Properties) => new WireProperties(relay.parkedAs(delivery('', properties).properties, BYTES, why)).shown();
     expect(shown({ messageId: 'm' })).toMatchObject({ messageId: 'm', headers: { 'x-kpx-reason': 'BODY_TOO_LARGE', 'x-kpx-detail': 'd' } });
     expect(shown({ headers: bytes(1, 0x61, 0x3f) })).toMatchObject({ deliveryMode: 2, headers: { 'x-kpx-reason': 'BODY_TOO_LARGE' } });
+    for (const properties of [{}, { headers: bytes(1, 0x61, 0x3f) }])
+      expect(shown(properties)).toMatchObject({ headers: { 'x-kpx-id': ID } });
   });
 });
 
@@ -390,6 +397,7 @@ it('settles every delivery at most once, never before its copy is safe, and none
     fc.property(steps, (sequence) => {
       channel = new RecordingChannel();
       relay = new Relay(channel, channel, SENDER, new Suspects(), {
+        named: () => {},
         problem: () => {},
         left: () => {},
       });

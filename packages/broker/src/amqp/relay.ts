@@ -105,6 +105,7 @@ export class Relay {
   /** The properties that {@link park} would give a message: for one that is passed on while it comes in. */
   parkedAs(properties: WireProperties, bytes: number, why: Undecodable): Buffer {
     this.#mac().judge(properties, bytes);
+    this.#observer.named(properties);
     const seal: Seal = (own) => this.#mac().sealed(own, bytes);
     const compose: Compose = (reference, bytesMax) => {
       const own = { ...this.#parkedHeaders(why), ...reference };

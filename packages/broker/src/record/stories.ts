@@ -59,7 +59,7 @@ export class Stories {
   came(facts: JobFacts): Story {
     const before = facts.id === undefined ? undefined : this.#inHand.get(facts.id);
     const isBack = before !== undefined && wasSent(before);
-    const id = facts.id === undefined || (before && !isBack) ? `${this.#run}-${(++this.#lastId).toString(36)}` : facts.id;
+    const id = facts.id === undefined || (before && !isBack) ? this.newId() : facts.id;
     const past = this.#past.get(id);
     if (past) this.#leavePast(past);
     if (isBack) {
@@ -72,6 +72,11 @@ export class Stories {
     story.inHand = true;
     this.#note(story, known && facts.from === 'queue' ? 'again' : CAME[facts.from]);
     return story;
+  }
+
+  /** One that no other job has. */
+  newId(): string {
+    return `${this.#run}-${(++this.#lastId).toString(36)}`;
   }
 
   isInHand(id: string): boolean {
