@@ -16,7 +16,7 @@ import type { Told } from './stories.js';
 /** After the last fault: until every job is where it stays, in milliseconds. */
 const SETTLE_TIMEOUT_MS = 300_000;
 /** One fault with what it takes to begin and to end, or one publication while RabbitMQ is away, takes so long at most, in milliseconds. */
-const STEP_TIMEOUT_MS = 120_000;
+const STEP_TIMEOUT_MS = 240_000;
 /** An orderly end of broker and helper, in milliseconds. */
 const STOP_TIMEOUT_MS = 30_000;
 /** What a run that is given up shows of the broker's and of the helper's log; of RabbitMQ's it shows the end. */
