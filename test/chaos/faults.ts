@@ -115,11 +115,15 @@ const INFLICT: Record<FaultKind, Inflict> = {
     await on.kpx.brokerLog.line({ msg: DRAINED_ENOUGH }, { from });
   },
   'broker: drained over a restart': async (on, { forMs }) => {
+    const before = on.kpx.brokerLog;
+    const from = before.lines.length;
     await drainFor(on, forMs);
     await on.kpx.endBroker('SIGTERM');
     await on.startBroker();
+    // The time may have been over while the old one was ending.
     const isOver = ({ msg }: LogLine) => msg === DRAINED_ENOUGH || msg === DRAINED_BEFORE;
-    await eventually('this host is not drained any more', () => on.kpx.brokerLog.lines.some(isOver));
+    const lines = () => [...before.lines.slice(from), ...on.kpx.brokerLog.lines];
+    await eventually('this host is not drained any more', () => lines().some(isOver));
   },
   'broker: log lost': async (on, { forMs }) => {
     const ended = endOf('broker', on.kpx.broker);
