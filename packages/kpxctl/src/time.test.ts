@@ -20,13 +20,36 @@ it.each([
   ['02:30', '2026-10-25T02:30+02:00'], // the first of both
   ['2026-11-30 08:00', '2026-11-30T08:00+01:00'],
   ['2026-10-24T08:00', '2026-10-24T08:00+02:00'],
+  ['2026-10-24T18:00:30', '2026-10-24T18:00:30+02:00'],
+  ['2026-11-30T06:30Z', '2026-11-30T06:30Z'],
+  ['2026-11-30T06:30:00-05:00', '2026-11-30T11:30Z'],
+  ['2027-03-28T02:30Z', '2027-03-28T02:30Z'], // which is there, of UTC
 ])('"%s" is %s', (text, time) => {
   expect(new Date(timeOf(text, now)).toISOString()).toBe(new Date(time).toISOString());
 });
 
-it.each(['', '18', '18:60', '24:00', '2026-02-30 08:00', '2026-13-01 08:00', '30.11.2026 18:00', '0m', 'tomorrow', '-1h'])(
-  '"%s" is none',
-  (text) => {
-    expect(() => timeOf(text, now)).toThrow(/such as "18:00"/);
-  },
-);
+it.each([
+  '',
+  '18',
+  '18:60',
+  '24:00',
+  '2026-02-30 08:00',
+  '2026-13-01 08:00',
+  '30.11.2026 18:00',
+  '0m',
+  'tomorrow',
+  '-1h',
+  '18:00Z',
+  '2026-02-30T08:00Z',
+  '2026-11-30T08:00+99:00',
+])('"%s" is none', (text) => {
+  expect(() => timeOf(text, now)).toThrow(/such as "18:00"/);
+});
+
+it.each([
+  ['2027-03-28 02:30', now],
+  ['02:30', Date.parse('2027-03-28T00:30+01:00')], // later on the same day
+  ['02:30', Date.parse('2027-03-27T12:00+01:00')], // on the next day
+])('"%s" is none where the clock is put forward over it', (text, nowMs) => {
+  expect(() => timeOf(text, nowMs)).toThrow('There is no 02:30 on 2027-03-28 here, because the clock is put forward over it.');
+});

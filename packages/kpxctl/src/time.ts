@@ -1,22 +1,39 @@
 import { UNITS_MS } from '@kpx/broker/config/values';
+import { localTime } from '@kpx/broker/output/format';
 import { InvalidArgumentError } from 'commander';
 
 const FORMS = 'expected a time of day such as "18:00", a date and time such as "2026-11-30 18:00", or a duration such as "90m" or "2h"';
+const TIME = /^(?:(\d{4}-\d{2}-\d{2})[ T])?(\d{2}:\d{2})(:\d{2})?(Z|[+-]\d{2}:\d{2})?$/;
+const DATE_CHARS = 'yyyy-mm-dd'.length;
 
 /**
- * The time that is meant, in milliseconds since the epoch: a duration from now, or a time of this host's time zone. A time of day is the next one.
- * Throws {@link InvalidArgumentError}.
+ * The time that is meant, in milliseconds since the epoch: a duration from now, or a time of this host's time zone; a date and time may name its offset
+ * from UTC. A time of day is the next one. Throws {@link InvalidArgumentError}, also for a time over which the clock is put forward.
  */
 export function timeOf(text: string, nowMs: number): number {
   const duration = /^([1-9]\d{0,6})(s|m|h)$/.exec(text);
   if (duration) return nowMs + Number(duration[1]) * UNITS_MS[duration[2] as keyof typeof UNITS_MS];
-  const [, year, month, day, hour, minute] = /^(?:(\d{4})-(\d{2})-(\d{2})[ T])?(\d{2}):(\d{2})$/.exec(text) ?? [];
-  if (hour === undefined || minute === undefined) throw new InvalidArgumentError(FORMS);
+  const [, date, clock, seconds = '', offset = ''] = TIME.exec(text) ?? [];
+  if (clock === undefined || (date === undefined && offset !== '')) throw new InvalidArgumentError(FORMS);
+  if (date !== undefined) return timeOn(date, clock, seconds, offset);
+  const today = timeOn(dateOf(nowMs, 0), clock, seconds, '');
+  return today > nowMs ? today : timeOn(dateOf(nowMs, 1), clock, seconds, '');
+}
+
+function timeOn(date: string, clock: string, seconds: string, offset: string): number {
+  const written = `${date}T${clock}${seconds}`;
+  const inUtc = new Date(`${written}Z`);
+  const at = Date.parse(`${written}${offset}`);
+  if (Number.isNaN(at) || !inUtc.toISOString().startsWith(written)) throw new InvalidArgumentError(`There is no such time. ${FORMS}`);
+  if (offset === '' && localTime(at) !== `${date} ${clock}`)
+    throw new InvalidArgumentError(
+      `There is no ${clock} on ${date} here, because the clock is put forward over it. Name an earlier or later time`,
+    );
+  return at;
+}
+
+/** So many days later, by the calendar of this host. */
+function dateOf(nowMs: number, later: number): string {
   const now = new Date(nowMs);
-  const date = year === undefined ? [now.getFullYear(), now.getMonth(), now.getDate()] : [Number(year), Number(month) - 1, Number(day)];
-  const [inYear = 0, inMonth = 0, onDay = 0] = date;
-  const at = (later: number) => new Date(inYear, inMonth, onDay + later, Number(hour), Number(minute)).getTime();
-  const exists = Number(hour) <= 23 && Number(minute) <= 59 && new Date(inYear, inMonth, onDay).getDate() === onDay && inMonth <= 11;
-  if (!exists) throw new InvalidArgumentError(`There is no such time. ${FORMS}`);
-  return year === undefined && at(0) <= nowMs ? at(1) : at(0);
+  return localTime(new Date(now.getFullYear(), now.getMonth(), now.getDate() + later, 12).getTime()).slice(0, DATE_CHARS);
 }
