@@ -1,7 +1,5 @@
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { KeptFile } from './kept-file.js';
 
-/** Where there is no service manager, the file is beside the control socket: the broker may write there. */
 const FILE = 'draining';
 
 /** No executor is started on this host. */
@@ -14,38 +12,28 @@ export interface Drain {
 
 /** Remembers over restarts, of the machine too, that this host is drained: a file that exists for as long. */
 export class KeptDrain {
-  /** Undefined: there is no directory for it. */
-  readonly file: string | undefined;
+  readonly #kept: KeptFile;
 
-  /** systemd names the directory of `StateDirectory=` in the environment. */
-  constructor({ STATE_DIRECTORY: directory }: NodeJS.ProcessEnv, controlSocket: string) {
-    const place = directory ?? (controlSocket === '' ? undefined : dirname(controlSocket));
-    this.file = place && `${place}/${FILE}`;
+  constructor(env: NodeJS.ProcessEnv, controlSocket: string) {
+    this.#kept = new KeptFile(FILE, env, controlSocket);
+  }
+
+  /** Undefined: there is no directory for it. */
+  get file(): string | undefined {
+    return this.#kept.path;
   }
 
   /** How this host was drained when the broker ended; undefined: it was not. Throws an Error of the file system where that cannot be known. */
   get last(): Drain | undefined {
-    if (this.file === undefined) return undefined;
-    try {
-      const text = readFileSync(this.file, 'utf8');
-      const untilMs = Date.parse(/^until (.*)$/m.exec(text)?.[1] ?? '');
-      return { untilMs: Number.isNaN(untilMs) ? undefined : untilMs, reason: /^reason (.*)$/m.exec(text)?.[1] };
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      throw error;
-    }
+    const text = this.#kept.read();
+    if (text === undefined) return undefined;
+    const untilMs = Date.parse(/^until (.*)$/m.exec(text)?.[1] ?? '');
+    return { untilMs: Number.isNaN(untilMs) ? undefined : untilMs, reason: /^reason (.*)$/m.exec(text)?.[1] };
   }
 
   /** Answers why the next restart will not know of it; undefined: it will. */
   keep(drain: Drain | undefined): string | undefined {
-    if (this.file === undefined) return 'there is no directory to keep it in: control.socket is ""';
-    try {
-      if (drain) writeFileSync(this.file, textOf(drain), { mode: 0o600, flush: true });
-      else rmSync(this.file, { force: true });
-      return undefined;
-    } catch (error) {
-      return (error as Error).message;
-    }
+    return this.#kept.write(drain && textOf(drain));
   }
 }
 
