@@ -7,7 +7,7 @@ _kpxctl() {
     --config | --helper-config | --password-file | --head | --admin-password-file | --definitions) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
     --sort) mapfile -t COMPREPLY < <(compgen -W 'trouble user state since held idle cpu memory' -- "$current"); return ;;
     --state) mapfile -t COMPREPLY < <(compgen -W 'idle queued preparing provisioning starting booting ready lost ending backoff broken refused' -- "$current"); return ;;
-    --interval | --lines | --since | --until | --reason | --user | --account | --admin | --management-url)  return ;;
+    --interval | --lines | --since | --until | --reason | --at | --user | --account | --admin | --management-url)  return ;;
     --group) mapfile -t COMPREPLY < <(compgen -g -- "$current"); return ;;
     --directory | --output-dir) mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
     esac
@@ -24,7 +24,7 @@ _kpxctl() {
     'drain '*) words='--config --json --until --reason --help' ;;
     'resume '*) words='--config --json --help' ;;
     'reload '*) words='--config --json --help' ;;
-    'start '*) words='--config --json --help' ;;
+    'start '*) words='--config --json --helper-config --at --cancel --help' ;;
     'stop '*) words='--config --json --kill --when-idle --all --help' ;;
     'dead-letters list '*) words='--config --password-file --direct --user --reason --json --help' ;;
     'dead-letters show '*) words='--config --password-file --direct --json --help' ;;

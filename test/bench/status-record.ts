@@ -26,7 +26,7 @@ export function statuses(): StatusFigures {
   const config = configSchema.parse({ amqp: { urls: ['amqp://kpx-broker@127.0.0.1'] }, policy: { max_executors: USERS } });
   const connected = { connected: true, since: new Date(0).toISOString(), reason: null, next_try: null };
   const machine = new Machine(policyOf(config));
-  const record = new ReadModel(machine, () => ({ config, links: { rabbitmq: connected, helper: connected } }));
+  const record = new ReadModel(machine, () => ({ config, links: { rabbitmq: connected, helper: connected }, planned: new Map() }));
   const tell = (event: Event, now: number) => record.observe(event, machine.step(event, now, 0.5), now);
   const users = Array.from({ length: USERS }, (_, index) => knimeUserSchema.parse(`user-${index}`));
   const executors = users.map((user, index) => ({

@@ -122,6 +122,24 @@ describe('kpxctl', () => {
     expect((await run(kpx, 'explain', 'alice')).stdout).not.toContain('ended once it is idle');
   });
 
+  it.each(['SIGTERM', 'SIGKILL'] as const)('ends executors once they are idle over a restart of the broker: %s', async (signal) => {
+    const kpx = await startKpx({ standIn: QUICK, broker: { policy: { evict_idle_after: '5s' } } });
+    for (const user of ['alice', 'bob']) {
+      await publish(kpx, jobOf(user));
+      await jobsDone(kpx, user, 1);
+    }
+    await run(kpx, 'stop', 'alice', '--when-idle');
+    await kpx.endBroker(signal);
+    await kpx.startBroker();
+    await kpx.brokerLog.line({
+      msg: 'an operator has ordered before the restart that these executors end once they are idle',
+      executors: 1,
+    });
+    expect((await run(kpx, 'explain', 'alice')).stdout).toMatch(/^executor .*, ended once it is idle$/m);
+    await kpx.brokerLog.line({ user: 'alice', msg: 'ending an executor', reason: 'an operator wants it ended, and it is idle' });
+    expect((await run(kpx, 'explain', 'bob')).stdout).not.toContain('ended once it is idle');
+  });
+
   it('says which way of ending executors is meant', async () => {
     const kpx = await startKpx();
     for (const [args, why] of [
@@ -146,9 +164,21 @@ describe('kpxctl', () => {
     await run(kpx, 'start', 'alice');
     await kpx.brokerLog.line({ user: 'alice', state: 'ready' });
     for (const [place, user] of ['bob', 'carol'].entries())
-      expect((await run(kpx, 'start', user)).stdout).toBe(`${user} is in line, place ${place + 1}: 1 of 1 executors run (max_executors)\n`);
+      expect((await run(kpx, 'start', user)).stdout).toBe(
+        `${user} is in line, place ${place + 1}: 1 of 1 executors run (max_executors)\nIt stays in line until there is room, for a day at most; a restart of the broker forgets it. kpxctl start ${user} --cancel takes it back.\n`,
+      );
     expect((await run(kpx, 'explain', 'carol')).stdout).toMatch(/^state {6}queued, place 2 in line$/m);
     expect((await run(kpx, 'show', 'carol')).stdout).toMatch(/^state {6}queued, place 2 in line, for \d+s$/m);
+    // Nobody waits, as there is no job.
+    expect((await run(kpx, 'status', '--check')).stdout).toMatch(/^All is well: 1 of 1 executors, nobody waits$/m);
+    expect((await run(kpx, 'start', 'bob', '--cancel')).stdout).toBe('bob: no executor is started without a job any more.\n');
+    expect(await run(kpx, 'start', 'bob', '--cancel')).toMatchObject({
+      code: 69,
+      stderr: 'no start of the executor of "bob" is planned or in line on this host\n',
+    });
+    await run(kpx, 'stop', 'alice');
+    await kpx.brokerLog.line({ user: 'carol', state: 'ready' });
+    expect(kpx.brokerLog.lines.filter(({ user, msg }) => user === 'bob' && msg === 'starting an executor')).toEqual([]);
   });
 
   it('works while broker.toml has a line that is no TOML, and says which', async () => {

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { CROWD } from '../fixtures/accounts.js';
 import { freePorts } from '../fixtures/free-ports.js';
 import { jobOf } from '../fixtures/jobs.js';
-import type { Kpx } from '../fixtures/kpx.js';
+import { idsOf, type Kpx } from '../fixtures/kpx.js';
 import { scrape } from '../fixtures/scrape.js';
 import { explain, installKpx, jobsDone, publish, runKpxctl } from './installed-kpx.js';
 
@@ -100,6 +100,71 @@ it('ends an executor that is older than max_age when it is idle, starts another 
   await expect.poll(async () => (await explain(kpx, 'alice')).executor).toContain(why);
   await publish(kpx, jobOf('alice', 'a2'));
   expect((await jobsDone(kpx, 'alice', 2))[1]?.pid).not.toBe(first?.pid);
+});
+
+/** So far ahead that the broker can be started anew before. */
+const AHEAD_MS = 15_000;
+
+it('starts an executor at a time that an operator names, over a restart of the broker, and says who gets none, and why', async () => {
+  const kpx = await installKpx({ standIn: { BOOT_MS: '50' }, broker: { policy: { deny: ['mallory'] } } });
+  await kpx.start();
+  const config = ['--config', kpx.brokerConfigFile];
+  const start = (user: string, ...args: string[]) => runKpxctl(['start', user, '--helper-config', kpx.configFile, ...config, ...args]);
+  const at = Math.ceil((Date.now() + AHEAD_MS) / 1_000) * 1_000;
+  const time = new Date(at).toISOString().replace('.000', '');
+
+  const when = String.raw`an executor is started at \d{4}-\d\d-\d\d \d\d:\d\d`;
+  for (const [user, account, now] of [
+    ['alice', `"alice", uid ${idsOf('alice').uid}`, 'starts an executor: 0 of 40 executors run'],
+    ['bob', `"bob", uid ${idsOf('bob').uid}`, 'starts an executor: 0 of 40 executors run'],
+    ['mallory', '.*', 'is parked in kpx.dead-letter: USER_DENIED: "mallory" is in policy.deny'],
+    ['alicia', 'ACCOUNT_UNKNOWN: .*', 'asks for an executor, in vain; .*'],
+  ] as const) {
+    const { code, stdout } = await start(user, '--at', time);
+    const lines = [`${user}: ${when}. kpxctl start ${user} --cancel takes that back.`, `account    ${account}`, `a job now  ${now}`, ''];
+    expect([code, stdout]).toEqual([0, expect.stringMatching(new RegExp(`^${lines.join('\n')}$`))]);
+  }
+  expect((await start('bob', '--at', '2h')).stdout).toMatch(new RegExp(`^bob: ${when}, and not at `));
+  expect((await start('bob', '--cancel')).stdout).toMatch(/^bob: no executor is started at \d{4}-\d\d-\d\d \d\d:\d\d\.\n$/);
+
+  await kpx.endBroker('SIGKILL');
+  await kpx.startBroker();
+  expect((await runKpxctl(['explain', 'alice', ...config])).stdout).toMatch(new RegExp(`^planned {4}${when}$`, 'm'));
+  expect((await runKpxctl(['show', 'alice', ...config])).stdout).toMatch(new RegExp(`^planned {4}${when}$`, 'm'));
+  expect((await runKpxctl(['status', ...config])).stdout).toMatch(new RegExp(`^later {3}alice: ${when}; mallory: `, 'm'));
+  expect((await runKpxctl(['list', ...config])).stdout).toMatch(new RegExp(`^alice +- .*no executor .* ${when}$`, 'm'));
+
+  await kpx.brokerLog.line({ user: 'alice', state: 'ready' });
+  expect(Date.now()).toBeGreaterThanOrEqual(at);
+  expect(await explain(kpx, 'alice')).toMatchObject({
+    decision: 'forward',
+    executor: expect.stringMatching(/, started before the job \(kpxctl start --at \d{4}-\d\d-\d\d \d\d:\d\d\)$/),
+  });
+  const reason = 'USER_DENIED: "mallory" is in policy.deny';
+  expect(await kpx.brokerLog.line({ user: 'mallory', level: 40 })).toMatchObject({
+    reason,
+    msg: expect.stringContaining('no executor is started for this user before a job: kpxctl start --at'),
+  });
+  expect(await explain(kpx, 'mallory')).toMatchObject({ planned: { at: new Date(at).toISOString(), refused: reason } });
+  expect(await kpx.brokerLog.line({ user: 'alicia', msg: 'no executor was started at the time that an operator has named' })).toMatchObject(
+    { reason: expect.stringContaining('ACCOUNT_UNKNOWN') },
+  );
+  expect(kpx.brokerLog.lines.filter(({ user, msg }) => user === 'bob' && msg === 'starting an executor')).toEqual([]);
+});
+
+it.each([
+  [['--at', '2020-01-01 00:00'], /^at: the time is over: it is \d{4}-/],
+  [['--at', '2999-01-01 00:00'], /^at: more than 31 days ahead: for every week there is prestart of a rule$/m],
+  [['--at', 'tomorrow'], /such as "18:00"/],
+  [['--at', '25:00'], /There is no such time/],
+  [['--at', '2h', '--cancel'], /take one of the two/],
+] as const)('plans no start with %j, and says why', async (args, why) => {
+  const kpx = await installKpx();
+  await kpx.start();
+  const config = ['--config', kpx.brokerConfigFile];
+  expect(await runKpxctl(['start', 'alice', ...args, ...config])).toMatchObject({ code: 64, stderr: expect.stringMatching(why) });
+  expect(await runKpxctl(['start', 'al/ice', '--at', '2h', ...config])).toMatchObject({ code: 64 });
+  expect((await runKpxctl(['status', ...config])).stdout).not.toContain('is started at');
 });
 
 it('goes by the time zone of the host', async () => {

@@ -6,6 +6,7 @@ import type { JobMac } from './amqp/mac.js';
 import { Supervisor } from './amqp/supervisor.js';
 import { type Config, policyOf } from './config/config.js';
 import { FileWatch } from './control/file-watch.js';
+import { EarlyStart } from './early-start.js';
 import { ExecutorEffects } from './effects.js';
 import { Engine } from './engine.js';
 import type { Event } from './executors/events.js';
@@ -13,10 +14,12 @@ import { Hook } from './hook/hook.js';
 import { connectedUids, rabbitmqPorts } from './host/connections.js';
 import { GroupLookups } from './host/group-lookups.js';
 import { HelperClient, type HelperObserver } from './host/helper-client.js';
+import { KeptOrders } from './host/kept-orders.js';
 import { MemoryWatch } from './host/memory.js';
 import { RuleNames } from './host/rule-names.js';
 import { ExecutorWatch } from './host/watch.js';
 import { Intake } from './intake.js';
+import { LaterOrders } from './later-orders.js';
 import { Operator } from './operator.js';
 import { logFailure } from './output/logged-failure.js';
 import { Prestarts } from './prestarts.js';
@@ -35,6 +38,8 @@ export class Broker {
   readonly record: ReadModel;
   /** Answers questions and orders of an operator. */
   readonly operator: Operator;
+  /** Carries out those whose time comes later. */
+  readonly orders: LaterOrders;
   readonly #helper: HelperClient;
   readonly ruleNames: RuleNames;
   readonly #watch: ExecutorWatch;
@@ -63,10 +68,15 @@ export class Broker {
       carryOut: (effect) => ('ticket' in effect ? this.#intake.settle(effect) : effects.apply(effect)),
     });
     const { emit, machine } = this.#engine;
-    this.record = new ReadModel(machine, () => ({ config: this.#config, links: this.#links }), config.sealed.enabled);
+    this.record = new ReadModel(
+      machine,
+      () => ({ config: this.#config, links: this.#links, planned: this.orders.planned }),
+      config.sealed.enabled,
+    );
     this.ruleNames = new RuleNames(log, policy.rules);
     this.#groups = new GroupLookups(log, policy.rules);
-    this.#prestarts = new Prestarts(log, this.#engine, this.#groups);
+    const early = new EarlyStart(log, this.#engine, this.#groups);
+    this.#prestarts = new Prestarts(log, this.#engine, early);
     this.#hook = new Hook(
       log,
       () => this.#config.hook.command,
@@ -74,6 +84,8 @@ export class Broker {
       { called: (result) => this.record.metrics.hookCalled(result), suppressed: () => this.record.metrics.hookSuppressed() },
     );
     this.operator = new Operator(log, this.#engine, this.#groups, this.record, () => this.#links);
+    const kept = new KeptOrders(process.env, config.control.socket);
+    this.orders = new LaterOrders(log, this.#engine, this.operator, early, kept);
     const inForce = { config: () => this.#config, mac: () => this.#mac };
     this.#lanes = new Supervisor(log, { jobs: { inForce, handlers: this.#jobsHandlers() } });
     const { jobs } = this.#lanes.lanes;
@@ -98,6 +110,7 @@ export class Broker {
       if (event.kind !== 'listed') return;
       this.#lookUpGroups();
       this.#prestarts.begin();
+      this.orders.begin();
       this.sealed?.listed();
     };
     this.#watch = new ExecutorWatch(machine, this.#helper, () => this.#served(), { now: () => performance.now(), emit: told, log });
@@ -227,6 +240,7 @@ export class Broker {
     await this.sealed?.begin();
     await this.#lanes.run();
     this.#prestarts.stop();
+    this.orders.stop();
     this.#engine.stop();
     this.#memory.stop();
     this.#file.stop();

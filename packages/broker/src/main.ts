@@ -87,6 +87,7 @@ async function serve(file: string, config: Config, mac: JobMac): Promise<void> {
   };
   const draining = new Draining(broker.operator, new KeptDrain(process.env, config.control.socket), log);
   draining.restore();
+  broker.orders.restore();
   const control = await openControl(broker, { reload: reloadInTurn, drain: draining.set }, log);
   end = () => {
     manager.stopping();
@@ -150,8 +151,10 @@ async function openControl(
     drain,
     reload,
     start: (user) => broker.operator.startFor(user),
+    planStart: (user, atMs) => broker.orders.plan(user, atMs),
+    cancelStart: (user) => broker.orders.cancel(user),
     stop: (user, mode) => broker.operator.stopOf(user, mode),
-    stopWhenIdle: (user) => broker.operator.stopWhenIdle(user),
+    stopWhenIdle: (user) => broker.orders.stopWhenIdle(user),
     sealed: broker.sealed,
     deadLetters: serveDeadLetters({ config: () => broker.config, mac: () => broker.mac }, log),
   };

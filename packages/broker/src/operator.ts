@@ -62,8 +62,10 @@ export class Operator {
   /** The same once they are idle: of this user, or all that run. Answers how many, and for how long each has to be idle, in milliseconds. */
   stopWhenIdle(only: KnimeUser | undefined): { readonly executors: number; readonly idle: number } | undefined {
     const { machine } = this.#engine;
-    if (only !== undefined && !machine.executorOf(only)) return undefined;
-    this.#engine.emit({ kind: 'stop when idle asked', ...(only !== undefined && { only }) });
+    const own = only === undefined ? undefined : machine.executorOf(only);
+    if (only !== undefined && !own) return undefined;
+    const pids = new Set((own ? [own] : [...machine.running()]).map(({ pid }) => pid));
+    this.#engine.emit({ kind: 'stop when idle asked', pids });
     const executors = [...machine.running()].filter(({ leaving, ending }) => leaving && !ending).length;
     this.#log.warn({ ...(only !== undefined && { user: only }), executors }, 'an operator has executors ended once they are idle');
     return { executors, idle: machine.policy.evictIdleAfterMs };
@@ -73,8 +75,10 @@ export class Operator {
   async explain(user: KnimeUser, groups: readonly string[] | undefined): Promise<Explanation> {
     const { machine } = this.#engine;
     const known = groups ?? (this.#groups.asked ? await this.#groups.of(user).catch((error: Error) => error) : []);
-    if (known instanceof Error) return { ...machine.explain(user, []), decision: 'hand back', why: known.message };
-    return meanwhile(machine.explain(user, known), this.#links());
+    const planned = this.#record.planned.get(user);
+    const later = planned && { planned };
+    if (known instanceof Error) return { ...machine.explain(user, []), decision: 'hand back', why: known.message, ...later };
+    return { ...meanwhile(machine.explain(user, known), this.#links()), ...later };
   }
 
   /** All that is known of one user. */

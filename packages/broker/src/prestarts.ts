@@ -1,10 +1,9 @@
-import type { KnimeUser } from '@kpx/protocol';
 import type { Logger } from 'pino';
+import type { EarlyStart } from './early-start.js';
 import type { Engine } from './engine.js';
-import type { GroupLookups } from './host/group-lookups.js';
 import { logFailure } from './output/logged-failure.js';
 import type { Prestart, Rule } from './policy/rules.js';
-import { Due, LATE_MS } from './policy/schedule.js';
+import { Due } from './policy/schedule.js';
 
 /** How often to look at the clock, in milliseconds. */
 const LOOK_EVERY_MS = 1_000;
@@ -20,14 +19,14 @@ const hasPrestart = (rule: Rule): rule is PlannedRule => rule.prestart !== undef
 export class Prestarts {
   readonly #log: Logger;
   readonly #engine: Engine;
-  readonly #groups: GroupLookups;
+  readonly #early: EarlyStart;
   readonly #due = new Due<Plan>();
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(log: Logger, engine: Engine, groups: GroupLookups) {
+  constructor(log: Logger, engine: Engine, early: EarlyStart) {
     this.#log = log;
     this.#engine = engine;
-    this.#groups = groups;
+    this.#early = early;
   }
 
   /** Once it is known which executors run. Further calls change nothing. */
@@ -50,20 +49,6 @@ export class Prestarts {
   async #start({ rule, schedule, users }: Plan): Promise<void> {
     const why = `prestart "${schedule.text}" of ${rule.label}`;
     this.#log.info({ reason: why, users: users.length }, 'executors are started before the jobs');
-    for (const user of users) {
-      const refused = await this.#startFor(user, rule, why);
-      if (refused !== undefined) this.#log.warn({ user, reason: refused }, `no executor is started for this user before a job: ${why}`);
-    }
-  }
-
-  /** Answers why not. */
-  async #startFor(user: KnimeUser, rule: Rule, why: string): Promise<string | undefined> {
-    const groups = this.#groups.asked ? await this.#groups.of(user).catch((error: Error) => error) : undefined;
-    if (groups instanceof Error) return groups.message;
-    const { rule: counts, decision, why: parked } = this.#engine.machine.explain(user, groups ?? []);
-    if (decision === 'park') return parked;
-    if (counts !== rule.label) return `${counts} counts for this user, as it is before this one or this one asks for another group`;
-    this.#engine.emit({ kind: 'start planned', user, groups, forMs: LATE_MS, why });
-    return undefined;
+    for (const user of users) await this.#early.of(user, why, rule.label);
   }
 }

@@ -1,8 +1,8 @@
 import { askBroker } from '@kpx/broker/control/client';
-import type { Explanation } from '@kpx/broker/executors/explanation';
+import type { Explanation, Planned } from '@kpx/broker/executors/explanation';
 import { shownState } from '@kpx/broker/executors/states';
 import { durationText } from '@kpx/broker/output/duration';
-import { jsonLine } from '@kpx/broker/output/format';
+import { jsonLine, localTime } from '@kpx/broker/output/format';
 import { bold, say } from '@kpx/broker/output/terminal';
 import { nextStepOf } from '@kpx/broker/record/next-step';
 import { type KnimeUser, knimeUserSchema, printable } from '@kpx/protocol';
@@ -10,6 +10,9 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { seen } from './account.js';
 import { asksBroker, type BrokerOptions, judgesAccount } from './broker-options.js';
 import { controlSocket } from './control-socket.js';
+
+/** Of the longest name of a row. */
+const NAME_CHARS = 10;
 
 /** The meaning of each decision for the job. */
 const DECISIONS: Record<Explanation['decision'], string> = {
@@ -64,6 +67,13 @@ export const decisionOf = ({ decision, why }: Explanation) => `${DECISIONS[decis
 
 export const stateOf = ({ state, place }: Explanation) => `${shownState(state)}${place === undefined ? '' : `, place ${place} in line`}`;
 
+/** A time of the broker's as people on this host write it. */
+export const timeHere = (iso: string) => localTime(Date.parse(iso));
+
+/** When an executor is started, as an operator has planned; or why it was not. */
+export const plannedOf = ({ at, refused }: Planned) =>
+  refused === undefined ? `an executor is started at ${timeHere(at)}` : `no executor was started at ${timeHere(at)}: ${refused}`;
+
 /** A broker of before an upgrade does not say it. */
 const turnOf = ({ share, recent }: NonNullable<Explanation['turn']>) => `${share}, recent executor time ${durationText(recent)}`;
 
@@ -71,8 +81,8 @@ const forgedOf = ({ count, account, last }: NonNullable<Explanation['forged']>) 
   `${count} job(s) in this name were refused, because the code of another account has published them; the last one at ${last}, account "${account}"`;
 
 function explanationForPeople(explanation: Explanation, account: string): string {
-  const { user, user_from, groups, rule, profile, executor, held, forged, turn } = explanation;
-  const rows = [
+  const { user, user_from, groups, rule, profile, executor, held, forged, turn, planned } = explanation;
+  const rows: (readonly [name: string, value: string | undefined])[] = [
     ['a job now', decisionOf(explanation)],
     ['next step', nextStepOf(explanation)],
     ['user', user],
@@ -82,10 +92,14 @@ function explanationForPeople(explanation: Explanation, account: string): string
     ['rule', rule],
     ['profile', profile],
     ['state', stateOf(explanation)],
-    ...(turn ? [['share', turnOf(turn)]] : []),
+    ...(planned ? ([['planned', plannedOf(planned)]] as const) : []),
+    ...(turn ? ([['share', turnOf(turn)]] as const) : []),
     ['executor', executor],
     ['jobs held', String(held)],
   ];
   if (forged !== undefined) rows.push(['forged', forgedOf(forged)]);
-  return rows.map(([name = '', value = '']) => `${bold(name.padEnd(10))} ${printable(value)}\n`).join('');
+  return rowsForPeople(rows);
 }
+
+export const rowsForPeople = (rows: readonly (readonly [name: string, value: string | undefined])[]) =>
+  rows.map(([name, value = '']) => `${bold(name.padEnd(NAME_CHARS))} ${printable(value)}\n`).join('');

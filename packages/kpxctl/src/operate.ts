@@ -2,14 +2,16 @@ import { UNITS_MS } from '@kpx/broker/config/values';
 import { tellBroker } from '@kpx/broker/control/client';
 import type { Reloaded } from '@kpx/broker/control/server';
 import type { Explanation } from '@kpx/broker/executors/explanation';
+import { STARTING } from '@kpx/broker/executors/states';
 import { CommandError, EXIT } from '@kpx/broker/output/exit';
 import { inWhole, jsonLine, localTime } from '@kpx/broker/output/format';
 import { say, warning } from '@kpx/broker/output/terminal';
-import { printable } from '@kpx/protocol';
+import { type KnimeUser, printable } from '@kpx/protocol';
 import type { Command } from 'commander';
-import { asksBroker, type BrokerOptions } from './broker-options.js';
+import { seen } from './account.js';
+import { asksBroker, type BrokerOptions, judgesAccount } from './broker-options.js';
 import { controlSocket } from './control-socket.js';
-import { knimeUser } from './explain.js';
+import { decisionOf, knimeUser, rowsForPeople, timeHere } from './explain.js';
 import { orRefusal } from './refusal.js';
 import { timeOf } from './time.js';
 
@@ -31,9 +33,11 @@ export function addOperate(program: Command): void {
   told(program, 'reload', 'read the configuration again').action((options: Options) =>
     tell('/reload', options, (answer) => reloaded(answer as Reloaded)),
   );
-  told(program, 'start', 'start the executor of a KNIME user, without a job')
+  judgesAccount(told(program, 'start', 'start the executor of a KNIME user, without a job'))
     .argument('<USER>', 'name of a KNIME user', knimeUser)
-    .action((user: string, options: Options) => tell(`/start?${about(user)}`, options, outcome()));
+    .option('--at <TIME>', 'at this time: "07:30", "2026-11-30 07:30", or after "2h"', (text) => timeOf(text, Date.now()))
+    .option('--cancel', 'take back a start that is planned or stands in line')
+    .action(start);
   told(program, 'stop', 'end the executor of a KNIME user, or all once they are idle')
     .argument('[USER]', 'name of a KNIME user', knimeUser)
     .option('--kill', 'end it at once, by force')
@@ -57,6 +61,53 @@ async function drain(options: DrainOptions): Promise<void> {
   const now = `No executor is started any more${end}. Running ones get their jobs; those of others wait, or go to other hosts.`;
   const drained = async () => await tell(`/drain?${said}`, options, (answer) => `${now}\n${unlessForgotten(answer)}`);
   await orRefusal(drained());
+}
+
+interface StartOptions extends BrokerOptions {
+  readonly at?: number;
+  readonly cancel?: boolean;
+  readonly helperConfig: string;
+}
+
+async function start(user: KnimeUser, options: StartOptions): Promise<void> {
+  const { at, cancel, helperConfig } = options;
+  if (at !== undefined && cancel)
+    throw new CommandError(EXIT.usage, '--at plans a start, and --cancel takes it back: take one of the two.');
+  if (cancel) await orRefusal(tell(`/start/cancel?${about(user)}`, options, takenBack));
+  else if (at === undefined) await tell(`/start?${about(user)}`, options, begun);
+  else {
+    const when = new URLSearchParams({ user, at: new Date(at).toISOString() });
+    await orRefusal(tell(`/start?${when}`, options, async (answer) => await planned(answer as PlannedStart, user, helperConfig)));
+  }
+}
+
+/** A user in line stays there: says for how long, and what the operator can do. */
+function begun(answer: unknown): string {
+  const { state, user, held } = answer as Explanation;
+  if (state !== 'queued' || held > 0) return outcome()(answer);
+  const stays = `It stays in line until there is room, for a day at most; a restart of the broker forgets it. kpxctl start ${user} --cancel takes it back.`;
+  return `${outcome()(answer)}${printable(stays)}\n`;
+}
+
+type PlannedStart = Explanation & { readonly replaced?: string };
+
+/** Whether it would work now is worth knowing before the time comes. */
+async function planned(answer: PlannedStart, user: KnimeUser, helperConfig: string): Promise<string> {
+  const { account, explanation } = await seen(answer, user, helperConfig);
+  const { planned: start, replaced } = explanation;
+  const not = replaced === undefined ? '' : `, and not at ${timeHere(replaced)}`;
+  const then = `${user}: an executor is started at ${timeHere(start?.at ?? '')}${not}. kpxctl start ${user} --cancel takes that back.`;
+  return `${printable(then)}\n${rowsForPeople([
+    ['account', account],
+    ['a job now', decisionOf(explanation)],
+  ])}${unlessForgotten(answer)}`;
+}
+
+function takenBack(answer: unknown): string {
+  const { user, taken_back, state, executor } = answer as Explanation & { readonly taken_back: string | null };
+  const none = taken_back === null ? 'no executor is started without a job any more' : `no executor is started at ${timeHere(taken_back)}`;
+  const stays = executor !== 'none' || STARTING.has(state) ? ` The one that is there stays: kpxctl stop ${user} ends it.` : '';
+  return `${printable(`${user}: ${none}.${stays}`)}\n${unlessForgotten(answer)}`;
 }
 
 async function stop(user: string | undefined, options: Options): Promise<void> {
@@ -83,7 +134,8 @@ function later(answer: unknown): string {
   const { executors, idle } = answer as { executors: number; idle: number };
   if (executors === 0) return 'No executor runs here.\n';
   const what = executors === 1 ? '1 executor ends' : `${executors} executors end`;
-  return `${what} after ${inWhole(idle, UNITS_MS)} without work. A job after that starts another one. kpxctl list shows which still run.\n`;
+  const then = `${what} after ${inWhole(idle, UNITS_MS)} without work. A job after that starts another one. kpxctl list shows which still run.`;
+  return `${then}\n${unlessForgotten(answer)}`;
 }
 
 const about = (user: string) => new URLSearchParams({ user });
@@ -106,9 +158,13 @@ function told(program: Command, name: string, summary: string): Command {
   return asksBroker(program.command(name).summary(summary).description(`Tells the running broker: ${summary}.`));
 }
 
-async function tell(path: string, { config, json }: Options, forPeople: (answer: unknown) => string): Promise<void> {
+async function tell(
+  path: string,
+  { config, json }: BrokerOptions,
+  forPeople: (answer: unknown) => string | Promise<string>,
+): Promise<void> {
   const answer = await tellBroker(await controlSocket(config), path);
-  say(json ? `${jsonLine(answer)}\n` : forPeople(answer));
+  say(json ? `${jsonLine(answer)}\n` : await forPeople(answer));
 }
 
 function reloaded({ changed, restart, reasons }: Reloaded): string {

@@ -3,6 +3,7 @@ import { durationText } from '@kpx/broker/output/duration';
 import { table } from '@kpx/broker/output/format';
 import { bold, warning } from '@kpx/broker/output/terminal';
 import type { ExecutorStatus, Status, UserStatus } from '@kpx/broker/record/status';
+import { plannedOf } from './explain.js';
 
 /** A line of `list` and `top`: a user, or an executor of which no user is known. null: not known, or there is none. */
 export interface Row {
@@ -26,6 +27,8 @@ export interface Row {
   readonly memory: number | null;
   /** Why a job of this user waits or leaves, by a name; null: nothing is in its way, or the broker does not say it. */
   readonly cause: string | null;
+  /** When an executor is started, as an operator has planned, in ISO 8601. */
+  readonly planned: string | null;
   /** The decision about a job of this user now, and why. */
   readonly why: string;
 }
@@ -33,20 +36,38 @@ export interface Row {
 export const ORDERS = ['trouble', 'user', 'state', 'since', 'held', 'idle', 'cpu', 'memory'] as const;
 export type Order = (typeof ORDERS)[number];
 
-export function rowsOf({ users, executors }: Status): Row[] {
+/** `planned_starts`: a broker of before an upgrade tells none. */
+export function rowsOf({ users, executors, planned_starts: starts = [] }: Status): Row[] {
   const byAccount = new Map(executors.map((executor) => [executor.os_user, executor]));
   const named = new Set(users.map(({ os_user }) => os_user));
   const others = executors.filter(({ os_user }) => !named.has(os_user));
-  return [
+  const rows = [
     ...users.map((user) => rowOf(user, user.os_user === null ? undefined : byAccount.get(user.os_user))),
-    ...others.map((executor) => ({ ...placeOf(executor), ...executor, place: null, held: 0, ...useOf(executor), cause: null, why: '' })),
+    ...others.map((executor) => ({ ...placeOf(executor), ...executor, place: null, held: 0, ...useOf(executor), ...NO_REASON })),
   ];
+  const known = new Set(rows.map(({ user }) => user));
+  const byUser = new Map(starts.map((start) => [start.user, start]));
+  const later = starts.filter(({ user }) => !known.has(user)).map(({ user }) => ({ ...NOTHING, user }));
+  return [...rows, ...later].map((row) => withStart(row, byUser.get(row.user)));
+}
+
+const NO_REASON = { cause: null, planned: null, why: '' };
+
+/** A user of whom nothing is known but that an executor is started later. */
+const NOTHING: Omit<Row, 'user'> = {
+  ...{ os_user: null, uid: null, pid: null, state: 'idle', place: null, since: null, profile: '', rule: '', held: 0 },
+  ...{ idle: null, cpu: null, memory: null, ...NO_REASON },
+};
+
+function withStart(row: Row, start: Status['planned_starts'][number] | undefined): Row {
+  if (!start) return row;
+  return { ...row, planned: start.at, why: [row.why, plannedOf(start)].filter(Boolean).join('; ') };
 }
 
 function rowOf({ user, state, since, profile, rule, held, cause, why, place }: UserStatus, executor: ExecutorStatus | undefined): Row {
   return {
     ...{ user, ...placeOf(executor), state: executor?.state === 'ending' ? 'ending' : state, since: since ?? executor?.since ?? null },
-    ...{ place: place ?? null, profile, rule, held, ...useOf(executor), cause: cause ?? null, why },
+    ...{ place: place ?? null, profile, rule, held, ...useOf(executor), ...NO_REASON, cause: cause ?? null, why },
   };
 }
 

@@ -13,7 +13,7 @@ import type { Command } from 'commander';
 import { seen } from './account.js';
 import { asksBroker, type BrokerOptions, judgesAccount } from './broker-options.js';
 import { controlSocket } from './control-socket.js';
-import { decisionOf, knimeUser, stateOf } from './explain.js';
+import { decisionOf, knimeUser, plannedOf, stateOf } from './explain.js';
 import { forHowLong, mebibytes } from './rows.js';
 import { unitOf } from './unit.js';
 
@@ -43,7 +43,7 @@ async function show(user: KnimeUser, { config, helperConfig, json }: Options): P
 }
 
 function forPeople(detail: UserDetail, seenAccount: string, unit: string | undefined, now: number): string[] {
-  const { user, groups, rule, profile, account, jobs, changes, failures, last_parked: parked } = detail;
+  const { user, groups, rule, profile, account, jobs, changes, failures, last_parked: parked, planned } = detail;
   const rows: [name: string, value: string][] = [
     ['user', user],
     ['account', account === null ? seenAccount : `${account.os_user}, uid ${account.uid}`],
@@ -51,6 +51,7 @@ function forPeople(detail: UserDetail, seenAccount: string, unit: string | undef
     ['rule', rule],
     ['profile', profile],
     ['state', detail.since === null ? stateOf(detail) : `${stateOf(detail)}, for ${forHowLong(detail.since, now)}`],
+    ...(planned ? ([['planned', plannedOf(planned)]] as [string, string][]) : []),
     ['executor', processOf(detail, now)],
     ...(unit === undefined ? [] : ([['unit', unit]] as [string, string][])),
     ['limits', limitsOf(detail)],

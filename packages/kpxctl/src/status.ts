@@ -10,6 +10,7 @@ import { ConfigError, printable } from '@kpx/protocol';
 import type { Command } from 'commander';
 import { asksBroker, type BrokerOptions } from './broker-options.js';
 import { controlSocket } from './control-socket.js';
+import { plannedOf } from './explain.js';
 
 export function addStatus(program: Command): void {
   const command = program
@@ -22,6 +23,9 @@ export function addStatus(program: Command): void {
   asksBroker(command).action(status);
 }
 
+/** Of planned starts; `list` has all. */
+const PLANNED_SHOWN_MAX = 3;
+
 /** The changes that a reload would make, or why the file does not tell. */
 type Compared = { readonly changed: readonly string[] } | { readonly wrong: string } | { readonly unread: string };
 
@@ -30,7 +34,8 @@ interface StatusOptions extends BrokerOptions {
 }
 
 /** Until it is restarted after an upgrade, a broker of before answers, which does not have all. */
-type Answered = Omit<Status, 'verdict' | 'queues' | 'drain'> & Partial<Pick<Status, 'verdict' | 'queues' | 'drain'>>;
+type Added = 'verdict' | 'queues' | 'drain' | 'planned_starts';
+type Answered = Omit<Status, Added> & Partial<Pick<Status, Added>>;
 
 async function status({ config, json, check }: StatusOptions): Promise<void> {
   const socket = await controlSocket(config);
@@ -63,10 +68,11 @@ async function compare(file: string, running: unknown): Promise<Compared> {
 }
 
 function forPeople(now: Answered, file: string, compared: Compared): string {
-  const { verdict, doing, draining, drain, sick } = now;
+  const { verdict, doing, draining, drain, sick, planned_starts: starts = [] } = now;
   const rows = [
     ['broker', printable(doing)],
     ['starts', draining ? warning(`none: ${printable(drain ?? DRAINED)}`) : sick ? warning(sickness(sick)) : 'executors, as jobs come'],
+    ...(starts.length === 0 ? [] : [['later', printable(startsText(starts))]]),
     ['queues', printable(queuesText(now.queues))],
     ['file', aboutFile(file, compared)],
   ];
@@ -86,6 +92,12 @@ const queuesText = (queues: Answered['queues']) =>
   queues
     ? `in RabbitMQ, of all hosts: jobs ${queues.jobs}, delayed ${queues.delayed}, dead letters ${queues.dead_letters}`
     : 'RabbitMQ does not say how many messages there are';
+
+function startsText(starts: Status['planned_starts']): string {
+  const told = starts.slice(0, PLANNED_SHOWN_MAX).map((start) => `${start.user}: ${plannedOf(start)}`);
+  const more = starts.length - told.length;
+  return `${told.join('; ')}${more === 0 ? '' : `; and ${more} more: kpxctl list`}`;
+}
 
 const sickness = ({ since, why, next_try }: NonNullable<Status['sick']>) =>
   `none since ${since}: those of several users in a row failed, the last one: ${printable(why)}; tried again after ${next_try}`;

@@ -61,10 +61,14 @@ export interface Operations {
   reload(): Promise<Reloaded>;
   /** As a job of this user would. */
   start(user: KnimeUser): Promise<Explanation>;
+  /** The same at a time, in milliseconds since the epoch. Rejects with a CommandError where no more may be planned. */
+  planStart(user: KnimeUser, atMs: number): Promise<Explanation & { readonly replaced?: string; readonly forgotten?: string }>;
+  /** Rejects with a CommandError where there is none to be taken back. */
+  cancelStart(user: KnimeUser): Promise<Explanation & { readonly taken_back: string | null; readonly forgotten?: string }>;
   /** Undefined: there is no executor of this user. */
   stop(user: KnimeUser, mode: StopMode): Promise<Explanation | undefined>;
   /** Of this user, or of all; undefined: there is none of this user. */
-  stopWhenIdle(user: KnimeUser | undefined): { readonly executors: number; readonly idle: number } | undefined;
+  stopWhenIdle(user: KnimeUser | undefined): { readonly executors: number; readonly idle: number; readonly forgotten?: string } | undefined;
   readonly deadLetters: DeadLetterService;
   /** Undefined: executors are not sealed. */
   readonly sealed: SealedOperations | undefined;
@@ -78,14 +82,21 @@ const ABOUT_USER = z.strictObject({ user });
 const ABOUT_ACCOUNT = z.strictObject({ account: once(osUserSchema) });
 const EXPLAIN = z.strictObject({ user, group: z.array(z.string().max(GROUP_CHARS_MAX)).max(GROUPS_MAX).optional() });
 const STOP = z.strictObject({ user, mode: once(z.enum(['graceful', 'kill'])).prefault(['graceful']) });
+const DAY_MS = 24 * 3_600_000;
 /** Of a drain: longer than any work on a host. */
-const DRAIN_MAX_MS = 366 * 24 * 3_600_000;
+const DRAIN_MAX_MS = 366 * DAY_MS;
 const REASON_CHARS_MAX = 200;
-const until = z.iso
-  .datetime()
-  .transform((text) => Date.parse(text))
-  .refine((ms) => ms > Date.now(), { error: () => `the time is over: it is ${localTime(Date.now())} here`, abort: true })
-  .refine((ms) => ms < Date.now() + DRAIN_MAX_MS, 'more than a year ahead: leave it out, and end it with kpxctl resume');
+/** Of a start: beyond that nobody remembers who has planned it, and why. */
+const AHEAD_MAX_DAYS = 31;
+const timeAhead = (maxMs: number, tooFar: string) =>
+  z.iso
+    .datetime()
+    .transform((text) => Date.parse(text))
+    .refine((ms) => ms > Date.now(), { error: () => `the time is over: it is ${localTime(Date.now())} here`, abort: true })
+    .refine((ms) => ms < Date.now() + maxMs, tooFar);
+const until = timeAhead(DRAIN_MAX_MS, 'more than a year ahead: leave it out, and end it with kpxctl resume');
+const at = timeAhead(AHEAD_MAX_DAYS * DAY_MS, `more than ${AHEAD_MAX_DAYS} days ahead: for every week there is prestart of a rule`);
+const START = z.strictObject({ user, at: once(at).optional() });
 const reason = z
   .string()
   .regex(new RegExp(`^\\P{C}{1,${REASON_CHARS_MAX}}$`, 'u'), `expected a line of 1 to ${REASON_CHARS_MAX} characters`);
@@ -180,7 +191,10 @@ function routesOf(operations: Operations): Routes {
         throw error instanceof ConfigError ? new HttpError(422, error.message) : error;
       });
     }),
-    '/start': route('POST', ABOUT_USER, ({ user }) => operations.start(user)),
+    '/start': route('POST', START, ({ user, at }) =>
+      at === undefined ? operations.start(user) : refusing(operations.planStart(user, at)),
+    ),
+    '/start/cancel': route('POST', ABOUT_USER, ({ user }) => refusing(operations.cancelStart(user))),
     '/stop': route('POST', STOP, async ({ user, mode }) => {
       const explanation = await operations.stop(user, mode === 'kill' ? StopMode.kill : StopMode.graceful);
       if (!explanation) throw new HttpError(409, `there is no executor of "${user}" on this host`);

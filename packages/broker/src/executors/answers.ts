@@ -8,7 +8,7 @@ import type { Event } from './events.js';
 import { evictions } from './eviction.js';
 import { fail, refuse } from './failing.js';
 import { release } from './holding.js';
-import { waiting } from './line.js';
+import { worthRoom } from './line.js';
 import { countAnew, type Executor, sample } from './roster.js';
 import { endedSoon, failureOf, serves } from './service.js';
 import { begin, settle } from './starting.js';
@@ -42,7 +42,7 @@ function adopt(books: Books, info: ExecutorInfo): Executor {
 /** The broker knows the user better than the helper knows the account. */
 function startedFor(executor: Executor, user: User | undefined): void {
   if (!user) return;
-  executor.startedFor ??= user.wanted?.why;
+  if (user.held.size === 0) executor.startedFor ??= user.wanted?.why;
   executor.user = user.name;
   executor.groups = user.groups;
   executor.rule = user.rule;
@@ -130,7 +130,7 @@ function endByUse(books: Books): void {
     const tooLong = worksForTooLong(executor);
     if (tooLong !== undefined) end(books, executor, 'run_time_max', tooLong);
   }
-  const line = health.sickness ? [] : waiting(books).sort(byTurn); // a sick host would start nobody in its place
+  const line = health.sickness ? [] : worthRoom(books).sort(byTurn); // a sick host would start nobody in its place
   for (const { executor, why } of evictions(policy, loadOf(books), line, [...executors.values()])) end(books, executor, 'evicted', why);
 }
 

@@ -57,7 +57,7 @@ export function replace(books: Books, executor: Executor, why: string): void {
   end(books, executor, 'max_age', why);
   if (warmMs === 0) return;
   const user = userOf(books, executor.user, executor.groups);
-  want(books, user, { until: books.now + warmMs, why: 'the one before was older than max_age' });
+  want(books, user, { until: books.now + warmMs, why: 'the one before was older than max_age', yields: true });
 }
 
 export function stopAsked(books: Books, name: KnimeUser, force: boolean): void {

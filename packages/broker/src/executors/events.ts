@@ -77,7 +77,7 @@ export type Event =
   | { readonly kind: 'drain'; readonly on: boolean; readonly why?: string }
   /** An operator wants an executor for this user, whatever came of earlier starts. */
   | { readonly kind: 'start asked'; readonly user: KnimeUser; readonly groups: readonly string[] | undefined }
-  /** A schedule wants an executor for this user, whether there is a job within `forMs` milliseconds or not. */
+  /** A schedule, or an operator for this time, wants an executor for this user, whether there is a job within `forMs` milliseconds or not. */
   | {
       readonly kind: 'start planned';
       readonly user: KnimeUser;
@@ -85,10 +85,12 @@ export type Event =
       readonly forMs: number;
       readonly why: string;
     }
+  /** An operator does not want an executor for this user any more, as far as no job does. */
+  | { readonly kind: 'start cancelled'; readonly user: KnimeUser }
   /** An operator wants the executor of this user ended. */
   | { readonly kind: 'stop asked'; readonly user: KnimeUser; readonly force: boolean }
-  /** The same once it is idle; of every executor that runs where no user is named. */
-  | { readonly kind: 'stop when idle asked'; readonly only?: KnimeUser }
+  /** The same once it is idle, of the executors with these main processes. */
+  | { readonly kind: 'stop when idle asked'; readonly pids: ReadonlySet<number> }
   /** An operator wants this job parked, if it is held. */
   | { readonly kind: 'cancel asked'; readonly user: KnimeUser; readonly ticket: Ticket }
   /** Jobs are consumed (again). */

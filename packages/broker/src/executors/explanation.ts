@@ -12,6 +12,14 @@ import { endsAgain, failsHere, type User } from './user.js';
 /** The thing that a job waits for, or the code of the failure. */
 export type Cause = WaitsFor | 'rabbitmq' | 'helper' | 'executor' | 'ends_soon' | Reason | ErrorCode;
 
+/** An executor is started at a time that an operator has named. */
+export interface Planned {
+  /** In ISO 8601. */
+  readonly at: string;
+  /** Why none was started then; absent: it has not come, or the executor is on its way. */
+  readonly refused?: string;
+}
+
 /** The answer to `explain`: what a job of a user would meet now. */
 export interface Explanation {
   readonly user: KnimeUser;
@@ -32,6 +40,8 @@ export interface Explanation {
   readonly forged?: { readonly count: number; readonly account: string; readonly last: string };
   /** Of a user in line, counted from 1. */
   readonly place?: number;
+  /** An operator has named a time for the start of an executor. Only where one user is asked about. */
+  readonly planned?: Planned;
   /** The share and the recent executor time, in milliseconds, decide the place in line. Only where one user is asked about. */
   readonly turn?: { readonly share: number; readonly recent: number };
 }

@@ -46,10 +46,11 @@ export function hold(books: Books, user: User, ticket: Ticket, hops: number, cro
   if (user.state === 'ready' && user.held.size === 1) books.nextOfferAt = Math.min(books.nextOfferAt, user.offering.dueAt(books.now));
 }
 
-/** A job keeps the place in line. Until the first one nobody waited for the executor. */
+/** A job keeps the place in line. Until the first one nobody waited for the executor; one that an operator has asked for keeps its turn. */
 function waitsFrom({ now }: Books, user: User): void {
   user.until = now + PLACE_MS;
-  if (user.wanted) user.stateSince = now;
+  if (user.wanted) user.waitsSince = now;
+  if (user.wanted?.yields) user.stateSince = now;
   user.wanted = undefined;
 }
 

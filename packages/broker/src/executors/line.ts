@@ -1,7 +1,7 @@
 import { hasRoom, LIMITS, mayStart, profileOf, type Verdict } from '../policy/policy.js';
 import { byTurn, nextInLine } from '../policy/turn.js';
 import { type Books, enter, forgetIfNothing, loadOf } from './books.js';
-import { isAheadOfJobs, type User } from './user.js';
+import { isAheadOfJobs, type User, yieldsToJobs } from './user.js';
 
 /** All that a user in line can wait for. `max_starting` is no limit of room: there is some, and others start first. */
 export const WAITS_FOR = [...LIMITS, 'max_starting'] as const;
@@ -44,18 +44,21 @@ function nextToStart(books: Books): User | undefined {
   // A rule leaves less room, never more: with none at all nobody in line has to be looked at.
   if (!mayStart(policy, load).ok || !hasRoom(policy, load, undefined).ok) return undefined;
   const candidates = [...line].filter(({ name, rule }) => health.admits(name, now) && hasRoom(policy, load, rule).ok);
-  return nextInLine(candidates.filter((user) => !isAheadOfJobs(user))) ?? nextInLine(candidates);
+  return nextInLine(candidates.filter((user) => !yieldsToJobs(user))) ?? nextInLine(candidates);
 }
 
 /** Those of the line whose jobs wait. */
 export const waiting = ({ line }: Books): User[] => [...line].filter((user) => !isAheadOfJobs(user));
 
-/** How long who has waited longest has been in line, in milliseconds; 0: nobody is. */
-export const longestWaitMs = (books: Books): number => Math.max(0, ...waiting(books).map(({ stateSince }) => books.now - stateSince));
+/** Those of the line for whom an idle executor of another user may be ended. */
+export const worthRoom = ({ line }: Books): User[] => [...line].filter((user) => !yieldsToJobs(user));
 
-/** Counted from 1, in the order in which they start: users without jobs are last. A rule without room lets others pass. */
+/** How long who has waited longest has been in line, in milliseconds; 0: nobody is. */
+export const longestWaitMs = (books: Books): number => Math.max(0, ...waiting(books).map(({ waitsSince }) => books.now - waitsSince));
+
+/** Counted from 1, in the order in which they start: users whose executors are planned are last. A rule without room lets others pass. */
 export function placesInLine({ line }: Books): ReadonlyMap<User, number> {
-  const late = (user: User) => Number(isAheadOfJobs(user));
+  const late = (user: User) => Number(yieldsToJobs(user));
   const inOrder = [...line].sort((one, other) => late(one) - late(other) || byTurn(one, other));
   return new Map(inOrder.map((user, index) => [user, index + 1]));
 }
@@ -78,12 +81,12 @@ export function waitsFor(books: Books): Readonly<Record<WaitsFor, Wait>> {
   const { policy, health, now } = books;
   const waits = Object.fromEntries(WAITS_FOR.map((limit) => [limit, { users: 0, longest_wait: 0 }])) as Record<WaitsFor, Wait>;
   const load = loadOf(books);
-  for (const { name, rule, stateSince } of waiting(books)) {
+  for (const { name, rule, waitsSince } of waiting(books)) {
     const room = hasRoom(policy, load, rule);
     const full: WaitsFor = room.ok ? 'max_starting' : (room.limit ?? 'max_starting');
     const limit = health.refuses(name, now) === undefined ? full : 'host_sick';
     const { users, longest_wait } = waits[limit];
-    waits[limit] = { users: users + 1, longest_wait: Math.max(longest_wait, now - stateSince) };
+    waits[limit] = { users: users + 1, longest_wait: Math.max(longest_wait, now - waitsSince) };
   }
   return waits;
 }

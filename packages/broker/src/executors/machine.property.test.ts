@@ -78,6 +78,7 @@ type Move =
   | { readonly do: 'policy'; readonly to: Policy }
   | { readonly do: 'groups'; readonly user: KnimeUser }
   | { readonly do: 'ask for start'; readonly user: KnimeUser }
+  | { readonly do: 'cancel start'; readonly user: KnimeUser }
   | { readonly do: 'plan'; readonly user: KnimeUser; readonly forMs: number }
   | { readonly do: 'ask for stop'; readonly user: KnimeUser; readonly force: boolean }
   | { readonly do: 'ask for stop when idle' }
@@ -123,6 +124,7 @@ const move: fc.Arbitrary<Move> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('policy' as const), to: fc.constantFrom(POLICY, TIGHT, BLIND, DELAYED) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('groups' as const), user: fc.constantFrom(...NAMES) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('ask for start' as const), user: fc.constantFrom(...NAMES) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('cancel start' as const), user: fc.constantFrom(...NAMES) }) },
   {
     weight: 2,
     arbitrary: fc.record({
@@ -182,7 +184,7 @@ class World {
     else if (move.do === 'end') this.end([...this.processes.values()][move.pick], move.exit);
     else if (move.do === 'list') this.step({ kind: 'listed', executors: [...this.processes.values()], askedAt: this.now });
     else if (move.do === 'measure') this.measure();
-    else if (move.do === 'ask for stop when idle') this.step({ kind: 'stop when idle asked' });
+    else if (move.do === 'ask for stop when idle') this.step({ kind: 'stop when idle asked', pids: new Set(this.pids()) });
     else if (move.do === 'lose channel') {
       this.inside.clear();
       this.consume(false);
@@ -200,6 +202,8 @@ class World {
       this.step({ kind: 'groups', user: move.user, groups: GROUPS[move.user as string] ?? NO_GROUPS });
     } else if (move.do === 'ask for start') {
       this.step({ kind: 'start asked', user: move.user, groups: GROUPS[move.user as string] ?? NO_GROUPS });
+    } else if (move.do === 'cancel start') {
+      this.step({ kind: 'start cancelled', user: move.user });
     } else if (move.do === 'plan') {
       const groups = GROUPS[move.user as string] ?? NO_GROUPS;
       this.#planned.add(move.user);
@@ -213,6 +217,10 @@ class World {
       this.now += move.ms;
       this.step({ kind: 'tick' });
     }
+  }
+
+  pids(): number[] {
+    return [...this.machine.running()].map(({ pid }) => pid);
   }
 
   job(user: KnimeUser, hops = 0): void {

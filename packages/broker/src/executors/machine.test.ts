@@ -105,7 +105,7 @@ describe('an operator', () => {
     ] as const)
       makeReady(user, uid);
     expect(ask(dave)).toEqual([
-      { kind: 'state', user: dave, state: 'queued', detail: '3 of 3 executors run (max_executors)', limit: 'max_executors' },
+      { kind: 'state', user: dave, state: 'queued', detail: 'an operator asked for it; 3 of 3 executors run (max_executors)' },
     ]);
   });
 

@@ -12,10 +12,10 @@ import { type Explanation, explanationOf } from './explanation.js';
 import { failing } from './failing.js';
 import type { HostHealth } from './health.js';
 import { cameBack, forward, hold, shorten } from './holding.js';
-import { longestWaitMs, placesInLine, startQueued, waiting, waitsFor } from './line.js';
+import { longestWaitMs, placesInLine, startQueued, waiting, waitsFor, worthRoom } from './line.js';
 import type { Executor } from './roster.js';
 import { connectionsWanted, judgeService } from './service.js';
-import { startAnew, startAsked, wake, want } from './starting.js';
+import { startAnew, startAsked, startCancelled, wake, want } from './starting.js';
 import type { State } from './states.js';
 import { tick } from './time.js';
 import { endsAgain, failsHere, honoursReplay, type User } from './user.js';
@@ -88,7 +88,7 @@ export class Machine {
 
   /** Somebody waits for an executor that could be ended: look at them soon. */
   get wantsList(): boolean {
-    return waiting(this.#books).length > 0 && this.#books.policy.whenFull === 'evict-idle' && !this.draining;
+    return worthRoom(this.#books).length > 0 && this.#books.policy.whenFull === 'evict-idle' && !this.draining;
   }
 
   /** When the next `tick` is wanted, in milliseconds from the last event. */
@@ -113,6 +113,11 @@ export class Machine {
   /** The one that this user's jobs go to. */
   executorOf(user: KnimeUser): Readonly<Executor> | undefined {
     return this.#books.executors.of(user);
+  }
+
+  /** An executor is to be there before the job, and is not yet. */
+  wantsBeforeJob(user: KnimeUser): boolean {
+    return this.#books.users.get(user)?.wanted !== undefined;
   }
 
   /** Of whom nothing is known, `idle`. */
@@ -220,10 +225,12 @@ const HANDLERS: { readonly [K in Kind]: (books: Books, event: EventOf[K]) => voi
     for (const user of books.line) shorten(books, user);
   },
   'start asked': (books, { user, groups }) => startAsked(books, user, groups),
-  'start planned': (books, { user, groups, forMs, why }) => want(books, userOf(books, user, groups), { until: books.now + forMs, why }),
+  'start planned': (books, { user, groups, forMs, why }) =>
+    want(books, userOf(books, user, groups), { until: books.now + forMs, why, yields: true }),
+  'start cancelled': (books, { user }) => startCancelled(books, user),
   'stop asked': (books, { user, force }) => stopAsked(books, user, force),
-  'stop when idle asked': ({ executors }, { only }) => {
-    for (const executor of executors.values()) if (only === undefined || executors.of(only) === executor) executor.leaving = true;
+  'stop when idle asked': ({ executors }, { pids }) => {
+    for (const executor of executors.values()) if (pids.has(executor.pid)) executor.leaving = true;
   },
   'cancel asked': cancelAsked,
   'channel opened': (books) => {

@@ -23,7 +23,7 @@ export interface Executor extends Idleness {
   /** When its process started, as the helper says: in ISO 8601, and in milliseconds since the epoch. */
   readonly startedAt: string;
   readonly startedMs: number;
-  /** Why it was started before there was a job; undefined: there was one, an operator asked for it, or it is from before the broker. */
+  /** Why it was started before there was a job; undefined: there was one, or it is from before the broker. */
   startedFor: string | undefined;
   /** An operator wants it ended once it is idle. */
   leaving: boolean;

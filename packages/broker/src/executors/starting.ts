@@ -2,14 +2,18 @@ import type { KnimeUser } from '@kpx/protocol';
 import { userOf } from './admission.js';
 import { type Books, enter, forgetIfNothing } from './books.js';
 import { forwardHeld, shorten } from './holding.js';
-import { PLACE_MS, roomFor } from './line.js';
+import { leaveLine, PLACE_MS, roomFor } from './line.js';
 import { RESTING } from './states.js';
-import { forgive, type User, type Wanted, wantsExecutor } from './user.js';
+import { forgive, isAheadOfJobs, type User, type Wanted, wantsExecutor, yieldsToJobs } from './user.js';
+
+/** How long an executor that an operator has asked for is tried to be started, in milliseconds: until then it keeps its place in line. */
+export const ASKED_MAX_MS = 24 * 3_600_000;
 
 /** The effect of the first job of an idle user: its executor is known already, or one is wanted. */
 export function wake(books: Books, user: User): void {
   const executor = books.executors.of(user.name);
   if (!executor) {
+    user.waitsSince = books.now;
     user.until = Math.max(books.now + PLACE_MS, user.wanted?.until ?? 0);
     user.recentMs = books.executors.recentMs(user.name, books.now);
     const room = roomFor(books, user);
@@ -42,11 +46,22 @@ export function startAsked(books: Books, name: KnimeUser, groups: readonly strin
   const user = userOf(books, name, groups);
   books.health.tryNow();
   if (user.admitted.ok) startAnew(books, user, 'an operator asks for a start');
-  if (user.admitted.ok && user.state === 'idle') wake(books, user);
-  else forgetIfNothing(books, user);
+  const wanted = { until: books.now + ASKED_MAX_MS, why: 'an operator asked for it', yields: false };
+  if (user.state === 'queued' && yieldsToJobs(user)) {
+    user.wanted = wanted;
+    user.until = wanted.until;
+  } else want(books, user, wanted);
 }
 
-/** As a first job would, but for the job: users with jobs come first. Nothing is done for a user who has an executor, waits for one, or is parked. */
+/** An operator takes back what has not begun: no executor is wanted any more where there is no job. */
+export function startCancelled(books: Books, name: KnimeUser): void {
+  const user = books.users.get(name);
+  if (!user) return;
+  if (user.state === 'queued' && isAheadOfJobs(user)) leaveLine(books, user, 'an operator has taken the start back');
+  else user.wanted = undefined;
+}
+
+/** As a first job would, but for the job. Nothing is done for a user who has an executor, waits for one, or is parked. */
 export function want(books: Books, user: User, wanted: Wanted): void {
   const executor = books.executors.of(user.name);
   const hasNone = (user.state === 'idle' || user.state === 'backoff') && (!executor || executor.ending);

@@ -12,6 +12,8 @@ export interface Wanted {
   readonly until: number;
   /** For people. */
   readonly why: string;
+  /** Users whose jobs wait start first, and nobody's executor is ended for it. */
+  readonly yields: boolean;
 }
 
 /** Somebody who has jobs here, or a past. */
@@ -24,6 +26,8 @@ export interface User {
   state: State;
   /** Since when, in milliseconds of the machine's clock. */
   stateSince: number;
+  /** When `queued`: since when jobs wait, in milliseconds of the machine's clock. An operator may have asked for the executor before. */
+  waitsSince: number;
   /** When `queued`: the executor time that the user had had recently when it came, in milliseconds. */
   recentMs: number;
   /** When `backoff`, `broken` or `refused` ends; when `idle`: until when the failures are remembered; when `queued`: the place in line. */
@@ -53,6 +57,7 @@ export interface User {
 export function newUser(name: KnimeUser, groups: readonly string[] | undefined): User {
   const judged = { groups, rule: undefined, admitted: { ok: true } as const };
   const past = {
+    waitsSince: 0,
     recentMs: 0,
     until: 0,
     failures: 0,
@@ -76,6 +81,9 @@ export const wantsExecutor = ({ held, wanted }: User, now: number) => held.size 
 
 /** Nobody waits for the executor that this user in line is to have. */
 export const isAheadOfJobs = ({ held, wanted }: User) => held.size === 0 && wanted !== undefined;
+
+/** The same of a user who lets those whose jobs wait start first. */
+export const yieldsToJobs = (user: User) => isAheadOfJobs(user) && user.wanted?.yields === true;
 
 /** So many such executors in a row are no chance. */
 const ENDS_SOON_MIN = 2;

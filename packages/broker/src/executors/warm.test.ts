@@ -6,6 +6,7 @@ import type { Policy } from '../policy/policy.js';
 import type { Rule } from '../policy/rules.js';
 import type { Effect, Event } from './events.js';
 import { Machine } from './machine.js';
+import { ASKED_MAX_MS } from './starting.js';
 
 /* Executors that stay for their user, and executors that have become old. */
 
@@ -282,8 +283,104 @@ describe('a planned start', () => {
   });
 });
 
+describe('a start that an operator asks for, where there is no room', () => {
+  const ask = (user: KnimeUser) => step({ kind: 'start asked', user, groups: [] });
+  const takeBack = (user: KnimeUser) => step({ kind: 'start cancelled', user });
+  const plan = (user: KnimeUser) => step({ kind: 'start planned', user, groups: [], forMs: HOUR_MS, why: 'a plan' });
+  const tick = (ms: number) => {
+    now += ms;
+    return step({ kind: 'tick' });
+  };
+
+  beforeEach(() => {
+    withPolicy({ maxExecutors: 1, whenFull: 'evict-idle' });
+    makeReady(alice);
+  });
+
+  it('keeps its place in line for a day, and is no wait of anybody', () => {
+    expect(usersOf('start', ask(bob))).toEqual([]);
+    tick(ASKED_MAX_MS - 1);
+    expect(machine.explain(bob, [])).toMatchObject({ state: 'queued', place: 1 });
+    expect(machine.counts).toMatchObject({ waiting: 0, longestWaitMs: 0 });
+    expect(usersOf('start', ended(alice))).toEqual([bob]);
+    made(bob);
+    expect(machine.explain(bob, []).why).toBe('the executor is ready, started before the job (an operator asked for it)');
+  });
+
+  it('is given up after a day', () => {
+    ask(bob);
+    expect(tick(ASKED_MAX_MS)).toContainEqual(
+      expect.objectContaining({ user: bob, state: 'idle', detail: 'no place was free in time, and no job has come' }),
+    );
+    expect(usersOf('start', ended(alice))).toEqual([]);
+  });
+
+  it('has its turn among users with jobs, keeps it when its own job comes, and starts before those that are planned', () => {
+    plan(carol);
+    now += MINUTE_MS;
+    ask(bob);
+    expect(machine.explain(bob, []).place).toBe(1);
+    now += MINUTE_MS;
+    job(carol);
+    expect(machine.explain(carol, []).place).toBe(2);
+    now += MINUTE_MS;
+    job(bob);
+    expect(machine.counts).toMatchObject({ waiting: 2, longestWaitMs: MINUTE_MS });
+    expect(machine.explain(bob, []).place).toBe(1);
+    expect(usersOf('start', ended(alice))).toEqual([bob]);
+  });
+
+  it('ends an idle executor of another user for it, as a job would', () => {
+    ask(bob);
+    expect(machine.wantsList).toBe(true);
+    expect(usersOf('stop', idleFor(PLAIN_POLICY.evictIdleAfterMs))).toEqual([alice]);
+    expect(usersOf('start', ended(alice))).toEqual([bob]);
+  });
+
+  it('is one that was planned, and does not wait for its time any more', () => {
+    plan(bob);
+    expect(machine.wantsList).toBe(false);
+    ask(bob);
+    tick(2 * HOUR_MS);
+    expect(machine.explain(bob, []).state).toBe('queued');
+    expect(machine.wantsList).toBe(true);
+  });
+
+  it('is taken back: nobody is started for it, and a job still is', () => {
+    ask(bob);
+    expect(machine.wantsBeforeJob(bob)).toBe(true);
+    expect(takeBack(bob)).toContainEqual(
+      expect.objectContaining({ user: bob, state: 'idle', detail: 'an operator has taken the start back' }),
+    );
+    expect(machine.wantsBeforeJob(bob)).toBe(false);
+    expect(machine.counts.users).toBe(1);
+    ask(carol);
+    job(carol);
+    takeBack(carol);
+    expect(usersOf('start', ended(alice))).toEqual([carol]);
+    takeBack(bob); // of whom nothing is known
+  });
+
+  it('is not tried again once it is taken back, and is until then', () => {
+    ended(alice);
+    const fails = () => step({ kind: 'not started', user: bob, code: 'LAUNCH_FAILED', detail: 'exit 1' });
+    expect(usersOf('start', ask(bob))).toEqual([bob]);
+    fails();
+    expect(usersOf('start', tick(PLAIN_POLICY.backoffMaxMs))).toEqual([bob]);
+    fails();
+    takeBack(bob);
+    expect(usersOf('start', tick(PLAIN_POLICY.backoffMaxMs))).toEqual([]);
+  });
+
+  it('is made once an executor that is ending has ended', () => {
+    step({ kind: 'stop asked', user: alice, force: false });
+    expect(usersOf('start', ask(alice))).toEqual([]);
+    expect(usersOf('start', ended(alice))).toEqual([alice]);
+  });
+});
+
 describe('executors that an operator wants ended once they are idle', () => {
-  const stop = (only?: KnimeUser) => step({ kind: 'stop when idle asked', ...(only && { only }) });
+  const stop = (...only: KnimeUser[]) => step({ kind: 'stop when idle asked', pids: new Set(only.map((user) => running.get(user) ?? 0)) });
   const IDLE_MS = PLAIN_POLICY.evictIdleAfterMs;
 
   beforeEach(() => {
@@ -293,7 +390,7 @@ describe('executors that an operator wants ended once they are idle', () => {
   });
 
   it('end then, kept warm or not; further jobs of their users start others, which stay', () => {
-    expect(usersOf('stop', stop())).toEqual([]);
+    expect(usersOf('stop', stop(alice, bob))).toEqual([]);
     expect(machine.explain(alice, []).executor).toMatch(/, ready, ended once it is idle$/);
     expect(usersOf('forward', job(bob))).toEqual([bob]);
     expect(usersOf('stop', idleFor(IDLE_MS - 1))).toEqual([]);

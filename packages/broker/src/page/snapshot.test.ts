@@ -35,7 +35,7 @@ function snapshot({ user_labels }: { user_labels: boolean }) {
     user: 'alice',
     what: `decision ${index}`,
   }));
-  return snapshotOf({ machine, config, links, histories: new Histories(), decisions, outcomes });
+  return snapshotOf({ machine, config, links, planned: new Map(), histories: new Histories(), decisions, outcomes });
 }
 
 describe('what the status page is told', () => {
@@ -79,7 +79,7 @@ it('has nothing of sealed executors where there are none, and otherwise their co
   const sealed = { accounts, lost: 0, shared: 2, vhosts_max: 200, jobs_waiting: 5, refused };
   const config = configSchema.parse({ amqp: { urls: ['amqp://kpx-broker@127.0.0.1'] } });
   const machine = new Machine(policyOf(config));
-  const rest = { histories: new Histories(), decisions: [], outcomes: new Outcomes() };
+  const rest = { planned: new Map(), histories: new Histories(), decisions: [], outcomes: new Outcomes() };
   expect(snapshotOf({ machine, config, links: { ...links, sealed }, ...rest }).now.sealed).toEqual({
     shared: 2,
     ...{ accounts, vhosts_max: 200, jobs_waiting: 5 },

@@ -1,7 +1,8 @@
 import { hostname } from 'node:os';
+import type { KnimeUser } from '@kpx/protocol';
 import type { Config } from '../config/config.js';
 import type { Effect, Event } from '../executors/events.js';
-import type { Explanation } from '../executors/explanation.js';
+import type { Explanation, Planned } from '../executors/explanation.js';
 import type { Machine } from '../executors/machine.js';
 import { Decisions } from './decisions.js';
 import { Histories } from './histories.js';
@@ -14,18 +15,20 @@ import { Stories } from './stories.js';
 import type { Story } from './story.js';
 import { factsOf, type Verdict, verdictOf } from './verdict.js';
 
+type Look = () => { readonly config: Config; readonly links: Links; readonly planned: ReadonlyMap<KnimeUser, Planned> };
+
 /** The running broker's status: what is so in the machine at the moment, and what it remembers of events and effects that went by. */
 export class ReadModel {
   readonly outcomes = new Outcomes();
   readonly metrics: Metrics;
   readonly stories: Stories;
   readonly #machine: Machine;
-  readonly #look: () => { readonly config: Config; readonly links: Links };
+  readonly #look: Look;
   readonly #decisions = new Decisions();
   readonly #histories = new Histories();
 
   /** `answersPass`: answers of executors go by the broker. */
-  constructor(machine: Machine, look: () => { readonly config: Config; readonly links: Links }, answersPass = false) {
+  constructor(machine: Machine, look: Look, answersPass = false) {
     this.#machine = machine;
     this.#look = look;
     this.stories = new Stories(answersPass);
@@ -55,6 +58,11 @@ export class ReadModel {
   /** Is all well? */
   verdict(): Verdict {
     return verdictOf(factsOf(this.#machine, this.#look().links, this.outcomes));
+  }
+
+  /** Starts at a time that an operator has named. */
+  get planned(): ReadonlyMap<KnimeUser, Planned> {
+    return this.#look().planned;
   }
 
   status(): Status {

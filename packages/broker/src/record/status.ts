@@ -1,6 +1,7 @@
+import type { KnimeUser } from '@kpx/protocol';
 import type { Outcome } from '../amqp/relay-observer.js';
 import type { Config } from '../config/config.js';
-import type { Explanation } from '../executors/explanation.js';
+import type { Explanation, Planned } from '../executors/explanation.js';
 import type { Machine } from '../executors/machine.js';
 import { type Executor, stateOf } from '../executors/roster.js';
 import type { ExecutorState } from '../executors/states.js';
@@ -23,6 +24,8 @@ export interface Status extends Standing {
   readonly executors: readonly ExecutorStatus[];
   /** Says what a job of each user who is known here would meet now. */
   readonly users: readonly UserStatus[];
+  /** Executors that are started at a time that an operator has named, the first one first. */
+  readonly planned_starts: readonly (Planned & { readonly user: string })[];
   /** Jobs that have left the broker since it started; those that are `returned` found no place, and are in the queue again. */
   readonly jobs: Readonly<Record<Outcome, number>>;
   /** The latest ones, the oldest first. */
@@ -41,7 +44,7 @@ export interface ExecutorStatus {
   readonly since: string;
   readonly profile: string;
   readonly rule: string;
-  /** Why it was started before there was a job; null: there was one, an operator asked for it, or it is from before this broker. */
+  /** Why it was started before there was a job; null: there was one, or it is from before this broker. */
   readonly started_for: string | null;
   /** Share of one processor that it takes at present; null: not known. */
   readonly cpu: number | null;
@@ -98,13 +101,14 @@ export interface Sources {
   readonly machine: Machine;
   readonly config: Config;
   readonly links: Links;
+  readonly planned: ReadonlyMap<KnimeUser, Planned>;
   readonly histories: Histories;
   readonly decisions: readonly Decision[];
   readonly outcomes: Outcomes;
 }
 
 /** For people and programs that ask. */
-export function statusOf({ machine, config, links, histories, decisions, outcomes }: Sources): Status {
+export function statusOf({ machine, config, links, planned, histories, decisions, outcomes }: Sources): Status {
   const standing = standingOf(machine, links);
   return {
     verdict: verdictOf(factsOf(machine, links, outcomes)),
@@ -113,6 +117,7 @@ export function statusOf({ machine, config, links, histories, decisions, outcome
     policy: config.policy,
     executors: executorsOf(machine),
     users: machine.explanations().map((explanation) => userStatus(meanwhile(explanation, links), machine, histories)),
+    planned_starts: [...planned].map(([user, start]) => ({ user, ...start })).sort((one, other) => (one.at < other.at ? -1 : 1)),
     jobs: outcomes.jobs,
     decisions,
   };
@@ -158,6 +163,7 @@ export function userDetailOf(explanation: Explanation, machine: Machine, histori
   return {
     ...userStatus(explanation, machine, histories),
     ...(explanation.turn && { turn: explanation.turn }),
+    ...(explanation.planned && { planned: explanation.planned }),
     process: executor ? executorStatus(executor) : null,
     account: executor ? { os_user: executor.osUser, uid: executor.uid } : (history?.account ?? null),
     limits: {
