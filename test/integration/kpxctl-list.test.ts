@@ -70,6 +70,7 @@ describe('kpxctl list', () => {
           cpu: USE,
           memory: null,
           cause: null,
+          planned: null,
           why: 'the executor is ready',
         },
       },
