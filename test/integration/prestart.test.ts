@@ -103,7 +103,7 @@ it('ends an executor that is older than max_age when it is idle, starts another 
 });
 
 it('starts an executor at a time that an operator names, over a restart of the broker, and says who gets none, and why', async () => {
-  const kpx = await installKpx({ standIn: { BOOT_MS: '50' }, broker: { policy: { deny: ['mallory'] } } });
+  const kpx = await installKpx({ standIn: { BOOT_MS: '50' }, broker: { policy: { deny: ['mallory'], start_attempts: 1 } } });
   await kpx.start();
   const config = ['--config', kpx.brokerConfigFile];
   const start = (user: string, ...args: string[]) => runKpxctl(['start', user, '--helper-config', kpx.configFile, ...config, ...args]);

@@ -117,7 +117,8 @@ export class Machine {
 
   /** An executor is to be there before the job, and is not yet. */
   wantsBeforeJob(user: KnimeUser): boolean {
-    return this.#books.users.get(user)?.wanted !== undefined;
+    const { users, now } = this.#books;
+    return now < (users.get(user)?.wanted?.until ?? now);
   }
 
   /** Of whom nothing is known, `idle`. */
