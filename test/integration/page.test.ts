@@ -13,6 +13,7 @@ vi.setConfig({ testTimeout: 180_000 });
 const QUICK = { BOOT_MS: '50' };
 const PAGE_BYTES_MAX = 60_000;
 const LAYOUT_SHIFT_MAX = 0.001;
+const DESKTOP = { width: 1_280, height: 900 };
 const PHONE = { width: 360, height: 740 };
 /** A job may come back from its executor's queue, and is sent on again then. */
 const SOME = /^[1-9]/;
@@ -194,6 +195,41 @@ describe('the status page is for everybody:', () => {
     }
   });
 
+  it('each problem can be read without scrolling in the box that it is in: one, two and five of them, on a desktop and a phone', async () => {
+    const broker = { amqp: { prefetch: 2 }, policy: { start_attempts: 1, backoff_max: '5m' } };
+    const watch = await watched({ standIn: { BOOT_UNTIL: '/srv/never' }, broker });
+    const { kpx, page } = watch;
+    const expectReadable = async (problems: number) => {
+      await expect.poll(() => page.locator('#problems li').count()).toBe(problems);
+      for (const viewport of [DESKTOP, PHONE]) {
+        await page.setViewportSize(viewport);
+        const cut = await page.evaluate(() => {
+          const around = [...document.querySelectorAll('.verdict, .card:has(.verdict)')];
+          const isCut = ({ scrollHeight, clientHeight, scrollWidth, clientWidth }: Element) =>
+            scrollHeight > clientHeight || scrollWidth > clientWidth;
+          return around.length === 2 && around.filter(isCut).map(({ className }) => className);
+        });
+        expect([problems, viewport.width, cut]).toEqual([problems, viewport.width, []]);
+      }
+    };
+    await publish(kpx, { body: 'no JSON' });
+    await says(watch, '#headline', '1 parked job lies in kpx.dead-letter, the latest of this broker: BODY_NOT_JSON');
+    await expectReadable(1);
+    await publish(kpx, jobOf('nobody-has-this-account'));
+    await expectReadable(2);
+    await publish(kpx, jobOf('alice'));
+    await says(watch, '#users tr', 'booting');
+    await kpx.signal('SIGUSR2', { draining: true });
+    await kpx.endHelper();
+    await expectReadable(5);
+    expect(await page.locator('#problems li b').allInnerTexts()).toEqual([
+      'No executor is started: the host is being drained',
+      expect.stringMatching(/^Starts of executors are given up/),
+      expect.stringMatching(/^\d parked jobs? lies? in kpx\.dead-letter, the latest of this broker: START_FAILED$/),
+      '1 of 1 jobs that may be held are: those of further users wait',
+    ]);
+  });
+
   it('finds a name in the lists, also while the page is paused, and has two decisions for a start', async () => {
     const watch = await watched({ broker: { http: NAMED, policy: { max_executors: 1 } } });
     const { kpx, page } = watch;
@@ -225,7 +261,6 @@ describe('the status page is for everybody:', () => {
     const { page } = await watched({ broker: { http: NAMED } });
     await page.locator('#decisions-title').waitFor();
     const lists = [
-      'Is all well?',
       'Users by state',
       'Dead letters by reason',
       'Find a name or a word below',

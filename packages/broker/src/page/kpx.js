@@ -113,20 +113,24 @@ const LEVELS = /** @type {const} */ ({
   trouble: { is: 'bad', title: 'trouble' },
 });
 
+/** @param {string} text */
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
 /** @param {Now} now */
 function showVerdict({ verdict }) {
   const { level, headline, problems } = verdict;
-  tell('headline', LEVELS[level].is, headline.charAt(0).toUpperCase() + headline.slice(1));
+  tell('headline', LEVELS[level].is, capital(headline));
   const list = element('problems');
   // The headline has the first problem already.
-  const lines = problems.map(({ what, next }, at) => (at === 0 ? next : `${what}. ${next}`));
-  if (lines.length === 0) lines.push('Nobody has to do anything.');
+  const lines = problems.map(({ what, next }, at) => [at === 0 ? '' : capital(what), next]);
+  if (lines.length === 0) lines.push(['', 'Nobody has to do anything.']);
   if (list.dataset.lines === JSON.stringify(lines)) return;
   list.dataset.lines = JSON.stringify(lines);
   list.replaceChildren(
-    ...lines.map((line) => {
+    ...lines.map(([what = '', next = '']) => {
       const item = document.createElement('li');
-      item.textContent = line;
+      if (what !== '') item.appendChild(document.createElement('b')).textContent = what;
+      item.append(next);
       return item;
     }),
   );
