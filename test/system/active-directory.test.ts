@@ -1,5 +1,6 @@
 import { afterAll, beforeAll } from 'vitest';
 import { clock } from './active-directory/clock.js';
+import { domainGone } from './active-directory/domain-gone.js';
 import { domainNames } from './active-directory/domain-names.js';
 import { drives } from './active-directory/drives.js';
 import { keytabs } from './active-directory/keytabs.js';
@@ -24,3 +25,4 @@ drives(scene);
 page(scene);
 sssd(scene);
 domainNames(scene);
+domainGone(scene);
