@@ -7,7 +7,7 @@ _kpxctl() {
     --config | --helper-config | --password-file | --head | --admin-password-file | --definitions) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
     --sort) mapfile -t COMPREPLY < <(compgen -W 'trouble user state since held idle cpu memory' -- "$current"); return ;;
     --state) mapfile -t COMPREPLY < <(compgen -W 'idle queued preparing provisioning starting booting ready lost ending backoff broken refused' -- "$current"); return ;;
-    --interval | --lines | --since | --until | --reason | --at | --user | --account | --admin | --management-url)  return ;;
+    --interval | --lines | --since | --until | --reason | --at | --user | --account | --delegate-to | --admin | --management-url)  return ;;
     --group) mapfile -t COMPREPLY < <(compgen -g -- "$current"); return ;;
     --directory | --output-dir) mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
     esac
@@ -36,7 +36,7 @@ _kpxctl() {
     'sealed learn '*) words='--config --json --help' ;;
     'sealed purge '*) words='--apply --config --json --help' ;;
     'sealed setup '*) words='--apply --config --helper-config --help' ;;
-    'kerberos setup '*) words='--apply --remove --helper-config --help' ;;
+    'kerberos setup '*) words='--apply --delegate-to --remove --helper-config --help' ;;
     'drives setup '*) words='--apply --remove --helper-config --help' ;;
     'doctor '*) words='--user --config --helper-config --password-file --json --help' ;;
     'orphans '*) words='--size --helper-config --json --help' ;;

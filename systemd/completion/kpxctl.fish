@@ -158,6 +158,7 @@ complete -c kpxctl -n '__kpxctl_at sealed setup' -l config -r -F -d 'configurati
 complete -c kpxctl -n '__kpxctl_at sealed setup' -l helper-config -r -F -d 'configuration of kpx-privhelper'
 complete -c kpxctl -n '__kpxctl_at sealed setup' -l help -d 'a summary'
 complete -c kpxctl -n '__kpxctl_at kerberos setup' -l apply -d 'make the changes'
+complete -c kpxctl -n '__kpxctl_at kerberos setup' -l delegate-to -x -d 'no keytabs of users'
 complete -c kpxctl -n '__kpxctl_at kerberos setup' -l remove -d 'take the drop-ins away again'
 complete -c kpxctl -n '__kpxctl_at kerberos setup' -l helper-config -r -F -d 'configuration of kpx-privhelper'
 complete -c kpxctl -n '__kpxctl_at kerberos setup' -l help -d 'a summary'

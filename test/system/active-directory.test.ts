@@ -1,5 +1,6 @@
 import { afterAll, beforeAll } from 'vitest';
 import { clock } from './active-directory/clock.js';
+import { delegation } from './active-directory/delegation.js';
 import { domainGone } from './active-directory/domain-gone.js';
 import { domainNames } from './active-directory/domain-names.js';
 import { drives } from './active-directory/drives.js';
@@ -23,6 +24,7 @@ clock(scene);
 outages(scene);
 drives(scene);
 page(scene);
+delegation(scene);
 sssd(scene);
 domainNames(scene);
 domainGone(scene);

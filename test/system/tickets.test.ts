@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { Kdc } from '../fixtures/booted/kdc.js';
 import { type BootedKpx, unitOf } from '../fixtures/booted/kpx.js';
 import { jobOf } from '../fixtures/jobs.js';
+import { executorCan } from './as-executor.js';
 import { installPackage, startKpx } from './installed-kpx.js';
 import { bootedLdap, bootedMachine, dropIn } from './shared-machine.js';
 
@@ -56,14 +57,6 @@ const klist = async (user: string) => (await machine.run(['/usr/bin/klist', '-c'
 
 const ticketUnitSays = (user: string, text: string) =>
   machine.waitForJournal(text, [`--unit=${ticketUnitOf(user)}`], ({ MESSAGE }) => MESSAGE.includes(text), RENEWAL_TIMEOUT_MS);
-
-/** Whether the user's own code can do this where their executor runs: with its view of the file system, and its uid. */
-async function executorCan(user: string, ...argv: string[]): Promise<boolean> {
-  const { MainPID: pid } = await machine.show(unitOf(user), 'MainPID');
-  const ids = ['--reuid', user, '--regid', user, '--clear-groups', '--no-new-privs', '--bounding-set=-all', '--inh-caps=-all'];
-  const enter = ['/usr/bin/nsenter', '--mount', `--target=${pid}`, '--', '/usr/bin/setpriv', ...ids, '--', ...argv];
-  return (await machine.run(enter, { allowFailure: true })).exitCode === 0;
-}
 
 beforeAll(async () => {
   await installPackage();

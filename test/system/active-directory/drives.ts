@@ -9,7 +9,7 @@ import { atWork, runBlocks } from '../page-commands.js';
 import type { DomainScene } from './scene.js';
 
 const PAGE = 'docs/kerberos.md';
-export const HEADING = 'A drive that each executor brings';
+const HEADING = 'A drive that each executor brings';
 
 /** A share as a directory, by smbnetfs and the ticket of the user: as the page has an administrator make it. */
 export function drives(scene: DomainScene): void {

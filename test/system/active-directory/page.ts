@@ -4,10 +4,17 @@ import { unitOf } from '../../fixtures/booted/kpx.js';
 import { jobOf } from '../../fixtures/jobs.js';
 import { commandsOf } from '../../fixtures/page.js';
 import { atWork, runBlocks } from '../page-commands.js';
-import { HEADING as DRIVES_HEADING } from './drives.js';
 import { type DomainScene, keytabOf } from './scene.js';
 
-/** The commands of docs/kerberos.md. */
+const isForController = ({ text }: { text: string }) => text.startsWith('samba-tool');
+
+/** The commands of a section of docs/kerberos.md: those of an administrator of the domain, and those of one of this machine. */
+export function commandsIn(section: string, values: Readonly<Record<string, string>>) {
+  const commands = commandsOf('docs/kerberos.md', values).filter(({ heading }) => heading === section);
+  return { ofDomain: commands.filter(isForController), ofMachine: commands.filter((command) => !isForController(command)) };
+}
+
+/** The commands of docs/kerberos.md for keytabs of users. */
 export function page(scene: DomainScene): void {
   const { machine } = scene;
 
@@ -15,16 +22,15 @@ export function page(scene: DomainScene): void {
     const user = 'ad-page';
     await machine.run(['/usr/bin/kpxctl', 'kerberos', 'setup', '--remove', '--apply']);
     await machine.remove(keytabOf(user));
-    const blocks = commandsOf('docs/kerberos.md', { alice: user }).filter(({ heading }) => heading !== DRIVES_HEADING);
-    const isForController = ({ text }: { text: string }) => text.startsWith('samba-tool');
+    const { ofDomain, ofMachine } = commandsIn('Active Directory with keytabs, in an evening', { alice: user });
     const exported = `/root/${user}.keytab`;
     const makeKeytab = async () => {
-      for (const { text } of blocks.filter(isForController)) await scene.controller.run('/bin/sh', '-e', '-u', '-c', text);
+      for (const { text } of ofDomain) await scene.controller.run('/bin/sh', '-e', '-u', '-c', text);
       await machine.writeFile(exported, scene.controller.take(exported));
     };
     const job = randomUUID();
     await runBlocks(
-      blocks.filter((block) => !isForController(block)),
+      ofMachine,
       [
         {
           at: 'kpxctl kerberos setup',

@@ -18,7 +18,10 @@ export const PEOPLE = {
   'ad-clock': 24_407,
 };
 const WITH_DIRECTORY = ['ad-alice', 'ad-bob', 'ad-page', 'ad-long', 'ad-clock'];
-const KEYTABS = '/etc/kpx/keytabs';
+export const KEYTABS = '/etc/kpx/keytabs';
+/** This machine, as a member of the domain. */
+export const MACHINE = 'KPX-HOST$';
+export const MACHINE_KEYTAB = '/etc/krb5.keytab';
 const DOCTOR_TIMEOUT_MS = 90_000;
 export const SET_UP_TIMEOUT_MS = 180_000;
 /** The broker tries again at most so seldom. */

@@ -1,9 +1,10 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { runCommand } from '@kpx/privhelper/system/command';
 import type { OsUser } from '@kpx/protocol';
+import { DELEGATION_ACCOUNT } from '../delegated-services.js';
 import { judged, orUnseen } from './accounts.js';
 import { ASK_AS_ROOT, type Check, fail, ok, Skipped, type Verdict, warn } from './check.js';
-import { chain, trustIn } from './file-system.js';
+import { ASK_DOMAIN, judgedDelegation, principalsIn, wrongIn } from './keytab.js';
 import type { Scene } from './scene.js';
 import { showUnit } from './systemd.js';
 
@@ -14,11 +15,8 @@ export const kerberosChecks = (scene: Scene): Check[] => [
 ];
 
 const KEYTABS = '/etc/kpx/keytabs';
-const KLIST = '/usr/bin/klist';
 const JOURNALCTL = '/usr/bin/journalctl';
 const NO_TICKETS = ok('executors get no tickets from kpx');
-/** Bits of a keytab's mode that others could use. */
-const OTHERS = 0o177;
 const NEW_KEYTAB =
   'Make a new keytab of the account, and install it: install -m 0600 NEW.keytab /etc/kpx/keytabs/ACCOUNT.keytab (kerberos.md).';
 const ASK_KDC =
@@ -30,6 +28,8 @@ const SET_CLOCK = 'Have both clocks set by NTP: timedatectl, here and on the KDC
 interface Way {
   readonly unit: string;
   readonly cache: string;
+  /** No keytab of the user: the keytab of this machine. */
+  readonly byDelegation: boolean;
 }
 
 /** Looks at an account whose executors start with a ticket. */
@@ -43,34 +43,25 @@ function withTickets(scene: Scene, look: (osUser: OsUser, way: Way, signal: Abor
     if (unit === undefined) return NO_TICKETS;
     if (!scene.isRoot) throw new Skipped(ASK_AS_ROOT);
     const [, cache = ''] = /\bKRB5CCNAME=(\S+)/.exec(Environment) ?? [];
-    return await look(osUser, { unit, cache }, signal);
+    const { User } = await showUnit(unit, signal);
+    return await look(osUser, { unit, cache, byDelegation: User === DELEGATION_ACCOUNT }, signal);
   };
 }
 
 const keytab = (scene: Scene): Check => ({
   name: 'user keytab',
   fix: NEW_KEYTAB,
-  look: withTickets(scene, async (osUser, _, signal) => {
+  look: withTickets(scene, async (osUser, { byDelegation }, signal) => {
+    if (byDelegation) return await judgedDelegation(signal);
     const path = `${KEYTABS}/${osUser}.keytab`;
-    const steps = await chain(path, signal);
-    const file = steps.at(-1)?.found;
-    if (file === undefined) throw new Error(`there is no ${path}`);
-    if (!file.type.startsWith('regular')) throw new Error(`${path} is a ${file.type}, and has to be a regular file`);
-    const own = `chown root:root ${path}; chmod 0600 ${path}`;
-    if (file.uid !== 0 || file.mode & OTHERS)
-      return fail(`${path} has uid ${file.uid} and mode ${octal(file.mode)}, expected root and 600`, own);
-    const unsafe = trustIn(steps.slice(0, -1));
-    if (unsafe !== undefined) return fail(unsafe, `chown root:root ${KEYTABS}; chmod 0711 ${KEYTABS}`);
-    const { exitCode, stdout, stderr } = await runCommand(KLIST, ['-k', path], signal);
-    if (exitCode !== 0) throw new Error(`${path} is no keytab: ${stderr}`);
-    const held = [...new Set([...stdout.matchAll(/^ *\d+ (\S+@\S+)$/gm)].map(([, name = '']) => name))];
+    const wrong = await wrongIn(path, 0o711, signal);
+    if (wrong !== undefined) return wrong;
+    const held = await principalsIn(path, signal);
     const wanted = nameIn(osUser);
     if (!held.some((name) => nameIn(name) === wanted)) throw new Error(`${path} is of ${held.join(', ') || 'nobody'}, not of "${osUser}"`);
     return ok(`${path} is of ${held.join(', ')}`);
   }),
 });
-
-const octal = (mode: number) => mode.toString(8);
 
 /** `alice` of alice, Alice@CORP.EXAMPLE and CORP\alice. */
 const nameIn = (name: string) => name.replace(/^.*\\/, '').replace(/@.*$/, '').toLowerCase();
@@ -82,7 +73,7 @@ const nameIn = (name: string) => name.replace(/^.*\\/, '').replace(/@.*$/, '').t
 const ticket = (scene: Scene): Check => ({
   name: 'user ticket',
   fix: ASK_KDC,
-  look: withTickets(scene, async (osUser, { unit, cache }, signal) => {
+  look: withTickets(scene, async (osUser, { unit, cache, byDelegation }, signal) => {
     const { executor } = await scene.helper();
     const { KRB5CCNAME: other } = executor.environment;
     if (other !== undefined && other !== cache)
@@ -91,13 +82,14 @@ const ticket = (scene: Scene): Check => ({
         'Take KRB5CCNAME out of [executor.environment] in privhelper.toml.',
       );
     const { ActiveState, StatusText } = await showUnit(unit, signal);
-    if (ActiveState === 'active') return heldNow(StatusText);
+    if (ActiveState === 'active') return heldNow(StatusText, byDelegation ? ASK_DOMAIN : NEW_KEYTAB);
     const { exitCode } = await runCommand('/usr/bin/systemctl', ['--no-ask-password', 'start', '--', unit], signal);
     const asked = await showUnit(unit, signal);
-    if (exitCode === 0)
-      return clockIn(await lastSaid(unit, signal)) ?? ok(`the KDC gives "${osUser}" a ticket; an executor finds it in ${cache}`);
+    const gives = byDelegation ? `the domain lets this machine act for "${osUser}"` : `the KDC gives "${osUser}" a ticket`;
+    if (exitCode === 0) return clockIn(await lastSaid(unit, signal)) ?? ok(`${gives}; an executor finds it in ${cache}`);
     const why = asked.StatusText || `${unit} did not start: result ${asked.Result}, exit ${asked.ExecMainStatus}`;
     if (CLOCK_OFF.test(why)) return fail(why, SET_CLOCK);
+    if (byDelegation) return fail(why, ASK_DOMAIN);
     return fail(why, asked.ExecMainStatus === EXIT_REFUSED ? NEW_KEYTAB : ASK_KDC);
   }),
 });
@@ -118,9 +110,9 @@ async function lastSaid(unit: string, signal: AbortSignal): Promise<string> {
 
 const clockIn = (said: string) => (CLOCK_OFF.test(said) ? warn(`the KDC gives tickets: ${said}`, SET_CLOCK) : undefined);
 
-function heldNow(said: string): Verdict {
+function heldNow(said: string, fix: string): Verdict {
   if (!said.startsWith('no new ticket')) return clockIn(said) ?? ok(`the executor that runs ${said}`);
-  return warn(`the executor that runs has an old ticket: ${said}`, ASKED_AGAIN.test(said) ? ASK_KDC : NEW_KEYTAB);
+  return warn(`the executor that runs has an old ticket: ${said}`, ASKED_AGAIN.test(said) ? ASK_KDC : fix);
 }
 
 const SSSD = '/etc/sssd/sssd.conf';

@@ -6,13 +6,16 @@ import { runCommand } from '@kpx/privhelper/system/command';
 import { printable, templatesOf } from '@kpx/protocol';
 import { fileStep, isThere, type Step, tell } from '../sealed/steps.js';
 
-const UNITS = '/etc/systemd/system';
+export const UNITS = '/etc/systemd/system';
 const RELOAD_TIMEOUT_MS = 60_000;
 
 /** A file that has each executor start with another unit of its user. */
-interface DropIn {
+interface ExecutorDropIn extends DropIn {
   /** Of the file, below the directory of each template unit of executors. */
   readonly name: string;
+}
+
+interface DropIn {
   readonly text: string;
   readonly why: string;
   /** Said of executors when it goes. */
@@ -29,10 +32,12 @@ export interface SetUpOptions {
 interface SetUp {
   readonly command: string;
   readonly what: string;
-  readonly dropIn: DropIn;
+  readonly dropIn: ExecutorDropIn;
   readonly next: string;
   before(): Promise<Step[]>;
   after(): Promise<Step[]>;
+  /** Steps behind the drop-ins, when these are removed. */
+  removed?(): Promise<Step[]>;
 }
 
 /** Says what has to be done for it, and does it with `apply`. */
@@ -43,9 +48,9 @@ export async function setUpDropIns({ apply = false, remove = false, helperConfig
     throw new CommandError(EXIT.config, `${setUp.what} systemd, and executor.launcher in privhelper.toml is "direct".`);
   const files = filesOf(executor, setUp.dropIn);
   const dropIns = await Promise.all(files.map((path) => (remove ? removal(path, setUp.dropIn) : presence(path, setUp.dropIn))));
-  const steps = remove ? dropIns : [...(await setUp.before()), ...dropIns, ...(await setUp.after())];
+  const steps = remove ? [...dropIns, ...((await setUp.removed?.()) ?? [])] : [...(await setUp.before()), ...dropIns, ...(await setUp.after())];
   const fails = steps.some(({ state }) => state === 'fails');
-  if (dropIns.some(({ state }) => state === 'to do')) steps.push(reload);
+  if (steps.some(({ name, state }) => state === 'to do' && name.startsWith(UNITS))) steps.push(reload);
   const done = new Set<Step>();
   for (const step of apply && !fails ? steps : []) {
     if (step.state !== 'to do') continue;
@@ -56,10 +61,11 @@ export async function setUpDropIns({ apply = false, remove = false, helperConfig
   if (fails) process.exitCode = EXIT.config;
 }
 
-const filesOf = (executor: HelperConfig['executor'], { name }: DropIn) =>
+const filesOf = (executor: HelperConfig['executor'], { name }: ExecutorDropIn) =>
   templatesOf(executor).map((template) => `${UNITS}/${template}.service.d/${name}`);
 
-async function presence(path: string, { text, why }: DropIn): Promise<Step> {
+/** A drop-in that has to be there, and is shown where it is not. */
+export async function presence(path: string, { text, why }: DropIn): Promise<Step> {
   const step = await fileStep({ path, content: text, mode: 0o644, gid: 0, why });
   if (step.state !== 'to do') return step;
   const apply = async () => {
@@ -69,7 +75,7 @@ async function presence(path: string, { text, why }: DropIn): Promise<Step> {
   return { ...step, apply, lines: text.trimEnd().split('\n') };
 }
 
-async function removal(path: string, { without }: DropIn): Promise<Step> {
+export async function removal(path: string, { without }: DropIn): Promise<Step> {
   if (!(await isThere(path))) return { name: path, state: 'ok', why: `it is not there: ${without}` };
   return { name: path, state: 'to do', why: `it goes: ${without}`, apply: () => rm(path) };
 }

@@ -4,14 +4,19 @@ import type { Command } from 'commander';
 import { HELPER_CONFIG_FILE } from '../broker-options.js';
 import { type SetUpOptions, setUpDropIns } from '../executor-units/set-up.js';
 import { isThere, type Step } from '../sealed/steps.js';
+import { delegationRemoval, delegationSteps, isByDelegation } from './delegation.js';
 import { DROP_IN, DROP_IN_TEXT } from './drop-in.js';
 
 const KEYTABS = '/etc/kpx/keytabs';
 /** For everybody to open what they know the name of, and for root alone to list: a user's own unit looks whose the keytab is. */
 const KEYTABS_MODE = 0o711;
-const PROGRAMS = ['/usr/bin/kinit', '/usr/bin/klist'];
+const PROGRAMS = ['/usr/bin/kinit', '/usr/bin/klist', '/usr/bin/kvno'];
 const KRB5_CONF = '/etc/krb5.conf';
-const NEXT = 'the keytab of each account, then kpxctl doctor';
+const NEXT = { keytabs: 'the keytab of each account, then kpxctl doctor', delegation: 'kpxctl doctor --user NAME' };
+
+interface Options extends SetUpOptions {
+  readonly delegateTo?: string[];
+}
 
 /** The verb that has executors start with a Kerberos ticket. */
 export function addKerberos(program: Command): void {
@@ -26,14 +31,20 @@ export function addKerberos(program: Command): void {
       'Says what this machine lacks for executors to start with a Kerberos ticket of their user, each thing with its reason. Changes nothing without --apply. Run it as root.',
     )
     .option('--apply', 'make the changes')
+    .option(
+      '--delegate-to <SERVICE>',
+      'no keytabs of users: this machine gets their tickets for this service, such as cifs/files.corp.example, as far as the domain lets it (repeatable)',
+      (text: string, before: string[] = []) => [...before, text],
+    )
     .option('--remove', 'take the drop-ins away again; keytabs stay')
     .option('--helper-config <FILE>', 'configuration of kpx-privhelper', HELPER_CONFIG_FILE)
     .addHelpText('after', '\nExit codes: 0 all is as it has to be, or was said; 77 not permitted; 78 something has to be done first.')
     .action(setUp);
 }
 
-const setUp = (options: SetUpOptions): Promise<void> =>
-  setUpDropIns(options, {
+async function setUp({ delegateTo, ...options }: Options): Promise<void> {
+  const byDelegation = delegateTo !== undefined || (await isByDelegation());
+  await setUpDropIns(options, {
     command: 'kerberos setup',
     what: 'Tickets take',
     dropIn: {
@@ -42,10 +53,12 @@ const setUp = (options: SetUpOptions): Promise<void> =>
       why: 'an executor starts when kpx-ticket@.service has a ticket of its user, and finds it in KRB5CCNAME',
       without: 'executors start without a ticket, and those that run lose theirs',
     },
-    next: NEXT,
-    before: async () => [await programs(), await realm(), await directory()],
-    after: keytabs,
+    next: byDelegation ? NEXT.delegation : NEXT.keytabs,
+    before: async () => [await programs(), await realm(), ...(byDelegation ? await delegationSteps(delegateTo) : [await directory()])],
+    after: async () => (byDelegation ? [] : await keytabs()),
+    removed: async () => (byDelegation ? [await delegationRemoval()] : []),
   });
+}
 
 async function programs(): Promise<Step> {
   const why = 'they ask for tickets and look at keytabs';
