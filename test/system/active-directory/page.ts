@@ -29,35 +29,32 @@ export function page(scene: DomainScene): void {
       await machine.writeFile(exported, scene.controller.take(exported));
     };
     const job = randomUUID();
-    await runBlocks(
-      ofMachine,
-      [
-        {
-          at: 'kpxctl kerberos setup',
-          before: makeKeytab,
-          says: /to do .*20-kpx-ticket\.conf.*--apply does it.*done .*20-kpx-ticket\.conf/s,
+    await runBlocks(ofMachine, [
+      {
+        at: 'kpxctl kerberos setup',
+        before: makeKeytab,
+        says: /to do .*20-kpx-ticket\.conf.*--apply does it.*done .*20-kpx-ticket\.conf/s,
+      },
+      {
+        at: 'kpxctl doctor',
+        says: /ok +user keytab .*\.keytab is of ad-page@CORP\.EXAMPLE\n.*ok +user ticket .*gives "ad-page" a ticket/s,
+      },
+      {
+        at: 'status kpx-ticket@',
+        before: () => atWork(scene.kpx, user),
+        says: /has a ticket.*Default principal: ad-page@CORP\.EXAMPLE.* ad-page\.txt /s,
+      },
+      {
+        at: '--reason CREDENTIALS_REFUSED',
+        before: async () => {
+          await machine.systemctl('stop', unitOf(user));
+          await scene.controller.outdateKeytabs(user);
+          await scene.kpx.publish(jobOf(user, job));
+          await expect.poll(async () => (await scene.kpx.vhost.queueDepth('kpx.dead-letter'))?.messages).toBe(1);
+          await scene.installKeytab(user);
         },
-        {
-          at: 'kpxctl doctor',
-          says: /ok +user keytab .*\.keytab is of ad-page@CORP\.EXAMPLE\n.*ok +user ticket .*gives "ad-page" a ticket/s,
-        },
-        {
-          at: 'status kpx-ticket@',
-          before: () => atWork(scene.kpx, user),
-          says: /has a ticket.*Default principal: ad-page@CORP\.EXAMPLE.* ad-page\.txt /s,
-        },
-        {
-          at: '--reason CREDENTIALS_REFUSED',
-          before: async () => {
-            await machine.systemctl('stop', unitOf(user));
-            await scene.controller.outdateKeytabs(user);
-            await scene.kpx.publish(jobOf(user, job));
-            await expect.poll(async () => (await scene.kpx.vhost.queueDepth('kpx.dead-letter'))?.messages).toBe(1);
-            await scene.installKeytab(user);
-          },
-        },
-      ],
-    );
+      },
+    ]);
     await scene.kpx.jobDone(user, job);
   });
 }

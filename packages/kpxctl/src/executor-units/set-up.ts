@@ -48,7 +48,9 @@ export async function setUpDropIns({ apply = false, remove = false, helperConfig
     throw new CommandError(EXIT.config, `${setUp.what} systemd, and executor.launcher in privhelper.toml is "direct".`);
   const files = filesOf(executor, setUp.dropIn);
   const dropIns = await Promise.all(files.map((path) => (remove ? removal(path, setUp.dropIn) : presence(path, setUp.dropIn))));
-  const steps = remove ? [...dropIns, ...((await setUp.removed?.()) ?? [])] : [...(await setUp.before()), ...dropIns, ...(await setUp.after())];
+  const steps = remove
+    ? [...dropIns, ...((await setUp.removed?.()) ?? [])]
+    : [...(await setUp.before()), ...dropIns, ...(await setUp.after())];
   const fails = steps.some(({ state }) => state === 'fails');
   if (steps.some(({ name, state }) => state === 'to do' && name.startsWith(UNITS))) steps.push(reload);
   const done = new Set<Step>();
