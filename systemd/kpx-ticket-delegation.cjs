@@ -269,7 +269,7 @@ function actFor(user, services, into, timeout) {
  */
 function refusal(user, machine, services, { late, said }, timeout) {
   throwUnlessJudged(user, late, said);
-  const own = actFor(machine.slice(0, machine.indexOf('@')), services, `${OWN_CACHE}.own`, timeout);
+  const own = actFor(machine, services, `${OWN_CACHE}.own`, timeout);
   rmSync(`${OWN_CACHE}.own`, { force: true });
   if (own.done) return new Refused(`the domain gives no ticket of "${user}": ${said}`);
   throwUnlessJudged(machine, own.late, own.said);

@@ -34,7 +34,7 @@ export function delegation(scene: DomainScene): void {
       await machine.remove(KEYTABS);
       for (const user of Object.keys(PEOPLE)) await machine.systemctl('stop', unitOf(user));
       // As SSSD has it where names have to be whole.
-      await ldap.addUser('ad-alice@corp.example', { uid: 24_406 });
+      await ldap.addUser('ad-alice@corp.example', { uid: 24_409 });
       scene.atEnd(() => ldap.deleteUser('ad-alice@corp.example'));
       await machine.writeFile(MACHINE_KEYTAB, await scene.controller.addMachine(MACHINE.slice(0, -1)), { mode: 0o600 });
       leave = async () => {
