@@ -181,8 +181,17 @@ it('a server that hangs is ended, and so is the executor that waits for it', asy
 
 it('an executor that waits for a hung drive can be ended', async () => {
   const user = 'drive-stop';
+  // A server that has taken the request and does not answer: it waits itself, for another one. Until it ends, no signal ends who has asked it.
+  const [behind, further] = [`${BEHIND}/${user}`, `${BEHIND}/${user}-further`];
+  await machine.run(['/usr/bin/install', '-d', '--mode=0700', `--owner=${user}`, further]);
+  await machine.run(['/usr/bin/bindfs', '--no-allow-other', further, behind], { user });
+  const { stdout } = await machine.run(['/usr/bin/pgrep', '--full', `^/usr/bin/bindfs .*${further} `]);
+  onTestFinished(async () => {
+    await machine.run(['/usr/bin/kill', '-KILL', stdout.trim()]);
+    await machine.run([FUSERMOUNT, '-u', '-z', behind], { user });
+  });
   await inDrive(user, 'true');
-  await machine.run(['/usr/bin/kill', '-STOP', await serverOf(user)]);
+  await machine.run(['/usr/bin/kill', '-STOP', stdout.trim()]);
   await kpx.publish(jobOf(user, 'waits', { run: ['/usr/bin/ls', driveOf(user)] }));
   const waits = async () =>
     (await machine.run(['/usr/bin/pgrep', '--full', `^/usr/bin/ls ${driveOf(user)}`], { allowFailure: true })).stdout;
