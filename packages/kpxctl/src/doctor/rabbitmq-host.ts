@@ -60,11 +60,13 @@ const consumerTimeout = (scene: Scene): Check => ({
     if (!scene.isRoot) throw new Skipped(ASK_AS_ROOT);
     const question = 'application:get_env(rabbit, consumer_timeout).';
     const inTime = AbortSignal.timeout(RABBITMQCTL_TIMEOUT_MS);
-    const { exitCode, stdout } = await runCommand(RABBITMQCTL, ['--quiet', 'eval', question], inTime).catch(() => ({
+    const { exitCode, stdout, stderr } = await runCommand(RABBITMQCTL, ['--quiet', 'eval', question], inTime).catch((error: Error) => ({
       exitCode: -1,
       stdout: '',
+      stderr: error.message,
     }));
-    if (exitCode !== 0) throw new Skipped('rabbitmqctl cannot ask RabbitMQ');
+    const [why = ''] = stderr.split('\n');
+    if (exitCode !== 0) throw new Skipped(`rabbitmqctl cannot ask RabbitMQ: ${why}`);
     const [, digits] = /^\{ok,\s*(\d+)\}/.exec(stdout.trim()) ?? [];
     if (digits === undefined) return ok('none');
     const seconds = Number(digits) / 1_000;
