@@ -143,13 +143,13 @@ describe('GET /metrics', () => {
     await kpx.signal('SIGUSR2', { draining: true });
     await publish(kpx, jobOf('bob', 'b1'));
     await kpx.brokerLog.line({ msg: 'draining: no executor is started any more' });
-    await expect.poll(async () => (await scrape(port)).value('kpx_users{state="queued"}')).toBe(1);
+    await expect.poll(async () => (await scrape(port)).value('kpx_longest_wait_seconds{limit="draining"}')).toBeGreaterThan(0);
     const { value } = await scrape(port);
+    expect(value('kpx_users{state="queued"}')).toBe(1);
     expect(value('kpx_executor_starts_total{result="failed"}')).toBe(1);
     expect(value('kpx_users{state="broken"}')).toBe(1);
     expect(value('kpx_policy_refusals_total{reason="draining"}')).toBe(1);
     expect(['draining', 'max_executors'].map((limit) => value(`kpx_users_waiting{limit="${limit}"}`))).toEqual([1, 0]);
-    expect(value('kpx_longest_wait_seconds{limit="draining"}')).toBeGreaterThan(0);
     expect(JSON.parse((await ask(port, '/status')).text)).toMatchObject({ waits: { draining: { users: 1 }, max_executors: { users: 0 } } });
     expect(value('kpx_draining')).toBe(1);
   });
