@@ -302,7 +302,7 @@ describe('an executor that is a unit', () => {
     systemctl.shows([unit('kpx-executor@bob'), unit('kpx-executor@carol'), unit('kpx-executor@dave', ended)]);
     systemctl.fails('exit');
     for (const user of ['alice', 'alice']) expect(await connection.spawn(user)).toEqual(refusal('HOST_FAILED'));
-    const started = 'kpx-executor@alice.service kpx-ticket@alice.service';
+    const started = 'kpx-executor@alice.service kpx-ticket@alice.service kpx-drive@alice.service';
     expect(systemctl.shown).toEqual(['kpx-executor@bob.service kpx-executor@carol.service', started, started]);
     await connection.list();
     await connection.spawn('alice');
