@@ -33,7 +33,7 @@ const REQUIRED_UNITS = [
 /** Copied as they are: from, to. What is in etc/ is the administrator's: an upgrade does not replace what they have changed. */
 const COPIES = [
   ['systemd/node-flags.cjs', `${LIBRARY}/node-flags.cjs`],
-  ...['', '-delegation'].map((part) => [`systemd/kpx-ticket${part}.cjs`, `${LIBRARY}/kpx-ticket${part}.cjs`]),
+  ...['s', '', '-delegation'].map((part) => [`systemd/kpx-ticket${part}.cjs`, `${LIBRARY}/kpx-ticket${part}.cjs`]),
   ['systemd/kpx-drive.cjs', `${LIBRARY}/kpx-drive.cjs`],
   ['systemd/kpx.sysusers', 'usr/lib/sysusers.d/kpx.conf'],
   ['systemd/kpx.tmpfiles', 'usr/lib/tmpfiles.d/kpx.conf'],

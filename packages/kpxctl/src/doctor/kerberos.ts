@@ -94,10 +94,10 @@ const ticket = (scene: Scene): Check => ({
   }),
 });
 
-/** sysexits.h, EX_NOPERM: so kpx-ticket.cjs ends when the account is refused. */
+/** sysexits.h, EX_NOPERM: so kpx-tickets.cjs ends when the account is refused. */
 const EXIT_REFUSED = '77';
 
-/** How kpx-ticket.cjs speaks of a clock that is off, and of a KDC that has not answered, which it asks again. */
+/** How kpx-tickets.cjs speaks of a clock that is off, and of a KDC that has not answered, which it asks again. */
 const CLOCK_OFF = /clock is \d+ s|clock skew/i;
 const ASKED_AGAIN = /; asked again in /;
 
