@@ -134,14 +134,17 @@ class Books {
   #explain(job: Sent, { done, parked, queued }: Places, moves: readonly Move[], tooMany: number, wrong: (what: string) => void): void {
     const lastAt = queued > 0 ? Number.POSITIVE_INFINITY : Math.max(...[...done, ...parked].map(({ at }) => at));
     const { faults } = this.#evidence;
-    const causes = [...exposuresOf(moves, done, lastAt), ...unloggedOf(job, faults, lastAt)]
-      .map((exposure) => causesOf(exposure, faults)[0])
-      .filter((cause) => cause !== undefined)
-      .slice(0, tooMany);
-    for (const cause of causes) this.#again.add(nameOf(cause));
-    if (causes.length === tooMany) return;
-    this.#again.add('no fault of this run', tooMany - causes.length);
-    wrong(`has copies that no fault explains (${tooMany - causes.length})`);
+    let unexplained = tooMany;
+    for (const exposure of [...exposuresOf(moves, done, lastAt), ...unloggedOf(job, faults, lastAt)]) {
+      if (unexplained === 0) return; // a job that has been on its way for an hour has a thousand exposures
+      const [cause] = causesOf(exposure, faults);
+      if (!cause) continue;
+      this.#again.add(nameOf(cause));
+      unexplained -= 1;
+    }
+    if (unexplained === 0) return;
+    this.#again.add('no fault of this run', unexplained);
+    wrong(`has copies that no fault explains (${unexplained})`);
   }
 
   #history({ done, parked, queued }: Places, moves: readonly Move[]): string {
