@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { jobOf } from '../fixtures/jobs.js';
-import { environmentOf } from '../fixtures/process.js';
+import { executorEnvironmentOf } from '../fixtures/process.js';
 import { startHelper } from './installed-helper.js';
 import { deadLetters, explain, jobsDone, publish, runKpxctl, startKpx } from './installed-kpx.js';
 
@@ -27,7 +27,9 @@ describe('a KNIME user whom the map leads to an account', () => {
     const { connection } = await startHelper({ config: { accounts: { map: MAP } } });
     const executor = await connection.spawned('CAROL MÜLLER');
     expect(executor).toMatchObject({ osUser: 'carol', knimeUsers: ['carol', 'carol müller', 'c+m'] });
-    expect(environmentOf(executor.mainPid).KNIME_EXECUTOR_RESERVATION).toBe("(user = 'carol' OR user = 'carol müller' OR user = 'c+m')");
+    expect((await executorEnvironmentOf(executor.mainPid)).KNIME_EXECUTOR_RESERVATION).toBe(
+      "(user = 'carol' OR user = 'carol müller' OR user = 'c+m')",
+    );
   });
 
   it('may be kept out by the broker’s own lists, in whatever case', async () => {

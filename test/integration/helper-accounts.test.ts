@@ -2,7 +2,7 @@ import { SpawnOutcome } from '@kpx/protocol';
 import { describe, expect, it } from 'vitest';
 import { LOW_UID_ACCOUNT } from '../fixtures/accounts.js';
 import { idsOf } from '../fixtures/helper-installation.js';
-import { environmentOf } from '../fixtures/process.js';
+import { executorEnvironmentOf } from '../fixtures/process.js';
 import { rawAccounts, refusal, startHelper } from './installed-helper.js';
 
 /** [accounts] of the helper's configuration. */
@@ -163,7 +163,7 @@ it('puts every KNIME user of one account in its reservation (defect: the second 
   const { connection } = await withAccounts({ map: { 'carol.jones': 'carol', 'CJ@example.com': 'carol', other: 'bob' } });
   const executor = await connection.spawned('cj@example.com');
   expect(executor).toMatchObject({ osUser: 'carol', knimeUsers: ['carol', 'carol.jones', 'cj@example.com'] });
-  expect(environmentOf(executor.mainPid).KNIME_EXECUTOR_RESERVATION).toBe(
+  expect((await executorEnvironmentOf(executor.mainPid)).KNIME_EXECUTOR_RESERVATION).toBe(
     "(user = 'carol' OR user = 'carol.jones' OR user = 'cj@example.com')",
   );
   expect(await connection.spawn('carol')).toMatchObject({ body: { outcome: SpawnOutcome.alreadyRunning } });

@@ -5,7 +5,7 @@ import { CROWD, PEOPLE } from '../fixtures/accounts.js';
 import { eventually } from '../fixtures/eventually.js';
 import { HelperConnection } from '../fixtures/helper-connection.js';
 import { type HelperInstallation, idsOf } from '../fixtures/helper-installation.js';
-import { argumentsOf, childrenOf, environmentOf, isGone, processesOfUids, statOf } from '../fixtures/process.js';
+import { argumentsOf, childrenOf, executorEnvironmentOf, isGone, processesOfUids, statOf } from '../fixtures/process.js';
 import { installHelper, rawAccounts, refusal, startHelper, waitingLookUp } from './installed-helper.js';
 
 const withExecutor = (executor: Record<string, unknown>) => startHelper({ config: { executor } });
@@ -141,7 +141,7 @@ describe('SpawnExecutor', () => {
     await connection.spawned('alice');
     writeFileSync(installation.msgqFile, 'amqps://executor:new@127.0.0.1/knime');
     const { mainPid } = await connection.spawned('bob');
-    await expect.poll(() => environmentOf(mainPid).KNIME_EXECUTOR_MSGQ).toBe('amqps://executor:new@127.0.0.1/knime');
+    expect((await executorEnvironmentOf(mainPid)).KNIME_EXECUTOR_MSGQ).toBe('amqps://executor:new@127.0.0.1/knime');
   });
 });
 

@@ -7,7 +7,7 @@ import { openConnection } from '../fixtures/amqp.js';
 import { treesToTest } from '../fixtures/debian/trees.mjs';
 import { HelperConnection } from '../fixtures/helper-connection.js';
 import type { HelperInstallation } from '../fixtures/helper-installation.js';
-import { argumentsOf, environmentOf, everyProcess } from '../fixtures/process.js';
+import { argumentsOf, everyProcess, executorEnvironmentOf } from '../fixtures/process.js';
 import { type RabbitmqServer, startRabbitmq } from '../fixtures/rabbitmq.js';
 import { installHelper, rawAccounts, refusal, type StartedHelper, startHelper } from './installed-helper.js';
 
@@ -46,7 +46,7 @@ function isHashOf(hash: string, password: string): boolean {
 
 async function startedUrl(connection: HelperConnection, user: string): Promise<URL> {
   const { mainPid } = await connection.spawned(user);
-  return new URL(environmentOf(mainPid).KNIME_EXECUTOR_MSGQ ?? '');
+  return new URL((await executorEnvironmentOf(mainPid)).KNIME_EXECUTOR_MSGQ ?? '');
 }
 
 const linesOf = ({ helperLog }: HelperInstallation) => helperLog.lines.filter(({ event }) => event === 'request');
@@ -174,7 +174,7 @@ describe('a sealed executor', () => {
     writeFileSync(installation.msgqFile, 'amqps://{user}:{password}@rabbit1/{vhost}?heartbeat=30,amqps://rabbit2\n');
     await hashOf(connection, 'alice');
     const { mainPid } = await connection.spawned('alice');
-    expect(environmentOf(mainPid).KNIME_EXECUTOR_MSGQ).toMatch(
+    expect((await executorEnvironmentOf(mainPid)).KNIME_EXECUTOR_MSGQ).toMatch(
       /^amqps:\/\/kpx\.host1\.alice:[\w-]{43}@rabbit1\/kpx\.host1\.alice\?heartbeat=30,amqps:\/\/rabbit2$/,
     );
   });

@@ -1,6 +1,6 @@
 import { SpawnOutcome } from '@kpx/protocol';
 import { describe, expect, it } from 'vitest';
-import { environmentOf } from '../fixtures/process.js';
+import { executorEnvironmentOf } from '../fixtures/process.js';
 import { rawAccounts, refusal, startHelper } from './installed-helper.js';
 
 /*
@@ -16,7 +16,9 @@ describe('a pattern that leaves the domain of KNIME names off', () => {
     const { connection } = await withAccounts({ map });
     const executor = await connection.spawned('Alice@Corp.Example');
     expect(executor).toMatchObject({ osUser: 'alice', knimeUsers: ['alice', 'alice@corp.example'] });
-    expect(environmentOf(executor.mainPid).KNIME_EXECUTOR_RESERVATION).toBe("(user = 'alice' OR user = 'alice@corp.example')");
+    expect((await executorEnvironmentOf(executor.mainPid)).KNIME_EXECUTOR_RESERVATION).toBe(
+      "(user = 'alice' OR user = 'alice@corp.example')",
+    );
     expect(await connection.spawn('alice')).toMatchObject({ body: { outcome: SpawnOutcome.alreadyRunning, executor } });
     expect(await connection.prepare('alice@other.example')).toEqual(refusal('ACCOUNT_UNKNOWN', '"alice@other.example"'));
   });

@@ -10,6 +10,7 @@ import {
   argumentsOf,
   childrenOf,
   environmentOf,
+  executorEnvironmentOf,
   hasOnlyDevNullOpen,
   isGone,
   processesOfUids,
@@ -112,7 +113,8 @@ describe('with hostile surroundings', () => {
     const connection = await target.greeted();
     const { mainPid } = await connection.spawned('bob');
     expect(environmentOf(target.pid)).toMatchObject(SURROUNDINGS);
-    for (const [name, value] of Object.entries(SURROUNDINGS)) expect([name, environmentOf(mainPid)[name]]).not.toEqual([name, value]);
+    const environment = await executorEnvironmentOf(mainPid);
+    for (const [name, value] of Object.entries(SURROUNDINGS)) expect([name, environment[name]]).not.toEqual([name, value]);
     const ofCommand = readFileSync(`${SCRATCH}/environ`, 'utf8').split('\0').filter(Boolean);
     expect(ofCommand).toEqual(['PATH=/usr/bin:/usr/sbin:/bin:/sbin', 'LC_ALL=C']);
     await target.stopped(connection, 'bob');
