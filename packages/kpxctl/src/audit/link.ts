@@ -30,7 +30,6 @@ const schema = z.object({
   msg: z.string(),
   seq: z.int().min(1),
   prev: z.string().regex(/^([0-9a-f]{64})?$/),
-  peer: z.object({ via: z.string() }).optional().catch(undefined),
   event: z.string().optional().catch(undefined),
   id: z.number().optional().catch(undefined),
   verb: z.string().optional().catch(undefined),
@@ -61,11 +60,11 @@ function jsonIn(text: Buffer): unknown {
 function linked(value: unknown, text: Buffer, place: Place, glued: boolean): Link | undefined {
   const { data } = schema.safeParse(value);
   if (data === undefined) return undefined;
-  const { seq, prev, pid, time, msg, event, peer } = data;
-  // With the direct launcher one process serves several connections, and may refuse some.
-  const starts = ['serving one connection', 'listening'].includes(msg) || (event === 'refused connection' && peer?.via.startsWith('fd '));
-  const ends = msg.endsWith(': ending') || event === 'refused connection';
-  return { place, seq, prev, hash: hash('sha256', text), pid, time, about: aboutOf(data), starts: starts === true, ends, glued };
+  const { seq, prev, pid, time, msg, event } = data;
+  const refused = event === 'refused connection'; // of systemd's socket, and the process has no other
+  const starts = ['serving one connection', 'listening'].includes(msg) || refused;
+  const ends = msg.endsWith(': ending') || refused;
+  return { place, seq, prev, hash: hash('sha256', text), pid, time, about: aboutOf(data), starts, ends, glued };
 }
 
 function aboutOf({ msg, event, id, verb, knime_user: user }: Fields): string {
