@@ -18,7 +18,7 @@ cause it, none done that was cancelled. Stories of jobs must say where these wen
 killed, and nothing else. Runs as root in private namespaces; nothing is left of it.
 
   --minutes N  of faults, above 0 and up to ${MINUTES_MAX} (default: ${MINUTES_DEFAULT}); a minute or two come on top
-  --seed S     0 to ${SEED_MAX}; the same seed has the same faults and jobs (default: one that is printed)
+  --seed S     0 to ${SEED_MAX}; the same seed has the same faults, and jobs as far as the machine keeps up (default: one that is printed)
   --help       this text
 
 Exit codes: 0 the books balance, 1 they do not or a part did not come back, 64 wrong usage, 69 and 77 the private machine cannot be made.
