@@ -9,8 +9,9 @@ import {
   CONTAINER_PACKAGES,
   DIRECTORY_PACKAGES,
   DRIVE_PACKAGES,
-  FUSE_PACKAGES,
+  fusePackages,
   KERBEROS_PACKAGES,
+  ownSuite,
 } from '../test/fixtures/booted/services.mjs';
 import { TREES_OF_SERVERS, WHOLE } from '../test/fixtures/debian/trees.mjs';
 import { withSummary } from '../test/summary.mjs';
@@ -37,7 +38,8 @@ function makePackage() {
 /** What {@link runBesidePackage} needs, once for all machines that are booted. The working directory has to be the checkout. */
 export function preparePackage() {
   makePackage();
-  downloadDebianPackages([...CONTAINER_PACKAGES, ...KERBEROS_PACKAGES, ...DRIVE_PACKAGES, ...FUSE_PACKAGES, ...DIRECTORY_PACKAGES]);
+  const ofDrives = [...DRIVE_PACKAGES, ...fusePackages(ownSuite())];
+  downloadDebianPackages([...CONTAINER_PACKAGES, ...KERBEROS_PACKAGES, ...ofDrives, ...DIRECTORY_PACKAGES]);
   prepareDebianTrees(TREES_OF_SERVERS);
 }
 

@@ -3,6 +3,7 @@ import { expect, it, onTestFinished } from 'vitest';
 import { SERVER, SHARE } from '../../fixtures/booted/domain-controller.js';
 import { installFuse } from '../../fixtures/booted/fuse.js';
 import { type DoneJob, unitOf } from '../../fixtures/booted/kpx.js';
+import { ownSuite, smbDrivePackage } from '../../fixtures/booted/services.mjs';
 import { jobOf } from '../../fixtures/jobs.js';
 import { blocksOf, commandsOf } from '../../fixtures/page.js';
 import { atWork, runBlocks } from '../page-commands.js';
@@ -10,32 +11,41 @@ import type { DomainScene } from './scene.js';
 
 const PAGE = 'docs/kerberos.md';
 const HEADING = 'A drive that each executor brings';
+const PROGRAM = smbDrivePackage(ownSuite());
+/** Where the page has a server's files, what it has in place of its words, and where the share is below the drive. */
+const BY = {
+  smbnetfs: { filesBelow: HEADING, values: {}, share: `${SERVER}/${SHARE}` },
+  rclone: { filesBelow: 'rclone', values: { smbnetfs: 'rclone', [`${SERVER}/${SHARE}/`]: '' }, share: '.' },
+}[PROGRAM];
 
-/** A share as a directory, by smbnetfs and the ticket of the user: as the page has an administrator make it. */
+const DROP_INS = '/etc/systemd/system/kpx-drive@.service.d';
+
+/** A share as a directory, by the ticket of the user: as the page has an administrator make it. */
 export function drives(scene: DomainScene): void {
   const { machine } = scene;
   const [user, other] = ['ad-alice', 'ad-bob'];
 
   async function inShare(command: string): Promise<DoneJob['ran']> {
     const job = randomUUID();
-    const run = ['/bin/sh', '-c', `cd "$KPX_DRIVE/${SERVER}/${SHARE}" && ${command}`];
+    const run = ['/bin/sh', '-c', `cd "$KPX_DRIVE/${BY.share}" && ${command}`];
     await scene.kpx.publish(jobOf(user, job, { run }));
     return (await scene.kpx.jobDone(user, job)).ran;
   }
 
-  it(`${PAGE}: ${HEADING}, as it is written; and the server refuses what is another's`, async () => {
+  it(`${PAGE}: ${HEADING}, as it is written, by ${PROGRAM}; and the server refuses what is another's`, async () => {
     await installFuse(machine);
     await machine.systemctl('stop', unitOf(user));
     onTestFinished(async () => {
       await machine.run(['/usr/bin/kpxctl', 'drives', 'setup', '--remove', '--apply']);
       await machine.systemctl('stop', unitOf(user));
-      await machine.remove('/etc/kpx/drives');
+      for (const path of ['/etc/kpx/drives', DROP_INS]) await machine.remove(path);
+      await machine.systemctl('daemon-reload');
     });
     for (const { heading, text } of blocksOf(PAGE)) {
       const [, path] = /^# (\/etc\/\S+)\n/.exec(text) ?? [];
-      if (heading === HEADING && path !== undefined) await machine.writeFile(path, text);
+      if (heading === BY.filesBelow && path !== undefined) await machine.writeFile(path, text);
     }
-    const blocks = commandsOf(PAGE, { alice: user }).filter(({ heading }) => heading === HEADING);
+    const blocks = commandsOf(PAGE, { ...BY.values, alice: user }).filter(({ heading }) => heading === HEADING);
     await runBlocks(blocks, [
       { at: 'kpxctl drives setup', says: /to do .*30-kpx-drive\.conf.*--apply does it.*done .*30-kpx-drive\.conf.*ok +user drive /s },
       { at: 'status kpx-drive@', before: () => atWork(scene.kpx, user), says: /the drive answers.*\n *ad-alice\.txt$/ms },

@@ -73,6 +73,6 @@ async function server(): Promise<Step> {
   const [, program] = /\bKPX_DRIVE_SERVER=(\/[^\s"]+)/.exec(Environment) ?? [];
   const why = 'the server of the drives, by KPX_DRIVE_SERVER= of kpx-drive@.service';
   if (program !== undefined && (await isThere(program, constants.X_OK))) return { name: program, state: 'ok', why };
-  const lines = ['apt install smbnetfs', 'systemctl edit kpx-drive@.service, for another server'];
+  const lines = ['apt install smbnetfs', 'systemctl edit kpx-drive@.service, for another server: docs/kerberos.md names rclone'];
   return { name: program ?? 'KPX_DRIVE_SERVER', state: 'fails', why: `${why}; it is not there`, lines };
 }
