@@ -1,5 +1,7 @@
 /** How long one check may take before it counts as failed, in milliseconds: others do not wait for it. */
 const CHECK_TIMEOUT_MS = 30_000;
+/** After that, until it has said what it was waiting for, in milliseconds. */
+const REASON_TIMEOUT_MS = 1_000;
 
 /** The result of a check: what it saw, and the fix where something is to be done. */
 export type Verdict =
@@ -29,27 +31,27 @@ export class Skipped extends Error {
 
 export const ASK_AS_ROOT = 'ask as root';
 
-/** All at once, in their order. Never rejects, and takes no longer than {@link CHECK_TIMEOUT_MS}. */
+/** All at once, in their order. Never rejects, and takes little longer than {@link CHECK_TIMEOUT_MS}. */
 export async function examine(checks: readonly Check[]): Promise<Finding[]> {
   return await Promise.all(checks.map(async (check) => ({ name: check.name, ...(await bounded(check)) })));
 }
 
 async function bounded({ look, fix }: Check): Promise<Verdict> {
   const hung = new AbortController();
-  let timer: NodeJS.Timeout | undefined;
+  const silent = `no answer within ${CHECK_TIMEOUT_MS / 1_000} s`;
+  const timers: NodeJS.Timeout[] = [];
   const late = new Promise<Verdict>((resolve) => {
-    timer = setTimeout(() => {
-      resolve(fail(`no answer within ${CHECK_TIMEOUT_MS / 1_000} s`, fix));
-      hung.abort();
-    }, CHECK_TIMEOUT_MS);
+    timers.push(setTimeout(() => hung.abort(), CHECK_TIMEOUT_MS));
+    timers.push(setTimeout(() => resolve(fail(silent, fix)), CHECK_TIMEOUT_MS + REASON_TIMEOUT_MS));
   });
   try {
     return await Promise.race([look(hung.signal), late]);
   } catch (error) {
     const { message } = error as Error;
+    if (hung.signal.aborted) return fail(`${silent}: ${message}`, fix);
     return error instanceof Skipped ? { result: 'skipped', seen: message } : fail(message, fix);
   } finally {
-    clearTimeout(timer);
+    for (const timer of timers) clearTimeout(timer);
   }
 }
 
