@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { SERVER } from '../../fixtures/booted/domain-controller.js';
 import { installPrograms } from '../../fixtures/booted/kdc.js';
 import { type DoneJob, unitOf } from '../../fixtures/booted/kpx.js';
+import type { JournalEntry } from '../../fixtures/booted/machine.js';
 import { DIRECTORY_PACKAGES } from '../../fixtures/booted/services.mjs';
 import { jobOf } from '../../fixtures/jobs.js';
 import { executorCan } from '../as-executor.js';
@@ -15,6 +16,9 @@ const SERVICES = [`cifs/${SERVER}`, `ldap/${SERVER}`];
 const SET_UP = ['/usr/bin/kpxctl', 'kerberos', 'setup'];
 const WHO_AM_I = ['/usr/bin/ldapwhoami', '-Q', '-Y', 'GSSAPI', '-N', '-H', `ldap://${SERVER}`];
 const DELEGATE_TO = SERVICES.flatMap((service) => ['--delegate-to', service]);
+
+/** Of DynamicUser=. Source: systemd.io, "Users, Groups, UIDs and GIDs on systemd Systems". */
+const DYNAMIC_UIDS = { min: 61_184, max: 65_519 };
 
 const cacheOf = (user: string) => `/run/kpx-tickets/${user}/krb5cc`;
 const ticketUnitOf = (user: string) => `kpx-ticket@${user}.service`;
@@ -125,8 +129,10 @@ export function delegation(scene: DomainScene): void {
 
     it('nothing of it runs as root or as the user, and the one capability is to give files away', async () => {
       const { MainPID: pid } = await machine.show(ticketUnitOf('ad-alice'), 'MainPID');
-      expect((await machine.run(['/usr/bin/ps', '-o', 'user:20=', '-p', String(pid)])).stdout).toBe('kpx-delegation\n');
       const status = await machine.readFile(`/proc/${pid}/status`);
+      const [, uid] = /^Uid:\t(\d+)\t\1\t\1\t\1$/m.exec(status) ?? [];
+      expect(Number(uid)).toBeGreaterThanOrEqual(DYNAMIC_UIDS.min);
+      expect(Number(uid)).toBeLessThanOrEqual(DYNAMIC_UIDS.max);
       for (const set of ['CapPrm', 'CapEff', 'CapBnd']) expect(status).toMatch(new RegExp(`^${set}:\\t0{15}1$`, 'm'));
     });
 
@@ -138,8 +144,8 @@ export function delegation(scene: DomainScene): void {
       const before = await machine.journalCursor();
       // Nobody requires it, so PID 1 ends it again.
       await machine.run(['/usr/bin/systemctl', 'start', '--', ticketUnitOf(account)], { allowFailure: true });
-      const lines = await machine.journal(`--after-cursor=${before}`, '--identifier=kpx-ticket');
-      expect(lines.map(({ MESSAGE }) => MESSAGE)).toContainEqual(expect.stringMatching(said));
+      const isSaid = ({ MESSAGE }: JournalEntry) => said.test(MESSAGE);
+      await machine.waitForJournal(String(said), [`--after-cursor=${before}`, '--identifier=kpx-ticket'], isSaid);
     });
 
     it('they end with the executor', async () => {
