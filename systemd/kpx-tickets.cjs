@@ -19,6 +19,8 @@ const LOCAL_TIMEOUT_MS = 2_000;
 const CLOCK_TIMEOUT_MS = 2_000;
 /** New tickets are asked for at half of the life of the old ones, or after this at the soonest. Milliseconds. */
 const RENEW_MS_MIN = 15_000;
+/** Or at this time before their end, where that is sooner: Samba's KDC gives nothing by a ticket that ends within two minutes. Milliseconds. */
+const LEFT_MS_MIN = 180_000;
 /** The wait after a renewal that no KDC has answered, which doubles each time, and the longest one. Milliseconds. */
 const RETRY_MS = 5_000;
 const RETRY_MS_MAX = 240_000;
@@ -194,6 +196,9 @@ function keepTickets(begin) {
   });
 }
 
+/** @param {number} life in milliseconds, or not a number */
+const renewalAfter = (life) => Math.min(Math.max(RENEW_MS_MIN, Math.min(life / 2, life - LEFT_MS_MIN) || 0), NEVER_MS);
+
 /** @param {() => () => Got} begin */
 async function keep(begin) {
   const ask = begin();
@@ -202,7 +207,7 @@ async function keep(begin) {
     try {
       const { has, from, life } = ask();
       tell(`has ${first ? has : 'a new ticket'}${clockAt(from)}`, ...(first ? ['--ready'] : []));
-      [endsAt, retry, wait, first] = [Date.now() + life, RETRY_MS, Math.min(Math.max(RENEW_MS_MIN, life / 2 || 0), NEVER_MS), false];
+      [endsAt, retry, wait, first] = [Date.now() + life, RETRY_MS, renewalAfter(life), false];
     } catch (error) {
       if (first) throw error;
       // The ticket that is there may be good for a while. It goes with this unit, so the unit stays.
