@@ -1,6 +1,6 @@
 // `npm run test:system`: kpx's Debian package in a machine that has booted.
 import { spawnSync } from 'node:child_process';
-import { realpathSync } from 'node:fs';
+import { readFileSync, realpathSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { onDebian, parseTestArguments, vitestCommand } from '../test/arguments.mjs';
@@ -11,7 +11,7 @@ import {
   DRIVE_PACKAGES,
   fusePackages,
   KERBEROS_PACKAGES,
-  ownSuite,
+  suiteOf,
 } from '../test/fixtures/booted/services.mjs';
 import { TREES_OF_SERVERS, WHOLE } from '../test/fixtures/debian/trees.mjs';
 import { withSummary } from '../test/summary.mjs';
@@ -38,7 +38,7 @@ function makePackage() {
 /** What {@link runBesidePackage} needs, once for all machines that are booted. The working directory has to be the checkout. */
 export function preparePackage() {
   makePackage();
-  const ofDrives = [...DRIVE_PACKAGES, ...fusePackages(ownSuite())];
+  const ofDrives = [...DRIVE_PACKAGES, ...fusePackages(suiteOf(readFileSync('/etc/os-release', 'utf8')))];
   downloadDebianPackages([...CONTAINER_PACKAGES, ...KERBEROS_PACKAGES, ...ofDrives, ...DIRECTORY_PACKAGES]);
   prepareDebianTrees(TREES_OF_SERVERS);
 }

@@ -14,10 +14,9 @@ export const PEOPLE = {
   'ad-outdated': 24_403,
   'ad-bad': 24_404,
   'ad-page': 24_405,
-  'ad-long': 24_406,
   'ad-clock': 24_407,
 };
-const WITH_DIRECTORY = ['ad-alice', 'ad-bob', 'ad-page', 'ad-long', 'ad-clock'];
+const WITH_DIRECTORY = ['ad-alice', 'ad-bob', 'ad-page', 'ad-clock'];
 export const KEYTABS = '/etc/kpx/keytabs';
 /** This machine, as a member of the domain. */
 export const MACHINE = 'KPX-HOST$';
