@@ -6,7 +6,7 @@ import { type Books, enter, forgetIfNothing, loadOf, usersOf } from './books.js'
 import { end, replace } from './ending.js';
 import type { Event } from './events.js';
 import { evictions } from './eviction.js';
-import { fail, refuse } from './failing.js';
+import { fail, refuse, rest } from './failing.js';
 import { release } from './holding.js';
 import { worthRoom } from './line.js';
 import { countAnew, type Executor, sample } from './roster.js';
@@ -51,10 +51,12 @@ function startedFor(executor: Executor, user: User | undefined): void {
 export function notStarted(books: Books, { user: name, code, detail }: Extract<Event, { kind: 'not started' }>): void {
   leaveStarting(books, name, (user) => {
     if (code === 'LIMIT_REACHED') {
-      user.wanted = undefined;
-      enter(books, user, 'idle', detail);
       const why = `the helper has no room: ${detail}`;
       release(books, user.held.takeAll(), (ticket) => ({ kind: 'defer', ticket, user: name, delayMs: NO_ROOM_DELAY_MS, why }));
+      // Jobs come back. Nobody brings back what an operator has asked for.
+      if (user.wanted?.yields === false) return rest(books, user, 'backoff', NO_ROOM_DELAY_MS, code, why);
+      user.wanted = undefined;
+      enter(books, user, 'idle', detail);
       forgetIfNothing(books, user);
     } else if (ERRORS[code].retry === 'never' && ERRORS[code].fault === 'user') refuse(books, user, code, detail);
     else fail(books, user, `${code}: ${detail}`, code);

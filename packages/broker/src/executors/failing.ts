@@ -30,7 +30,8 @@ export function refuse(books: Books, user: User, code: ErrorCode, detail: string
   parkHeld(books, user, code, detail);
 }
 
-function rest(books: Books, user: User, state: RestingState, forMs: number, code: Reason | ErrorCode, detail: string): void {
+/** To a state in which no start is tried for so long. */
+export function rest(books: Books, user: User, state: RestingState, forMs: number, code: Reason | ErrorCode, detail: string): void {
   user.until = books.now + forMs;
   user.code = code;
   user.detail = detail;

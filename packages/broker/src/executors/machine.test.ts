@@ -491,6 +491,15 @@ describe('what the helper answers', () => {
     expect(kinds(step({ kind: 'not started', user: alice, code: 'LIMIT_REACHED', detail: '200' }))).toEqual(['defer']);
     expect(kinds(job())).toEqual(['start']);
   });
+
+  it('tries the start that an operator has asked for again, where it has', () => {
+    expect(kinds(step({ kind: 'start asked', user: alice, groups: NO_GROUPS }))).toEqual(['start']);
+    for (let count = 0; count < 3; count++) {
+      step({ kind: 'not started', user: alice, code: 'LIMIT_REACHED', detail: '200' });
+      expect(kinds(tick(NO_ROOM_DELAY_MS - 1))).toEqual([]);
+      expect(kinds(tick(1))).toEqual(['start']);
+    }
+  });
 });
 
 describe('an executor that is a new process under the same account', () => {
