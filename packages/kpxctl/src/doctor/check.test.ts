@@ -16,6 +16,11 @@ describe('a check that takes too long', () => {
 
   it.each<[string, Check['look'], string]>([
     ['says what it waited for', untilAborted, 'no answer within 30 s: /usr/bin/id did not finish in time'],
+    [
+      'is not well when it makes the best of it',
+      (signal) => untilAborted(signal).catch(() => ok('as it should be')),
+      'no answer within 30 s',
+    ],
     ['is not waited for when it does not say that', () => new Promise(() => {}), 'no answer within 30 s'],
   ])('%s, and the others have their result', async (_what, look, seen) => {
     const examined = examine([

@@ -45,7 +45,9 @@ async function bounded({ look, fix }: Check): Promise<Verdict> {
     timers.push(setTimeout(() => resolve(fail(silent, fix)), CHECK_TIMEOUT_MS + REASON_TIMEOUT_MS));
   });
   try {
-    return await Promise.race([look(hung.signal), late]);
+    const verdict = await Promise.race([look(hung.signal), late]);
+    // What was given up is no answer, whatever the check makes of it.
+    return hung.signal.aborted && verdict.result !== 'fail' ? fail(silent, fix) : verdict;
   } catch (error) {
     const { message } = error as Error;
     if (hung.signal.aborted) return fail(`${silent}: ${message}`, fix);
