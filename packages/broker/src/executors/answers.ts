@@ -54,7 +54,10 @@ export function notStarted(books: Books, { user: name, code, detail }: Extract<E
       const why = `the helper has no room: ${detail}`;
       release(books, user.held.takeAll(), (ticket) => ({ kind: 'defer', ticket, user: name, delayMs: NO_ROOM_DELAY_MS, why }));
       // Jobs come back. Nobody brings back what an operator has asked for.
-      if (user.wanted?.yields === false) return rest(books, user, 'backoff', NO_ROOM_DELAY_MS, code, why);
+      if (user.wanted?.yields === false) {
+        user.cause = code;
+        return rest(books, user, 'backoff', NO_ROOM_DELAY_MS, code, why);
+      }
       user.wanted = undefined;
       enter(books, user, 'idle', detail);
       forgetIfNothing(books, user);

@@ -496,6 +496,10 @@ describe('what the helper answers', () => {
     expect(kinds(step({ kind: 'start asked', user: alice, groups: NO_GROUPS }))).toEqual(['start']);
     for (let count = 0; count < 3; count++) {
       step({ kind: 'not started', user: alice, code: 'LIMIT_REACHED', detail: '200' });
+      expect(machine.explain(alice, NO_GROUPS)).toMatchObject({
+        cause: 'LIMIT_REACHED',
+        why: expect.stringContaining('the helper has no room: 200'),
+      });
       expect(kinds(tick(NO_ROOM_DELAY_MS - 1))).toEqual([]);
       expect(kinds(tick(1))).toEqual(['start']);
     }
