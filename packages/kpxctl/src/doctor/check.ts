@@ -46,7 +46,7 @@ async function bounded({ look, fix }: Check): Promise<Verdict> {
   });
   try {
     const verdict = await Promise.race([look(hung.signal), late]);
-    // What was given up is no answer, whatever the check makes of it.
+    // It was given up: that is no answer, even if the check makes one of it.
     return hung.signal.aborted && verdict.result !== 'fail' ? fail(silent, fix) : verdict;
   } catch (error) {
     const { message } = error as Error;
