@@ -195,6 +195,8 @@ describe('the story of a job', () => {
     expect(problems({ ...evidence, stories: [told('offered', '', 'bob')] })).toEqual(wrong('offered'));
     expect(problems({ ...evidence, stories: [told('parked', 'USER_DENIED')] })).toEqual(wrong('parked'));
     expect(problems({ ...evidence, stories: [told('held')] })).toEqual(wrong('held'));
+    expect(problems({ ...evidence, stories: [told('delayed')] })).toEqual([]);
+    expect(problems({ done: [done(98_000)], stories: [told('delayed')] })).toEqual(wrong('delayed'));
   });
 
   it('says why it is parked', () => {

@@ -14,8 +14,9 @@ export interface Told {
 }
 
 /** Is this what became of a job that is in one place? */
-function isTrue({ what, text, account }: Told, done: Done | undefined, parked: Parked | undefined): boolean {
-  if (done) return what === 'offered' && account === done.account;
+function isTrue({ what, text, account, at }: Told, done: Done | undefined, parked: Parked | undefined): boolean {
+  // Executors take jobs from the job queue, too: of one that was there after a delay the broker has not heard.
+  if (done) return (what === 'offered' && account === done.account) || (what === 'delayed' && done.at > at);
   return parked !== undefined && what === 'parked' && text.includes(parked.reason);
 }
 

@@ -38,6 +38,12 @@ describe('the first line of a story', () => {
   it.each([
     ['waits since 42s: 3 of 3 executors run (max_executors)', [ago(42, 'seen'), ago(42, 'held')], { inHand: true }, 'raise policy.max'],
     ['waits in a delay queue for 10s: full, since 3s; now: 3 of 3', [ago(3, 'delayed', { why: 'for 10s: full' })], {}, 'raise policy.max'],
+    [
+      'went back to the job queue 55s ago, after a wait for 10s: full, and has not come here since',
+      [ago(65, 'delayed', { why: 'for 10s: full', backAt: NOW - 55_000 })],
+      {},
+      'kpxctl logs alice. How many',
+    ],
     ['; it is cancelled, and parked when it is here again', [ago(3, 'delayed'), ago(1, 'to be cancelled')], { cancelled: true }, 'raise'],
     ['parked 1m05s ago: USER_DENIED: no', [ago(65, 'parked', { why: 'USER_DENIED: no', reason: 'USER_DENIED' })], {}, 'Allow the user'],
     ['offered 2s ago to the executor of "alice" (uid 1001, pid 440)', [ago(2, 'offered', { executor })], {}, 'Ask again in 5 s'],

@@ -138,7 +138,12 @@ function headlineOf(story: Story, scene: StoryScene): Headline {
       const why = scene.explanation?.why ?? '';
       const now = last.why.endsWith(why) ? '' : `; now: ${why}`;
       const cancelled = story.cancelled ? '; it is cancelled, and parked when it is here again' : '';
-      return [`waits in a delay queue ${last.why}, since ${age}${now}${cancelled}`, nextOf(scene)];
+      const pastMs = scene.now - (last.backAt ?? scene.now);
+      if (pastMs < KEPT_MS) return [`waits in a delay queue ${last.why}, since ${age}${now}${cancelled}`, nextOf(scene)];
+      return [
+        `went back to the job queue ${durationText(pastMs)} ago, after a wait ${last.why}, and has not come here since${cancelled}`,
+        'An executor that runs, or another host, takes jobs from there, too: kpxctl logs USER. How many wait there: kpxctl status',
+      ];
     }
     case 'parked':
       return [

@@ -189,11 +189,12 @@ export class Stories {
       const executor = machine.executorOf(effect.user);
       const runs = executor && { executor: { os_user: executor.osUser, uid: executor.uid, pid: executor.pid } };
       this.#note(story, 'offered', '', runs);
-    } else if (effect.kind === 'defer') this.#note(story, 'delayed', `for ${durationText(effect.delayMs)}: ${effect.why}`);
+    } else if (effect.kind === 'defer')
+      this.#note(story, 'delayed', `for ${durationText(effect.delayMs)}: ${effect.why}`, { backAt: this.#now() + effect.delayMs });
     else if (effect.kind === 'park') this.#note(story, 'parked', `${effect.reason}: ${effect.detail}`, { reason: effect.reason });
   }
 
-  #note(story: Story, what: StepKind, why = '', more?: Pick<Step, 'executor' | 'reason'>): void {
+  #note(story: Story, what: StepKind, why = '', more?: Pick<Step, 'executor' | 'reason' | 'backAt'>): void {
     const cut = why.length <= WHY_CHARS_MAX ? why : why.slice(0, WHY_CHARS_MAX);
     const step: Step = more ? { at: this.#now(), what, why: cut, ...more } : { at: this.#now(), what, why: cut };
     const [gone] = story.steps.length < STEPS_MAX ? [] : story.steps.splice(FIRST_STEPS, 1);

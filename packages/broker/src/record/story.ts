@@ -35,6 +35,8 @@ export interface Step {
   readonly executor?: RunsAs;
   /** Of a job that is parked. */
   readonly reason?: string;
+  /** Of a job in a delay queue: when it goes back to the job queue, in milliseconds since the epoch. */
+  readonly backAt?: number;
 }
 
 /** One job, as this broker has seen it. */
