@@ -73,6 +73,16 @@ describe('the chain of the audit log', () => {
     expect(found(twice.lines, twice.head)).toEqual(['cut by kill']);
   });
 
+  it('takes a connection that is refused for the end of its process where that has no other', () => {
+    const refused = (via: string) => ({ event: 'refused connection', peer: { via, connection: 17 }, msg: 'audit' });
+    const inherited = ordinary().write(13, refused('fd 3')).process(14, 1, 'orderly');
+    expect(found(inherited.lines, inherited.head)).toEqual([]);
+    const listens = ordinary().write(13, { msg: 'listening' }).write(13, refused('/run/kpx/privhelper.sock'));
+    expect(found(listens.lines, listens.head)).toEqual([]);
+    listens.write(13, { event: 'request', id: 1, verb: 'hello', msg: 'audit' }).process(14, 1, 'orderly');
+    expect(found(listens.lines, listens.head)).toEqual(['cut by kill']);
+  });
+
   it('holds where rotation has removed the beginning, which it says', () => {
     const { lines, head } = ordinary();
     expect(found(lines.slice(4), head)).toEqual(['older']);

@@ -31,6 +31,7 @@ const schema = z.object({
   seq: z.int().min(1),
   prev: z.string().regex(/^([0-9a-f]{64})?$/),
   event: z.string().optional().catch(undefined),
+  peer: z.object({ via: z.string() }).optional().catch(undefined),
   id: z.number().optional().catch(undefined),
   verb: z.string().optional().catch(undefined),
   knime_user: z.string().optional().catch(undefined),
@@ -60,8 +61,9 @@ function jsonIn(text: Buffer): unknown {
 function linked(value: unknown, text: Buffer, place: Place, glued: boolean): Link | undefined {
   const { data } = schema.safeParse(value);
   if (data === undefined) return undefined;
-  const { seq, prev, pid, time, msg, event } = data;
-  const refused = event === 'refused connection'; // of systemd's socket, and the process has no other
+  const { seq, prev, pid, time, msg, event, peer } = data;
+  // systemd's socket gives a process one connection. That of the direct launcher goes on with others.
+  const refused = event === 'refused connection' && peer?.via.startsWith('fd ') === true;
   const starts = ['serving one connection', 'listening'].includes(msg) || refused;
   const ends = msg.endsWith(': ending') || refused;
   return { place, seq, prev, hash: hash('sha256', text), pid, time, about: aboutOf(data), starts, ends, glued };
