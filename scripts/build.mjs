@@ -33,13 +33,22 @@ const INSTEAD = new Map([
 /** The package that a file belongs to. */
 const PACKAGE = /^.*\/node_modules\/((?:@[^/]+\/)?[^/]+)\//;
 
+/** Those of them that the build has met. */
+const met = new Set();
+
 /** @type {import('esbuild').Plugin} */
 const withoutUnused = {
   name: 'without what the helper never uses',
   setup(build) {
     build.onResolve({ filter: /./ }, ({ path, importer }) => {
       const wanted = `${PACKAGE.exec(importer)?.[1]} ${path}`;
-      return INSTEAD.has(wanted) ? { path: wanted, namespace: 'instead' } : undefined;
+      if (!INSTEAD.has(wanted)) return undefined;
+      met.add(wanted);
+      return { path: wanted, namespace: 'instead' };
+    });
+    build.onEnd(() => {
+      const gone = [...INSTEAD.keys()].filter((wanted) => !met.has(wanted));
+      if (gone.length > 0) throw new Error(`scripts/build.mjs: no library imports this any more: ${gone.join(', ')}`);
     });
     build.onLoad({ filter: /./, namespace: 'instead' }, ({ path }) => ({ contents: INSTEAD.get(path) }));
   },
