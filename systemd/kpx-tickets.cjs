@@ -39,7 +39,7 @@ class Refused extends Error {}
 class NoAnswer extends Error {}
 
 const { CREDENTIALS_DIRECTORY, STATE_DIRECTORY } = process.env;
-/** PID 1's copy of the keytab, which this unit alone can read. Another text where there is no keytab. */
+/** PID 1's copy of the keytab. The account that this unit runs as can read it. Another text where there is no keytab. */
 const KEYTAB = `${CREDENTIALS_DIRECTORY}/keytab`;
 const REFUSAL = `${STATE_DIRECTORY}/refused`;
 
@@ -180,7 +180,11 @@ function clockBy(name, cache) {
  */
 function tell(text, ...more) {
   console.log(text);
-  run('/usr/bin/systemd-notify', [`--status=${text.slice(0, REASON_CHARS_MAX)}`, ...more]);
+  try {
+    run('/usr/bin/systemd-notify', [`--status=${text.slice(0, REASON_CHARS_MAX)}`, ...more]);
+  } catch (error) {
+    console.log(/** @type {Error} */ (error).message);
+  }
 }
 
 /** @typedef {ReturnType<typeof timesIn> & { has: string }} Got which tickets, for people, and their times */
@@ -191,8 +195,8 @@ function tell(text, ...more) {
  */
 function keepTickets(begin) {
   keep(begin).catch((error) => {
-    tell(error.message);
     process.exitCode = error instanceof Refused ? EXIT_REFUSED : error instanceof NoAnswer ? EXIT_NO_ANSWER : 1;
+    tell(error.message);
   });
 }
 
