@@ -195,15 +195,15 @@ describe('the story of a job', () => {
     expect(problems({ ...evidence, stories: [told('offered', '', 'bob')] })).toEqual(wrong('offered'));
     expect(problems({ ...evidence, stories: [told('parked', 'USER_DENIED')] })).toEqual(wrong('parked'));
     expect(problems({ ...evidence, stories: [told('held')] })).toEqual(wrong('held'));
+    expect(problems({ done: [done(99_100)], stories: [told('delayed')] })).toEqual(wrong('delayed'));
     expect(problems({ ...evidence, stories: [told('delayed')] })).toEqual([]);
-    expect(problems({ done: [done(98_000)], stories: [told('delayed')] })).toEqual(wrong('delayed'));
   });
 
   it('says why it is parked', () => {
     const evidence = { sent: [sent({ kind: 'of a denied user' })], parked: [letter('USER_DENIED', 'x')] };
     expect(problems({ ...evidence, stories: [told('parked', 'it is parked: USER_DENIED: x')] })).toEqual([]);
     expect(problems({ ...evidence, stories: [told('parked', 'it is parked: START_FAILED: x')] })).toEqual(wrong('parked'));
-    expect(problems({ ...evidence, stories: [told('delayed')] })).toEqual(wrong('delayed'));
+    expect(problems({ done: [done(99_100)], stories: [told('delayed')] })).toEqual(wrong('delayed'));
   });
 
   it('is not expected of a broker that could not know', () => {

@@ -1,3 +1,4 @@
+import { DELAYS_MS } from '../../packages/broker/src/policy/policy.js';
 import { causesOf, type Done, type Occurrence, type Parked, SETTLE_MS } from './causes.js';
 
 /* Whether `kpxctl job` says where a job has gone. A pure function. */
@@ -13,10 +14,12 @@ export interface Told {
   readonly account: string | undefined;
 }
 
+const DELAY_MS_MIN = Math.min(...DELAYS_MS);
+
 /** Is this what became of a job that is in one place? */
 function isTrue({ what, text, account, at }: Told, done: Done | undefined, parked: Parked | undefined): boolean {
   // Executors take jobs from the job queue, too: of one that was there after a delay the broker has not heard.
-  if (done) return (what === 'offered' && account === done.account) || (what === 'delayed' && done.at > at);
+  if (done) return (what === 'offered' && account === done.account) || (what === 'delayed' && done.at >= at + DELAY_MS_MIN);
   return parked !== undefined && what === 'parked' && text.includes(parked.reason);
 }
 

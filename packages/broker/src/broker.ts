@@ -126,9 +126,9 @@ export class Broker {
       reconnected: () => this.record.metrics.reconnected(),
       opened: () => this.#engine.emit({ kind: 'channel opened' }),
       delivery: (message) => this.#intake.take(message),
-      left: (message, outcome, parked) => {
+      left: (message, outcome, parked, delayMs) => {
         this.record.outcomes.left(outcome, parked?.reason);
-        this.record.stories.left(this.#intake.idOf(message), outcome, parked);
+        this.record.stories.left(this.#intake.idOf(message), outcome, parked, delayMs);
       },
       named: (properties) => this.#intake.name(properties),
       problem: (message, why) => this.record.stories.problem(this.#intake.idOf(message), why),

@@ -100,4 +100,4 @@ async function order(id: string, { config, json }: BrokerOptions): Promise<void>
 const outcome = ({ id, parked }: Cancelled) =>
   parked
     ? `Cancelled: job ${id} goes to kpx.dead-letter, with the reason CANCELLED. kpxctl dead-letters replay puts it back.`
-    : `Job ${id} waits in a delay queue. It goes to kpx.dead-letter when it is here again, within 10 s, unless an executor or another host takes it: kpxctl job ${id} says.`;
+    : `Job ${id} waits in a delay queue, or is in the job queue again. It goes to kpx.dead-letter when it comes here, unless an executor or another host takes it first: kpxctl job ${id} says.`;

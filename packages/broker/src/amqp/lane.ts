@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Config } from '../config/config.js';
 import { Link } from '../host/link.js';
+import type { DelayMs } from '../policy/policy.js';
 import { withAdvice } from './advice.js';
 import { ConfirmWatch } from './confirm-watch.js';
 import { whyConsumerEnded } from './consumer-ended.js';
@@ -11,7 +12,7 @@ import type { InForce } from './in-force.js';
 import { JobQueueGate } from './job-queue-gate.js';
 import { describe, tooLarge } from './jobs.js';
 import { Relay } from './relay.js';
-import type { Outcome, Parked } from './relay-observer.js';
+import type { Outcome, Parked, RelayObserver } from './relay-observer.js';
 import { AmqpSession, CannotOpen, type End, type Ending, type Ends, type SessionHandlers } from './session.js';
 import { SlowStart } from './slow-start.js';
 import { Suspects } from './suspects.js';
@@ -29,7 +30,7 @@ export interface LaneHandlers {
   opened(): void;
   delivery(message: WireMessage): void;
   /** A job is elsewhere, confirmed; `parked` with those that are with the dead letters. */
-  left(message: WireMessage, outcome: Outcome, parked?: Parked): void;
+  left: RelayObserver['left'];
   /** A job is with the dead letters, confirmed: the fields of the log. */
   parked(facts: Readonly<Record<string, unknown>>): void;
   /** RabbitMQ has not taken a job. */
@@ -221,8 +222,8 @@ export class Lane {
         this.#log.error({ ...describe(message), reason: why }, 'RabbitMQ has not taken a job');
         this.#spec.handlers.problem(message, why);
       },
-      left: (message: WireMessage, outcome: Outcome, parked?: Parked) => {
-        this.#spec.handlers.left(message, outcome, parked);
+      left: (message: WireMessage, outcome: Outcome, parked?: Parked, delayMs?: DelayMs) => {
+        this.#spec.handlers.left(message, outcome, parked, delayMs);
         left(outcome);
         if (!parked) return;
         const facts = { ...describe(message), ...parked };

@@ -1,4 +1,5 @@
 import type { Config } from '../config/config.js';
+import type { DelayMs } from '../policy/policy.js';
 import type { JobMac } from './mac.js';
 import type { WireMessage } from './wire/amqplib.js';
 import type { WireProperties } from './wire/properties.js';
@@ -30,6 +31,6 @@ export interface RelayObserver {
   /** A message is parked while it comes in: its properties get the id that it will be known by. */
   named(properties: WireProperties): void;
   problem(message: WireMessage, why: string): void;
-  /** The job is elsewhere, confirmed; `parked` with those that are with the dead letters. */
-  left(message: WireMessage, outcome: Outcome, parked?: Parked): void;
+  /** The job is elsewhere, confirmed; `parked` with those that are with the dead letters, `delayMs` with those that wait in a delay queue. */
+  left(message: WireMessage, outcome: Outcome, parked?: Parked, delayMs?: DelayMs): void;
 }

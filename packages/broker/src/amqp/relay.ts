@@ -90,7 +90,7 @@ export class Relay {
   defer(message: WireMessage, hops: number, delayMs: DelayMs, marks: Own = {}): void {
     const routingKey = delayQueue(this.#config.amqp.queue, delayMs);
     const fallback = (why: string) => this.#putBack(message, `${why} in ${routingKey}`);
-    const left = () => this.#observer.left(message, 'deferred');
+    const left = () => this.#observer.left(message, 'deferred', undefined, delayMs);
     this.#move(message, { exchange: '', routingKey, ...this.#onTheWay(message, hops, marks), compose: withoutExpiration, left, fallback });
   }
 

@@ -30,7 +30,7 @@ const ago = (seconds: number, what: Step['what'], more: Partial<Step> = {}): Ste
 
 function told(steps: Step[], story: Partial<Story> = {}, explanation: Explanation | undefined = WAITS) {
   const ids = { id: '0123456789-1', messageId: 'm-1', correlationId: undefined, traceparent: undefined, firstSeen: NOW - 99_000 };
-  const rest = { user: alice, leftOut: 0, inHand: false, ticket: undefined, unconfirmed: 0, cancelled: false, chars: 0 };
+  const rest = { user: alice, leftOut: 0, inHand: false, ticket: undefined, unconfirmed: 0, cancelled: false, backAt: undefined, chars: 0 };
   return tellStory({ ...ids, ...rest, ...story, steps }, { host: 'exec1', now: NOW, explanation, changes, runs: () => runs });
 }
 
@@ -40,8 +40,8 @@ describe('the first line of a story', () => {
     ['waits in a delay queue for 10s: full, since 3s; now: 3 of 3', [ago(3, 'delayed', { why: 'for 10s: full' })], {}, 'raise policy.max'],
     [
       'went back to the job queue 55s ago, after a wait for 10s: full, and has not come here since',
-      [ago(65, 'delayed', { why: 'for 10s: full', backAt: NOW - 55_000 })],
-      {},
+      [ago(65, 'delayed', { why: 'for 10s: full' })],
+      { backAt: NOW - 55_000 },
       'kpxctl logs alice. How many',
     ],
     ['; it is cancelled, and parked when it is here again', [ago(3, 'delayed'), ago(1, 'to be cancelled')], { cancelled: true }, 'raise'],
@@ -87,5 +87,11 @@ describe('the steps of a story', () => {
     changes = [change(1, 'just now')];
     expect(told([ago(40, 'held')], { inHand: true }).steps.map(({ for_ms }) => for_ms)).toEqual([39_000, 1_000]);
     expect(told([ago(40, 'delayed')]).steps).toHaveLength(2);
+  });
+
+  it('end with the wait in a delay queue', () => {
+    changes = [change(1, 'just now')];
+    const { steps } = told([ago(40, 'delayed', { why: 'for 10s: full' })], { backAt: NOW - 30_000 });
+    expect(steps.map(({ text, for_ms }) => [text, for_ms])).toEqual([['it waits in a delay queue for 10s: full', 10_000]]);
   });
 });

@@ -92,15 +92,14 @@ export function tellStory(story: Story, scene: StoryScene): JobStory {
   };
 }
 
-/** Waits the job here, or in a delay queue? */
-const waits = ({ inHand, steps }: Story) => inHand || steps.findLast(({ what }) => what !== 'to be cancelled')?.what === 'delayed';
-
 type Untimed = Omit<StoryStep, 'for_ms' | 'at'> & { readonly at: number };
 
 /** With what became of the user while the job was here, and the state that it came upon. */
 function stepsOf(story: Story, { now, changes }: StoryScene): StoryStep[] {
-  const { steps } = story;
-  const [from, to] = [steps[0]?.at ?? now, waits(story) ? now : (steps.at(-1)?.at ?? now)];
+  const { steps, inHand, backAt = now } = story;
+  const isDelayed = !inHand && steps.findLast(({ what }) => what !== 'to be cancelled')?.what === 'delayed';
+  const end = isDelayed ? Math.min(now, backAt) : now;
+  const [from, to] = [steps[0]?.at ?? now, inHand || isDelayed ? end : (steps.at(-1)?.at ?? now)];
   const times = changes.map((change) => ({ change, at: Date.parse(change.at) }));
   const before = times.findLast(({ at }) => at < from);
   const during = times.filter(({ at }) => at >= from && at <= to);
@@ -113,7 +112,7 @@ function stepsOf(story: Story, { now, changes }: StoryScene): StoryStep[] {
     }),
   );
   const all = [...steps.map(untimed), ...ofUser].sort((one, other) => one.at - other.at);
-  return all.map((step, index) => ({ ...step, at: iso(step.at), for_ms: Math.max(0, (all[index + 1]?.at ?? now) - step.at) }));
+  return all.map((step, index) => ({ ...step, at: iso(step.at), for_ms: Math.max(0, (all[index + 1]?.at ?? end) - step.at) }));
 }
 
 function untimed({ at, what, why, executor }: Step): Untimed {
@@ -138,7 +137,7 @@ function headlineOf(story: Story, scene: StoryScene): Headline {
       const why = scene.explanation?.why ?? '';
       const now = last.why.endsWith(why) ? '' : `; now: ${why}`;
       const cancelled = story.cancelled ? '; it is cancelled, and parked when it is here again' : '';
-      const pastMs = scene.now - (last.backAt ?? scene.now);
+      const pastMs = scene.now - (story.backAt ?? scene.now);
       if (pastMs < KEPT_MS) return [`waits in a delay queue ${last.why}, since ${age}${now}${cancelled}`, nextOf(scene)];
       return [
         `went back to the job queue ${durationText(pastMs)} ago, after a wait ${last.why}, and has not come here since${cancelled}`,

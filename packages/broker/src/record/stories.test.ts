@@ -75,6 +75,13 @@ describe('the story of a job', () => {
     expect(stories.find('m-1')).toEqual([copy, story]);
   });
 
+  it('has when it goes back to the job queue, from the moment that RabbitMQ has it in a delay queue', () => {
+    const story = job();
+    now += 120_000; // an alarm of RabbitMQ
+    stories.left(story.id, 'deferred', undefined, 10_000);
+    expect(story.backAt).toBe(now + 10_000);
+  });
+
   it('goes on when it comes back before RabbitMQ has confirmed that it was sent', () => {
     const story = job({ messageId: 'm-1' });
     makeReady();
@@ -90,8 +97,9 @@ describe('the story of a job', () => {
     makeReady();
     const story = job();
     stories.problem(story.id, 'no queue takes it');
-    stories.left(story.id, 'deferred');
+    stories.left(story.id, 'deferred', undefined, 10_000);
     expect(kinds(story)).toEqual(['seen', 'offered', 'problem', 'delayed']);
+    expect(story.steps.at(-1)?.why).toBe('for 10s');
     const forged = job();
     stories.left(forged.id, 'parked', { reason: 'SEALED_REFUSED', detail: 'forged' });
     expect(forged.steps.at(-1)).toMatchObject({ what: 'parked', reason: 'SEALED_REFUSED', why: 'SEALED_REFUSED: forged' });

@@ -6,6 +6,7 @@ import type { Effect, Event, Ticket } from '../executors/events.js';
 import type { Machine } from '../executors/machine.js';
 import { STATES } from '../executors/states.js';
 import { durationText } from '../output/duration.js';
+import type { DelayMs } from '../policy/policy.js';
 import { type Step, type StepKind, type Story, wasSent } from './story.js';
 
 /** Jobs that are remembered after they have left the broker; those of which nothing was heard for longest go first. */
@@ -101,7 +102,7 @@ export class Stories {
   }
 
   /** It is elsewhere, confirmed: often as it was decided. */
-  left(id: string, outcome: Outcome, parked?: Parked): void {
+  left(id: string, outcome: Outcome, parked?: Parked, delayMs?: DelayMs): void {
     const story = this.#inHand.get(id);
     if (!story) return;
     if (story.unconfirmed > 0) {
@@ -109,8 +110,10 @@ export class Stories {
       return;
     }
     const what = LEFT[outcome];
+    const why = parked ? `${parked.reason}: ${parked.detail}` : delayMs ? `for ${durationText(delayMs)}` : '';
     if (story.steps.findLast(({ what }) => what !== 'problem' && what !== 'answered')?.what !== what)
-      this.#note(story, what, parked ? `${parked.reason}: ${parked.detail}` : '', parked && { reason: parked.reason });
+      this.#note(story, what, why, parked && { reason: parked.reason });
+    story.backAt = delayMs && this.#now() + delayMs;
     if (parked) story.cancelled = false;
     this.#release(story);
   }
@@ -178,6 +181,7 @@ export class Stories {
       ticket: undefined,
       unconfirmed: 0,
       cancelled: false,
+      backAt: undefined,
       chars,
     };
     if (this.#answersPass && correlationId !== undefined) this.#byCorrelation.set(correlationId, story);
@@ -189,12 +193,11 @@ export class Stories {
       const executor = machine.executorOf(effect.user);
       const runs = executor && { executor: { os_user: executor.osUser, uid: executor.uid, pid: executor.pid } };
       this.#note(story, 'offered', '', runs);
-    } else if (effect.kind === 'defer')
-      this.#note(story, 'delayed', `for ${durationText(effect.delayMs)}: ${effect.why}`, { backAt: this.#now() + effect.delayMs });
+    } else if (effect.kind === 'defer') this.#note(story, 'delayed', `for ${durationText(effect.delayMs)}: ${effect.why}`);
     else if (effect.kind === 'park') this.#note(story, 'parked', `${effect.reason}: ${effect.detail}`, { reason: effect.reason });
   }
 
-  #note(story: Story, what: StepKind, why = '', more?: Pick<Step, 'executor' | 'reason' | 'backAt'>): void {
+  #note(story: Story, what: StepKind, why = '', more?: Pick<Step, 'executor' | 'reason'>): void {
     const cut = why.length <= WHY_CHARS_MAX ? why : why.slice(0, WHY_CHARS_MAX);
     const step: Step = more ? { at: this.#now(), what, why: cut, ...more } : { at: this.#now(), what, why: cut };
     const [gone] = story.steps.length < STEPS_MAX ? [] : story.steps.splice(FIRST_STEPS, 1);

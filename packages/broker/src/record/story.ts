@@ -35,8 +35,6 @@ export interface Step {
   readonly executor?: RunsAs;
   /** Of a job that is parked. */
   readonly reason?: string;
-  /** Of a job in a delay queue: when it goes back to the job queue, in milliseconds since the epoch. */
-  readonly backAt?: number;
 }
 
 /** One job, as this broker has seen it. */
@@ -60,6 +58,8 @@ export interface Story {
   unconfirmed: number;
   /** An operator has cancelled it while it was in a delay queue. */
   cancelled: boolean;
+  /** Of one that was put into a delay queue last: when it goes back to the job queue, in milliseconds since the epoch. */
+  backAt: number | undefined;
   /** Of its texts. */
   chars: number;
 }
