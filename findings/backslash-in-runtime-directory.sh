@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # With systemd 257 a service whose RuntimeDirectory= or StateDirectory= holds a backslash does not start: "Failed to deserialize: Invalid argument". Most
-# backslashes come by %i, the name of an instance: of accounts such as CORP\alice that winbind and SSSD have, or by systemd-escape(1). All other settings
-# with the same %i are taken. systemd 252 and 262 make the directory (github.com/systemd/systemd/issues/41853).
+# backslashes come by %i, the name of an instance: of accounts such as CORP\alice that winbind and SSSD have, or by systemd-escape(1). Environment=,
+# ReadWritePaths=, WorkingDirectory= and LogExtraFields= with the same %i are taken. systemd 252 and 262 make the directory (github.com/systemd/systemd/issues/41853).
 #
 # Run as root on Debian, with mmdebstrap and systemd-container. It makes Debians of its own in a temporary folder and boots them in a container.
 set -euo pipefail

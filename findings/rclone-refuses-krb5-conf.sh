@@ -8,7 +8,7 @@
 set -euo pipefail
 
 suite=sid
-seen_with=1.75.2-2 # of Debian's package rclone
+seen_with='krb5-user 1.22.1-3, rclone 1.75.2-2' # Debian's packages
 expected='forwardable = true: kinit reads it; rclone reads it
 forwardable = on: kinit reads it; rclone: invalid boolean value
 dns_canonicalize_hostname = fallback: kinit reads it; rclone: invalid boolean value
@@ -22,7 +22,7 @@ trap 'rm -rf --one-file-system "$work"' EXIT
 cat >"$work/inside.sh" <<'INSIDE'
 export LC_ALL=C KRB5CCNAME=FILE:/etc/hostname
 perl -MIO::Socket::INET -e 'my $s = IO::Socket::INET->new(LocalAddr => "127.0.0.1:445", Listen => 5, ReuseAddr => 1) or die $!; my @c; push @c, $s->accept while 1' &
-until (: </dev/tcp/127.0.0.1/445) 2>/dev/null; do :; done
+for _ in $(seq 300); do (: </dev/tcp/127.0.0.1/445) 2>/dev/null && break || sleep 0.1; done
 mkdir -p /etc/krb5.conf.d
 by_rclone() {
   said=$(rclone lsd --config /dev/null --retries 1 --low-level-retries 1 --smb-use-kerberos --smb-host 127.0.0.1 :smb: 2>&1) || :
@@ -60,8 +60,9 @@ INSIDE
 
 root=$work/$suite
 mmdebstrap --quiet --variant=apt --aptopt='Acquire::Check-Valid-Until "false"' --include=rclone,krb5-user "$suite" "$root" "$mirror"
-version=$(chroot "$root" dpkg-query --show --showformat='${Version}' rclone)
-echo "Debian $suite, rclone $version"
+version=$(chroot "$root" dpkg-query --show --showformat='${Package} ${Version}, ' krb5-user rclone)
+version=${version%, }
+echo "Debian $suite, $version"
 if [ "$version" != "$seen_with" ]; then
   echo "another version, not applicable (seen with $seen_with)"
   exit
