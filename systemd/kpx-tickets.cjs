@@ -52,8 +52,10 @@ const REFUSAL = `${STATE_DIRECTORY}/refused`;
 function run(program, args, timeout = LOCAL_TIMEOUT_MS, more = {}) {
   const env = { ...process.env, LC_ALL: 'C', TZ: 'UTC', ...more };
   const { status, stdout, stderr, error } = spawnSync(program, args, { env, timeout, encoding: 'utf8', killSignal: 'SIGKILL' });
-  const late = /** @type {NodeJS.ErrnoException | undefined} */ (error)?.code === 'ETIMEDOUT';
-  if (error && !late) throw new NoAnswer(`${program} cannot be run (${error.message}): install the client programs of Kerberos`);
+  const code = /** @type {NodeJS.ErrnoException | undefined} */ (error)?.code;
+  const late = code === 'ETIMEDOUT';
+  const advice = code === 'ENOENT' ? ': install the client programs of Kerberos' : '';
+  if (error && !late) throw new NoAnswer(`${program} cannot be run (${error.message})${advice}`);
   const [last = ''] = stderr.trim().split('\n').slice(-1);
   return { done: status === 0, late, stdout, said: last.replace(/^\w+: /, '') };
 }

@@ -205,7 +205,10 @@ it('a machine that is too slow for klist refuses nobody: the job is done when it
   await kpx.jobDone(user, job);
 });
 
-it('a ticket is renewed while the executor runs, and a refusal meanwhile is the last request', async () => {
+/** Nobody who tells systemd of its state can do so without the right to execute it. */
+const notifyMode = async (mode: string) => void (await machine.run(['/usr/bin/chmod', mode, '/usr/bin/systemd-notify']));
+
+it('a ticket is renewed while the executor runs, and a refusal meanwhile is the last request; systemd need not hear of it', async () => {
   const user = 'tick-brief';
   const kpx = await startKpxWithTickets();
   await kdc.limitLife(user, TICKET_LIFE);
@@ -214,10 +217,14 @@ it('a ticket is renewed while the executor runs, and a refusal meanwhile is the 
   const before = await klist(user);
   await ticketUnitSays(user, 'has a new ticket');
   expect(await klist(user)).not.toBe(before);
+  await notifyMode('0644');
+  onTestFinished(() => notifyMode('0755'));
   await kdc.changePassword(user);
+  await ticketUnitSays(user, 'systemd-notify cannot be run');
   await ticketUnitSays(user, 'no new ticket: "tick-brief" was refused a ticket: Preauthentication failed');
   expect(await kdc.count('PREAUTH_FAILED', user)).toBe(1);
   await doJob(kpx, user);
+  await notifyMode('0755');
   await machine.systemctl('stop', unitOf(user));
   await kpx.publish(jobOf(user));
   expect((await kpx.deadLetters(1))[0]?.headers).toMatchObject({ 'x-kpx-reason': 'CREDENTIALS_REFUSED' });
