@@ -2,6 +2,8 @@ import { defineConfig } from 'vitest/config';
 
 /** What other processes do takes as long as it takes on a machine that has other work: `expect.poll` waits as `eventually` does. */
 const expect = { poll: { timeout: 20_000 } };
+/** RabbitMQ has 180 s to start, in milliseconds. */
+const hookTimeout = 240_000;
 
 export default defineConfig({
   test: {
@@ -35,7 +37,7 @@ export default defineConfig({
           // One file at a time: they measure times, and share two cores with RabbitMQ and the executors.
           fileParallelism: false,
           testTimeout: 60_000,
-          hookTimeout: 120_000,
+          hookTimeout,
         },
       },
       {
@@ -45,7 +47,7 @@ export default defineConfig({
           expect,
           include: ['test/kills/**/*.test.ts'],
           globalSetup: ['test/kills/global-setup.ts'],
-          hookTimeout: 120_000,
+          hookTimeout,
         },
       },
       {
@@ -57,7 +59,7 @@ export default defineConfig({
           // One file at a time: they look at every process and at every directory of the machine.
           fileParallelism: false,
           testTimeout: 60_000,
-          hookTimeout: 120_000,
+          hookTimeout,
         },
       },
       {
@@ -69,7 +71,7 @@ export default defineConfig({
           // There is one booted machine for all of them: scripts/test-system.mjs.
           fileParallelism: false,
           testTimeout: 120_000,
-          hookTimeout: 120_000,
+          hookTimeout,
         },
       },
     ],

@@ -10,6 +10,8 @@ import { type RabbitmqCluster, startRabbitmqCluster } from '../fixtures/rabbitmq
 /** A host that falls silent is noticed by RabbitMQ after two of them. */
 const HEARTBEAT_S = 3;
 const USERS = ['alice', 'bob'];
+/** Jobs that are published at once until all executors are ready. */
+const BATCH = 8;
 /** Quick enough not to be what is waited for. */
 const STAND_IN = { BOOT_MS: '100', JOB_MS: '2', PREFETCH: '16', RETRY_MS: '120000' };
 /** RabbitMQ 4.3 gives deliveries of a node that was killed out again after 60 s. */
@@ -121,6 +123,35 @@ describe('two executor hosts', () => {
     return { vhost, one, two };
   }
 
+  /**
+   * Publishes a few jobs at a time, until all executors of both hosts are ready: of many at once the broker that begins first takes all. Resolves with
+   * how many there were.
+   */
+  async function untilAllReady(vhost: Vhost, machines: Machine[]): Promise<number> {
+    const isReady = ({ kpx }: Machine, user: string) => kpx.brokerLog.lines.some((line) => line.user === user && line.state === 'ready');
+    let published = 0;
+    await eventually('all executors are ready', async () => {
+      if (machines.every((machine) => USERS.every((user) => isReady(machine, user)))) return true;
+      await publishJobs(vhost.url('publisher'), someJobs(BATCH, published));
+      published += BATCH;
+      await allDone(
+        machines.map(({ kpx }) => kpx),
+        published,
+      );
+      return false;
+    });
+    return published;
+  }
+
+  /** Both hosts are in the middle of work. Resolves with how many jobs there are. */
+  async function untilBothWork(vhost: Vhost, one: Machine, two: Machine): Promise<number> {
+    const first = await untilAllReady(vhost, [one, two]);
+    const [before, after] = [doneAt(one), doneAt(two)];
+    await publishJobs(vhost.url('publisher'), someJobs(80, first));
+    await eventually('both work', () => doneAt(one) > before + 2 && doneAt(two) > after + 2);
+    return first + 80;
+  }
+
   /** Every job is somewhere, with both hosts gone. */
   async function expectNothingLost(vhost: Vhost, machines: Machine[], count: number) {
     await Promise.all(machines.map(({ host }) => host.kill()));
@@ -136,13 +167,15 @@ describe('two executor hosts', () => {
 
   it('both run executors for the same users and share their jobs; logs and dead letters name the host', CLUSTER_TEST, async () => {
     const { vhost, one, two } = await twoHosts(11);
-    await publishJobs(vhost.url('publisher'), someJobs(80));
-    await allDone([one.kpx, two.kpx], 80);
+    const first = await untilAllReady(vhost, [one, two]);
+    const count = first + 80;
+    await publishJobs(vhost.url('publisher'), someJobs(80, first));
+    await allDone([one.kpx, two.kpx], count);
     for (const machine of [one, two]) {
       for (const user of USERS) expect(machine.kpx.done(user).length, `${user} on ${machine.host.name}`).toBeGreaterThan(0);
       expect(machine.kpx.brokerLog.lines.every(({ host }) => host === machine.host.name)).toBe(true);
     }
-    console.log(`80 jobs: ${doneAt(one)} done on one host, ${doneAt(two)} on the other`);
+    console.log(`${count} jobs: ${doneAt(one)} done on one host, ${doneAt(two)} on the other`);
     await publishJobs(
       vhost.url('publisher'),
       Array.from({ length: 20 }, (_, index) => ({ body: { no_user: index } })),
@@ -156,37 +189,35 @@ describe('two executor hosts', () => {
       return parked === 20;
     });
     expect([...parkedBy].sort()).toEqual([one.host.name, two.host.name]);
-    expect((await expectNothingLost(vhost, [one, two], 80)).doneAgain).toBe(0);
+    expect((await expectNothingLost(vhost, [one, two], count)).doneAgain).toBe(0);
   });
 
   it('one is killed: what it held and worked on is done on the other', CLUSTER_TEST, async () => {
     const { vhost, one, two } = await twoHosts(21, { standIn: { ...STAND_IN, JOB_MS: '200' } });
-    await publishJobs(vhost.url('publisher'), someJobs(80));
-    await eventually('both work', () => doneAt(one) > 2 && doneAt(two) > 2);
+    const count = await untilBothWork(vhost, one, two);
     const from = performance.now();
     await one.host.kill();
-    await allDone([one.kpx, two.kpx], 80);
+    await allDone([one.kpx, two.kpx], count);
     console.log(`a host killed: everything done ${Math.round(performance.now() - from)} ms later`);
-    await expectNothingLost(vhost, [one, two], 80);
+    await expectNothingLost(vhost, [one, two], count);
   });
 
   it('one is cut off: after RabbitMQ has noticed, its jobs are done on the other; back again, it takes part', CLUSTER_TEST, async () => {
     const { vhost, one, two } = await twoHosts(31, { standIn: { ...STAND_IN, JOB_MS: '200' } });
-    await publishJobs(vhost.url('publisher'), someJobs(80));
-    await eventually('both work', () => doneAt(one) > 2 && doneAt(two) > 2);
+    const count = await untilBothWork(vhost, one, two);
     const from = performance.now();
     one.host.cutOff();
-    await allDone([one.kpx, two.kpx], 80);
+    await allDone([one.kpx, two.kpx], count);
     console.log(`a host cut off, heartbeat ${HEARTBEAT_S} s: everything done ${Math.round(performance.now() - from)} ms later`);
     await one.kpx.brokerLog.line({ msg: 'lost RabbitMQ; connecting again' }, { timeoutMs: 30_000 });
     const lines = one.kpx.brokerLog.lines.length;
     one.host.reconnect();
     await one.kpx.brokerLog.line({ msg: 'consuming' }, { from: lines, timeoutMs: 40_000 });
     const before = doneAt(one);
-    await publishJobs(vhost.url('publisher'), someJobs(40, 80));
-    await allDone([one.kpx, two.kpx], 120);
+    await publishJobs(vhost.url('publisher'), someJobs(40, count));
+    await allDone([one.kpx, two.kpx], count + 40);
     expect(doneAt(one)).toBeGreaterThan(before);
-    const { doneAgain } = await expectNothingLost(vhost, [one, two], 120);
+    const { doneAgain } = await expectNothingLost(vhost, [one, two], count + 40);
     console.log(`cut off and back: 0 lost, ${doneAgain} done again`);
   });
 });

@@ -290,7 +290,7 @@ describe('kpxctl dead-letters replay', () => {
   });
 
   it('loses nothing when it is killed in the middle', { timeout: 120_000 }, async () => {
-    const JOBS = 400;
+    const JOBS = 2_000;
     const kpx = await withParked(Array.from({ length: JOBS }, (_, count) => jobOf('mallory', `job-${count}`)));
     let begun = 0;
     for (const after of [1, 30, 100]) {

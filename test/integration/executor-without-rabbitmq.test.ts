@@ -96,7 +96,7 @@ it('never takes an executor for ready whose login is refused: after start_attemp
 });
 
 it('with ready = "delay" ends one without a connection, too; with watch = false it does not look', async () => {
-  const executors = { ready: 'delay', ready_delay: '500ms', start_timeout: '2s' };
+  const executors = { ready: 'delay', ready_delay: '500ms', ready_for: '1s', start_timeout: '2s' };
   const { kpx, proxy } = await throughProxy({ broker: { executors, policy: { backoff_initial: '100ms' } } });
   proxy.refuse();
   await publish(kpx, jobOf('alice', 'a1'));

@@ -65,11 +65,11 @@ describe('kpxctl explain', () => {
   it('gives the reasons of the log: a failed start that is tried again, and one that was given up', async () => {
     const kpx = await startKpx({
       standIn: { FAIL: '3' },
-      broker: { policy: { start_attempts: 2, backoff_initial: '3s' } },
+      broker: { policy: { start_attempts: 2, backoff_initial: '12s' } },
     });
     await publish(kpx, jobOf('alice', 'a1'));
     const words = async (state: string, tail: RegExp) =>
-      String((await kpx.brokerLog.line({ user: 'alice', state })).reason).replace(tail, '');
+      String((await kpx.brokerLog.line({ user: 'alice', state }, { timeoutMs: 30_000 })).reason).replace(tail, '');
     const failed = await words('backoff', /; tried again in \w+$/);
     expect(failed).toContain('exit 3');
     const { decision, why } = await explain(kpx, 'alice');

@@ -66,7 +66,7 @@ describe('where a rule goes by group, a user', () => {
   ])('of whom nobody can say %s waits like after a failed start; list and explain say why', async (_what, script) => {
     const accounts = rawAccounts();
     accounts.account('grp-unsaid');
-    const kpx = await installKpx({ broker: rulesFor('grp-unsaid') });
+    const kpx = await installKpx({ broker: { policy: { ...rulesFor('grp-unsaid').policy, backoff_initial: '20s' } } });
     await kpx.startHelper();
     await kpx.startBroker({ wrap: kpx.inPlaceOf('/usr/bin/id', script) });
     await publish(kpx, jobOf('grp-unsaid', 'u1'));

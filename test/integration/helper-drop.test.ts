@@ -137,7 +137,7 @@ describe('an executor', () => {
       '',
       `${workspace} ${temp}`,
     ];
-    expect(argumentsOf(mainPid)).toEqual([...command.slice(0, 3), ...got]);
+    await expect.poll(() => argumentsOf(mainPid)).toEqual([...command.slice(0, 3), ...got]);
     expect(existsSync('/srv/pwned')).toBe(false);
   });
 });

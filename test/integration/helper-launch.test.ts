@@ -13,14 +13,16 @@ const withExecutor = (executor: Record<string, unknown>) => startHelper({ config
 /** Ends only by force. */
 const STUBBORN = ['/bin/sh', '-c', 'trap "" TERM; while :; do /usr/bin/sleep 1000; done'];
 
+const A_WHILE = '/usr/bin/sleep 0.3';
+
 /** A helper whose setpriv takes its time, and then does as told. Homes exist already, or they would be made with it. */
-async function withSlowStart(then: string, executor: Record<string, unknown> = {}) {
+async function withSlowStart(then: string, executor: Record<string, unknown> = {}, takesTime = A_WHILE) {
   const installation = installHelper({ config: { executor } });
   await installation.startHelper();
   const before = await HelperConnection.greeted(installation.socket);
   for (const user of ['alice', 'bob']) expect(await before.prepare(user)).toMatchObject({ kind: 'userPrepared' });
   await installation.endHelper();
-  await installation.startHelper({ wrap: installation.inPlaceOf('/usr/bin/setpriv', `/usr/bin/sleep 0.3; ${then}`) });
+  await installation.startHelper({ wrap: installation.inPlaceOf('/usr/bin/setpriv', `${takesTime}; ${then}`) });
   return { installation, connection: await HelperConnection.greeted(installation.socket) };
 }
 
@@ -63,7 +65,7 @@ describe('SpawnExecutor', () => {
     });
     expect(executor.sinceMs).toBeGreaterThanOrEqual(before);
     expect(executor.sinceMs).toBeLessThanOrEqual(Date.now());
-    expect(argumentsOf(executor.mainPid)).toEqual(['/usr/bin/sleep', 'infinity']);
+    await expect.poll(() => argumentsOf(executor.mainPid)).toEqual(['/usr/bin/sleep', 'infinity']);
   });
 
   it('starts it again after its end', async () => {
@@ -309,7 +311,7 @@ describe('when the helper ends', () => {
   });
 
   it('by SIGTERM, an executor that is about to become its user does not outlive it', async () => {
-    const { connection, installation } = await withSlowStart('exec $real "$@"');
+    const { connection, installation } = await withSlowStart('exec $real "$@"', {}, '/usr/bin/sleep infinity');
     const start = connection.spawn('alice').catch((error: Error) => error.message);
     const [child = 0] = await eventually('setpriv runs', () => childrenWith(installation, '--reuid'));
     const reached = childrenOf(child);

@@ -118,6 +118,7 @@ describe('the audit log', () => {
     await connection.spawn('audited', 'huge');
     await connection.stop('audited');
     await connection.list();
+    await installation.helperLog.line({ event: 'request', verb: 'listExecutors' });
     const created = ['home', 'workspace', 'temp'];
     const person = { knime_user: 'audited', os_user: 'audited', uid };
     const lines = installation.helperLog.lines.filter(({ event }) => event === 'request');

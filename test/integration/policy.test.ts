@@ -35,7 +35,7 @@ describe('rules', () => {
 
   it('bound how many executors their users have at once: further ones wait, and others do not', async () => {
     const rule = [{ name: 'crowd', users: ['u0*'], max_executors: 1 }];
-    const kpx = await startKpx({ standIn: { ...QUICK, IDLE_MS_u01: '1500' }, broker: { ...DEBUG, policy: { rule } } });
+    const kpx = await startKpx({ standIn: QUICK, broker: { ...DEBUG, policy: { rule } } });
     await publish(kpx, jobOf('u01', '1'));
     await jobsDone(kpx, 'u01', 1);
     await publish(kpx, ...twoJobs('u02'), jobOf('alice', 'a'));
@@ -44,7 +44,7 @@ describe('rules', () => {
     expect(await explain(kpx, 'u02')).toMatchObject({ decision: 'wait', why, state: 'queued', held: 1, rule: 'rule 1 "crowd"' });
     await jobsDone(kpx, 'alice', 1);
     expect(kpx.done('u02')).toEqual([]);
-    // The first one's executor ends by itself when it is idle.
+    await runKpxctl(['stop', 'u01', '--config', kpx.brokerConfigFile]);
     await jobsDone(kpx, 'u02', 2);
   });
 

@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { delayQueue } from '../../packages/broker/src/amqp/topology.js';
 import { DELAYS_MS } from '../../packages/broker/src/policy/policy.js';
+import { eventually } from '../fixtures/eventually.js';
 import { freePorts } from '../fixtures/free-ports.js';
 import { drainQueue, jobOf } from '../fixtures/jobs.js';
 import { declareKnimeTopology } from '../fixtures/knime/topology.js';
@@ -83,7 +84,9 @@ describe('what RabbitMQ is not ready for yet', () => {
     await publish(kpx, jobOf('alice', 'a1'));
     const { reason } = await kpx.brokerLog.line({ msg: 'RabbitMQ has not taken a job' });
     expect(reason).toMatch(/RabbitMQ found no queue from exchange "knime-server2executorknime-jobs" with routing key "bound-to-nothing"/);
-    const delayed = await drainQueue(kpx.vhost.url('admin'), 'kpx.delay.knime-jobs.10000ms');
+    const queue = 'kpx.delay.knime-jobs.10000ms';
+    await eventually('it waits', async () => (await kpx.vhost.queueDepth(queue))?.messages === 1);
+    const delayed = await drainQueue(kpx.vhost.url('admin'), queue);
     expect(delayed.map(({ json }) => json)).toEqual([{ user: 'alice', job: 'a1' }]);
   });
 

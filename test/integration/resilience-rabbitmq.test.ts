@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { isAtLeast } from '../../packages/broker/src/amqp/job-queue.js';
 import { eventually } from '../fixtures/eventually.js';
@@ -167,10 +167,13 @@ describe.each([
 
   /** kpx with jobs of a user whose executor becomes ready during the alarm: what it then forwards goes nowhere. */
   async function startAlarmed(): Promise<Kpx> {
-    const kpx = await start({ standIn: { ...STAND_IN, BOOT_MS: '4000' } });
+    const booted = `/srv/alarm-booted-${process.pid}`;
+    onTestFinished(() => rmSync(booted, { force: true }));
+    const kpx = await start({ standIn: { ...STAND_IN, BOOT_UNTIL: booted } });
     await publish(kpx, ...someJobs(40));
     await kpx.brokerLog.line({ user: 'alice', state: 'booting' });
     await rabbitmq.ctl(...raise);
+    writeFileSync(booted, '');
     const { reason } = await kpx.brokerLog.line({ msg: ALARM });
     expect(reason).toBe(says);
     return kpx;

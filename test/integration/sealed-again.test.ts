@@ -25,7 +25,7 @@ it('sealed, an account that has had an executor gets another one, and leaves no 
   membership.group('again-guests', ['again']);
   const kpx = await startSealed(accounts, {
     helper: { accounts: { allowed_groups: ['again-staff', 'again-guests'] } },
-    standIn: { BOOT_MS: '0', JOB_MS: '0', IDLE_MS: '300' },
+    standIn: { BOOT_MS: '0', JOB_MS: '0', IDLE_MS: '3000' },
   });
   const ended = { account: 'again', msg: 'the virtual host of an account is left: all that was published is carried' };
   for (const job of ['first', 'second']) {

@@ -112,7 +112,7 @@ describe('a management API', () => {
     await publish(kpx, jobOf('bob', 'b1'), jobOf('alice', 'a2'));
     const { reason } = await kpx.brokerLog.line({ user: 'bob', state: 'backoff' });
     expect(reason).toMatch(/SEALED_UNAVAILABLE: .+/);
-    expect(JSON.stringify(await explain(kpx, 'bob'))).toContain('SEALED_UNAVAILABLE');
+    await expect.poll(async () => JSON.stringify(await explain(kpx, 'bob'))).toContain('SEALED_UNAVAILABLE');
     await jobsDone(kpx, 'alice', 2);
     expect(kpx.done('bob')).toEqual([]);
     api.misbehaves = HELPFUL;
@@ -238,8 +238,11 @@ describe('the code of an account', () => {
     await jobsDone(kpx, 'alice', 1);
     await jobsDone(kpx, 'bob', 1);
     const channel = await (await asExecutor(kpx, 'alice')).createChannel();
+    const pid = Number(kpx.done('alice')[0]?.pid);
+    process.kill(pid, 'SIGSTOP');
     await publish(kpx, ...['2', '3', '4', '5'].flatMap((job) => [asked('alice', `a${job}`), asked('bob', `b${job}`)]));
     const lost = await eventually('alice has taken jobs', () => takes(channel));
+    process.kill(pid, 'SIGCONT');
     await publish(kpx, asked('alice', 'last'));
     await eventually('the last job of alice is done', () => kpx.done('alice').some(({ job }) => job === 'last'));
     await jobsDone(kpx, 'bob', 5);
@@ -247,7 +250,7 @@ describe('the code of an account', () => {
     const done = new Set(kpx.done('alice').map(({ job }) => job));
     expect(done.size).toBe(6 - lost);
     await answersTo(kpx, client, 5 + done.size);
-    process.kill(Number(kpx.done('alice')[0]?.pid), 'SIGKILL');
+    process.kill(pid, 'SIGKILL');
     expect(await kpx.brokerLog.line({ account: 'alice', msg: LEFT })).toMatchObject({ taken_back: 0, unanswered: lost });
   });
 });
@@ -257,10 +260,11 @@ it('an executor that never consumes from its queue is ended with the reason, its
 }, async () => {
   const kpx = await startSealed(accounts, {
     standIn: { BOOT_MS: '50', BOOT_UNTIL_alice: '/srv/there-is-no-such-file' },
-    broker: { executors: { start_timeout: '2s' }, policy: { start_attempts: 2, backoff_initial: '100ms' } },
   });
-  await publish(kpx, jobOf('alice', 'a1'), jobOf('bob', 'b1'));
+  await publish(kpx, jobOf('bob', 'b1'));
   await jobsDone(kpx, 'bob', 1);
+  await kpx.reload({ executors: { start_timeout: '2s' }, policy: { start_attempts: 2, backoff_initial: '100ms' } });
+  await publish(kpx, jobOf('alice', 'a1'));
   const [letter] = await deadLetters(kpx, 1);
   expect(letter?.json).toMatchObject({ user: 'alice', job: 'a1' });
   expect(['START_FAILED', 'EXECUTOR_WITHOUT_RABBITMQ']).toContain(letter?.headers['x-kpx-reason']);

@@ -36,18 +36,20 @@ async function loaded(kpx: Kpx, user: string, id: string): Promise<void> {
   await answersTo(kpx, client, 1);
 }
 
-/** How long a call may take that is lost, in milliseconds. */
-const LOST_MS = 2_000;
+/** How long the answer to a call may take, in milliseconds. */
+const ANSWER_MS_MAX = 15_000;
+/** The same of a call that is made again and again. */
+const AGAIN_MS = 2_000;
 
 /** Calls a queue as the server does; resolves with the answer, `nobody` where RabbitMQ had nobody to give the call to, or `lost`. */
-async function called(kpx: Kpx, queue: string, text: string): Promise<unknown> {
+async function called(kpx: Kpx, queue: string, text: string, lostMs = ANSWER_MS_MAX): Promise<unknown> {
   const connection = await openConnection(kpx.vhost.url('admin'));
   try {
     const channel = await connection.createConfirmChannel();
     const { queue: replyTo } = await channel.assertQueue('', { exclusive: true });
     return await new Promise((resolve, reject) => {
       channel.on('return', () => resolve('nobody'));
-      setTimeout(() => resolve('lost'), LOST_MS).unref();
+      setTimeout(() => resolve('lost'), lostMs).unref();
       channel.consume(replyTo, (message) => message && resolve(JSON.parse(`${message.content}`)), { noAck: true }).catch(reject);
       channel.publish('', queue, Buffer.from(text), { replyTo, correlationId: text, mandatory: true }, (error) => error && reject(error));
     });
@@ -56,9 +58,10 @@ async function called(kpx: Kpx, queue: string, text: string): Promise<unknown> {
   }
 }
 
-const gone = (kpx: Kpx, queue: string) => eventually(`${queue} is gone`, async () => (await called(kpx, queue, 'gone?')) === 'nobody');
+const gone = (kpx: Kpx, queue: string) =>
+  eventually(`${queue} is gone`, async () => (await called(kpx, queue, 'gone?', AGAIN_MS)) === 'nobody');
 const mirrored = (kpx: Kpx, queue: string) =>
-  eventually(`${queue} is mirrored`, async () => typeof (await called(kpx, queue, 'mirrored?')) === 'object');
+  eventually(`${queue} is mirrored`, async () => typeof (await called(kpx, queue, 'mirrored?', AGAIN_MS)) === 'object');
 
 describe('[[sealed.learn]]', () => {
   it('lets the server call each workflow that an executor has loaded, from the moment that the executor says so', async () => {

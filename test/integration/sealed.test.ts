@@ -182,7 +182,7 @@ describe('sealed executors', () => {
     expect(reason).toContain(
       `SEALED_UNAVAILABLE: the accounts' management API at ${management.url} (sealed.management_url) cannot be asked`,
     );
-    expect(JSON.stringify(await explain(kpx, 'bob'))).toContain('SEALED_UNAVAILABLE');
+    await expect.poll(async () => JSON.stringify(await explain(kpx, 'bob'))).toContain('SEALED_UNAVAILABLE');
     await jobsDone(kpx, 'alice', 2);
     management.heal();
     await jobsDone(kpx, 'bob', 1);

@@ -12,8 +12,8 @@ export const TASKS_A_KILL = 10;
 const BETWEEN_MS_MAX = 400;
 /** Results are read so often, in milliseconds. */
 const READ_EVERY_MS = 500;
-/** When nothing has come for so long, in milliseconds, nothing more comes: a Celery worker is back within some seconds. */
-const QUIET_MS = 60_000;
+/** When nothing has come for so long, in milliseconds, nothing more comes: ten Celery workers are back long before. */
+const QUIET_MS = 300_000;
 const RESULTS = 'results-of-the-client';
 const MINUTE_MS = 60_000;
 /** Kills between two lines about how far it has come. */

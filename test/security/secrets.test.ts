@@ -106,17 +106,27 @@ describe('while an executor runs', () => {
   });
 });
 
+/** While it is there, what is to become the executor is still root. */
+const HELD = `/srv/kpx-test-held-${process.pid}`;
+
 describe('while an executor is being started', () => {
   beforeAll(async () => {
     const installation = new HelperInstallation({ msgq: MSGQ });
-    const slow = installation.inPlaceOf('/usr/bin/setpriv', 'case "$*" in *--init-groups*) /usr/bin/sleep 1;; esac; exec $real "$@"');
+    const slow = installation.inPlaceOf(
+      '/usr/bin/setpriv',
+      `case "$*" in *--init-groups*) while [ -e ${HELD} ]; do /usr/bin/sleep 0.05; done;; esac; exec $real "$@"`,
+    );
     target = await Target.of(installation, { wrap: slow });
     return await useAttackers();
   });
-  afterEach(() => target.canary());
+  afterEach(async () => {
+    rmSync(HELD, { force: true });
+    await target.canary();
+  });
 
   it.each([...STRANGERS, OWNER])('%s finds the password in nothing that /proc shows of what is still root', async (account) => {
     const connection = await target.greeted();
+    writeFileSync(HELD, '');
     const start = connection.spawned(OWNER);
     const [child = 0] = await eventually('it is being started', () => {
       const starting = childrenOf(target.pid).filter((pid) => argumentsOf(pid).includes('--init-groups'));
@@ -124,6 +134,7 @@ describe('while an executor is being started', () => {
     });
     expect(environmentOf(child).KNIME_EXECUTOR_MSGQ).toBe(MSGQ);
     expect(await attackerOf(account).tries('search', SECRET)).toMatchObject({ value: { found: [] } });
+    rmSync(HELD);
     await start;
     await target.stopped(connection, OWNER);
   });

@@ -30,7 +30,7 @@ const litter = (ending: string, killSignal = 'TERM') => `
   const { leader } = JSON.parse(process.env.KPX_BOOTED_MACHINE);
   const enter = ['--target=' + leader, '--mount', '--uts', '--ipc', '--net', '--pid', '--cgroup', '--'];
   const { execFileSync } = require('node:child_process');
-  execFileSync('/usr/bin/nsenter', [...enter, '/usr/bin/systemd-run', '--quiet', '--unit=kpx-litter', '--property=KillSignal=SIG${killSignal}',
+  execFileSync('/usr/bin/nsenter', [...enter, '/usr/bin/systemd-run', '--quiet', '--unit=kpx-litter', '--property=KillSignal=SIG${killSignal}', '--property=Type=exec',
     '/usr/bin/sleep', 'infinity']);
   execFileSync('/usr/bin/nsenter', [...enter, '/usr/bin/touch', ...${JSON.stringify(LITTER)}]);
   console.log('littered');

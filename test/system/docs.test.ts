@@ -197,7 +197,7 @@ it('docs/hosts.md and docs/troubleshooting.md: what one looks at, and a host tak
   expect((await machine.show(BROKER, 'UnitFileState')).UnitFileState).toBe('disabled');
 });
 
-it('docs/sealed.md: a RabbitMQ of the accounts, sealed executors, and an upgrade', { ...PAGE_TEST, ...ON_EACH_DEBIAN }, async () => {
+it('docs/sealed.md: a RabbitMQ of the accounts, sealed executors, and an upgrade', { timeout: 600_000, ...ON_EACH_DEBIAN }, async () => {
   const rabbitmq = bootedRabbitmq();
   const kpx = await start();
   onTestFinished(async () => {

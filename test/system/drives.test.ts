@@ -149,7 +149,7 @@ it('doctor has a drive mounted that no executor has, and leaves none behind', as
   const user = 'drive-ben';
   await machine.systemctl('stop', unitOf(user));
   await hasEnded(user);
-  const { stdout } = await machine.run(['/usr/bin/kpxctl', 'doctor', '--user', user, '--json'], { allowFailure: true });
+  const { stdout } = await machine.run(['/usr/bin/kpxctl', 'doctor', '--user', user, '--json'], { allowFailure: true, timeoutMs: 90_000 });
   const { checks } = JSON.parse(stdout) as { checks: { name: string }[] };
   const found = checks.find(({ name }) => name === 'user drive');
   expect(found).toMatchObject({ result: 'ok', seen: `"${user}" gets a drive, and it answers` });

@@ -132,7 +132,7 @@ describe('the journal', () => {
     const cursor = await machine.journalCursor();
     const kpx = await startKpx();
     await kpx.publish(jobOf('root'));
-    await kpx.deadLetters(1);
+    await kpx.brokerSays({ msg: 'job parked' });
     const PRIORITY: Record<string, string> = { 10: '7', 20: '7', 30: '6', 40: '4', 50: '3', 60: '2' };
     for (const program of ['kpx-privhelper', 'kpx-broker']) {
       const entries = await machine.journal(`--identifier=${program}`, `--after-cursor=${cursor}`);

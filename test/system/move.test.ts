@@ -20,7 +20,7 @@ const DROP_INS = '/etc/systemd/system/kpx-executor@.service.d';
 const SCRIPT = 'the-original.service';
 const COMMANDS_TIMEOUT_MS = 60_000;
 /** RabbitMQ is started in it. */
-const SETUP_TIMEOUT_MS = 150_000;
+const SETUP_TIMEOUT_MS = 240_000;
 /** The section of the page about sealed executors, and how often its test publishes, in milliseconds. */
 const TO_SEALED = 'From shared to sealed executors';
 const PUBLISH_EVERY_MS = 100;
@@ -213,7 +213,7 @@ it('docs/move.md, to sealed executors and back, account by account, while jobs g
   await moves('dora', ['dora']);
   await moves('ada', ['ada', 'dora']);
   await edit('privhelper.toml', 'executor', { sealed: true });
-  const doctor = await machine.run(['/usr/bin/kpxctl', 'doctor'], { allowFailure: true });
+  const doctor = await machine.run(['/usr/bin/kpxctl', 'doctor'], { allowFailure: true, timeoutMs: 90_000 });
   expect(doctor.exitCode).not.toBe(0);
   expect(doctor.stdout).toMatch(new RegExp(`fail +executors' former login +"${shared}"`));
   expect(await run(last)).toMatch(/ok +executors' former login +.*cannot log in any more/);

@@ -7,7 +7,8 @@ import { bootedMachine } from './shared-machine.js';
 /* Runs what a page has an administrator type, in the booted machine. */
 
 const BLOCK = '/root/block.sh';
-const BLOCK_TIMEOUT_MS = 90_000;
+/** One of them starts a RabbitMQ, for which kpxctl waits 200 s. */
+const BLOCK_TIMEOUT_MS = 240_000;
 
 /** What one block is given, and what it has to say. */
 export interface Expected {

@@ -318,6 +318,8 @@ describe('temp directories', ON_EACH_DEBIAN, () => {
     await goesOn('kpx-test-locks', '/usr/bin/flock', `${temp}/locked`, '/usr/bin/sleep', 'infinity');
     const opened = async () => (await machine.run(['/bin/sh', '-c', `readlink /proc/${reader}/fd/*`], { allowFailure: true })).stdout;
     await expect.poll(opened).toContain(`${temp}/open\n`);
+    const unlocked = ['/usr/bin/flock', '--nonblock', `${temp}/locked`, '/usr/bin/true'];
+    await expect.poll(async () => (await machine.run(unlocked, { user: 'dora', allowFailure: true })).exitCode).toBe(1);
     const left = async () => {
       await clean('1s');
       return (await machine.run(['/usr/bin/ls', '-A', temp])).stdout;

@@ -28,6 +28,7 @@ export function domainGone(scene: DomainScene): void {
       ['hangs', 'ad-unseen-2', () => scene.controller.freeze(), () => scene.controller.thaw()],
     ])(
       'while it %s, no job is lost or parked, whether SSSD knows the account or not, and all are done afterwards',
+      { timeout: 400_000 },
       async (_what, unseen, begin, end) => {
         const users = [...KNOWN, unseen];
         for (const user of KNOWN) await machine.systemctl('stop', unitOf(user));

@@ -68,8 +68,8 @@ describe('a call', () => {
   });
 
   it('kills one that hangs when its deadline is over, with all that it has started', async () => {
-    const { outcome } = call([script(`trap '' TERM; sleep 1000 & echo $! > ${file('pid')}; wait; sleep 1000`)], '');
     const begun = performance.now();
+    const { outcome } = call([script(`trap '' TERM; sleep 1000 & echo $! > ${file('pid')}; wait; sleep 1000`)], '');
     expect(await outcome).toMatchObject({ result: 'timeout', why: 'it had not ended after 10 s, and was killed' });
     expect(performance.now() - begun).toBeGreaterThan(DEADLINE_MS - 100);
     const pid = Number(readFileSync(file('pid'), 'utf8'));
@@ -90,7 +90,10 @@ describe('a call', () => {
   });
 
   it('does not wait for one that has left its process group either, which lives on', async () => {
-    const { outcome } = call([script(`setsid sleep 1000 & echo $! > ${file('pid')}; sleep 0.3; exit 0`)], '');
+    const { outcome } = call(
+      [script(`setsid sh -c 'echo $$ > ${file('pid')}; exec sleep 1000' & until [ -s ${file('pid')} ]; do sleep 0.01; done; exit 0`)],
+      '',
+    );
     expect(await outcome).toMatchObject({ result: 'ok' });
     const pid = Number(readFileSync(file('pid'), 'utf8'));
     expect(isAlive(pid)).toBe(true);
