@@ -224,6 +224,7 @@ it('a ticket is renewed while the executor runs, and a refusal meanwhile is the 
   await ticketUnitSays(user, 'no new ticket: "tick-brief" was refused a ticket: Preauthentication failed');
   expect(await kdc.count('PREAUTH_FAILED', user)).toBe(1);
   await doJob(kpx, user);
+  expect((await machine.show(ticketUnitOf(user), 'ActiveState')).ActiveState).toBe('active');
   await notifyMode('0755');
   await machine.systemctl('stop', unitOf(user));
   await kpx.publish(jobOf(user));
