@@ -67,7 +67,7 @@ async function installed(options: { broker?: string; executors?: string } = {}):
   const { sealed } = parse(written(/^\[amqp\.tls\]/)) as { sealed: { urls: string[]; management_url: string } };
   return await installSealed(accounts, {
     standIn: { BOOT_MS: '50', RETRY_MS: '300' },
-    msgq: written(/^amqps:/).replace('/etc/kpx/ca.pem', files.executors),
+    msgq: written(/^amqps:/).replace('/etc/ssl/certs/kpx-accounts-ca.pem', files.executors),
     broker: {
       amqp: { tls: { ca_file: files.broker } },
       policy: SOON,

@@ -175,6 +175,24 @@ describe('who connects', async () => {
       expect([user, ...seen]).toEqual([user, ...expected]);
     }
   });
+
+  it('gets no connection from another account that listens while RabbitMQ is away', async () => {
+    if (!(await machine.exists(NFT))) return expect(await setup()).toMatch(/^by hand +nftables: .*try passwords/m);
+    await machine.systemctl('stop', UNIT);
+    onTestFinished(() => machine.systemctl('start', UNIT).then(() => {}));
+    const listen = `for (const port of [${AMQP}, ${MANAGEMENT}]) require('node:net').createServer().listen(port, '127.0.0.1')`;
+    const posing = ['/usr/bin/systemd-run', '--quiet', '--collect', '--unit=poses', '--uid=ada', '/usr/bin/node', '--eval', listen];
+    await machine.run(posing);
+    onTestFinished(() => machine.systemctl('stop', 'poses').then(() => {}));
+    const listening = async () => (await machine.run(['/usr/bin/ss', '--no-header', '-ltn'])).stdout;
+    for (const port of [AMQP, MANAGEMENT]) await expect.poll(listening).toContain(`127.0.0.1:${port}`);
+    const timeout = (port: number) =>
+      machine.run(['/usr/bin/timeout', '2', '/usr/bin/node', '--eval', CONNECT, `${port}`], { allowFailure: true });
+    for (const port of [AMQP, MANAGEMENT]) expect((await timeout(port)).exitCode).toBe(124);
+    await machine.run([NFT, 'delete', 'table', 'inet', 'kpx_rabbitmq']);
+    onTestFinished(() => machine.run([NFT, '--file', '/etc/kpx/rabbitmq/ports.nft']).then(() => {}));
+    for (const port of [AMQP, MANAGEMENT]) expect((await timeout(port)).exitCode).toBe(0);
+  });
 });
 
 describe('kpxctl doctor, of the limits of units', () => {

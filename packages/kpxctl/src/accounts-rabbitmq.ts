@@ -125,7 +125,7 @@ export const PLUGINS_TEXT = '[rabbitmq_management].\n';
 
 const TABLE = PORTS_TABLE.join(' ');
 
-/** Every account of the machine reaches loopback: who may connect to which port. */
+/** Every account of the machine reaches loopback: who may connect to which port, and who may answer there. */
 export const portsText = ({
   amqp,
   management,
@@ -141,6 +141,8 @@ table ${TABLE} {
     oifname "lo" tcp dport { ${amqp + DISTRIBUTION_ABOVE}, ${EPMD_PORT} } meta skuid != { root, ${RABBITMQ_ACCOUNT} } reject with tcp reset
     # AMQP: the broker, and people's accounts, which executors run as.
     oifname "lo" tcp dport ${amqp} meta skuid 1-${UID_MIN - 1} meta skuid != kpx-broker reject with tcp reset
+    # Nobody answers in RabbitMQ's place while it is away, and so gets the broker's password.
+    oifname "lo" tcp sport { ${amqp}, ${management}, ${amqp + DISTRIBUTION_ABOVE}, ${EPMD_PORT} } meta skuid != { root, ${RABBITMQ_ACCOUNT} } drop
   }
 }
 `;

@@ -142,7 +142,7 @@ const firewall = ({ broker, isRoot }: Scene): Check => ({
     const rules = await statusOf([PORTS_FILE], signal);
     if (!rules.has(PORTS_FILE)) {
       return warn(
-        `there is no ${PORTS_FILE}: every account of this machine can connect to the management API, and try passwords`,
+        `there is no ${PORTS_FILE}: every account of this machine can connect to the management API and try passwords, and can answer in RabbitMQ's place while it is away`,
         'apt install nftables; kpxctl sealed setup --apply. Rules of your own are to be looked at by hand.',
       );
     }
