@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { BootedKpx, BROKER, SLICE, SOCKET, TEMPS, unitOf, WORKSPACES } from '../fixtures/booted/kpx.js';
 import { OTHER_LINE, packageOfOtherVersion } from '../fixtures/booted/other-version.js';
 import { eventually } from '../fixtures/eventually.js';
@@ -463,6 +463,15 @@ describe('a purge', { timeout: TEST_TIMEOUT_MS }, () => {
 
   it('leaves what an admin has put beside the configuration', async () => {
     await machine.writeFile(`${CONFIGURATION}/ca.pem`, 'a certificate\n');
+    for (const secret of ['sealed-password', 'executor-msgq.shared']) await machine.writeFile(`${CONFIGURATION}/${secret}`, 'secret\n');
+    // As a user may mount a file system in a directory of their own.
+    const mounted = '/run/kpx-tickets/tess';
+    await machine.run(['/usr/bin/mkdir', '--parents', mounted]);
+    await machine.run(['/usr/bin/mount', '-t', 'tmpfs', 'tmpfs', mounted]);
+    onTestFinished(async () => {
+      await machine.run(['/usr/bin/umount', mounted]);
+      await machine.remove('/run/kpx-tickets');
+    });
     await apt('purge', 'kpx');
     expect((await machine.run(['/usr/bin/ls', CONFIGURATION])).stdout).toBe('ca.pem\n');
   });
