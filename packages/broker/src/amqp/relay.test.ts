@@ -2,11 +2,14 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { bytes, MAC, type Properties, table, text, wireMessageOf } from '../../test-fixtures/wire.js';
 import type { Config } from '../config/config.js';
+import { ConfirmWatch } from './confirm-watch.js';
+import { CONFIRM_TIMEOUT_MS } from './deadline.js';
 import type { Elsewhere } from './destination.js';
 import { tooLarge } from './jobs.js';
 import type { Publisher } from './publisher.js';
 import { PUT_BACK_AFTER_MS, Relay } from './relay.js';
 import type { Source } from './relay-observer.js';
+import { SlowStart } from './slow-start.js';
 import { Suspects } from './suspects.js';
 import type { WireMessage } from './wire/amqplib.js';
 import type { Address } from './wire/frames.js';
@@ -355,6 +358,53 @@ describe('a message that was parked while it came in', () => {
     expect(shown({ headers: bytes(1, 0x61, 0x3f) })).toMatchObject({ deliveryMode: 2, headers: { 'x-kpx-reason': 'BODY_TOO_LARGE' } });
     for (const properties of [{}, { headers: bytes(1, 0x61, 0x3f) }])
       expect(shown(properties)).toMatchObject({ headers: { 'x-kpx-id': ID } });
+  });
+});
+
+describe('a job that was given by another way', () => {
+  const given = delivery('{"user":"given"}');
+  let told: (why: string | undefined) => void;
+  beforeEach(() => {
+    relay.given(
+      given,
+      (listener) => (told = listener),
+      () => {},
+    );
+  });
+
+  it('counts neither as a late confirm of this server nor against a wider prefetch', () => {
+    const late: string[] = [];
+    const watch = new ConfirmWatch(
+      () => relay.oldestUnderWay,
+      (why) => late.push(why),
+    );
+    vi.advanceTimersByTime(2 * CONFIRM_TIMEOUT_MS);
+    watch.stop();
+    const widened: number[] = [];
+    const slowStart = new SlowStart(8, (prefetch) => widened.push(prefetch));
+    slowStart.taken();
+    slowStart.look(relay.underWayCount);
+    expect([late, widened]).toEqual([[], [8]]);
+  });
+
+  it('is no suspect when this server ends the session, and keeps none waiting', () => {
+    const [suspect, other] = [delivery('{"user":"suspect"}'), delivery('other')];
+    suspects.note([suspect], 'why');
+    for (const message of [suspect, other]) relay.forward(message, 0);
+    expect([relay.underWay, channel.published.length]).toEqual([[suspect], 1]);
+    channel.confirm(last(), 'taken');
+    expect(last().content.toString()).toBe('other');
+  });
+
+  it('is settled before the relay is', async () => {
+    let settled = false;
+    const settling = relay.settled().then(() => (settled = true));
+    await Promise.resolve();
+    expect([settled, channel.acked]).toEqual([false, []]);
+    told(undefined);
+    vi.advanceTimersByTime(0);
+    await settling;
+    expect([channel.acked, left]).toEqual([[given], ['forwarded']]);
   });
 });
 

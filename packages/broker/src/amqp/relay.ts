@@ -48,6 +48,8 @@ export class Relay {
   #open = true;
   /** Published and not confirmed, by a number of its own. */
   readonly #inFlight = new Map<number, WireMessage>();
+  /** Those that were {@link given}: another session publishes them, and watches for their confirms. */
+  readonly #given = new Map<number, WireMessage>();
   #lastMove = 0;
   #whenSettled: (() => void) | undefined;
 
@@ -121,16 +123,17 @@ export class Relay {
 
   /** A message that was published to the dead letters while it came in: acknowledged when RabbitMQ has it. */
   parked(message: WireMessage, passedOn: PassedOn, why: Undecodable): void {
-    this.#passed(message, passedOn, this.#leftParked(message, why), (why) => this.#putBack(message, `${why} in ${DEAD_LETTER_QUEUE}`));
+    const left = () => this.#observer.left(message, 'parked', why);
+    this.#passed(this.#begin(message), message, passedOn, left, (why) => this.#putBack(message, `${why} in ${DEAD_LETTER_QUEUE}`));
   }
 
   /** To an executor by another way than the job queue: acknowledged when it is there. `refused` is called where it is not: it is in hand as before. */
   given(message: WireMessage, passedOn: PassedOn, refused: (why: string) => void): void {
-    this.#passed(message, passedOn, () => this.#observer.left(message, 'forwarded'), refused);
+    const move = this.#begin(message, this.#given);
+    this.#passed(move, message, passedOn, () => this.#observer.left(message, 'forwarded'), refused);
   }
 
-  #passed(message: WireMessage, passedOn: PassedOn, left: () => void, refused: (why: string) => void): void {
-    const move = this.#begin(message);
+  #passed(move: number, message: WireMessage, passedOn: PassedOn, left: () => void, refused: (why: string) => void): void {
     const settle = (why: string | undefined) => (why === undefined ? this.#settle(() => this.#source.ack(message), left) : refused(why));
     // As with other confirms: where the channel has ended there is nothing to do here.
     passedOn((why) => setImmediate(() => this.#confirmed(move, () => settle(why))));
@@ -141,7 +144,7 @@ export class Relay {
     this.#return(message);
   }
 
-  /** Published and not confirmed. */
+  /** Published by this relay's own session and not confirmed. */
   get underWay(): readonly WireMessage[] {
     return [...this.#inFlight.values()];
   }
@@ -158,7 +161,7 @@ export class Relay {
 
   /** Resolves when every delivery that was given to the relay is settled, one way or the other. */
   async settled(): Promise<void> {
-    if (this.#inFlight.size + this.#line.length > 0) await new Promise<void>((resolve) => (this.#whenSettled = resolve));
+    if (this.#inFlight.size + this.#given.size + this.#line.length > 0) await new Promise<void>((resolve) => (this.#whenSettled = resolve));
   }
 
   /** The channel is gone: RabbitMQ has put back what was not acknowledged. */
@@ -166,7 +169,7 @@ export class Relay {
     this.#open = false;
     for (const timer of this.#waiting) clearTimeout(timer);
     this.#waiting.clear();
-    this.#inFlight.clear();
+    for (const moves of [this.#inFlight, this.#given]) moves.clear();
     this.#line = [];
     this.#whenSettled?.();
   }
@@ -187,14 +190,11 @@ export class Relay {
     return { [REASON_HEADER]: reason, [DETAIL_HEADER]: detail, [PARKED_AT_HEADER]: new Date().toISOString(), [HOST_HEADER]: this.#host };
   }
 
-  #leftParked(message: WireMessage, parked: Parked): () => void {
-    return () => this.#observer.left(message, 'parked', parked);
-  }
-
   #deadLetters(message: WireMessage, parked: Parked): Omit<Destination, 'compose' | 'unusable'> {
     const fallback = (why: string) => this.#putBack(message, `${why} in ${DEAD_LETTER_QUEUE}`);
     const own = this.#parkedHeaders(parked);
-    return { exchange: '', routingKey: DEAD_LETTER_QUEUE, own, left: this.#leftParked(message, parked), fallback };
+    const left = () => this.#observer.left(message, 'parked', parked);
+    return { exchange: '', routingKey: DEAD_LETTER_QUEUE, own, left, fallback };
   }
 
   /** To the dead letters without what it came with. */
@@ -256,18 +256,18 @@ export class Relay {
   }
 
   /** Answers what {@link #confirmed} is to be told. */
-  #begin(message: WireMessage): number {
-    this.#inFlight.set(++this.#lastMove, message);
+  #begin(message: WireMessage, moves = this.#inFlight): number {
+    moves.set(++this.#lastMove, message);
     return this.#lastMove;
   }
 
   #confirmed(move: number, next: () => void): void {
     if (!this.#open) return;
-    this.#inFlight.delete(move);
+    for (const moves of [this.#inFlight, this.#given]) moves.delete(move);
     if (this.#inFlight.size === 0) this.#alone = false;
     next();
     this.#goOn();
-    if (this.#inFlight.size + this.#line.length === 0) this.#whenSettled?.();
+    if (this.#inFlight.size + this.#given.size + this.#line.length === 0) this.#whenSettled?.();
   }
 
   #putBack(message: WireMessage, why: string): void {
