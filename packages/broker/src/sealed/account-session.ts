@@ -66,8 +66,9 @@ export class AccountSession {
     // Before anything comes in: what is larger than may be carried, or than there is memory for, is not kept.
     const wire = wireOf(connection);
     this.#acks = acknowledgingOn(channels.up, wire.stream);
+    // Once closed it keeps nothing either: RabbitMQ puts that back, and nobody would release its bytes.
     new Receiver(wire, (properties, bytes) => {
-      if (bytes <= UP_BYTES_MAX && held.hasRoomFor(bytes)) {
+      if (this.#open && bytes <= UP_BYTES_MAX && held.hasRoomFor(bytes)) {
         this.#hold(bytes);
         return new KeptBody(bytes);
       }
