@@ -34,7 +34,7 @@ describe('an answer is open', () => {
     const answers = opened(['client', 'c1']);
     answers.close('client', 'c1', 0);
     answers.answered('client', 'an id that was not given', 900);
-    expect([answers.sweep(1_899), answers.sweep(1_900)]).toEqual([[], ['client']]);
+    expect([[...answers.sweep(1_899)], [...answers.sweep(1_900)]]).toEqual([[], ['client']]);
   });
 
   it('however long its job takes that was taken back and is given once more', () => {
@@ -47,7 +47,7 @@ describe('an answer is open', () => {
 
   it('however long its job takes', () => {
     const answers = opened(['client', 'c1']);
-    expect(answers.sweep(1_000 * GRACE_MS)).toEqual([]);
+    expect([...answers.sweep(1_000 * GRACE_MS)]).toEqual([]);
     expect(answers.isOpen('client', 'c1', 1_000 * GRACE_MS)).toBe(true);
   });
 
@@ -80,16 +80,33 @@ describe('what is remembered', () => {
     const answers = opened(['client', 'c1'], ['client', 'c1']);
     answers.close('client', 'c1', 1);
     expect(answers.size).toBe(0);
-    expect(answers.sweep(1 + GRACE_MS)).toEqual(['client']);
+    expect([...answers.sweep(1 + GRACE_MS)]).toEqual(['client']);
   });
 
   it('names each client that has waited for nothing for a while, once', () => {
     const answers = opened(['busy', 'c1'], ['idle', 'c2']);
     answers.unknownBefore('from before', 0);
     answers.close('idle', 'c2', 500);
-    expect(answers.sweep(999)).toEqual([]);
-    expect(answers.sweep(1_000)).toEqual(['from before']);
-    expect(answers.sweep(1_500)).toEqual(['idle']);
-    expect(answers.sweep(99_999)).toEqual([]);
+    expect([...answers.sweep(999)]).toEqual([]);
+    expect([...answers.sweep(1_000)]).toEqual(['from before']);
+    expect([...answers.sweep(1_500)]).toEqual(['idle']);
+    expect([...answers.sweep(99_999)]).toEqual([]);
+  });
+
+  it('keeps a client that the caller has not come to, and one that waits again by then', () => {
+    const answers = opened(['one', 'c1'], ['two', 'c2'], ['three', 'c3']);
+    for (const [client, id] of [
+      ['one', 'c1'],
+      ['two', 'c2'],
+      ['three', 'c3'],
+    ] as const)
+      answers.close(client, id, 0);
+    for (const client of answers.sweep(GRACE_MS)) {
+      expect(client).toBe('one');
+      answers.open('two', 'c4', GRACE_MS);
+      break;
+    }
+    expect(['one', 'two', 'three'].map((client) => answers.isKnown(client))).toEqual([false, true, true]);
+    expect([...answers.sweep(GRACE_MS)]).toEqual(['three']);
   });
 });

@@ -80,6 +80,10 @@ export class OpenAnswers {
     if (!this.#clients.has(client)) this.#clients.set(client, { open: 0, idleSince: now });
   }
 
+  isKnown(client: string): boolean {
+    return this.#clients.has(client);
+  }
+
   /** May it be answered? */
   isOpen(client: string, correlationId: string | undefined, now: number): boolean {
     return this.#open.has(keyOf(client, correlationId)) || now < (this.#unknown.get(client) ?? Number.NEGATIVE_INFINITY);
@@ -93,16 +97,23 @@ export class OpenAnswers {
     else if (known) known.idleSince = now;
   }
 
-  /** Closes what was answered long ago. Answers the clients who have waited for nothing for that long: they are forgotten. */
-  sweep(now: number): string[] {
+  /**
+   * Closes what was answered long ago. Answers the clients who have waited for nothing for that long. Each is judged and forgotten when the caller comes to
+   * it: the others stay known where the caller stops before.
+   */
+  sweep(now: number): Iterable<string> {
     const graceMs = this.#graceMs();
     for (const [key, { answeredAt }] of this.#open) if (answeredAt !== undefined && now - answeredAt >= graceMs) this.#close(key, now);
     for (const [client, until] of this.#unknown) if (now >= until) this.#unknown.delete(client);
-    const idle = [...this.#clients].filter(([client, { open, idleSince }]) => {
-      return open === 0 && now - idleSince >= graceMs && !this.#unknown.has(client);
-    });
-    for (const [client] of idle) this.#clients.delete(client);
-    return idle.map(([client]) => client);
+    return this.#forgetIdle(now, graceMs);
+  }
+
+  *#forgetIdle(now: number, graceMs: number): Iterable<string> {
+    for (const [client, { open, idleSince }] of this.#clients) {
+      if (open > 0 || now - idleSince < graceMs || this.#unknown.has(client)) continue;
+      this.#clients.delete(client);
+      yield client;
+    }
   }
 
   #close(key: string, now: number): void {

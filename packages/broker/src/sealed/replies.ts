@@ -100,24 +100,32 @@ export class Replies {
     this.#unnamed.clear();
   }
 
-  /** Deletes the queues of clients who have waited for nothing for a while. */
+  /** Deletes the queues of clients who have waited for nothing for a while. A job may come meanwhile: each is looked at when it is its turn. */
   async sweep(session: AccountSession, now: number): Promise<void> {
-    for (const client of this.answers.sweep(now)) {
-      const { name } = replyQueueOf(client);
-      this.#clients.delete(name);
-      this.#read.delete(name);
-      await answerInTime(session.channel.deleteQueue(name), `queue.delete of "${name}"`);
-      if (this.#named.delete(client))
-        await session.apart((channel) => answerInTime(channel.deleteQueue(client), `queue.delete of "${client}"`));
-    }
+    for (const client of this.answers.sweep(now))
+      await this.#delete(session, client).catch((error: Error) => {
+        this.answers.knows(client, now); // its queue may be there still
+        throw error;
+      });
+  }
+
+  async #delete(session: AccountSession, client: string): Promise<void> {
+    const { name } = replyQueueOf(client);
+    this.#clients.delete(name);
+    this.#read.delete(name);
+    await answerInTime(session.channel.deleteQueue(name), `queue.delete of "${name}"`);
+    if (!this.#named.has(client)) return;
+    await session.apart(async (channel) => {
+      if (this.answers.isKnown(client)) return; // a job has come
+      this.#named.delete(client);
+      await answerInTime(channel.deleteQueue(client), `queue.delete of "${client}"`);
+    });
   }
 
   /** The queue that has the name of the client's own: the account may declare, read and delete it as well. RabbitMQ may refuse it: see {@link Handlers}. */
   async #readsNamed(session: AccountSession, client: string): Promise<void> {
     if (!this.#anyId || this.#unnamed.has(client) || !mayBeNamedAs(client, this.#services.config.amqp.queue)) return;
-    const reading = this.#named.get(client) ?? this.#beginNamed(session, client);
-    this.#named.set(client, reading);
-    await reading;
+    await once(this.#named, client, () => this.#beginNamed(session, client));
   }
 
   async #beginNamed(session: AccountSession, client: string): Promise<void> {
@@ -136,12 +144,7 @@ export class Replies {
   }
 
   async #reads(session: AccountSession, name: string, client: string, declare: () => Promise<void>): Promise<void> {
-    const reading = this.#read.get(name) ?? this.#begin(session, name, client, declare);
-    this.#read.set(name, reading);
-    await reading.catch((error: Error) => {
-      this.#read.delete(name);
-      throw error;
-    });
+    await once(this.#read, name, () => this.#begin(session, name, client, declare));
   }
 
   async #begin(session: AccountSession, name: string, client: string, declare: () => Promise<void>): Promise<void> {
@@ -154,4 +157,14 @@ export class Replies {
       },
     );
   }
+}
+
+/** Everybody who asks shares what one has begun, until it fails: the next one begins anew. */
+async function once(begun: Map<string, Promise<void>>, queue: string, begin: () => Promise<void>): Promise<void> {
+  const reading = begun.get(queue) ?? begin();
+  begun.set(queue, reading);
+  await reading.catch((error: Error) => {
+    if (begun.get(queue) === reading) begun.delete(queue);
+    throw error;
+  });
 }
