@@ -85,7 +85,10 @@ export class Mirrors {
     const mirror = there ?? { account, call, channel: undefined };
     this.#mirrors.set(queue, mirror);
     const connection = await this.#connected();
-    if (!connection) return 'the server is not connected';
+    if (!connection) {
+      this.#mirrors.delete(queue); // the caller asks again, or its executor has ended
+      return 'the server is not connected';
+    }
     const why = await this.#declare(connection, queue, mirror);
     if (why !== undefined) this.#mirrors.delete(queue);
     return why;
