@@ -72,6 +72,7 @@ export class Downlink {
       const connection = await connect(url, this.#config.amqp, `${this.#host}, to accounts`);
       this.#connection = connection;
       const ended = endOf(connection);
+      this.#stopped.signal.throwIfAborted(); // stop() did not see this connection
       new Receiver(wireOf(connection), (properties, bytes) => {
         if (bytes <= BODY_BYTES_MAX) return new KeptBody(bytes);
         properties.passage = { bytes, passedOn: undefined };

@@ -144,6 +144,7 @@ export class Mirrors {
     try {
       connection = await connect(url, this.#services.config.amqp, `${this.#services.host}, calls to accounts`);
       const over = endOf(connection);
+      this.#stopped.signal.throwIfAborted(); // stop() did not see this connection
       new Receiver(wireOf(connection), (properties, bytes) => {
         if (bytes <= BODY_BYTES_MAX) return new KeptBody(bytes);
         properties.passage = { bytes, passedOn: undefined };

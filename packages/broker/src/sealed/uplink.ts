@@ -141,12 +141,14 @@ export class Uplink {
     try {
       connection = await connect(url, this.#config.amqp, `${this.#host}, from accounts`);
       const ended = endOf(connection);
+      this.#stopped.signal.throwIfAborted(); // stop() did not see this connection
       const channel = await answerInTime(connection.createConfirmChannel(), 'channel.open or confirm.select');
       const over = Promise.race([ended, endOf(channel)]);
       // A message that comes back was not taken: it is in hand.
       new Receiver(wireOf(connection), (_, bytes) => new SkippedBody(bytes));
       const absent = await this.#absent(connection, url, this.#forbidden);
       const published = new UnderWay<undefined>(new ConfirmedPublisher(new WirePublisher(channel)));
+      this.#stopped.signal.throwIfAborted(); // nor one without a channel
       this.#open({ connection, published, absent });
       this.#log.info({ server, ...(absent.size > 0 && { absent: [...absent] }) }, 'what accounts publish can be carried to the server');
       const looking = setInterval(() => this.#lookAgain(connection as ChannelModel, url), LOOK_AGAIN_MS);
