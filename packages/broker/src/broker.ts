@@ -194,6 +194,7 @@ export class Broker {
     const reasons = whyNotNow(before.sealed, config.sealed);
     const sealed = reasons.length === 0 ? config.sealed : before.sealed;
     this.#config = { ...config, amqp, jobs, sealed, helper: before.helper, control: before.control };
+    this.#file.forget();
     const renewed = this.sealed?.renew(before);
     this.#log.level = config.log.level;
     this.#ports = rabbitmqPorts(amqp.urls);

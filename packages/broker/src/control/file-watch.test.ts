@@ -15,13 +15,17 @@ async function watched(before: (look: number, write: (text: string) => void) => 
   const path = join(directory, 'broker.toml');
   const write = (text: string) => writeFileSync(path, `${AMQP}${text}`);
   write('');
-  const config = await readConfig(path);
+  let config = await readConfig(path);
   const looks: (StaleFile | undefined)[] = [];
   const watch = new FileWatch(path, inForce, 5);
   const ended = watch.run();
   onTestFinished(() => ended);
   onTestFinished(() => watch.stop());
-  return { path, write, watch, looks };
+  const reload = async () => {
+    config = await readConfig(path);
+    watch.forget();
+  };
+  return { path, write, watch, looks, reload };
 
   function inForce() {
     before(looks.push(watch.stale), write);
@@ -48,4 +52,12 @@ it('says how it differs, that it would be refused, and nothing once it is as bef
   await expect.poll(() => watch.stale).toEqual({ path, why: 'the broker would refuse it' });
   write('');
   await expect.poll(() => watch.stale).toBeUndefined();
+});
+
+it('says nothing from a reload on, before the next look', async () => {
+  const { path, write, watch, reload } = await watched();
+  write('[policy]\nmax_executors = 7\n');
+  await expect.poll(() => watch.stale).toEqual({ path, why: '1 key differs' });
+  await reload();
+  expect(watch.stale).toBeUndefined();
 });

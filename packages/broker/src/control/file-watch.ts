@@ -28,6 +28,12 @@ export class FileWatch {
     return this.#stale;
   }
 
+  /** Another configuration is in force: what was seen says nothing of it. */
+  forget(): void {
+    this.#before = undefined;
+    this.#stale = undefined;
+  }
+
   /** Resolves after {@link stop}. */
   async run(): Promise<void> {
     const { signal } = this.#ended;
