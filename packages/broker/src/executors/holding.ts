@@ -5,7 +5,7 @@ import type { Books } from './books.js';
 import type { Effect, Ticket } from './events.js';
 import { HELD_IN_LINE, HELD_IN_LINE_MAX_MS, PLACE_MS, roomFor, whyWaiting } from './line.js';
 import { STARTING } from './states.js';
-import { failsHere, type User } from './user.js';
+import { failsHere, isAheadOfJobs, type User } from './user.js';
 
 /** Longest time that a job is held, in milliseconds: far below RabbitMQ's consumer timeout of 30 minutes. Then it waits in a delay queue. */
 export const HOLD_MAX_MS = 300_000;
@@ -46,12 +46,17 @@ export function hold(books: Books, user: User, ticket: Ticket, hops: number, cro
   if (user.state === 'ready' && user.held.size === 1) books.nextOfferAt = Math.min(books.nextOfferAt, user.offering.dueAt(books.now));
 }
 
-/** A job keeps the place in line. Until the first one nobody waited for the executor; one that an operator has asked for keeps its turn. */
-function waitsFrom({ now }: Books, user: User): void {
+/** Until the first job nobody waited for the executor; one that an operator has asked for keeps its turn. */
+function waitsFrom(books: Books, user: User): void {
+  if (isAheadOfJobs(user)) user.waitsSince = books.now;
+  if (user.wanted?.yields) user.stateSince = books.now;
+  keepPlace(books, user);
+}
+
+/** A job keeps the place in line for a while. An operator's order outlasts it. */
+function keepPlace({ now }: Books, user: User): void {
   user.until = now + PLACE_MS;
-  if (user.wanted) user.waitsSince = now;
-  if (user.wanted?.yields) user.stateSince = now;
-  user.wanted = undefined;
+  if (user.wanted && (user.wanted.yields || user.wanted.until <= user.until)) user.wanted = undefined;
 }
 
 /** How many jobs may be held for this user. A draining or sick host holds none: no other host could take them. */
@@ -108,6 +113,6 @@ export function releaseOld(books: Books, user: User): void {
   const old = user.held.takeHeldSince(books.now - (inLine ? HELD_IN_LINE_MAX_MS : HOLD_MAX_MS));
   if (old.length === 0) return;
   const why = inLine ? whyWaiting(books, user) : `held for ${HOLD_MAX_MS} ms`;
-  if (inLine) user.until = books.now + PLACE_MS;
+  if (inLine) keepPlace(books, user);
   release(books, old, (ticket) => ({ kind: 'defer', ticket, user: user.name, delayMs: NO_ROOM_DELAY_MS, why }));
 }

@@ -38,9 +38,10 @@ function offers(books: Books): void {
 /** The wait of `until` is over. */
 function goOn(books: Books, user: User): void {
   const { now, policy } = books;
-  if (user.state === 'queued' && user.held.size === 0)
-    leaveLine(books, user, user.wanted ? 'no place was free in time, and no job has come' : 'no job has come back');
-  else if (user.state === 'backoff') {
+  if (user.state === 'queued' && user.held.size === 0) {
+    if (user.wanted && now < user.wanted.until) user.until = user.wanted.until;
+    else leaveLine(books, user, user.wanted ? 'no place was free in time, and no job has come' : 'no job has come back');
+  } else if (user.state === 'backoff') {
     user.until = now + policy.backoffMaxMs; // if it stays idle: until when the failures are remembered
     begin(books, user, 'trying again');
   } else if (user.state === 'broken' || user.state === 'refused') {

@@ -79,8 +79,8 @@ export const failsHere = ({ state, hostFailures }: User) => (state === 'backoff'
 /** Is an executor to be started though no job is held? */
 export const wantsExecutor = ({ held, wanted }: User, now: number) => held.size > 0 || (wanted !== undefined && now < wanted.until);
 
-/** Nobody waits for the executor that this user in line is to have. */
-export const isAheadOfJobs = ({ held, wanted }: User) => held.size === 0 && wanted !== undefined;
+/** Nobody waits for the executor that this user in line is to have: no job is held, and none keeps the place, for which `until` is earlier. */
+export const isAheadOfJobs = ({ held, wanted, until }: User) => held.size === 0 && wanted !== undefined && wanted.until <= until;
 
 /** The same of a user who lets those whose jobs wait start first. */
 export const yieldsToJobs = (user: User) => isAheadOfJobs(user) && user.wanted?.yields === true;

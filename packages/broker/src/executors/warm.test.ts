@@ -5,6 +5,7 @@ import { PLAIN_POLICY, rule } from '../../test-fixtures/policy.js';
 import type { Policy } from '../policy/policy.js';
 import type { Rule } from '../policy/rules.js';
 import type { Effect, Event } from './events.js';
+import { PLACE_MS } from './line.js';
 import { Machine } from './machine.js';
 import { ASKED_MAX_MS } from './starting.js';
 
@@ -328,6 +329,53 @@ describe('a start that an operator asks for, where there is no room', () => {
     expect(machine.counts).toMatchObject({ waiting: 2, longestWaitMs: MINUTE_MS });
     expect(machine.explain(bob, []).place).toBe(1);
     expect(usersOf('start', ended(alice))).toEqual([bob]);
+  });
+
+  it('stays in line once a job of the user has come and gone, which waits meanwhile and somewhat longer', () => {
+    ask(bob);
+    now += MINUTE_MS;
+    job(bob);
+    now += 1_000;
+    job(bob); // the one that is held stays, this one goes to a delay queue
+    step({ kind: 'cancel asked', user: bob, ticket: tickets - 1 });
+    tick(PLACE_MS - 1);
+    expect(machine.counts).toMatchObject({ waiting: 1, longestWaitMs: PLACE_MS + 999 });
+    expect(machine.waitsFor().max_executors.users).toBe(1);
+    tick(1);
+    expect(machine.counts).toMatchObject({ waiting: 0, longestWaitMs: 0 });
+    tick(ASKED_MAX_MS - MINUTE_MS - 1_000 - PLACE_MS - 1);
+    expect(machine.explain(bob, [])).toMatchObject({ state: 'queued', place: 1 });
+    tick(1);
+    expect(usersOf('start', ended(alice))).toEqual([]);
+  });
+
+  it('is made though its user’s job has gone to another host meanwhile', () => {
+    ask(bob);
+    job(bob);
+    for (let half = 0; half < 4; half++) tick(PLACE_MS);
+    expect(usersOf('start', ended(alice))).toEqual([bob]);
+  });
+
+  it('counts a job of its last seconds as one that waits', () => {
+    ask(bob);
+    tick(ASKED_MAX_MS - 1_000);
+    job(bob);
+    step({ kind: 'cancel asked', user: bob, ticket: tickets });
+    tick(PLACE_MS - 1);
+    expect(machine.counts).toMatchObject({ waiting: 1 });
+    tick(1);
+    expect(machine.explain(bob, [])).not.toMatchObject({ state: 'queued' });
+  });
+
+  it('can be taken back while a job waits, which keeps the place for a while', () => {
+    ask(bob);
+    job(bob);
+    takeBack(bob);
+    step({ kind: 'cancel asked', user: bob, ticket: tickets });
+    tick(PLACE_MS - 1);
+    expect(machine.counts).toMatchObject({ waiting: 1 });
+    tick(1);
+    expect(usersOf('start', ended(alice))).toEqual([]);
   });
 
   it('ends an idle executor of another user for it, as a job would', () => {
