@@ -1,9 +1,9 @@
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { type ErrorCode, ExecutorState, SpawnOutcome, StopMode } from '@kpx/protocol';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { HelperConnection } from '../fixtures/helper-connection.js';
 import { type HelperInstallation, idsOf, type Section } from '../fixtures/helper-installation.js';
-import { installHelper, refusal } from './installed-helper.js';
+import { installHelper, rawAccounts, refusal } from './installed-helper.js';
 
 /*
  * What PID 1 may say that is hard to have from a real one, told by a systemctl that answers from files. The real one: test/system.
@@ -295,6 +295,23 @@ describe('an executor that is a unit', () => {
     const why = `kpx-executor@alicia.service has the uid ${uidOf('alice')}, too, and still runs: one executor a uid`;
     expect(await connection.spawn('alice')).toEqual(refusal('LIMIT_REACHED', why));
     expect(systemctl.asked).toEqual([]);
+  });
+
+  it('is not started beside that of an account whose name differs by where a backslash stands: both would have one environment', async () => {
+    const { home, uid, gid } = rawAccounts().account('corp\\alice');
+    mkdirSync(home);
+    onTestFinished(() => rmSync(home, { recursive: true }));
+    chownSync(home, uid, gid);
+    const { systemctl, connection } = await start({ profiles: { big: 'kpx-big@' } });
+    systemctl.shows([unit('kpx-big@cor\\palice')]);
+    const why = 'the account "corp\\alice" may not have an executor: systemd cannot tell it from "kpx-big@cor\\palice.service"';
+    expect(await connection.spawn('corp\\alice')).toEqual(refusal('ACCOUNT_DENIED', why));
+    expect(systemctl.asked).toEqual([]);
+    expect(existsSync(`${ENVIRONMENTS}/corpalice.env`)).toBe(false);
+    systemctl.shows([unit('kpx-big@cor\\palice', ended), unit('kpx-big@cor\\alice')]);
+    systemctl.showsAfterwards([unit('kpx-executor@corp\\alice', { UID: `${uid}` })]);
+    expect(await connection.spawn('corp\\alice')).toMatchObject({ body: { outcome: SpawnOutcome.started } });
+    expect(existsSync(`${ENVIRONMENTS}/corpalice.env`)).toBe(true);
   });
 
   it('has systemd tell who runs each of the others once, and again when they are listed', async () => {

@@ -68,4 +68,4 @@ async function judgeGroups(osUser: OsUser, config: AccountsConfig, signal: Abort
   if (config.allowed_groups.length > 0 && !groups.some(isAllowed)) throw denied(osUser, 'none of its groups is in allowed_groups');
 }
 
-const denied = (osUser: OsUser, why: string) => new KpxError('ACCOUNT_DENIED', `the account "${osUser}" may not have an executor: ${why}`);
+export const denied = (who: OsUser, why: string) => new KpxError('ACCOUNT_DENIED', `the account "${who}" may not have an executor: ${why}`);

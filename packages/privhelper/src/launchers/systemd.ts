@@ -1,6 +1,6 @@
 import type { Environment, ExecutorInfo, OsUser, ProfileName } from '@kpx/protocol';
 import { environmentFile, HOME_TEMPLATE, KpxError, SpawnOutcome, StopMode, templateOf, templatesOf, units } from '@kpx/protocol';
-import type { Account } from '../accounts.js';
+import { type Account, denied } from '../accounts.js';
 import type { Config } from '../config.js';
 import type { Launcher, Started } from '../launcher.js';
 import { lookUpAccount } from '../system/name-service.js';
@@ -63,6 +63,10 @@ export class SystemdLauncher implements Launcher {
       const counted = new Map([...uids, ...earlier]);
       const [same] = [...counted].find(([, uid]) => uid === account.uid) ?? [];
       if (same) throw new KpxError('LIMIT_REACHED', `${same} has the uid ${account.uid}, too, and still runs: one executor a uid`);
+      // As cor\palice is to corp\alice: one could be started with the other's environment.
+      const names = namesOf(this.#config, fileNameOf(account.osUser));
+      const alike = [...counted.keys()].find((id) => !isOwn(id) && names.includes(fileNameOf(id)));
+      if (alike) throw denied(account.osUser, `systemd cannot tell it from "${alike}"`);
       const { max_executors } = this.#config.executor;
       if (counted.size >= max_executors) throw new KpxError('LIMIT_REACHED', `max_executors of the helper is ${max_executors}`);
       const gate = units.gateOf(account.osUser);
@@ -115,12 +119,11 @@ export class SystemdLauncher implements Launcher {
 const namesOf = ({ executor }: Config, osUser: string) => templatesOf(executor).map((template) => units.nameOf(template, osUser));
 
 /** PID 1 takes the name of an EnvironmentFile= for a glob(7) pattern, in which a backslash is not itself: DOM\alice names the file DOMalice.env. */
-const fileNameOf = (osUser: OsUser) => osUser.replace(/\\(.?)/g, '$1');
+const fileNameOf = (name: string) => name.replace(/\\(.?)/g, '$1');
 
 async function writeEnvironment(osUser: OsUser, kind: 'env' | 'home', environment: Environment, signal: AbortSignal): Promise<void> {
   // Were there an account DOMalice, one could be started with the other's environment.
   const name = fileNameOf(osUser);
-  if (name !== osUser && (await lookUpAccount(name, signal)))
-    throw new KpxError('ACCOUNT_DENIED', `the account "${osUser}" may not have an executor: systemd cannot tell it from "${name}"`);
+  if (name !== osUser && (await lookUpAccount(name, signal))) throw denied(osUser, `systemd cannot tell it from "${name}"`);
   await writePrivateFile(ENVIRONMENT_DIRECTORY, `${name}.${kind}`, environmentFile(environment));
 }
