@@ -111,6 +111,11 @@ describe('the verdict', () => {
     expect(headline).toMatch(/^no connection to kpx-privhelper .*; and 2 more problems$/);
   });
 
+  it('finds nothing in a broker that may hold no job', () => {
+    const { level, problems } = verdictOf(withStanding({ capacity: { ...standing.capacity, held: 0, held_max: 0 } }));
+    expect([level, problems]).toEqual([verdictOf(withStanding({})).level, []]);
+  });
+
   it('names a job queue that is refused once, as why RabbitMQ is not used', () => {
     const rabbitmq = { ...gone, reason: 'delivery limit 20; set the policy', refused: true } as const;
     const { problems } = verdictOf(withStanding({ rabbitmq, job_queue }));

@@ -137,8 +137,9 @@ const PROBLEMS = {
           'kpxctl status says what differs; kpxctl reload, and a restart of kpx-broker where a key needs that',
         ]
       : undefined,
+  // With amqp.prefetch = 1 none is held, and each waits in a delay queue.
   held: ({ standing: { capacity } }) =>
-    capacity.held < capacity.held_max * HELD_SHARE_WORTH_SAYING
+    capacity.held_max === 0 || capacity.held < capacity.held_max * HELD_SHARE_WORTH_SAYING
       ? undefined
       : [
           'attention',
