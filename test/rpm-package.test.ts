@@ -248,8 +248,10 @@ describe('rpm --root, in a tree of Debian', () => {
     expect(enabled()).toBe('enabled\nenabled\n');
   });
 
-  it('goes back to the version before', () => {
+  it('goes back to the version before, and makes a key that a full disk has left empty', () => {
+    writeFileSync(at('etc/kpx/job-mac-key'), '');
     expect(rpm('--upgrade', '--oldpackage', '--nodeps', first)).toEqual({ status: 0, said: [] });
+    expect(readFileSync(at('etc/kpx/job-mac-key'))).toHaveLength(32);
     expect(rpm('--query', '--queryformat', '%{VERSION}\n', 'kpx').said).toEqual([VERSION]);
     expect(readFileSync(at('etc/kpx/broker.toml'), 'utf8')).toContain(ADMINS);
     expect(enabled()).toBe('enabled\nenabled\n');

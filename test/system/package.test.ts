@@ -428,8 +428,10 @@ describe('a purge', { timeout: TEST_TIMEOUT_MS }, () => {
     const kpx = await startKpx();
     await kpx.publish(jobOf('tess', 'one'));
     await kpx.jobsDone('tess', 1);
+    await machine.writeFile(`${CONFIGURATION}/job-mac-key`, '', { mode: 0o600 }); // as a full disk leaves it
     await upgrade(); // leaves dpkg's own version of broker.toml beside the admin's
     await kpx.inUse();
+    expect((await machine.run(['/usr/bin/stat', '--format=%s', `${CONFIGURATION}/job-mac-key`])).stdout).toBe('32\n');
     expect(await enableLinks()).toEqual(ENABLE_LINKS);
     const data = [`${WORKSPACES}/tess`, `${TEMPS}/tess`, '/home/tess'];
     const kept = await snapshot(...data);
