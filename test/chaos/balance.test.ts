@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type Audited, balance, type Evidence } from './balance.js';
-import type { Cancellation, Occurrence } from './causes.js';
+import type { Cancellation, Move, Occurrence } from './causes.js';
 import type { Sent } from './publisher.js';
 import type { Told } from './stories.js';
 
@@ -170,12 +170,16 @@ describe('a job that an operator cancels', () => {
     expect(problems({ ...evidence, cancelled: cancelled('none') })).toEqual([]);
   });
 
-  it('while it is in a delay queue is parked later, unless another broker runs then', () => {
+  it('while it is in a delay queue is parked later, unless another broker runs then or an executor takes it after the delay', () => {
     const evidence = { done: [done(100_000)], cancelled: cancelled('later') };
     expect(problems(evidence)).toEqual(lost);
     expect(problems({ ...evidence, faults: [fault('broker: SIGTERM', 99_000)] })).toEqual([]);
     expect(problems({ ...evidence, faults: [fault('broker: SIGTERM', 100_001)] })).toEqual(lost);
     expect(problems({ ...evidence, faults: [fault('network: cut', 99_000, 99_000, 'broker')] })).toEqual(lost);
+    const deferred = (at: number): Move => ({ job: 'j', how: 'job deferred', at, delayMs: 10_000 });
+    expect(problems({ ...evidence, moves: [deferred(90_000)] })).toEqual([]);
+    expect(problems({ ...evidence, moves: [deferred(90_001)] })).toEqual(lost);
+    expect(problems({ ...evidence, moves: [deferred(80_000), { job: 'j', how: 'job forwarded', at: 91_000, delayMs: 0 }] })).toEqual(lost);
   });
 
   it('is not both parked and done', () => {

@@ -115,15 +115,16 @@ class Books {
       if (!isDue) wrong(`is parked for ${letter.reason} (${letter.detail})`);
     }
     if (copies > 1) this.#explain(job, places, moves, copies - 1, wrong);
-    this.#ofOperators(id, places, copies, wrong);
+    this.#ofOperators(id, places, moves, wrong);
   }
 
   /** A cancelled job is parked as that, and the story of a job in one place tells which one. */
-  #ofOperators(job: string, { done, parked }: Places, copies: number, wrong: (what: string) => void): void {
+  #ofOperators(job: string, { done, parked, queued }: Places, moves: readonly Move[], wrong: (what: string) => void): void {
     const { faults } = this.#evidence;
+    const copies = done.length + parked.length + queued;
     const until = Math.max(...[...done, ...parked].map(({ at }) => at));
     const isParked = parked.some(({ reason }) => reason === 'CANCELLED');
-    const kept = this.#cancelled(job).find((cancellation) => copies > 0 && !escapes(cancellation, until, faults));
+    const kept = this.#cancelled(job).find((cancellation) => copies > 0 && !escapes(cancellation, until, moves, faults));
     if (kept && !isParked) wrong(`was cancelled (${kept.answer}) and is not parked as that`);
     const [told, another] = this.#stories(job);
     const wrongly = told && !another && copies === 1 ? contradiction(told, { done, parked }, faults) : undefined;

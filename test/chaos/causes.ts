@@ -168,10 +168,13 @@ export const wasCancelled = ({ reason, at }: Parked, cancellations: readonly Can
 
 /**
  * Why a job may be elsewhere than parked, although the broker has answered that it is cancelled. It has not got so far, or it has forgotten, while the
- * job was in a delay queue. `until`: when the job was done or parked for another reason.
+ * job was in a delay queue; or an executor has taken the job from the job queue after the delay. `until`: when the job was done or parked for another
+ * reason.
  */
-export function escapes({ at, answer }: Cancellation, until: number, faults: readonly Occurrence[]): boolean {
+export function escapes({ at, answer }: Cancellation, until: number, moves: readonly Move[], faults: readonly Occurrence[]): boolean {
   if (answer === 'none') return true;
   if (answer === 'parked') return causesOf({ party: 'broker', from: at, to: at + SETTLE_MS }, faults).length > 0;
+  const last = moves.findLast((move) => move.at <= until);
+  if (last && last.delayMs > 0 && until >= last.at + last.delayMs) return true;
   return faults.some(({ kind, from, to }) => FORGETS.includes(kind) && to >= at && from <= until);
 }
