@@ -9,21 +9,29 @@ import { argumentsOr } from './usage.mjs';
 const USERS_MIN = 100;
 const USERS_MAX = 500;
 
-const USAGE = `npm run bench:start [-- --users N [--helper]]
+const USAGE = `npm run bench:start [-- --users N [--sealed] [--sleep] | --users N --helper]
 
 Measures in a booted container that is gone afterwards how long it takes from a user's first job to the executor under systemd, beside
 \`systemctl start\` alone. Prints a table. Runs as root.
 
   --users N  instead: first jobs of N users at once, ${USERS_MIN} to ${USERS_MAX}: whether all executors start, at which rate, and the processor time of PID 1
+  --sealed   the same with a virtual host of its own for each of them
+  --sleep    the same with a program that sleeps, and takes no job
   --helper   of these N starts alone what the helper and PID 1 take, one after the other, without broker and RabbitMQ
 `;
 const program = argumentsOr(USAGE, (args) => {
-  const { values } = parseArgs({ args, options: { users: { type: 'string' }, helper: { type: 'boolean', default: false } } });
-  if (values.users === undefined) return ['test/bench/start.ts'];
-  const count = Number(values.users);
-  const file = values.helper ? 'start-many-helper' : 'start-many';
-  if (Number.isInteger(count) && count >= USERS_MIN && count <= USERS_MAX) return [`test/bench/${file}.ts`, '--users', values.users];
-  throw new RangeError(`--users ${values.users}: a whole number from ${USERS_MIN} to ${USERS_MAX}`);
+  const flag = { type: 'boolean', default: false };
+  const { values } = parseArgs({ args, options: { users: { type: 'string' }, sealed: flag, sleep: flag, helper: flag } });
+  const { users, sealed, sleep, helper } = values;
+  if ((sealed || sleep) && helper) throw new RangeError('--helper is a measurement without --sealed and --sleep');
+  if (users === undefined) {
+    if (sealed || sleep || helper) throw new RangeError('--sealed, --sleep and --helper are for --users N');
+    return ['test/bench/start.ts'];
+  }
+  const count = Number(users);
+  if (Number.isInteger(count) && count >= USERS_MIN && count <= USERS_MAX)
+    return [`test/bench/${helper ? 'start-many-helper' : 'start-many'}.ts`, ...args.filter((arg) => arg !== '--helper')];
+  throw new RangeError(`--users ${users}: a whole number from ${USERS_MIN} to ${USERS_MAX}`);
 });
 
 process.chdir(dirname(dirname(fileURLToPath(import.meta.url))));

@@ -1,6 +1,6 @@
 // What both measurements of many users' starts need: a booted machine with kpx and accounts, and PID 1's processor time in there.
 import { bootedFacts } from '../fixtures/booted/facts.mjs';
-import { BootedKpx } from '../fixtures/booted/kpx.js';
+import { BootedKpx, type BootedKpxOptions } from '../fixtures/booted/kpx.js';
 import { BootedMachine } from '../fixtures/booted/machine.js';
 import { newUsers, RabbitmqAccess } from '../fixtures/rabbitmq-access.js';
 
@@ -25,6 +25,64 @@ export async function kpxWithUsers(count: number) {
   const add = 'uid=$1; shift; for name; do useradd --uid $uid --no-create-home "$name"; uid=$((uid + 1)); done';
   await machine.run(['/bin/sh', '-e', '-c', add, '-', String(FIRST_UID), ...users], { timeoutMs: ACCOUNTS_TIMEOUT_MS });
   return { machine, users, kpx: new BootedKpx(machine, await rabbitmq.createKnimeVhost()) };
+}
+
+const DROP_IN = '/etc/systemd/system/kpx-executor@.service.d/50-sleeps.conf';
+
+/** An executor that takes as little as a process can. */
+export async function letExecutorsSleep(machine: BootedMachine): Promise<void> {
+  await machine.writeFile(DROP_IN, '[Service]\nExecStart=\nExecStart=/usr/bin/sleep infinity\n');
+  await machine.systemctl('daemon-reload');
+}
+
+const NODE = 'booted';
+const SEALED_PASSWORD = '/etc/kpx/sealed-password';
+
+/** With virtual hosts of the accounts' own, on the same server as the job queue. */
+export async function configureSealed(kpx: BootedKpx, { helper, broker, ...others }: BootedKpxOptions): Promise<void> {
+  const { host, amqpPort, managementPort, users } = kpx.vhost.server;
+  const { name, password } = users.broker;
+  await kpx.vhost.server.api('PUT', `users/${name}`, { password, tags: 'administrator' });
+  const sealed = {
+    enabled: true,
+    node: NODE,
+    urls: [`amqp://${name}@${host}:${amqpPort}`],
+    management_url: `http://${host}:${managementPort}`,
+    management_password_file: SEALED_PASSWORD,
+  };
+  const executor = { ...helper?.executor, sealed: true, node: NODE };
+  await kpx.configure({ ...others, helper: { ...helper, executor }, broker: { ...broker, sealed } });
+  await kpx.machine.writeFile(SEALED_PASSWORD, `${password}\n`, { mode: 0o640, owner: 'root:kpx-broker' });
+  await kpx.machine.writeFile('/etc/kpx/executor-msgq', `amqp://{user}:{password}@${host}:${amqpPort}/{vhost}\n`, { mode: 0o600 });
+}
+
+/** Processor time in seconds since boot, of all that runs there and beside it on this host, and what parts of kpx have of it. */
+export interface Spent {
+  readonly executors: number;
+  readonly helper: number;
+  readonly broker: number;
+  readonly manager: number;
+  readonly everything: number;
+}
+
+export const CGROUPS = '/sys/fs/cgroup';
+
+/** The helper's is that of all its instances that run. */
+export async function spent(machine: BootedMachine): Promise<Spent> {
+  const cgroup = async (pattern: string) => {
+    const argv = ['/usr/bin/find', CGROUPS, '-path', `*/${pattern}/cpu.stat`, '-exec', 'grep', '--no-filename', '^usage_usec ', '{}', ';'];
+    const { stdout } = await machine.run(argv, { allowFailure: true });
+    return [...stdout.matchAll(/\d+/g)].reduce((sum, [usec]) => sum + Number(usec), 0) / 1_000_000;
+  };
+  const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0] =
+    (await machine.readFile('/proc/stat')).split('\n')[0]?.match(/\d+/g)?.map(Number) ?? [];
+  return {
+    executors: await cgroup('kpx-executors.slice'),
+    helper: await cgroup('kpx-privhelper@*.service'),
+    broker: await cgroup('kpx-broker.service'),
+    manager: await managerCpu(machine),
+    everything: (user + nice + system + irq + softirq) / TICKS_PER_S,
+  };
 }
 
 /** Processor time of PID 1, in seconds. */

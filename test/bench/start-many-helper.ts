@@ -5,16 +5,13 @@ import { parseArgs } from 'node:util';
 import { decodeResponse, encodeRequest, PROTOCOL_VERSION, type Request } from '@kpx/protocol';
 import { SLICE, SOCKET } from '../fixtures/booted/kpx.js';
 import { median } from './figures.js';
-import { EDGE, kpxWithUsers, managerCpu } from './many-users.js';
-
-const DROP_IN = '/etc/systemd/system/kpx-executor@.service.d/50-sleeps.conf';
+import { EDGE, kpxWithUsers, letExecutorsSleep, managerCpu } from './many-users.js';
 
 const { values } = parseArgs({ options: { users: { type: 'string', default: '300' } } });
 const count = Number(values.users);
 const { machine, users, kpx } = await kpxWithUsers(count);
 await kpx.configure({ helper: { executor: { max_executors: count } } });
-await machine.writeFile(DROP_IN, '[Service]\nExecStart=\nExecStart=/usr/bin/sleep infinity\n');
-await machine.systemctl('daemon-reload');
+await letExecutorsSleep(machine);
 await machine.systemctl('start', SOCKET);
 
 const client = await machine.start(['/usr/bin/node', `${machine.facts.checkout}/test/fixtures/booted/attacker.mjs`], {
