@@ -31,7 +31,7 @@ export function parseTestArguments(args) {
 }
 
 /** @param {string | undefined} value */
-function treeOf(value = '') {
+export function treeOf(value = '') {
   if (Object.hasOwn(WHOLE, value)) return value;
   throw new RangeError(`--on ${value}: one of ${Object.keys(WHOLE).join(', ')}`);
 }

@@ -61,6 +61,7 @@ export interface Spent {
   readonly executors: number;
   readonly helper: number;
   readonly broker: number;
+  readonly rabbitmq: number;
   readonly manager: number;
   readonly everything: number;
 }
@@ -80,6 +81,7 @@ export async function spent(machine: BootedMachine): Promise<Spent> {
     executors: await cgroup('kpx-executors.slice'),
     helper: await cgroup('kpx-privhelper@*.service'),
     broker: await cgroup('kpx-broker.service'),
+    rabbitmq: await cgroup('rabbitmq-server.service'),
     manager: await managerCpu(machine),
     everything: (user + nice + system + irq + softirq) / TICKS_PER_S,
   };

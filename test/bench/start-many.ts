@@ -56,7 +56,7 @@ function perStart(from: number, to: number): string {
   const [began, ended] = [from, to].map((least) => samples.find(({ started }) => started >= least) ?? samples[0]);
   if (began === undefined || ended === undefined) throw new Error('nothing was looked at');
   const each = (part: keyof Spent) => (((ended.spent[part] - began.spent[part]) * 1_000) / (ended.started - began.started)).toFixed(0);
-  return `executors ${each('executors')}, helper ${each('helper')}, broker ${each('broker')}, PID 1 ${each('manager')}, this host ${each('everything')}`;
+  return `executors ${each('executors')}, helper ${each('helper')}, broker ${each('broker')}, RabbitMQ ${each('rabbitmq')}, PID 1 ${each('manager')}, this host ${each('everything')}`;
 }
 
 async function shareWhile(): Promise<number> {
