@@ -71,7 +71,7 @@ export class SealedExecutors implements SealedOperations {
   }
 
   #running(): Map<OsUser, Running> {
-    return new Map([...this.#machine.running()].map(({ osUser, uid, user }) => [osUser, { osUser, uid, user }]));
+    return new Map([...this.#machine.running()].map(({ osUser, uid, pid, user }) => [osUser, { osUser, uid, pid, user }]));
   }
 
   /** Those that share a user with others have no virtual host. */

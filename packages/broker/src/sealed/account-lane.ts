@@ -206,10 +206,10 @@ export class AccountLane {
     this.#stop('stopped');
   }
 
-  /** How many consumers the job queue has; undefined: nobody can say at the moment. */
-  async consumers(): Promise<number | undefined> {
+  /** How many consumers the job queue has, see {@link Taking}; undefined: nobody can say at the moment. `pid`: of the executor. */
+  consumers(pid: number): number | Promise<number | undefined> {
     if (this.#isEnding) return 0;
-    return await this.#taking.consumers(this.#usable, this.#services.config.amqp.queue);
+    return this.#taking.consumers(this.#usable, this.#services.config.amqp.queue, pid);
   }
 
   /** In its job queue, at the last look. */

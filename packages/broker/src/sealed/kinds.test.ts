@@ -6,7 +6,10 @@ import { Kinds } from './kinds.js';
 const SILENT = pino({ level: 'silent' });
 const running = (...names: string[]) =>
   new Map(
-    names.map((name, uid) => [osUserSchema.parse(name), { osUser: osUserSchema.parse(name), user: knimeUserSchema.parse(name), uid }]),
+    names.map((name, uid) => [
+      osUserSchema.parse(name),
+      { osUser: osUserSchema.parse(name), user: knimeUserSchema.parse(name), uid, pid: uid },
+    ]),
   );
 const [ALICE, BOB] = [osUserSchema.parse('alice'), osUserSchema.parse('bob')];
 

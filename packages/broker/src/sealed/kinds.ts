@@ -5,6 +5,7 @@ import type { Logger } from 'pino';
 export interface Running {
   readonly osUser: OsUser;
   readonly uid: number;
+  readonly pid: number;
   /** A KNIME name that leads to the account. */
   readonly user: KnimeUser;
 }
