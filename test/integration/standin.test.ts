@@ -67,6 +67,19 @@ describe('the stand-in executor', () => {
     },
   );
 
+  it('acknowledges the job that it has finished, however often it is told to end meanwhile', async () => {
+    const vhost = await takeKnimeVhost();
+    await publishJobs(vhost.url('publisher'), [{ ...jobOf('alice', 'mine'), headers: FORWARDED }]);
+    const executor = startAlice(vhost, { tuning: { JOB_MS: 1_000 } });
+    await vi.waitFor(async () => expect(await vhost.queueDepth(KNIME_QUEUE)).toEqual({ messages: 0, consumers: 1 }), WAIT);
+    executor.process.kill('SIGTERM');
+    await vi.waitFor(async () => expect(await vhost.queueDepth(KNIME_QUEUE)).toEqual({ messages: 0, consumers: 0 }), WAIT);
+    executor.process.kill('SIGTERM');
+    expect(await executor.exitCode).toBe(143);
+    expect(jobsOf(executor)).toEqual(['mine']);
+    expect(await drainQueue(vhost.url('admin'), KNIME_QUEUE)).toEqual([]);
+  });
+
   it.each([
     ['a HOME that is no directory', { HOME: '/home/nowhere' }, 10],
     ['no HOME', { HOME: undefined }, 10],
