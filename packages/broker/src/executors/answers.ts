@@ -143,7 +143,8 @@ function endByUse(books: Books): void {
 function endOld(books: Books, wallMs: number): void {
   const { executors, health, policy, draining } = books;
   if (draining || health.sickness) return;
-  for (const executor of executors.values()) {
+  const old = [...executors.values()].filter((executor) => tooOldToKeep(policy, executor, wallMs) !== undefined);
+  for (const executor of old) {
     const ending = [...executors.values()].filter((other) => other.ending).length;
     if (ending + loadOf(books).starting >= policy.maxStarting) return;
     const why = tooOldToKeep(policy, executor, wallMs);

@@ -41,12 +41,8 @@ export class Books {
 }
 
 /** The counts that the policy limits. */
-export const loadOf = ({ executors, asked, availableMemory, draining, drainedWhy }: Books): Load => ({
-  ...executors.load(asked),
-  availableMemory,
-  draining,
-  drainedWhy,
-});
+export const loadOf = ({ executors, asked, availableMemory, draining, drainedWhy }: Books): Load =>
+  Object.assign(executors.load(asked), { availableMemory, draining, drainedWhy });
 
 /** The users whose jobs go to this executor. */
 export function* usersOf({ users, executors }: Books, executor: Executor): Iterable<User> {

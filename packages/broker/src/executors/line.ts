@@ -53,6 +53,12 @@ export const waiting = ({ line }: Books): User[] => [...line].filter((user) => !
 /** Those of the line for whom an idle executor of another user may be ended. */
 export const worthRoom = ({ line }: Books): User[] => [...line].filter((user) => !yieldsToJobs(user));
 
+/** There is no room for some of them. Others wait for their turn alone, which the end of an executor would not bring. */
+export function wantsRoom(books: Books): boolean {
+  const load = loadOf(books);
+  return worthRoom(books).some(({ rule }) => !hasRoom(books.policy, load, rule).ok);
+}
+
 /** How long who has waited longest has been in line, in milliseconds; 0: nobody is. */
 export const longestWaitMs = (books: Books): number => Math.max(0, ...waiting(books).map(({ waitsSince }) => books.now - waitsSince));
 

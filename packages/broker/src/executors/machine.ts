@@ -12,7 +12,7 @@ import { type Explanation, explanationOf } from './explanation.js';
 import { failing } from './failing.js';
 import type { HostHealth } from './health.js';
 import { cameBack, forward, hold, shorten } from './holding.js';
-import { longestWaitMs, placesInLine, startQueued, waiting, waitsFor, worthRoom } from './line.js';
+import { longestWaitMs, placesInLine, startQueued, waiting, waitsFor, wantsRoom } from './line.js';
 import type { Executor } from './roster.js';
 import { connectionsWanted, judgeService } from './service.js';
 import { startAnew, startAsked, startCancelled, wake, want } from './starting.js';
@@ -88,7 +88,7 @@ export class Machine {
 
   /** Somebody waits for an executor that could be ended: look at them soon. */
   get wantsList(): boolean {
-    return worthRoom(this.#books).length > 0 && this.#books.policy.whenFull === 'evict-idle' && !this.draining;
+    return this.#books.policy.whenFull === 'evict-idle' && !this.draining && wantsRoom(this.#books);
   }
 
   /** When the next `tick` is wanted, in milliseconds from the last event. */

@@ -4,6 +4,7 @@ import { alice, EXECUTOR } from '../../test-fixtures/executors.js';
 import { PLAIN_POLICY } from '../../test-fixtures/policy.js';
 import type { Event } from './events.js';
 import { Machine } from './machine.js';
+import { Offering } from './offering.js';
 
 /*
  * The machine beside one executor and a queue that goes round its consumers, as RabbitMQ does: whoever has room and is next in turn gets the next job, and
@@ -132,4 +133,20 @@ it('costs hardly more than 100 messages a minute for an executor that is full fo
   world.run(60_000);
   expect(world.done).toBe(0);
   expect(world.offered).toBeLessThan(150);
+});
+
+it.each([50, 100, 300])('has the executors of %i users, all of them full, meet no more than some thousand jobs a second', (users) => {
+  const offering = new Offering();
+  const [full, end] = [600_000, 1_200_000];
+  let offered = 0;
+  offering.dueAt(0);
+  for (let now = 0; now < end; ) {
+    const { jobs, nextAt } = offering.take(1, now, RANDOM, users);
+    for (let job = 0; job < jobs; job++) offering.cameBack(now + 1);
+    if (now >= full) offered += jobs;
+    now = Math.max(now + 1, jobs > 0 ? offering.dueAt(now + 1) : nextAt);
+  }
+  expect(offered).toBeGreaterThan(3);
+  // Each job of each user may meet the executors of all.
+  expect((offered * users * users) / ((end - full) / 1_000)).toBeLessThan(5_000);
 });

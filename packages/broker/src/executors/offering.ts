@@ -34,8 +34,9 @@ export class Offering {
   #busySince = 0;
   /** Jobs in a row that came back with all others of their offer. */
   #missed = 0;
-  /** The throw of the dice for the wait after it. */
+  /** The throw of the dice for the wait after it, and to how many users' executors jobs were offered. */
   #random = 0;
+  #users = 1;
   /** Jobs that were sent to wait for a moment, and since when they were counted. */
   #waitShortly = 0;
   #shortlySince = Number.NEGATIVE_INFINITY;
@@ -69,7 +70,7 @@ export class Offering {
     this.#missed += this.#offered;
     if (this.#missed < OFFER_BEYOND) return now;
     this.#missed = 0;
-    return Math.max(this.#at, now + offerWaitMs(this.#pace, now - this.#busySince, this.#random));
+    return Math.max(this.#at, now + offerWaitMs(this.#pace, now - this.#busySince, this.#random, this.#users));
   }
 
   /** How many of `held` jobs are offered now, and when it will be the next ones' turn. `users`: to whose executors jobs are offered. */
@@ -80,6 +81,7 @@ export class Offering {
     this.#offered = Math.min(jobs, held);
     this.#cameBack = 0;
     this.#random = random;
+    this.#users = users;
     this.#at = now + offerOutMs(this.#pace, this.#offered, users);
     return { jobs: this.#offered, nextAt: this.#at };
   }

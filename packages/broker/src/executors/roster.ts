@@ -189,10 +189,24 @@ export class Roster {
   /** As the policy's limits count: with the users for whose executors the helper has been asked. */
   load(asked: Iterable<Pick<User, 'name' | 'rule'>>): Pick<Load, 'executors' | 'starting' | 'byRule'> {
     const starting = [...asked].filter(({ name }) => !this.of(name));
-    const byRule = new Map<Rule, number>();
-    for (const { rule } of [...this.#executors.values(), ...starting]) if (rule) byRule.set(rule, (byRule.get(rule) ?? 0) + 1);
-    return { executors: this.size + starting.length, starting: this.#booting + starting.length, byRule };
+    const all = this.#executors;
+    let byRule: Map<Rule, number> | undefined;
+    return {
+      executors: this.size + starting.length,
+      starting: this.#booting + starting.length,
+      // It takes a look at each executor, and only rules with a limit need it.
+      get byRule() {
+        byRule ??= counted([...all.values(), ...starting]);
+        return byRule;
+      },
+    };
   }
+}
+
+function counted(ruled: Iterable<{ readonly rule: Rule | undefined }>): Map<Rule, number> {
+  const byRule = new Map<Rule, number>();
+  for (const { rule } of ruled) if (rule) byRule.set(rule, (byRule.get(rule) ?? 0) + 1);
+  return byRule;
 }
 
 /** Its processor time is counted by another from now on, who may have begun at another time: what was seen so far says nothing of it. */

@@ -3,8 +3,8 @@ import { readFile } from 'node:fs/promises';
 /** The kernel's tables of TCP sockets. The uid column tells the owner; reading it takes no privilege. Source: proc(5), /proc/net/tcp. */
 const TABLES = ['/proc/net/tcp', '/proc/net/tcp6'];
 
-/** State ESTABLISHED in these tables. */
-const ESTABLISHED = '01';
+/** A line of theirs in state ESTABLISHED (01): number, local and remote address, state, queues, timer, retransmissions, uid. */
+const ESTABLISHED = /^ *\d+: \S+ [\dA-F]+:([\dA-F]{4}) 01 \S+ \S+ \S+ +(\d+) /gm;
 
 /** The uids that own an established connection to one of the remote `ports`. */
 export async function connectedUids(ports: ReadonlySet<number>): Promise<Set<number>> {
@@ -14,10 +14,7 @@ export async function connectedUids(ports: ReadonlySet<number>): Promise<Set<num
       if (error.code === 'ENOENT') return ''; // IPv6 switched off
       throw error;
     });
-    for (const line of text.split('\n').slice(1)) {
-      const [, , remote = '', state, , , , uid] = line.trim().split(/\s+/, 8);
-      if (state === ESTABLISHED && ports.has(Number.parseInt(remote.slice(remote.lastIndexOf(':') + 1), 16))) uids.add(Number(uid));
-    }
+    for (const [, port = '', uid] of text.matchAll(ESTABLISHED)) if (ports.has(Number.parseInt(port, 16))) uids.add(Number(uid));
   }
   return uids;
 }

@@ -96,7 +96,7 @@ export function hasRoom(policy: Policy, load: Load, rule: Rule | undefined): Ver
   if (load.draining) return full('draining', load.drainedWhy ?? DRAINED);
   if (load.executors >= policy.maxExecutors)
     return full('max_executors', `${load.executors} of ${policy.maxExecutors} executors run (max_executors)`);
-  const ofRule = rule ? (load.byRule.get(rule) ?? 0) : 0;
+  const ofRule = rule?.maxExecutors === undefined ? 0 : (load.byRule.get(rule) ?? 0);
   if (rule?.maxExecutors !== undefined && ofRule >= rule.maxExecutors)
     return full('rule', `${ofRule} of ${rule.maxExecutors} executors of ${rule.label} run`);
   const { coreTokens, tokensPerExecutor } = policy;
@@ -235,8 +235,13 @@ const OFFER_JOBS_MAX = 64;
 /** Of all users together. It bounds the processor time of offers, some 0.1 ms each. */
 const OFFERED_PER_MS_MAX = 4;
 
-/** The longest wait between two offers; and how long what an offer has shown is remembered. */
+/** The longest wait between two offers, of few users; and how long what an offer has shown is remembered. */
 export const OFFER_EVERY_MS_MAX = 2_000;
+/**
+ * Executors that jobs for full ones meet in a millisecond, of all users together. Each of these jobs may be taken and given back by the executors of all
+ * others before it is back here: with as many full ones as that, their work would grow with the square of their number.
+ */
+const MET_PER_MS_MAX = 2;
 const OFFER_EVERY_MS_MIN = 2;
 /** A job offered so much later than it could have been costs an executor with room for one job a third of its time, at worst half. */
 const OFFER_EVERY_PART = 1 / 3;
@@ -276,14 +281,17 @@ export const nextOfferJobs = (taken: number): number => Math.min(taken + OFFER_B
 export const offerOutMs = ({ backMs }: Pace, jobs: number, users: number): number =>
   Math.max(OFFER_EVERY_MS_MIN, Math.min(OFFER_OUT_MS_MAX, 2 * backMs), (jobs * users) / OFFERED_PER_MS_MAX);
 
+/** The longest wait between two offers, where executors of so many users are offered jobs. */
+const offerEveryMsMax = (users: number): number => Math.max(OFFER_EVERY_MS_MAX, (OFFER_BEYOND * users * users) / MET_PER_MS_MAX);
+
 /**
- * The wait after an offer to an executor that has been full for `fullMs`. Partly left to chance: offers of several users at one pace can meet the wrong
+ * The wait after an offer to an executor that has been full for `fullMs`. `users`: to whose executors jobs are offered. Partly left to chance: offers of several users at one pace can meet the wrong
  * executor every time.
  */
-export function offerWaitMs({ perMs }: Pace, fullMs: number, random: number): number {
+export function offerWaitMs({ perMs }: Pace, fullMs: number, random: number, users: number): number {
   const perJobMs = Math.min(OFFER_BY_RATE_MS_MAX, OFFER_EVERY_PART / perMs);
   const whole = Math.max(OFFER_EVERY_MS_MIN, fullMs * OFFER_EVERY_PART, perJobMs);
-  return Math.min(OFFER_EVERY_MS_MAX, whole) * (0.5 + random / 2);
+  return Math.min(offerEveryMsMax(users), whole) * (0.5 + random / 2);
 }
 
 /** The wait of a job that a busy executor will take in a moment. */

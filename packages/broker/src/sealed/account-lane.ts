@@ -174,6 +174,7 @@ export class AccountLane {
 
   async #left(session: AccountSession, over: Over): Promise<void> {
     this.#session = undefined;
+    this.#taking.forget();
     this.#unconnectedSince = performance.now();
     this.#replies.lost();
     if (typeof over === 'object') {

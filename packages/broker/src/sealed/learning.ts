@@ -10,9 +10,13 @@ import { isUnknownQueue, type Learned, proposed, ruleFor, wanted } from './learn
 import type { Call, Mirrors } from './mirrors.js';
 import { THEIR_EXCHANGES, theirsBut } from './names.js';
 
-/** How often it is looked what an executor has declared, in milliseconds; without rules of `[[sealed.learn]]`, each so many times. */
+/**
+ * How often it is looked what an executor has declared, in milliseconds; without rules of `[[sealed.learn]]`, each so many times, and ten times as seldom once
+ * it has run for five minutes.
+ */
 const LOOK_EVERY_MS = 5_000;
 const SELDOM_TICKS = 6;
+const SETTLED_TICKS = 60;
 /** The pause between two looks, in milliseconds, and as a multiple of the last look: an account that publishes all the time takes a fifth of it. */
 const PAUSE_MS = 50;
 const PAUSE_OF_LOOKS = 4;
@@ -63,7 +67,8 @@ export class Learning {
   begin(): void {
     let ticks = 0;
     const look = () => {
-      if (this.#rules.length + this.#mirrored.size > 0 || ticks % SELDOM_TICKS === SELDOM_TICKS - 1) this.#look().catch(() => {}); // it never rejects
+      const every = ticks < SETTLED_TICKS ? SELDOM_TICKS : SETTLED_TICKS;
+      if (this.#rules.length + this.#mirrored.size > 0 || ticks % every === every - 1) this.#look().catch(() => {}); // it never rejects
       ticks += 1;
     };
     this.#timer ??= setInterval(look, LOOK_EVERY_MS);
