@@ -88,7 +88,7 @@ it('kpxctl says what is missing, does it when told to, and takes it away again',
 });
 
 it.each(['tick-alice', 'tick-domain@kpx-test.example'])(
-  'the executor of %s has a ticket, and neither the keytab nor a way to it',
+  'the executor of %s has a ticket to read, and neither the keytab nor a way to it',
   async (user) => {
     const kpx = await startKpxWithTickets();
     await kdc.writeKeytab(principalOf(user), keytabOf(user));
@@ -102,6 +102,9 @@ it.each(['tick-alice', 'tick-domain@kpx-test.example'])(
     expect(await executorCan(user, '/usr/bin/test', '-r', cacheOf(user))).toBe(true);
     for (const path of [keytabOf(user), copy, `/proc/${pid}/root${copy}`, `/proc/${pid}/environ`])
       expect(await executorCan(user, '/usr/bin/head', '-c1', path), path).toBe(false);
+    // In memory that all starts need.
+    for (const path of [cacheOf(user), `/run/kpx-tickets/${user}/another`])
+      expect(await executorCan(user, '/usr/bin/dd', 'if=/dev/zero', `of=${path}`, 'count=1', 'conv=notrunc', 'oflag=append'), path).toBe(false);
 
     await machine.systemctl('stop', unitOf(user));
     await expect.poll(() => machine.show(ticketUnitOf(user), 'ActiveState')).toEqual({ ActiveState: 'inactive' });
