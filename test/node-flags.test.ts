@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { DELEGATION_TEXT } from '../packages/kpxctl/src/delegated-services.js';
 import { nodes } from './fixtures/nodes/nodes.mjs';
 
 const root = new URL('..', import.meta.url).pathname;
@@ -19,11 +20,21 @@ const { HELPER_FLAGS, HELPER_FLAGS_BY_NAME, BROKER_FLAGS, quietFlags } = createR
 /** What a unit runs, without the path of Node. */
 const lineOf = (unit: string, key: string) => new RegExp(`^${key}=-?/usr/bin/node (.*)$`, 'm').exec(read(`systemd/${unit}`))?.[1] ?? '';
 
+/** Nothing writes their flags before they start, so an upgrade of Node must not matter to them. */
+const OF_ANY_NODE = ['kpx-ticket@.service', 'kpx-drive@.service'];
+
 describe('the flags of Node', () => {
   it('are the same in the units as in tests and bundles', () => {
     expect(lineOf('kpx-privhelper@.service', 'ExecStart')).toContain(`$NODE_FLAGS ${HELPER_FLAGS.join(' ')} /usr/lib/kpx/`);
     expect(lineOf('kpx-broker.service', 'ExecStart')).toContain(`${BROKER_FLAGS.join(' ')} /usr/lib/kpx/`);
     expect(read('scripts/build.mjs')).not.toMatch(/--(jitless|disable-proto)/);
+  });
+
+  it('of tickets and drives are written down, the same with delegation', () => {
+    const flags = OF_ANY_NODE.map((unit) => lineOf(unit, 'ExecStart').split(' /usr/lib/kpx/')[0]);
+    const delegation = /^ExecStart=\/usr\/bin\/node (.*?) \/usr\/lib\/kpx\//m.exec(DELEGATION_TEXT)?.[1];
+    expect(flags).toEqual(flags.map(() => delegation));
+    for (const unit of OF_ANY_NODE) expect(read(`systemd/${unit}`)).not.toMatch(/NODE_FLAGS|EnvironmentFile/);
   });
 
   it.each(['README.md', 'SECURITY.md'])('of the helper are in %s what they are', (page) => {
@@ -55,6 +66,12 @@ describe.each(nodes())('under $name', ({ binary }) => {
   it('the broker’s flags make Node say nothing', () => {
     const { stdout, stderr } = run(...BROKER_FLAGS, '--print', '1');
     expect([stdout, stderr]).toEqual(['1\n', '']);
+  });
+
+  it.each(OF_ANY_NODE)('those of %s let it start, without WebAssembly', (unit) => {
+    const [flags = ''] = lineOf(unit, 'ExecStart').split(' /usr/lib/kpx/');
+    const { status, stdout } = run(...flags.split(' '), '--print', 'typeof WebAssembly');
+    expect([status, stdout]).toEqual([0, 'undefined\n']);
   });
 
   it('what the helper’s unit runs first finds the flag of this release, and makes Node say nothing', () => {

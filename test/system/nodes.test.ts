@@ -1,8 +1,8 @@
 import { expect, it, onTestFinished } from 'vitest';
 import { jobOf } from '../fixtures/jobs.js';
 import { nodes } from '../fixtures/nodes/nodes.mjs';
-import { startKpx } from './installed-kpx.js';
-import { bootedMachine, ON_EACH_DEBIAN } from './shared-machine.js';
+import { installPackage, startKpx } from './installed-kpx.js';
+import { bootedMachine, dropIn, ON_EACH_DEBIAN } from './shared-machine.js';
 
 const machine = bootedMachine();
 const NODE = '/usr/bin/node';
@@ -46,3 +46,31 @@ const DO_JOBS = 'the package’s units do a job, and say nothing on standard err
 it(`under the machine’s own Node ${DO_JOBS}`, ON_EACH_DEBIAN, () => doesJobs({ name: 'own', binary: NODE }));
 
 it.each(nodes(machine.facts.checkout))(`under $name ${DO_JOBS}`, doesJobs);
+
+/** Of the Node before an upgrade: a helper that runs has left it there. Node 24 and later know no such flag. */
+const OLD_FLAGS = { path: '/run/kpx/node/flags', text: 'NODE_FLAGS=--no-expose-wasm\n' };
+/** Until Node 23, from units whose flags do not depend on the release. */
+const NO_WEBASSEMBLY = 'Warning: disabling flag --expose_wasm due to conflicting flags';
+const PROGRAMS = [
+  { unit: 'kpx-ticket', status: '77', says: /^there is no \/etc\/kpx\/keytabs/ },
+  { unit: 'kpx-drive', status: '75', says: /^\/usr\/bin\/true/ },
+];
+
+it.each(nodes(machine.facts.checkout))(
+  'after an upgrade to $name tickets and drives start by the flags of another Node, and say nothing but that there is no WebAssembly',
+  async ({ binary }) => {
+    await installPackage();
+    await upgradeNode(binary);
+    await machine.writeFile(OLD_FLAGS.path, OLD_FLAGS.text);
+    onTestFinished(() => machine.remove(OLD_FLAGS.path));
+    await dropIn(machine, 'kpx-drive@.service', '[Service]\nEnvironment=KPX_DRIVE_SERVER=/usr/bin/true\n');
+    for (const { unit, status, says } of PROGRAMS) {
+      const cursor = await machine.journalCursor();
+      expect((await machine.run(['/usr/bin/systemctl', 'start', `${unit}@kim`], { allowFailure: true })).exitCode).toBe(1);
+      expect(await machine.show(`${unit}@kim.service`, 'ExecMainStatus')).toEqual({ ExecMainStatus: status });
+      await machine.run(['/usr/bin/journalctl', '--sync']);
+      const said = (await textOf(unit, cursor)).filter((line) => line !== NO_WEBASSEMBLY);
+      expect(said).toEqual([expect.stringMatching(says)]);
+    }
+  },
+);

@@ -13,7 +13,7 @@ export const DELEGATION_TEXT = `# Written by kpxctl kerberos setup --delegate-to
 
 [Service]
 ExecStart=
-ExecStart=/usr/bin/node $NODE_FLAGS --jitless --max-semi-space-size=1 --disallow-code-generation-from-strings --disable-proto=throw /usr/lib/kpx/kpx-ticket-delegation.cjs %i
+ExecStart=/usr/bin/node --jitless --max-semi-space-size=1 --disallow-code-generation-from-strings --disable-proto=throw /usr/lib/kpx/kpx-ticket-delegation.cjs %i
 # Neither root nor the user: the keytab of this machine is good for everybody's tickets.
 User=${DELEGATION_ACCOUNT}
 DynamicUser=yes
