@@ -30,6 +30,8 @@ const NEVER_MS = 2 ** 31 - 1;
 const CLOCK_OFF_S = 60;
 const REASON_CHARS_MAX = 300;
 
+/** What kinit, klist and kvno say of a krb5.conf that is not as it has to be, or that the account of this unit may not read. */
+const BAD_CONFIGURATION = /while initializing|configuration file|config file/i;
 /** What kinit and kvno say when no KDC has judged the account, or when this machine is to blame. All else counts as a refusal. */
 const NO_ANSWER = /cannot (contact|find|resolve)|unreachable|unavailable|not available|timed out|clock skew|cache|no space left/i;
 
@@ -91,6 +93,7 @@ function principalsIn(original) {
   const { done, late, said, stdout } = run('/usr/bin/klist', ['-k', KEYTAB]);
   // This machine is to blame, and what the program has written may be missing.
   if (late) throw new NoAnswer(`klist has not ended within ${LOCAL_TIMEOUT_MS / 1_000} s`);
+  if (BAD_CONFIGURATION.test(said)) throw new NoAnswer(`klist: ${said}: /etc/krb5.conf`);
   if (!done) throw new Refused(`${original} is no keytab: ${said}`);
   return [...new Set([...stdout.matchAll(/^ *\d+ (\S+@\S+)$/gm)].map(([, name = '']) => name))];
 }
@@ -131,6 +134,7 @@ function noted() {
  */
 function throwUnlessJudged(name, late, said, clock = () => '') {
   if (late) throw new NoAnswer(`no KDC has answered for "${name}" within ${KDC_TIMEOUT_MS / 1_000} s`);
+  if (BAD_CONFIGURATION.test(said)) throw new NoAnswer(`no ticket for "${name}": ${said}: /etc/krb5.conf`);
   if (NO_ANSWER.test(said)) throw new NoAnswer(`no ticket for "${name}": ${said}${/clock skew/i.test(said) ? clock() : ''}`);
 }
 

@@ -24,6 +24,7 @@ const PEOPLE = {
   'tick-domain@kpx-test.example': 24_207,
   'tick-changed': 24_208,
   'tick-slow': 24_209,
+  'tick-conf': 24_210,
 };
 const KEYTABS = '/etc/kpx/keytabs';
 const DROP_IN = '/etc/systemd/system/kpx-executor@.service.d/20-kpx-ticket.conf';
@@ -206,6 +207,46 @@ it('a machine that is too slow for klist refuses nobody: the job is done when it
   await machine.remove(directory);
   await machine.systemctl('daemon-reload');
   await kpx.jobDone(user, job);
+});
+
+describe('a krb5.conf of this machine refuses nobody, and the job is done when it is right again,', () => {
+  const user = 'tick-conf';
+  const CONF = '/etc/krb5.conf';
+  const write = (text: string) => machine.writeFile(CONF, text);
+  it.each<[string, (right: string) => Promise<unknown>, string]>([
+    ['that is no configuration', (right) => write(right.replace(']', '')), 'Improper format of Kerberos configuration file'],
+    ['that others may not read', () => machine.run(['/usr/bin/chmod', '0600', CONF]), 'Permission denied while initializing'],
+    ['that includes what is not there', (right) => write(`includedir /nowhere\n${right}`), 'Included profile directory could not be read'],
+    [
+      'with a value that is none',
+      (right) => write(right.replace(']', ']\nallow_weak_crypto = perhaps')),
+      'Invalid boolean value while initializing',
+    ],
+    ['without a realm', (right) => write(right.replace(/default_realm.*/, '')), 'Configuration file does not specify default realm'],
+    [
+      'with encryption that nobody knows',
+      (right) => write(right.replace(']', ']\npermitted_enctypes = none-such')),
+      'No supported encryption types (config file error?)',
+    ],
+  ])('%s', async (_what, spoil, message) => {
+    const kpx = await startKpxWithTickets();
+    await kdc.writeKeytab(user, keytabOf(user));
+    const { stdout: right } = await machine.run(['/usr/bin/cat', CONF]);
+    const restore = async () => {
+      await machine.remove(CONF);
+      await write(right);
+    };
+    onTestFinished(restore);
+    await spoil(right);
+    const job = randomUUID();
+    await kpx.publish(jobOf(user, job));
+    const { reason } = await kpx.brokerSays({ user, state: 'backoff' });
+    expect(reason).toMatch(/HOST_FAILED: .*: \/etc\/krb5\.conf/);
+    expect(reason).toContain(message);
+    expect(await machine.exists(`/var/lib/kpx-tickets/${user}/refused`)).toBe(false);
+    await restore();
+    await kpx.jobDone(user, job);
+  });
 });
 
 /** Nobody who tells systemd of its state can do so without the right to execute it. */
