@@ -4,8 +4,9 @@ export const SERVICES = '/etc/kpx/delegation';
 /** The account of kpx-ticket@.service where tickets come by delegation: of PID 1's making, and of no other process. */
 export const DELEGATION_ACCOUNT = 'kpx-delegation';
 
-/** Its place below the directory of units. */
-export const DELEGATION = 'kpx-ticket@.service.d/20-kpx-delegation.conf';
+/** Its name below the directory of the unit of tickets, and that unit. */
+export const DELEGATION = '20-kpx-delegation.conf';
+export const TICKET_TEMPLATE = 'kpx-ticket@';
 
 /** It replaces all that has to do with the user's keytab. */
 export const DELEGATION_TEXT = `# Written by kpxctl kerberos setup --delegate-to: tickets of users by the keytab of this machine, for the services in ${SERVICES}.

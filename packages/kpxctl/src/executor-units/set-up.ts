@@ -1,26 +1,11 @@
-import { mkdir, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { CommandError, EXIT } from '@kpx/broker/output/exit';
-import { type Config as HelperConfig, readConfig as readHelperConfig } from '@kpx/privhelper/config';
+import { readConfig as readHelperConfig } from '@kpx/privhelper/config';
 import { runCommand } from '@kpx/privhelper/system/command';
 import { printable, templatesOf } from '@kpx/protocol';
-import { fileStep, isThere, type Step, tell } from '../sealed/steps.js';
+import { type Step, tell } from '../sealed/steps.js';
+import { type DropIn, presence, removal, UNITS } from './drop-ins.js';
 
-export const UNITS = '/etc/systemd/system';
 const RELOAD_TIMEOUT_MS = 60_000;
-
-/** A file that has each executor start with another unit of its user. */
-interface ExecutorDropIn extends DropIn {
-  /** Of the file, below the directory of each template unit of executors. */
-  readonly name: string;
-}
-
-interface DropIn {
-  readonly text: string;
-  readonly why: string;
-  /** Said of executors when it goes. */
-  readonly without: string;
-}
 
 export interface SetUpOptions {
   readonly apply?: boolean;
@@ -32,7 +17,8 @@ export interface SetUpOptions {
 interface SetUp {
   readonly command: string;
   readonly what: string;
-  readonly dropIn: ExecutorDropIn;
+  /** It has each executor start with another unit of its user. */
+  readonly dropIn: DropIn;
   readonly next: string;
   before(): Promise<Step[]>;
   after(): Promise<Step[]>;
@@ -46,8 +32,7 @@ export async function setUpDropIns({ apply = false, remove = false, helperConfig
   const { executor } = await readHelperConfig(helperConfig);
   if (executor.launcher !== 'systemd')
     throw new CommandError(EXIT.config, `${setUp.what} systemd, and executor.launcher in privhelper.toml is "direct".`);
-  const files = filesOf(executor, setUp.dropIn);
-  const dropIns = await Promise.all(files.map((path) => (remove ? removal(path, setUp.dropIn) : presence(path, setUp.dropIn))));
+  const dropIns = await (remove ? removal : presence)(templatesOf(executor), setUp.dropIn);
   const steps = remove
     ? [...dropIns, ...((await setUp.removed?.()) ?? [])]
     : [...(await setUp.before()), ...dropIns, ...(await setUp.after())];
@@ -61,25 +46,6 @@ export async function setUpDropIns({ apply = false, remove = false, helperConfig
   }
   tell(steps, done, apply, remove ? 'kpxctl doctor' : setUp.next);
   if (fails) process.exitCode = EXIT.config;
-}
-
-const filesOf = (executor: HelperConfig['executor'], { name }: ExecutorDropIn) =>
-  templatesOf(executor).map((template) => `${UNITS}/${template}.service.d/${name}`);
-
-/** A drop-in that has to be there, and is shown where it is not. */
-export async function presence(path: string, { text, why }: DropIn): Promise<Step> {
-  const step = await fileStep({ path, content: text, mode: 0o644, gid: 0, why });
-  if (step.state !== 'to do') return step;
-  const apply = async () => {
-    await mkdir(dirname(path), { recursive: true, mode: 0o755 });
-    await step.apply?.();
-  };
-  return { ...step, apply, lines: text.trimEnd().split('\n') };
-}
-
-export async function removal(path: string, { without }: DropIn): Promise<Step> {
-  if (!(await isThere(path))) return { name: path, state: 'ok', why: `it is not there: ${without}` };
-  return { name: path, state: 'to do', why: `it goes: ${without}`, apply: () => rm(path) };
 }
 
 const reload: Step = {

@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { HELPER_CONFIG_FILE } from '../broker-options.js';
 import { type SetUpOptions, setUpDropIns } from '../executor-units/set-up.js';
 import { isThere, type Step } from '../sealed/steps.js';
-import { delegationRemoval, delegationSteps, isByDelegation } from './delegation.js';
+import { delegationPlace, delegationRemoval, delegationSteps } from './delegation.js';
 import { DROP_IN, DROP_IN_TEXT } from './drop-in.js';
 
 const KEYTABS = '/etc/kpx/keytabs';
@@ -43,7 +43,10 @@ export function addKerberos(program: Command): void {
 }
 
 async function setUp({ delegateTo, ...options }: Options): Promise<void> {
-  const byDelegation = delegateTo !== undefined || (await isByDelegation());
+  const place = await delegationPlace();
+  const byDelegation = delegateTo !== undefined || place !== 'none';
+  // Where some users alone have tickets by delegation, the others have keytabs.
+  const byKeytabs = !byDelegation || place === 'some';
   await setUpDropIns(options, {
     command: 'kerberos setup',
     what: 'Tickets take',
@@ -54,9 +57,14 @@ async function setUp({ delegateTo, ...options }: Options): Promise<void> {
       without: 'executors start without a ticket, and those that run lose theirs',
     },
     next: byDelegation ? NEXT.delegation : NEXT.keytabs,
-    before: async () => [await programs(), await realm(), ...(byDelegation ? await delegationSteps(delegateTo) : [await directory()])],
-    after: async () => (byDelegation ? [] : await keytabs()),
-    removed: async () => (byDelegation ? [await delegationRemoval()] : []),
+    before: async () => [
+      await programs(),
+      await realm(),
+      ...(byDelegation ? await delegationSteps(delegateTo) : []),
+      ...(byKeytabs ? [await directory()] : []),
+    ],
+    after: async () => (byKeytabs ? await keytabs() : []),
+    removed: async () => (byDelegation ? await delegationRemoval() : []),
   });
 }
 

@@ -9,12 +9,14 @@ import {
   SERVICES_MAX,
   servicesIn,
   servicesText,
+  TICKET_TEMPLATE,
 } from '../delegated-services.js';
-import { presence, removal, UNITS } from '../executor-units/set-up.js';
-import { fileStep, isThere, ROOTS_MODE, type Step } from '../sealed/steps.js';
+import { placeOf, presence, removal } from '../executor-units/drop-ins.js';
+import { fileStep, ROOTS_MODE, type Step } from '../sealed/steps.js';
 
-const DROP_IN_FILE = `${UNITS}/${DELEGATION}`;
+const TEMPLATES = [TICKET_TEMPLATE];
 const DROP_IN = {
+  name: DELEGATION,
   text: DELEGATION_TEXT,
   why: 'tickets of users come by delegation, and by no keytab of theirs',
   without: 'this machine gets no tickets of users',
@@ -39,13 +41,14 @@ export async function delegationSteps(given: readonly string[] | undefined): Pro
       why,
       isSame: (there) => String(servicesIn(there)) === String(services),
     }),
-    await presence(DROP_IN_FILE, DROP_IN),
+    ...(await presence(TEMPLATES, DROP_IN)),
   ];
 }
 
-export const delegationRemoval = () => removal(DROP_IN_FILE, DROP_IN);
+export const delegationRemoval = () => removal(TEMPLATES, DROP_IN);
 
-export const isByDelegation = () => isThere(DROP_IN_FILE);
+/** Whose tickets come by delegation. */
+export const delegationPlace = () => placeOf(TEMPLATES, DELEGATION);
 
 async function machineKeytab(): Promise<Step> {
   const why = 'by it this machine gets tickets of users: whoever can read it acts for every user whom the domain does not exempt';
