@@ -73,6 +73,16 @@ describe.each([undefined, ...treesToTest()])('kpxctl setup-rabbitmq, RabbitMQ of
     await doneFirst(kpx.vhost, kpx, 'first');
   });
 
+  it('makes a file that amqp.password_file names and that is not there, which the broker can read', async () => {
+    const kpx = await install();
+    rmSync(passwordFile(kpx));
+    expect(await setUp(kpx, ['--apply'])).toMatchObject({ code: 0, stderr: '' });
+    expect(statSync(passwordFile(kpx))).toMatchObject({ uid: 0, gid: idsOf('kpx-broker').gid, mode: 0o100640 });
+    expect(statSync(kpx.msgqFile)).toMatchObject({ uid: 0, mode: 0o100600 });
+    await kpx.start();
+    await doneFirst(kpx.vhost, kpx, 'read');
+  });
+
   it('makes the user of the broker alone while executors are sealed', async () => {
     const kpx = await install();
     kpx.writeHelperConfig({ executor: { sealed: true, node: 'host1' } });

@@ -4,8 +4,10 @@ import { lstat, open, rename, rm } from 'node:fs/promises';
 import type { Config } from '@kpx/broker/config/config';
 import { CommandError, EXIT } from '@kpx/broker/output/exit';
 import { readConfig as readHelperConfig } from '@kpx/privhelper/config';
+import { lookUpIds } from '@kpx/privhelper/system/name-service';
 import { PASSWORD_FILE } from '../broker-options.js';
 import { firstUrl } from '../doctor/configuration.js';
+import { BROKER_ACCOUNT } from '../doctor/scene.js';
 
 /** Of the executors, where no file names another one. */
 const EXECUTORS_USER = 'knime-executor';
@@ -14,6 +16,8 @@ const PASSWORD_BYTES = 24;
 const SECRET_MODE = 0o600;
 const SECRET_MODE_MAX = 0o640;
 const SECRET_BYTES_MAX = 16 * 1024;
+/** In milliseconds. */
+const LOOK_UP_TIMEOUT_MS = 10_000;
 
 /** One of RabbitMQ's users with the file that its program has the password from. */
 export interface Login {
@@ -23,6 +27,8 @@ export interface Login {
   readonly file: string;
   /** The new content of the file; undefined: it has this password already. */
   readonly content: string | undefined;
+  /** Whether the broker itself reads the file, not PID 1. */
+  readonly brokerReads: boolean;
 }
 
 /** The broker's first; sealed executors share no user. A file without a password gets one, and with `anew` each does; written by {@link writePassword} alone. */
@@ -39,10 +45,11 @@ async function brokersLogin({ urls, password_file }: Config['amqp'], anew: boole
     throw new CommandError(EXIT.config, `amqp.urls names no user: ${why}.`);
   }
   const file = password_file || PASSWORD_FILE;
+  const login = { of: 'broker', user, file, brokerReads: password_file !== '' } as const;
   const there = await secretIn(file);
-  if (there !== '' && !anew) return { of: 'broker', user, password: there, file, content: undefined };
+  if (there !== '' && !anew) return { ...login, password: there, content: undefined };
   const password = newPassword();
-  return { of: 'broker', user, password, file, content: `${password}\n` };
+  return { ...login, password, content: `${password}\n` };
 }
 
 async function executorsLogin({ urls }: Config['amqp'], file: string, anew: boolean): Promise<Login> {
@@ -53,11 +60,11 @@ async function executorsLogin({ urls }: Config['amqp'], file: string, anew: bool
   if (there !== '' && !anew) {
     const password = decodeURIComponent(url.password);
     if (user === '' || password === '') throw new CommandError(EXIT.config, `${file}: the first URL has no user or no password.`);
-    return { of: 'executors', user, password, file, content: undefined };
+    return { of: 'executors', user, password, file, content: undefined, brokerReads: false };
   }
   const password = newPassword();
   url.password = password;
-  return { of: 'executors', user, password, file, content: `${[url.href, ...others].join(',')}\n` };
+  return { of: 'executors', user, password, file, content: `${[url.href, ...others].join(',')}\n`, brokerReads: false };
 }
 
 /** The broker's addresses, as KNIME_EXECUTOR_MSGQ has them: the first with user and virtual host, the others without both. */
@@ -102,12 +109,21 @@ async function secretIn(file: string): Promise<string> {
   }
 }
 
-export async function writePassword({ file, content }: Login): Promise<void> {
-  if (content !== undefined) await writeSecret(file, content);
+export async function writePassword({ file, content, brokerReads }: Login): Promise<void> {
+  if (content !== undefined) await writeSecret(file, content, brokerReads ? await brokersGroup() : undefined);
 }
 
-/** Whole or not at all. An existing file keeps its owner and, up to 0640, its mode; a new one is 0600. Throws {@link CommandError}. */
-export async function writeSecret(file: string, content: string): Promise<void> {
+/** Undefined where there is no such group, and for somebody who may give no file to it. */
+async function brokersGroup(): Promise<number | undefined> {
+  if (process.getuid?.() !== 0) return undefined;
+  return (await lookUpIds('group', [BROKER_ACCOUNT], AbortSignal.timeout(LOOK_UP_TIMEOUT_MS))).get(BROKER_ACCOUNT);
+}
+
+/**
+ * Whole or not at all. An existing file keeps its owner and, up to 0640, its mode; a new one is 0600, or 0640 of `group` where that is given.
+ * Throws {@link CommandError}.
+ */
+export async function writeSecret(file: string, content: string, group?: number): Promise<void> {
   const before = await lstat(file).catch(() => undefined);
   const beside = `${file}.new`;
   try {
@@ -117,6 +133,9 @@ export async function writeSecret(file: string, content: string): Promise<void> 
       if (before?.isFile()) {
         await made.chown(before.uid, before.gid);
         await made.chmod(before.mode & SECRET_MODE_MAX);
+      } else if (group !== undefined) {
+        await made.chown(0, group);
+        await made.chmod(SECRET_MODE_MAX);
       }
       await made.writeFile(content);
       await made.sync();
