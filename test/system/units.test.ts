@@ -66,6 +66,15 @@ const BELOW = [
   ...['/usr/bin', '/usr/lib', '/usr/lib/kpx', '/usr/local', '/var/lib', '/var/log', '/var/log/kpx', '/var/tmp'],
 ];
 
+/** Of tickets and of the accounts' RabbitMQ: files, and directories of such. */
+const SECRETS_OF_OTHERS = [
+  '/etc/krb5.keytab',
+  '/etc/kpx/keytabs/',
+  '/etc/kpx/sealed-password',
+  '/etc/kpx/rabbitmq/',
+  '/var/lib/kpx-rabbitmq/',
+];
+
 /** Sends nothing, waits for the end: what a connection to the helper's socket comes to. */
 const CONNECT = `
   const { SeqpacketSocket } = require('node-unix-socket');
@@ -185,6 +194,11 @@ describe('the root helper', ON_EACH_DEBIAN, () => {
   });
 
   it('sees a machine in which there is nothing for it to read, write or run but what it needs', async () => {
+    const made = SECRETS_OF_OTHERS.map((path) => (path.endsWith('/') ? `${path}kpx-test` : path));
+    for (const path of made) await machine.writeFile(path, 'secret', { mode: 0o600 });
+    onTestFinished(async () => {
+      for (const path of SECRETS_OF_OTHERS) await machine.remove(path);
+    });
     await startKpx();
     const [helper] = await rootsOwn();
     const status = await machine.readFile(`/proc/${helper?.pid}/status`);
@@ -197,7 +211,7 @@ describe('the root helper', ON_EACH_DEBIAN, () => {
     const inside = async (...argv: string[]) =>
       await machine.run(['/usr/bin/nsenter', `--target=${helper?.pid}`, '--mount', '--', ...argv], { allowFailure: true });
 
-    for (const secret of ['/etc/shadow', '/etc/kpx/amqp-password']) {
+    for (const secret of ['/etc/shadow', '/etc/kpx/amqp-password', '/etc/kpx/job-mac-key', ...made]) {
       expect(await machine.readFile(secret)).not.toBe('');
       expect((await inside('/usr/bin/cat', secret)).stdout).toBe('');
     }
