@@ -12,11 +12,11 @@ function ca(): OwnCa {
   return new OwnCa('kpx-doctor-clients');
 }
 
-async function clientCertificate(kpx: Kpx) {
+async function clientCertificate(kpx: Kpx, check = 'client certificate') {
   const files = ['--config', kpx.brokerConfigFile, '--helper-config', kpx.configFile];
   const { stdout } = await runKpxctl(['doctor', '--json', ...files]);
   const checks: { name: string }[] = JSON.parse(stdout).checks;
-  return checks.find(({ name }) => name === 'client certificate');
+  return checks.find(({ name }) => name === check);
 }
 
 async function withCertificate({ certificate, key }: { certificate: string; key: string }, account = BROKER_ACCOUNT): Promise<Kpx> {
@@ -33,6 +33,16 @@ async function withCertificate({ certificate, key }: { certificate: string; key:
 
 it('kpxctl doctor has nothing to say where no client certificate is configured', async () => {
   expect(await clientCertificate(await installKpx())).toMatchObject({ result: 'ok', seen: 'none is configured' });
+});
+
+it('kpxctl doctor looks for no password where the broker logs in by its certificate alone', async () => {
+  const kpx = await withCertificate(DAY_VALID);
+  const url = new URL(kpx.vhost.urlWithoutPassword('broker').replace(/^amqp:/, 'amqps:'));
+  url.username = '';
+  kpx.configureBroker({
+    amqp: { urls: [url.href], password_file: '', tls: { cert_file: DAY_VALID.certificate, key_file: DAY_VALID.key } },
+  });
+  expect(await clientCertificate(kpx, 'amqp-password')).toMatchObject({ result: 'ok', seen: expect.stringContaining('names no user') });
 });
 
 it('kpxctl doctor warns of one that expires soon', async () => {

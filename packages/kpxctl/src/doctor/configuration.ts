@@ -115,7 +115,9 @@ const passwordFile = ({ broker, isRoot }: Scene): Check => ({
   name: 'amqp-password',
   fix: `kpxctl setup-rabbitmq writes it (install.md, "Secrets"): RabbitMQ's password of the broker, on one line in ${PASSWORD_FILE}. A file that is there: chown root:root and chmod 0600. Then: systemctl restart kpx-broker.`,
   look: async () => {
-    const { password_file } = (await broker()).amqp;
+    const { password_file, urls } = (await broker()).amqp;
+    if (urls.every((url) => new URL(url).username === ''))
+      return ok('amqp.urls names no user: the broker logs in by its certificate, without a password');
     if (password_file !== '') return await ownPasswordFile(password_file);
     await secretIn(PASSWORD_FILE, PASSWORD_BYTES_MAX, isRoot);
     return ok(`${PASSWORD_FILE} has one line, and only root may read it`);
