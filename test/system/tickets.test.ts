@@ -105,7 +105,9 @@ it.each(['tick-alice', 'tick-domain@kpx-test.example'])(
       expect(await executorCan(user, '/usr/bin/head', '-c1', path), path).toBe(false);
     // In memory that all starts need.
     for (const path of [cacheOf(user), `/run/kpx-tickets/${user}/another`])
-      expect(await executorCan(user, '/usr/bin/dd', 'if=/dev/zero', `of=${path}`, 'count=1', 'conv=notrunc', 'oflag=append'), path).toBe(false);
+      expect(await executorCan(user, '/usr/bin/dd', 'if=/dev/zero', `of=${path}`, 'count=1', 'conv=notrunc', 'oflag=append'), path).toBe(
+        false,
+      );
 
     await machine.systemctl('stop', unitOf(user));
     await expect.poll(() => machine.show(ticketUnitOf(user), 'ActiveState')).toEqual({ ActiveState: 'inactive' });

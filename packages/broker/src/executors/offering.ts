@@ -1,10 +1,8 @@
 import {
   BUSY_DELAY_MS,
   busyDelayMax,
-  type DelayMs,
   FIRST_OFFER_JOBS,
   FIRST_PACE,
-  NO_ROOM_DELAY_MS,
   nextOfferJobs,
   OFFER_BEYOND,
   OFFER_EVERY_MS_MAX,
@@ -13,9 +11,9 @@ import {
   type Pace,
   paceAfterOffer,
   paceAfterReturn,
-  SOON_MS,
   START_DELAY_MAX,
-} from '../policy/policy.js';
+} from '../policy/offers.js';
+import { type DelayMs, NO_ROOM_DELAY_MS, SOON_MS } from '../policy/policy.js';
 
 const GOLDEN_RATIO = (Math.sqrt(5) - 1) / 2;
 
