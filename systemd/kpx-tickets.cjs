@@ -30,7 +30,7 @@ const NEVER_MS = 2 ** 31 - 1;
 const CLOCK_OFF_S = 60;
 const REASON_CHARS_MAX = 300;
 
-/** What kinit, klist and kvno say of a krb5.conf that is not as it has to be, or that the account of this unit may not read. */
+/** Messages of kinit, klist and kvno about a krb5.conf that is not as it has to be, or that the account of this unit may not read. */
 const BAD_CONFIGURATION = /while initializing|configuration file|config file/i;
 /** What kinit and kvno say when no KDC has judged the account, or when this machine is to blame. All else counts as a refusal. */
 const NO_ANSWER = /cannot (contact|find|resolve)|unreachable|unavailable|not available|timed out|clock skew|cache|no space left/i;

@@ -32,6 +32,7 @@ const JOBS_WHEN_OUTDATED = 20;
 /** Half of it is longer than a test waits. Three minutes before its end it is renewed, or as soon as may be. */
 const TICKET_LIFE = '190 seconds';
 const RENEWAL_TIMEOUT_MS = 40_000;
+const DOCTOR_TIMEOUT_MS = 60_000;
 
 const keytabOf = (user: string) => `${KEYTABS}/${user}.keytab`;
 const ticketUnitOf = (user: string) => `kpx-ticket@${user}.service`;
@@ -246,10 +247,19 @@ describe('a krb5.conf of this machine refuses nobody, and the job is done when i
     expect(reason).toMatch(/HOST_FAILED: .*: \/etc\/krb5\.conf/);
     expect(reason).toContain(message);
     expect(await machine.exists(`/var/lib/kpx-tickets/${user}/refused`)).toBe(false);
+    expect(await doctorsFix(user)).not.toMatch(/new keytab/);
     await restore();
     await kpx.jobDone(user, job);
   });
 });
+
+/** What doctor would have done, all of it. */
+async function doctorsFix(user: string): Promise<string> {
+  const doctor = ['/usr/bin/kpxctl', 'doctor', '--user', user, '--json'];
+  const { stdout } = await machine.run(doctor, { allowFailure: true, timeoutMs: DOCTOR_TIMEOUT_MS });
+  const checks: { name: string; fix?: string }[] = JSON.parse(stdout).checks;
+  return checks.flatMap(({ name, fix = '' }) => (name.startsWith('user ') ? [fix] : [])).join('\n');
+}
 
 /** Nobody who tells systemd of its state can do so without the right to execute it. */
 const notifyMode = async (mode: string) => void (await machine.run(['/usr/bin/chmod', mode, '/usr/bin/systemd-notify']));

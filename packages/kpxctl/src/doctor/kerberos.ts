@@ -4,7 +4,7 @@ import type { OsUser } from '@kpx/protocol';
 import { DELEGATION_ACCOUNT } from '../delegated-services.js';
 import { judged, orUnseen } from './accounts.js';
 import { ASK_AS_ROOT, type Check, fail, ok, Skipped, type Verdict, warn } from './check.js';
-import { ASK_DOMAIN, judgedDelegation, principalsIn, wrongIn } from './keytab.js';
+import { ASK_DOMAIN, BadConfiguration, judgedDelegation, principalsIn, wrongIn } from './keytab.js';
 import type { Scene } from './scene.js';
 import { showUnit } from './systemd.js';
 
@@ -22,6 +22,7 @@ const NEW_KEYTAB =
 const ASK_KDC =
   'See journalctl -u kpx-ticket@ACCOUNT, /etc/krb5.conf, the DNS of the realm, the firewall (port 88) and the clock: timedatectl.';
 
+const CORRECT_CONFIGURATION = 'Correct /etc/krb5.conf and what it includes: klist, as root, says the same until it is right.';
 const SET_CLOCK = 'Have both clocks set by NTP: timedatectl, here and on the KDC. Beyond 5 minutes, servers refuse tickets (kerberos.md).';
 
 /** The unit that the executor requires, and the cache that its programs look in. */
@@ -44,7 +45,10 @@ function withTickets(scene: Scene, look: (osUser: OsUser, way: Way, signal: Abor
     if (!scene.isRoot) throw new Skipped(ASK_AS_ROOT);
     const [, cache = ''] = /\bKRB5CCNAME=(\S+)/.exec(Environment) ?? [];
     const { User } = await showUnit(unit, signal);
-    return await look(osUser, { unit, cache, byDelegation: User === DELEGATION_ACCOUNT }, signal);
+    return await look(osUser, { unit, cache, byDelegation: User === DELEGATION_ACCOUNT }, signal).catch((error) => {
+      if (error instanceof BadConfiguration) return fail(error.message, CORRECT_CONFIGURATION);
+      throw error;
+    });
   };
 }
 

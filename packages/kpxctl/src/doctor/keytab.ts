@@ -29,9 +29,15 @@ export async function wrongIn(path: string, mode: number, signal: AbortSignal): 
 
 const octal = (mode: number) => mode.toString(8);
 
-/** Throws for what is no keytab. */
+/** Messages of the programs of Kerberos about a krb5.conf that is not as it has to be. */
+const BAD_CONFIGURATION = /while initializing|configuration file/i;
+/** Nothing can be said of keytabs. */
+export class BadConfiguration extends Error {}
+
+/** Throws {@link BadConfiguration}, and another Error for what is no keytab. */
 export async function principalsIn(path: string, signal: AbortSignal): Promise<string[]> {
   const { exitCode, stdout, stderr } = await runCommand(KLIST, ['-k', path], signal);
+  if (exitCode !== 0 && BAD_CONFIGURATION.test(stderr)) throw new BadConfiguration(stderr.trim());
   if (exitCode !== 0) throw new Error(`${path} is no keytab: ${stderr}`);
   return [...new Set([...stdout.matchAll(/^ *\d+ (\S+@\S+)$/gm)].map(([, name = '']) => name))];
 }
