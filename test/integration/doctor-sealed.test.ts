@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { KNIME_QUEUE } from '../fixtures/knime/topology.js';
 import { Kpx } from '../fixtures/kpx.js';
@@ -7,8 +7,6 @@ import { LEAST_PERMISSIONS, type Vhost } from '../fixtures/rabbitmq-access.js';
 import { letAdminister, startAccountsRabbitmq } from '../fixtures/sealed-accounts.js';
 import { installKpx, runKpxctl } from './installed-kpx.js';
 import { installSealed } from './installed-sealed.js';
-
-const KEPT = '/etc/kpx/executor-msgq.shared';
 
 let accounts: RabbitmqServer;
 beforeAll(async () => {
@@ -88,6 +86,20 @@ describe('kpxctl doctor, of sealed executors', () => {
     expect(found.get("accounts' RabbitMQ")).toMatchObject({ result: 'fail', fix: expect.stringContaining('kpx-rabbitmq') });
   });
 
+  it('finds that executors log in where sealed.urls says, however it says that', async () => {
+    const kpx = await installSealed(accounts);
+    const look = async (text: string, url: string) => {
+      writeFileSync(kpx.msgqFile, `${text}\n`, { mode: 0o600 });
+      kpx.configureBroker({ sealed: { urls: [url] } });
+      return (await doctor(kpx)).get('sealed template')?.result;
+    };
+    const template = (address: string) => `amqp://{user}:{password}@${address}/{vhost}`;
+    expect(await look(template('127.0.0.1:5673'), 'amqp://kpx-broker@localhost:5673')).toBe('ok');
+    expect(await look(template('127.0.0.1:5672'), 'amqp://kpx-broker@127.0.0.1')).toBe('ok');
+    expect(await look(template('127.0.0.1'), 'amqp://kpx-broker@localhost:5672')).toBe('ok');
+    expect(await look(template('127.0.0.2:5672'), 'amqp://kpx-broker@127.0.0.1')).toBe('fail');
+  });
+
   it('fails the user guest, and a broker that is no administrator', async () => {
     const kpx = await installSealed(accounts);
     const { name, password } = accounts.users.broker;
@@ -129,9 +141,9 @@ describe('kpxctl doctor, of sealed executors', () => {
   it("fails the executors' former user while it can log in, and says so when it is gone", async () => {
     const kpx = await installSealed(accounts);
     const { vhost } = kpx;
+    const kept = `${kpx.msgqFile}.shared`;
     const name = `former-${nameOfVhost(vhost).replace(/\W/g, '')}`;
     onTestFinished(async () => {
-      rmSync(KEPT, { force: true });
       await vhost.server.api('DELETE', `users/${name}`).catch(() => {});
     });
     await vhost.server.api('PUT', `users/${name}`, { password: 'former-secret', tags: '' });
@@ -142,14 +154,13 @@ describe('kpxctl doctor, of sealed executors', () => {
     });
     const { host, port, pathname } = new URL(vhost.urlWithoutPassword('executor'));
     expect(port).not.toBe('');
-    mkdirSync('/etc/kpx', { recursive: true });
-    writeFileSync(KEPT, `amqp://${name}:former-secret@${host}${pathname}\n`, { mode: 0o600 });
+    writeFileSync(kept, `amqp://${name}:former-secret@${host}${pathname}\n`, { mode: 0o600 });
     const look = async () => (await doctor(kpx)).get("executors' former login");
     const found = await look();
     expect(found).toMatchObject({
       result: 'fail',
       seen: expect.stringContaining(`"${name}"`),
-      fix: expect.stringContaining(`rabbitmqctl delete_user ${name}`),
+      fix: expect.stringMatching(new RegExp(`rabbitmqctl delete_user ${name}; then here: rm ${kept}$`)),
     });
     expect(JSON.stringify(found)).not.toContain('former-secret');
     await vhost.server.api('DELETE', `users/${name}`);

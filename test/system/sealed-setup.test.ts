@@ -36,10 +36,10 @@ async function doctor(name: string) {
 }
 
 /** A broker that knows the server's management API, and may use it. */
-const configure = (sealed: object = {}) =>
+const configure = (sealed: object = {}, accounts: object = {}, executor: object = {}) =>
   kpx.configure({
     broker: { amqp: { management_urls: [MANAGEMENT_URL] }, sealed: { ...sealed } },
-    helper: { executor: { sealed: 'enabled' in sealed, node: 'booted' } },
+    helper: { accounts: { ...accounts }, executor: { sealed: 'enabled' in sealed, node: 'booted', ...executor } },
   });
 
 const tagged = (tags: string) => rabbitmq.api('PUT', `users/${rabbitmq.users.broker.name}`, { ...rabbitmq.users.broker, tags });
@@ -129,6 +129,39 @@ describe("the job queue and the exchange in the accounts' virtual hosts", () => 
   });
 });
 
+describe('where sealed.urls has it', () => {
+  /** The state of what it makes, or of what it asks for before. */
+  async function said(host: string): Promise<string[]> {
+    onTestFinished(() => configure());
+    await configure({ ...SEALED, urls: [`amqp://kpx-broker@${host}`] });
+    const { stdout } = await machine.run(['/usr/bin/kpxctl', 'sealed', 'setup'], { allowFailure: true });
+    return [...stdout.matchAll(/^(\S+(?: \S+)*) {2,}(sealed\.urls|RabbitMQ):/gm)].map(([, state, name]) => `${name} ${state}`);
+  }
+
+  it.each(['127.0.0.1:5673', 'localhost:5673'])('%s is made here', async (host) => {
+    expect(await said(host)).toEqual(['RabbitMQ ok']);
+  });
+
+  // It listens on 127.0.0.1 alone.
+  it.each(['[::1]:5673', '127.0.0.2:5673', '192.0.2.1:5673'])('%s is not', async (host) => {
+    expect(await said(host)).toEqual(['sealed.urls fails']);
+  });
+});
+
+it("keeps the executors' URL until now beside the template, where executor.msgq_file says", async () => {
+  const file = '/etc/kpx/my-msgq';
+  const files = [file, `${file}.shared`];
+  onTestFinished(async () => {
+    for (const path of files) await machine.remove(path);
+    await configure();
+  });
+  await machine.writeFile(file, 'amqp://former:secret@127.0.0.1/knime\n', { mode: 0o600 });
+  await configure(SEALED, {}, { msgq_file: file });
+  expect(await setup('--apply')).toContain(`is kept in ${file}.shared`);
+  const [template, kept] = await Promise.all(files.map((path) => machine.readFile(path)));
+  expect([template, kept]).toEqual([expect.stringContaining('{user}'), 'amqp://former:secret@127.0.0.1/knime\n']);
+});
+
 describe('who connects', async () => {
   const CONNECT = `require('node:net').connect(process.argv[1], '127.0.0.1').once('connect', () => process.exit(0)).once('error', ({ code }) => {
   console.log(code);
@@ -140,6 +173,16 @@ describe('who connects', async () => {
     return exitCode === 0 ? 'connected' : stdout.trim();
   }
 
+  const PORTS_FILE = '/etc/kpx/rabbitmq/ports.nft';
+  const RULES_OF_BEFORE = `table inet kpx_rabbitmq
+delete table inet kpx_rabbitmq
+table inet kpx_rabbitmq {
+  chain output {
+    type filter hook output priority filter; policy accept;
+    oifname "lo" tcp dport ${MANAGEMENT} meta skuid != { root, kpx-broker } reject with tcp reset
+  }
+}
+`;
   const REFUSED = 'ECONNREFUSED';
   const YES = 'connected';
   /** In a machine with nft; one of people, one of a service, one that owns nothing. */
@@ -168,6 +211,36 @@ describe('who connects', async () => {
     expect((await doctor("accounts' RabbitMQ ports"))?.result).toBe('ok');
   });
 
+  /** Resolves with the rules, which are there again when the test ends. */
+  async function withRulesAsTheyAre(): Promise<string> {
+    const now = await machine.readFile(PORTS_FILE);
+    onTestFinished(async () => {
+      await machine.writeFile(PORTS_FILE, now);
+      await machine.run([NFT, '--file', PORTS_FILE]);
+      await configure();
+    });
+    return now;
+  }
+
+  it.each([
+    ['the file and those in force are', true, 'kpxctl sealed setup --apply'],
+    ['those in force are', false, `${NFT} --file ${PORTS_FILE}`],
+  ])('is not said to be right where %s rules of before', async (_, isFileOld, command) => {
+    if (!(await machine.exists(NFT))) return expect(await setup()).toMatch(/^by hand +nftables: .*try passwords/m);
+    const now = await withRulesAsTheyAre();
+    await configure(SEALED);
+    const look = () => doctor("accounts' RabbitMQ ports");
+    expect(await look()).toMatchObject({ result: 'ok' });
+    await machine.writeFile(PORTS_FILE, RULES_OF_BEFORE);
+    await machine.run([NFT, '--file', PORTS_FILE]);
+    if (!isFileOld) await machine.writeFile(PORTS_FILE, now);
+    expect(await look()).toMatchObject({ result: 'warn', fix: expect.stringContaining(command) });
+    await machine.run([...(isFileOld ? ['/usr/bin/kpxctl', 'sealed', 'setup', '--apply'] : command.split(' '))], {
+      timeoutMs: SETUP_TIMEOUT_MS,
+    });
+    expect(await look()).toMatchObject({ result: 'ok' });
+  });
+
   it('is judged by the account, port by port', async () => {
     if (!(await machine.exists(NFT))) return expect(await setup()).toMatch(/^by hand +nftables: .*try passwords/m);
     for (const [user, ...expected] of TABLE) {
@@ -176,22 +249,45 @@ describe('who connects', async () => {
     }
   });
 
-  it('gets no connection from another account that listens while RabbitMQ is away', async () => {
+  it('is also the account of a service where accounts.min_uid has executors of it', async () => {
     if (!(await machine.exists(NFT))) return expect(await setup()).toMatch(/^by hand +nftables: .*try passwords/m);
-    await machine.systemctl('stop', UNIT);
-    onTestFinished(() => machine.systemctl('start', UNIT).then(() => {}));
-    const listen = `for (const port of [${AMQP}, ${MANAGEMENT}]) require('node:net').createServer().listen(port, '127.0.0.1')`;
-    const posing = ['/usr/bin/systemd-run', '--quiet', '--collect', '--unit=poses', '--uid=ada', '/usr/bin/node', '--eval', listen];
-    await machine.run(posing);
-    onTestFinished(() => machine.systemctl('stop', 'poses').then(() => {}));
-    const listening = async () => (await machine.run(['/usr/bin/ss', '--no-header', '-ltn'])).stdout;
-    for (const port of [AMQP, MANAGEMENT]) await expect.poll(listening).toContain(`127.0.0.1:${port}`);
+    await withRulesAsTheyAre();
+    await configure({}, { min_uid: 1 });
+    await setup('--apply');
+    expect([await connecting('daemon', AMQP), await connecting('daemon', MANAGEMENT)]).toEqual([YES, REFUSED]);
+  });
+
+  describe('while another account listens and RabbitMQ is away', () => {
+    /** Ends once one of six is connected. */
+    const SIX = `for (let count = 0; count < 6; count++) require('node:net').connect(process.argv[1], '127.0.0.1').once('connect', () => process.exit(0))`;
     const timeout = (port: number) =>
-      machine.run(['/usr/bin/timeout', '2', '/usr/bin/node', '--eval', CONNECT, `${port}`], { allowFailure: true });
-    for (const port of [AMQP, MANAGEMENT]) expect((await timeout(port)).exitCode).toBe(124);
-    await machine.run([NFT, 'delete', 'table', 'inet', 'kpx_rabbitmq']);
-    onTestFinished(() => machine.run([NFT, '--file', '/etc/kpx/rabbitmq/ports.nft']).then(() => {}));
-    for (const port of [AMQP, MANAGEMENT]) expect((await timeout(port)).exitCode).toBe(0);
+      machine.run(['/usr/bin/timeout', '3', '/usr/bin/node', '--eval', SIX, `${port}`], { allowFailure: true });
+
+    it.each([511, 1])('gets no connection, with a backlog of %d', async (backlog) => {
+      if (!(await machine.exists(NFT))) return expect(await setup()).toMatch(/^by hand +nftables: .*try passwords/m);
+      await machine.systemctl('stop', UNIT);
+      onTestFinished(() => machine.systemctl('start', UNIT).then(() => {}));
+      const listen = `for (const port of [${AMQP}, ${MANAGEMENT}]) require('node:net').createServer().listen({ port, host: '127.0.0.1', backlog: ${backlog} })`;
+      const posing = ['/usr/bin/systemd-run', '--quiet', '--collect', '--unit=poses', '--uid=ada', '/usr/bin/node', '--eval', listen];
+      await machine.run(posing);
+      onTestFinished(() => machine.systemctl('stop', 'poses').then(() => {}));
+      const listening = async () => (await machine.run(['/usr/bin/ss', '--no-header', '-ltn'])).stdout;
+      for (const port of [AMQP, MANAGEMENT]) await expect.poll(listening).toContain(`127.0.0.1:${port}`);
+      for (const port of [AMQP, MANAGEMENT]) expect([port, (await timeout(port)).exitCode]).toEqual([port, 124]);
+      await machine.run([NFT, 'delete', 'table', 'inet', 'kpx_rabbitmq']);
+      onTestFinished(() => machine.run([NFT, '--file', '/etc/kpx/rabbitmq/ports.nft']).then(() => {}));
+      for (const port of [AMQP, MANAGEMENT]) expect([port, (await timeout(port)).exitCode]).toEqual([port, 0]);
+    });
+  });
+
+  it('is not kept out by an account that connects again and again: it gets some at once, and then some a second', async () => {
+    if (!(await machine.exists(NFT))) return expect(await setup()).toMatch(/^by hand +nftables: .*try passwords/m);
+    const many = `for (let count = 0; count < 400; count++) require('node:net').connect(${AMQP}, '127.0.0.1').on('error', () => {})`;
+    await machine.run(['/usr/bin/systemd-run', '--quiet', '--collect', '--unit=many', '--uid=ada', '/usr/bin/node', '--eval', many]);
+    onTestFinished(() => machine.systemctl('stop', 'many').then(() => {}));
+    const waiting = async () => (await machine.run(['/usr/bin/ss', '--no-header', '-tn', 'state', 'syn-sent'])).stdout.split('\n').length;
+    await expect.poll(waiting).toBeGreaterThan(200);
+    for (const user of ['kpx-broker', 'nobody']) expect([user, await connecting(user, AMQP)]).toEqual([user, YES]);
   });
 });
 

@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+
 /* The accounts' RabbitMQ on the executor machine, as `kpxctl sealed setup` makes it: its names, files and ports. */
 
 export const ACCOUNTS_UNIT = 'kpx-rabbitmq.service';
@@ -12,14 +14,20 @@ export const PORTS_TABLE = ['inet', 'kpx_rabbitmq'];
 export const NFT = '/usr/sbin/nft';
 const ACCOUNTS_HOME = '/var/lib/kpx-rabbitmq';
 export const COOKIE_FILE = `${ACCOUNTS_HOME}/.erlang.cookie`;
-/** The content of executor.msgq_file from when executors shared one RabbitMQ user: kept until that user is deleted. */
-export const SHARED_MSGQ_FILE = '/etc/kpx/executor-msgq.shared';
 /** RabbitMQ's port for other nodes is this much above the one for AMQP, unless it is configured otherwise. */
 const DISTRIBUTION_ABOVE = 20_000;
 /** Of an epmd of its own: that of the system listens for other machines. */
 const EPMD_PORT = 4_370;
-/** Accounts of people, executors among them, have this uid or a larger one. */
+/** Accounts of people have this uid or a larger one. */
 const UID_MIN = 1_000;
+const UID_MAX = 4_294_967_294;
+/** How often an account may connect. Further connections wait: the kernel asks again after a second. */
+const CONNECTS_PER_SECOND = 10;
+const CONNECTS_AT_ONCE = 100;
+/** More than the connections of one account that may be about to come about: those of a minute, with {@link CONNECTS_PER_SECOND}, are 700. */
+const BACKLOG = 4_096;
+
+const MARK_CHARS = 16;
 
 /** An open port, and who uses it. */
 interface Port {
@@ -27,16 +35,31 @@ interface Port {
   readonly what: string;
 }
 
+const PORTS: Readonly<Record<string, number>> = { 'amqp:': 5_672, 'amqps:': 5_671, 'http:': 80, 'https:': 443 };
+
+/** The port of a URL, or else RabbitMQ's or HTTP's default. */
+function portOf(url: string): number {
+  const { port, protocol } = new URL(url);
+  return Number(port) || (PORTS[protocol] ?? 0);
+}
+
+/** `setup` makes one that listens there alone. */
+export const isAccountsHost = (host: string) => host === '127.0.0.1' || host === 'localhost';
+
+/** Host and port of a URL: the same text for the same RabbitMQ. */
+export function addressOf(url: string): string {
+  const { hostname } = new URL(url);
+  return `${isAccountsHost(hostname) ? '127.0.0.1' : hostname}:${portOf(url)}`;
+}
+
 /** Those of a RabbitMQ at these addresses, by RabbitMQ's defaults. */
 export function portsOf(urls: readonly string[], managementUrl: string): Port[] {
-  const amqp = urls.map((url) => new URL(url)).map(({ port, protocol }) => Number(port) || (protocol === 'amqps:' ? 5_671 : 5_672));
-  const management = new URL(managementUrl);
   return [
-    ...amqp.flatMap((port) => [
+    ...urls.map(portOf).flatMap((port) => [
       { port, what: 'AMQP' },
       { port: port + DISTRIBUTION_ABOVE, what: 'other nodes' },
     ]),
-    { port: Number(management.port) || (management.protocol === 'https:' ? 443 : 80), what: 'the management API' },
+    { port: portOf(managementUrl), what: 'the management API' },
     { port: EPMD_PORT, what: 'epmd' },
   ];
 }
@@ -46,6 +69,16 @@ export interface AccountsPorts {
   readonly amqp: number;
   readonly management: number;
 }
+
+/** The broker's URL of one that `setup` makes, where the configuration has none. */
+const DEFAULT_URL = 'amqp://kpx-broker@127.0.0.1:5673';
+
+export const accountsUrl = (urls: readonly string[]) => urls[0] ?? DEFAULT_URL;
+
+export const accountsPorts = (sealed: { readonly urls: readonly string[]; readonly management_url: string }): AccountsPorts => ({
+  amqp: portOf(accountsUrl(sealed.urls)),
+  management: portOf(sealed.management_url),
+});
 
 /** The unit: as the account of RabbitMQ's package, with data, a cookie, an epmd and ports of its own, all on loopback. `ports`: a program that limits who connects. */
 export const unitText = (
@@ -112,6 +145,8 @@ export const configurationText = ({ amqp, management }: AccountsPorts) => `# Mad
 listeners.tcp.1 = 127.0.0.1:${amqp}
 management.tcp.ip = 127.0.0.1
 management.tcp.port = ${management}
+# No account fills it: its connections are limited in ports.nft.
+tcp_listen_options.backlog = ${BACKLOG}
 # The broker's user. With it RabbitMQ makes neither the user guest nor the virtual host /.
 load_definitions = ${SETTINGS_DIRECTORY}/definitions.json
 # An executor may work on a job for days before it acknowledges it; in milliseconds.
@@ -124,28 +159,66 @@ disk_free_limit.absolute = 1GB
 export const PLUGINS_TEXT = '[rabbitmq_management].\n';
 
 const TABLE = PORTS_TABLE.join(' ');
+const UIDS = `0-${UID_MAX + 1}`;
 
-/** Every account of the machine reaches loopback: who may connect to which port, and who may answer there. */
-export const portsText = ({
-  amqp,
-  management,
-}: AccountsPorts) => `# Made by kpxctl sealed setup: who may connect to the RabbitMQ of the accounts.
+/**
+ * Every account of the machine reaches loopback: who may connect to which port, and who may answer there.
+ *
+ * A packet has no skuid where it comes from no socket, or from one without a file, and then neither = nor != matches. So a SYN passes only if its skuid is
+ * named, whether a SYN cookie or not. RabbitMQ's backlog is so long that it needs none.
+ */
+const portsTextOf = (
+  { amqp, management }: AccountsPorts,
+  people: string,
+  mark: string,
+) => `# Made by kpxctl sealed setup: who may connect to the RabbitMQ of the accounts.
 table ${TABLE}
 delete table ${TABLE}
 table ${TABLE} {
+  set connecting {
+    type uid
+    size 65535
+    flags dynamic,timeout
+    timeout 1m
+  }
   chain output {
     type filter hook output priority filter; policy accept;
-    # The management API: the broker, and root who looks.
-    oifname "lo" tcp dport ${management} meta skuid != { root, kpx-broker } reject with tcp reset
+    oifname "lo" tcp sport { ${amqp}, ${management}, ${amqp + DISTRIBUTION_ABOVE}, ${EPMD_PORT} } jump answers
+    oifname "lo" tcp dport { ${amqp}, ${management}, ${amqp + DISTRIBUTION_ABOVE}, ${EPMD_PORT} } jump connects
+  }
+  # Nobody answers in RabbitMQ's place while it is away, and so gets the broker's password.
+  chain answers {
+    meta skuid { root, ${RABBITMQ_ACCOUNT} } return
+    meta skuid ${UIDS} drop
+    # From no socket: no connection comes about without it.
+    tcp flags & syn == syn drop
+  }
+  chain connects {
+    # AMQP and the management API: the broker, and root who looks.
+    tcp dport { ${amqp}, ${management} } meta skuid { root, kpx-broker } return
     # Other nodes and epmd: RabbitMQ itself, and root.
-    oifname "lo" tcp dport { ${amqp + DISTRIBUTION_ABOVE}, ${EPMD_PORT} } meta skuid != { root, ${RABBITMQ_ACCOUNT} } reject with tcp reset
-    # AMQP: the broker, and people's accounts, which executors run as.
-    oifname "lo" tcp dport ${amqp} meta skuid 1-${UID_MIN - 1} meta skuid != kpx-broker reject with tcp reset
-    # Nobody answers in RabbitMQ's place while it is away, and so gets the broker's password.
-    oifname "lo" tcp sport { ${amqp}, ${management}, ${amqp + DISTRIBUTION_ABOVE}, ${EPMD_PORT} } meta skuid != { root, ${RABBITMQ_ACCOUNT} } drop
+    tcp dport { ${amqp + DISTRIBUTION_ABOVE}, ${EPMD_PORT} } meta skuid { root, ${RABBITMQ_ACCOUNT} } return
+    # AMQP: people's accounts, which executors run as. None of them fills RabbitMQ's backlog, and so keeps all others out.
+    tcp dport ${amqp} tcp flags & (syn | ack) == syn meta skuid ${people} update @connecting { meta skuid limit rate over ${CONNECTS_PER_SECOND}/second burst ${CONNECTS_AT_ONCE} packets } drop
+    tcp dport ${amqp} meta skuid ${people} return
+    meta skuid ${UIDS} reject with tcp reset
+    tcp flags & syn == syn reject with tcp reset
+  }
+  # Without rules: by its name kpxctl doctor knows which rules are in force.
+  chain ${mark} {
   }
 }
 `;
+
+/** The rules as a file, and the name of the chain by which they are known. `minUid`: the lowest uid of executors. */
+export function portsRules(ports: AccountsPorts, minUid: number): { readonly text: string; readonly mark: string } {
+  const people = `${Math.min(UID_MIN, minUid)}-${UID_MAX}`;
+  const hash = createHash('sha256')
+    .update(portsTextOf(ports, people, ''))
+    .digest('hex');
+  const mark = `rules_${hash.slice(0, MARK_CHARS)}`;
+  return { text: portsTextOf(ports, people, mark), mark };
+}
 
 /** For RabbitMQ's load_definitions: the broker's user and nothing else. Tried with 3.10.8 and 4.0.5. */
 export const definitionsText = (user: string, hash: string, algorithm: string) =>

@@ -38,10 +38,16 @@ type SealedFor = Readonly<{ sealed: Sealed }>;
 /** Has this account a RabbitMQ user of its own? */
 export const isSealed = ({ sealed }: SealedFor, osUser: OsUser) => sealed === true || (sealed !== false && sealed.includes(osUser));
 
+/**
+ * Beside the template: the address that all others share while some accounts are sealed. When all are, it says whose user has to be deleted, which
+ * kpxctl doctor looks at.
+ */
+export const sharedMsgqFile = (msgqFile: string) => `${msgqFile}.shared`;
+
 /** The configuration for one account. While some accounts are sealed msgq_file has the template, and a file beside it the address that all others share. */
 export function executorFor<E extends SealedFor & { readonly msgq_file: string }>(executor: E, osUser: OsUser) {
   const sealed = isSealed(executor, osUser);
-  return { ...executor, sealed, msgq_file: sealed || executor.sealed === false ? executor.msgq_file : `${executor.msgq_file}.shared` };
+  return { ...executor, sealed, msgq_file: sealed || executor.sealed === false ? executor.msgq_file : sharedMsgqFile(executor.msgq_file) };
 }
 
 /** The problem of a text in msgq_file, with the text to write; undefined: there is none. Quotes nothing of the text, which may be a secret. */

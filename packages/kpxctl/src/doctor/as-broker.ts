@@ -3,8 +3,8 @@ import { readPassword } from '@kpx/broker/config/config';
 import { CommandError, EXIT } from '@kpx/broker/output/exit';
 import { MSGQ_BYTES_MAX } from '@kpx/privhelper/environment';
 import { readTrustedFile } from '@kpx/privhelper/system/trusted-file';
+import { sharedMsgqFile } from '@kpx/protocol';
 import { z } from 'zod';
-import { SHARED_MSGQ_FILE } from '../accounts-rabbitmq.js';
 import { PASSWORD_FILE } from '../broker-options.js';
 import { type GoingOn, textOf } from '../leave-root.js';
 import { brokerAnswer } from './broker.js';
@@ -47,14 +47,16 @@ export function secretsIn({ broker, helper, passwordFile, isRoot }: Scene): Secr
     const msgq = await readTrustedFile(file, 'secret', MSGQ_BYTES_MAX).catch(unseen);
     return firstUrl(file, msgq.trim());
   });
+  const formerFile = once(async () => sharedMsgqFile((await helper()).executor.msgq_file));
   const formerUrl = once(async () => {
-    const kept = await readTrustedFile(SHARED_MSGQ_FILE, 'secret', MSGQ_BYTES_MAX).catch((error: Error) => {
-      if (isRoot && !existsSync(SHARED_MSGQ_FILE)) return undefined;
+    const file = await formerFile();
+    const kept = await readTrustedFile(file, 'secret', MSGQ_BYTES_MAX).catch((error: Error) => {
+      if (isRoot && !existsSync(file)) return undefined;
       return unseen(error);
     });
-    return kept === undefined ? undefined : firstUrl(SHARED_MSGQ_FILE, kept.trim());
+    return kept === undefined ? undefined : firstUrl(file, kept.trim());
   });
-  return { password, executorUrl: () => executorUrl().catch(unseen), formerUrl: () => formerUrl().catch(unseen) };
+  return { password, executorUrl: () => executorUrl().catch(unseen), formerFile, formerUrl: () => formerUrl().catch(unseen) };
 }
 
 /** The result of reading something: its value, or why there is none. */
@@ -72,13 +74,14 @@ export interface HandedOver {
   /** undefined: the broker's own file, which is read as the broker. */
   readonly password: Read | undefined;
   readonly executorUrl: Read;
+  readonly formerFile: Read;
   /** Empty: none is kept. */
   readonly formerUrl: Read;
 }
 
 export async function handOver(
   scene: Scene,
-  { password, executorUrl, formerUrl }: Secrets,
+  { password, executorUrl, formerFile, formerUrl }: Secrets,
   brokerUid: number | undefined,
 ): Promise<HandedOver> {
   const config = await scene.broker().catch(() => undefined);
@@ -88,6 +91,7 @@ export async function handOver(
     brokerUid,
     password: isOwnFile ? undefined : await reading(password()),
     executorUrl: await reading(executorUrl().then(({ href }) => href)),
+    formerFile: await reading(formerFile()),
     formerUrl: await reading(formerUrl().then((url) => url?.href ?? '')),
   };
 }
@@ -104,7 +108,10 @@ function toldOf(what: Read): string {
 }
 
 /** In the process that goes on as the broker's account. */
-export async function asBroker(asked: Asked, { config, brokerUid, password, executorUrl, formerUrl }: HandedOver): Promise<Finding[]> {
+export async function asBroker(
+  asked: Asked,
+  { config, brokerUid, password, executorUrl, formerFile, formerUrl }: HandedOver,
+): Promise<Finding[]> {
   const own = sceneOf(asked);
   const broker = async () => {
     if (config === undefined) throw new Skipped(`${asked.brokerFile} cannot be used`);
@@ -114,6 +121,7 @@ export async function asBroker(asked: Asked, { config, brokerUid, password, exec
   const secrets: Secrets = {
     password: password === undefined ? secretsIn(scene).password : async () => toldOf(password),
     executorUrl: async () => new URL(toldOf(executorUrl)),
+    formerFile: async () => toldOf(formerFile),
     formerUrl: async () => (toldOf(formerUrl) === '' ? undefined : new URL(toldOf(formerUrl))),
   };
   return await examineAsBroker(scene, secrets, brokerUid);

@@ -18,7 +18,9 @@ export interface Secrets {
   readonly password: () => Promise<string>;
   /** The first URL of `executor.msgq_file`. */
   readonly executorUrl: () => Promise<URL>;
-  /** The one from when executors were not sealed; undefined: none is kept. */
+  /** Of the one from when executors were not sealed. */
+  readonly formerFile: () => Promise<string>;
+  /** In that file; undefined: none is kept. */
   readonly formerUrl: () => Promise<URL | undefined>;
 }
 
@@ -54,7 +56,7 @@ const REFUSES_VHOST = /NOT_ALLOWED/;
 function waysOf(
   { amqp, sealed }: BrokerConfig,
   server: () => Promise<ChannelModel>,
-  { formerUrl }: Secrets,
+  { formerFile, formerUrl }: Secrets,
   opened: Set<ChannelModel>,
 ): Ways {
   return {
@@ -66,8 +68,8 @@ function waysOf(
       });
     },
     formerLogin: async () => {
-      const url = await formerUrl();
-      if (url === undefined) return undefined;
+      const [file, url] = [await formerFile(), await formerUrl()];
+      if (url === undefined) return { file };
       const [user, password] = [decodeURIComponent(url.username), decodeURIComponent(url.password)];
       url.password = '';
       const refused = await open(url.href, amqp, async () => password, opened).then(
@@ -78,7 +80,7 @@ function waysOf(
           throw new Skipped(message);
         },
       );
-      return { user, refused };
+      return { file, login: { user, refused } };
     },
   };
 }

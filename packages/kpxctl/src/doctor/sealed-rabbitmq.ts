@@ -3,7 +3,6 @@ import { readPassword } from '@kpx/broker/config/config';
 import { readTlsFiles } from '@kpx/broker/config/tls-files';
 import { askManagement, isRecord, parsed } from '@kpx/broker/rabbitmq/management';
 import type { Channel, ChannelModel } from 'amqplib';
-import { SHARED_MSGQ_FILE } from '../accounts-rabbitmq.js';
 import { type Check, fail, ok, Skipped, warn } from './check.js';
 import { NEW_QUEUE, publish, type Question, refusal } from './rabbitmq-answers.js';
 import type { BrokerConfig } from './scene.js';
@@ -18,8 +17,8 @@ export interface Ways {
   readonly server: () => Promise<ChannelModel>;
   /** Logs in to the accounts' RabbitMQ, as the broker. Throws an Error for operators. */
   readonly accounts: (url: string) => Promise<void>;
-  /** Logs in as executors did while they shared a user; undefined: nothing is kept of that. */
-  readonly formerLogin: () => Promise<{ readonly user: string; readonly refused: boolean } | undefined>;
+  /** Logs in as executors did while they shared a user, by this file. Without `login` there is none. */
+  readonly formerLogin: () => Promise<{ readonly file: string; readonly login?: { readonly user: string; readonly refused: boolean } }>;
 }
 
 /** The accounts' RabbitMQ, and what the broker may do at the server for `[[sealed.up]]` and `[[sealed.down]]`. */
@@ -174,19 +173,16 @@ const exchanges = ({ amqp, sealed }: BrokerConfig, { server }: Ways): Check => (
 /** Its password stands in the environment of every executor that was started before. By it one takes and forges every account's jobs. */
 const formerLogin = ({ formerLogin: look }: Ways): Check => ({
   name: "executors' former login",
-  fix: `See ${SHARED_MSGQ_FILE}.`,
+  fix: 'See the file that is called as executor.msgq_file, with .shared at its end.',
   look: async () => {
-    const former = await look();
-    if (former === undefined) {
-      throw new Skipped(
-        `there is no ${SHARED_MSGQ_FILE}, which says whom executors shared; on the RabbitMQ machine: rabbitmqctl list_users`,
-      );
-    }
-    const { user, refused } = former;
-    if (refused) return ok(`"${user}" cannot log in any more: ${SHARED_MSGQ_FILE} can be removed`);
+    const { file, login } = await look();
+    if (login === undefined)
+      throw new Skipped(`there is no ${file}, which says whom executors shared; on the RabbitMQ machine: rabbitmqctl list_users`);
+    const { user, refused } = login;
+    if (refused) return ok(`"${user}" cannot log in any more: ${file} can be removed`);
     return fail(
       `"${user}", whose password every executor had, can still log in at the server's RabbitMQ`,
-      `By that password one takes and forges the jobs of every account. When all executors are sealed, on the RabbitMQ machine: rabbitmqctl delete_user ${user}; then here: rm ${SHARED_MSGQ_FILE}`,
+      `By that password one takes and forges the jobs of every account. When all executors are sealed, on the RabbitMQ machine: rabbitmqctl delete_user ${user}; then here: rm ${file}`,
     );
   },
 });

@@ -3,7 +3,17 @@ import { availableParallelism } from 'node:os';
 import { isLoopback } from '@kpx/broker/config/address';
 import { runCommand } from '@kpx/privhelper/system/command';
 import { nodeOf } from '@kpx/protocol';
-import { ACCOUNTS_UNIT, COOKIE_FILE, NFT, PORTS_FILE, PORTS_TABLE, portsOf } from '../accounts-rabbitmq.js';
+import {
+  ACCOUNTS_UNIT,
+  accountsPorts,
+  addressOf,
+  COOKIE_FILE,
+  NFT,
+  PORTS_FILE,
+  PORTS_TABLE,
+  portsOf,
+  portsRules,
+} from '../accounts-rabbitmq.js';
 import { ASK_AS_ROOT, type Check, fail, ok, Skipped, type Verdict, warn } from './check.js';
 import { statusOf } from './file-system.js';
 import { BROKER_UNIT, type BrokerConfig, type Scene } from './scene.js';
@@ -55,9 +65,11 @@ const template = ({ broker, helper, isRoot }: Scene): Check => ({
     if (!isRoot) throw new Skipped(ASK_AS_ROOT);
     const [{ sealed }, { executor }] = [await broker(), await helper()];
     const text = await readFile(executor.msgq_file, 'utf8').catch(() => '');
-    const [, at = ''] = /@([^/]+)\//.exec(text) ?? [];
-    if (at === '') throw new Skipped('executor.msgq_file is no template; another check says what it is');
-    const hosts = sealed.urls.map((url) => new URL(url).host);
+    const [, scheme, host] = /^(amqps?:)\/\/[^@]*@([^/]+)\//.exec(text) ?? [];
+    if (host === undefined || !URL.canParse(`${scheme}//${host}`))
+      throw new Skipped('executor.msgq_file is no template; another check says what it is');
+    const at = addressOf(`${scheme}//${host}`);
+    const hosts = sealed.urls.map(addressOf);
     if (hosts.includes(at)) return ok(`executors log in at ${at}, as in sealed.urls`);
     return fail(
       `executors log in at ${at}, and sealed.urls names ${hosts.join(', ')}`,
@@ -132,8 +144,8 @@ const cookie = ({ broker, isRoot }: Scene): Check => ({
   },
 });
 
-/** Another firewall may have removed them: Debian's nftables.service does with each start. */
-const firewall = ({ broker, isRoot }: Scene): Check => ({
+/** Another firewall may have removed them: Debian's nftables.service does with each start. An upgrade of kpx leaves them as they are. */
+const firewall = ({ broker, helper, isRoot }: Scene): Check => ({
   name: "accounts' RabbitMQ ports",
   fix: `See ${NFT} list ruleset.`,
   look: async (signal) => {
@@ -146,12 +158,17 @@ const firewall = ({ broker, isRoot }: Scene): Check => ({
         'apt install nftables; kpxctl sealed setup --apply. Rules of your own are to be looked at by hand.',
       );
     }
-    const { exitCode } = await runCommand(NFT, ['list', 'table', ...PORTS_TABLE], signal);
-    if (exitCode === 0) return ok("the management API is the broker's and root's alone");
-    return fail(
-      `the rules of ${PORTS_FILE} are not in force: every account of this machine can connect to the management API`,
-      `${NFT} --file ${PORTS_FILE}`,
-    );
+    const isInForce = async (...what: string[]) => (await runCommand(NFT, ['list', ...what], signal)).exitCode === 0;
+    const load = `${NFT} --file ${PORTS_FILE}`;
+    if (!(await isInForce('table', ...PORTS_TABLE)))
+      return fail(`the rules of ${PORTS_FILE} are not in force: every account of this machine can connect to the management API`, load);
+    const { text, mark } = portsRules(accountsPorts((await broker()).sealed), (await helper()).accounts.min_uid);
+    if ((await readFile(PORTS_FILE, 'utf8')) !== text) {
+      const seen = `${PORTS_FILE} has other rules than this version of kpx makes for this configuration: an account may answer in RabbitMQ's place`;
+      return warn(seen, 'In a pause, as it restarts that RabbitMQ: kpxctl sealed setup --apply');
+    }
+    if (!(await isInForce('chain', ...PORTS_TABLE, mark))) return warn(`other rules are in force than those of ${PORTS_FILE}`, load);
+    return ok("the management API is the broker's and root's alone");
   },
 });
 

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Config } from '@kpx/broker/config/config';
-import { problemOfMsgq, type Sealed } from '@kpx/protocol';
-import { type AccountsPorts, SHARED_MSGQ_FILE } from '../accounts-rabbitmq.js';
+import { problemOfMsgq, type Sealed, sharedMsgqFile } from '@kpx/protocol';
+import type { AccountsPorts } from '../accounts-rabbitmq.js';
 import { declaredAtServer, linesFor } from './declared.js';
 import { isThere, ROOTS_MODE, type Step, type Wanted, write } from './steps.js';
 
@@ -72,13 +72,12 @@ async function templateStep(path: string, { amqp }: AccountsPorts): Promise<Step
   const why = 'the URL of each executor, in which the helper writes the user, the password and the virtual host of its account';
   if (problemOfMsgq(there, true) === undefined) return { name: path, state: 'ok', why };
   const template = `amqp://{user}:{password}@127.0.0.1:${amqp}/{vhost}`;
-  const keeps = there !== '' && !(await isThere(SHARED_MSGQ_FILE));
+  const shared = sharedMsgqFile(path);
+  const keeps = there !== '' && !(await isThere(shared));
   const apply = async () => {
-    if (keeps) await write(SHARED_MSGQ_FILE, `${there}\n`, ROOTS_MODE, 0);
+    if (keeps) await write(shared, `${there}\n`, ROOTS_MODE, 0);
     await write(path, `${template}\n`, ROOTS_MODE, 0);
   };
-  const kept = keeps
-    ? `. The one until now is kept in ${SHARED_MSGQ_FILE}, by which kpxctl doctor sees whether its user can still log in`
-    : '';
+  const kept = keeps ? `. The one until now is kept in ${shared}, by which kpxctl doctor sees whether its user can still log in` : '';
   return { name: path, state: 'to do', why: `${why}${kept}`, lines: [template], apply };
 }

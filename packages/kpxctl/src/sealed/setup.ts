@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { chmod, chown, mkdir, readFile } from 'node:fs/promises';
-import { isLoopback } from '@kpx/broker/config/address';
 import { type Config, readConfig } from '@kpx/broker/config/config';
 import { CommandError, EXIT } from '@kpx/broker/output/exit';
 import { say } from '@kpx/broker/output/terminal';
@@ -12,12 +11,15 @@ import { printable } from '@kpx/protocol';
 import type { Command } from 'commander';
 import {
   ACCOUNTS_UNIT,
+  accountsPorts,
+  accountsUrl,
   configurationText,
   definitionsText,
+  isAccountsHost,
   NFT,
   PLUGINS_TEXT,
   PORTS_FILE,
-  portsText,
+  portsRules,
   RABBITMQ_ACCOUNT,
   RABBITMQ_SERVER,
   SETTINGS_DIRECTORY,
@@ -33,7 +35,6 @@ import { configurationSteps } from './setup-configuration.js';
 import { fileStep, isThere, type Step, tell, type Wanted } from './steps.js';
 
 const USER = 'kpx-broker';
-const AMQP_PORT = 5_673;
 const PASSWORD_FILE = '/etc/kpx/sealed-password';
 const PASSWORD_BYTES = 24;
 const LOOK_UP_TIMEOUT_MS = 10_000;
@@ -68,7 +69,7 @@ async function setUp({ apply = false, config: file, helperConfig }: Options): Pr
   if (handedOver !== undefined) return say(JSON.stringify(await askServer(handedOver)));
   if (process.getuid?.() !== 0)
     throw new CommandError(EXIT.noPermission, 'kpxctl sealed setup has to be run as root: it looks at secrets.');
-  const [config, { executor }] = [await readConfig(file), await readHelperConfig(helperConfig)];
+  const [config, { accounts, executor }] = [await readConfig(file), await readHelperConfig(helperConfig)];
   const wanted = wantedOf(config);
   const missing = await prerequisites(wanted);
   if (missing.some(({ state }) => state === 'fails')) {
@@ -76,7 +77,11 @@ async function setUp({ apply = false, config: file, helperConfig }: Options): Pr
     process.exitCode = EXIT.config;
     return;
   }
-  const steps = [...missing, ...(await rabbitmqSteps(wanted)), ...(await configurationSteps(config, executor, wanted, file, helperConfig))];
+  const steps = [
+    ...missing,
+    ...(await rabbitmqSteps(wanted, accounts.min_uid)),
+    ...(await configurationSteps(config, executor, wanted, file, helperConfig)),
+  ];
   const done = new Set<Step>();
   for (const step of apply ? steps : []) {
     if (step.state !== 'to do') continue;
@@ -87,19 +92,19 @@ async function setUp({ apply = false, config: file, helperConfig }: Options): Pr
 }
 
 function wantedOf({ sealed }: Config): Wanted {
-  const url = new URL(sealed.urls[0] ?? `amqp://${USER}@127.0.0.1:${AMQP_PORT}`);
-  const host = url.hostname.replace(/^\[|\]$/g, '');
+  const url = new URL(accountsUrl(sealed.urls));
   return {
     user: decodeURIComponent(url.username),
-    ports: { amqp: Number(url.port || 5_672), management: Number(new URL(sealed.management_url).port || 80) },
+    ports: accountsPorts(sealed),
     passwordFile: sealed.management_password_file || PASSWORD_FILE,
-    isHere: host === 'localhost' || isLoopback({ host, port: 0 }),
+    isHere: isAccountsHost(url.hostname),
   };
 }
 
 async function prerequisites({ isHere }: Wanted): Promise<Step[]> {
   if (!isHere) {
-    const why = 'it is elsewhere: this command makes one on this machine, on loopback. See sealed.md, "On another machine, by TLS"';
+    const why =
+      'it is elsewhere: this command makes one on this machine, which listens on 127.0.0.1 alone. See sealed.md, "On another machine, by TLS"';
     return [{ name: 'sealed.urls', state: 'fails', why }];
   }
   const account = await lookUpAccount(RABBITMQ_ACCOUNT, AbortSignal.timeout(LOOK_UP_TIMEOUT_MS));
@@ -117,7 +122,7 @@ async function gidOf(account: string): Promise<number> {
   throw new CommandError(EXIT.config, `There is no account ${account}: systemd-sysusers kpx.conf makes it.`);
 }
 
-async function rabbitmqSteps({ user, ports, passwordFile }: Wanted): Promise<Step[]> {
+async function rabbitmqSteps({ user, ports, passwordFile }: Wanted, minUid: number): Promise<Step[]> {
   const [broker, rabbitmq, hasNft] = [await gidOf(USER), await gidOf(RABBITMQ_ACCOUNT), await isThere(NFT, constants.X_OK)];
   const kept = (await readFile(passwordFile, 'utf8').catch(() => '')).trim();
   const password = kept === '' ? randomBytes(PASSWORD_BYTES).toString('hex') : kept;
@@ -150,7 +155,7 @@ async function rabbitmqSteps({ user, ports, passwordFile }: Wanted): Promise<Ste
     }),
     hasNft
       ? await fileStep({
-          ...{ path: PORTS_FILE, content: portsText(ports), ...plain },
+          ...{ path: PORTS_FILE, content: portsRules(ports, minUid).text, ...plain },
           why: "the management port is the broker's alone, and the AMQP port the executors' and the broker's",
         })
       : noFirewall(),
