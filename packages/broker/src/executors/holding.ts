@@ -103,7 +103,7 @@ export function release(books: Books, tickets: readonly Ticket[], effect: (ticke
 
 /** Offers some of the held jobs to a busy executor, where it is time. `users`: to whose executors jobs are offered. */
 export function offer(books: Books, user: User, random: number, users: number): void {
-  const { jobs, nextAt } = user.offering.take(user.held.size, books.now, random, users);
+  const { jobs, nextAt } = user.offering.take(user.held.size, books.now, random, users, books.policy.sealed ? 1 : users);
   books.nextOfferAt = Math.min(books.nextOfferAt, nextAt);
   if (jobs > 0) forwardHeld(books, user, jobs);
 }

@@ -135,18 +135,29 @@ it('costs hardly more than 100 messages a minute for an executor that is full fo
   expect(world.offered).toBeLessThan(150);
 });
 
-it.each([50, 100, 300])('has the executors of %i users, all of them full, meet no more than some thousand jobs a second', (users) => {
+/** Of one of so many users, whose executors are all full, in ten minutes. */
+const MINUTES = 10;
+function offeredWhenFull(users: number, sharing: number): number {
   const offering = new Offering();
-  const [full, end] = [600_000, 1_200_000];
+  const [full, end] = [MINUTES * 60_000, 2 * MINUTES * 60_000];
   let offered = 0;
   offering.dueAt(0);
   for (let now = 0; now < end; ) {
-    const { jobs, nextAt } = offering.take(1, now, RANDOM, users);
+    const { jobs, nextAt } = offering.take(1, now, RANDOM, users, sharing);
     for (let job = 0; job < jobs; job++) offering.cameBack(now + 1);
     if (now >= full) offered += jobs;
     now = Math.max(now + 1, jobs > 0 ? offering.dueAt(now + 1) : nextAt);
   }
+  return offered;
+}
+
+it.each([50, 100, 300])('has the executors of %i users, all of them full, meet no more than some thousand jobs a second', (users) => {
+  const offered = offeredWhenFull(users, users);
   expect(offered).toBeGreaterThan(3);
   // Each job of each user may meet the executors of all.
-  expect((offered * users * users) / ((end - full) / 1_000)).toBeLessThan(5_000);
+  expect((offered * users * users) / (MINUTES * 60)).toBeLessThan(5_000);
+});
+
+it('lets nobody wait for the number of others where each has a queue of their own', () => {
+  expect(offeredWhenFull(300, 1)).toBeGreaterThan(0.9 * offeredWhenFull(1, 1));
 });

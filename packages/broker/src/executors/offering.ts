@@ -32,9 +32,9 @@ export class Offering {
   #busySince = 0;
   /** Jobs in a row that came back with all others of their offer. */
   #missed = 0;
-  /** The throw of the dice for the wait after it, and to how many users' executors jobs were offered. */
+  /** The throw of the dice for the wait after it, and how many users' executors were offered jobs by the same queue. */
   #random = 0;
-  #users = 1;
+  #sharing = 1;
   /** Jobs that were sent to wait for a moment, and since when they were counted. */
   #waitShortly = 0;
   #shortlySince = Number.NEGATIVE_INFINITY;
@@ -68,18 +68,21 @@ export class Offering {
     this.#missed += this.#offered;
     if (this.#missed < OFFER_BEYOND) return now;
     this.#missed = 0;
-    return Math.max(this.#at, now + offerWaitMs(this.#pace, now - this.#busySince, this.#random, this.#users));
+    return Math.max(this.#at, now + offerWaitMs(this.#pace, now - this.#busySince, this.#random, this.#sharing));
   }
 
-  /** How many of `held` jobs are offered now, and when it will be the next ones' turn. `users`: to whose executors jobs are offered. */
-  take(held: number, now: number, random: number, users: number): { readonly jobs: number; readonly nextAt: number } {
+  /**
+   * How many of `held` jobs are offered now, and when it will be the next ones' turn. `users`: to whose executors jobs are offered, and `sharing`: to how many
+   * of them by one queue.
+   */
+  take(held: number, now: number, random: number, users: number, sharing = users): { readonly jobs: number; readonly nextAt: number } {
     if (this.#at > now) return { jobs: 0, nextAt: this.#at };
     const jobs = this.#offered > 0 ? this.#learn(now) : FIRST_OFFER_JOBS;
     this.#madeAt = now;
     this.#offered = Math.min(jobs, held);
     this.#cameBack = 0;
     this.#random = random;
-    this.#users = users;
+    this.#sharing = sharing;
     this.#at = now + offerOutMs(this.#pace, this.#offered, users);
     return { jobs: this.#offered, nextAt: this.#at };
   }

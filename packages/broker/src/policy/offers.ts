@@ -17,8 +17,8 @@ const OFFERED_PER_MS_MAX = 4;
 /** The longest wait between two offers, of few users; and how long what an offer has shown is remembered. */
 export const OFFER_EVERY_MS_MAX = 2_000;
 /**
- * Executors that jobs for full ones meet in a millisecond, of all users together. Each of these jobs may be taken and given back by the executors of all
- * others before it is back here: with as many full ones as that, their work would grow with the square of their number.
+ * Executors that jobs for full ones meet in a millisecond, of all users together. Where executors share a queue, each of these jobs may be taken and given
+ * back by those of all others before it is back here: their work would grow with the square of their number.
  */
 const MET_PER_MS_MAX = 2;
 const OFFER_EVERY_MS_MIN = 2;
@@ -60,17 +60,17 @@ export const nextOfferJobs = (taken: number): number => Math.min(taken + OFFER_B
 export const offerOutMs = ({ backMs }: Pace, jobs: number, users: number): number =>
   Math.max(OFFER_EVERY_MS_MIN, Math.min(OFFER_OUT_MS_MAX, 2 * backMs), (jobs * users) / OFFERED_PER_MS_MAX);
 
-/** The longest wait between two offers, where executors of so many users are offered jobs. */
-const offerEveryMsMax = (users: number): number => Math.max(OFFER_EVERY_MS_MAX, (OFFER_BEYOND * users * users) / MET_PER_MS_MAX);
+/** The longest wait between two offers, where the executors of so many users share a queue and are offered jobs. */
+const offerEveryMsMax = (sharing: number): number => Math.max(OFFER_EVERY_MS_MAX, (OFFER_BEYOND * sharing * sharing) / MET_PER_MS_MAX);
 
 /**
- * The wait after an offer to an executor that has been full for `fullMs`. `users`: to whose executors jobs are offered. Partly left to chance: offers of several users at one pace can meet the wrong
+ * The wait after an offer to an executor that has been full for `fullMs`. `sharing`: users whose executors are offered jobs by one queue. Partly left to chance: offers of several users at one pace can meet the wrong
  * executor every time.
  */
-export function offerWaitMs({ perMs }: Pace, fullMs: number, random: number, users: number): number {
+export function offerWaitMs({ perMs }: Pace, fullMs: number, random: number, sharing: number): number {
   const perJobMs = Math.min(OFFER_BY_RATE_MS_MAX, OFFER_EVERY_PART / perMs);
   const whole = Math.max(OFFER_EVERY_MS_MIN, fullMs * OFFER_EVERY_PART, perJobMs);
-  return Math.min(offerEveryMsMax(users), whole) * (0.5 + random / 2);
+  return Math.min(offerEveryMsMax(sharing), whole) * (0.5 + random / 2);
 }
 
 /** The wait of a job that a busy executor will take in a moment. */
