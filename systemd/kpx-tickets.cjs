@@ -93,7 +93,7 @@ function principalsIn(original) {
   const { done, late, said, stdout } = run('/usr/bin/klist', ['-k', KEYTAB]);
   // This machine is to blame, and what the program has written may be missing.
   if (late) throw new NoAnswer(`klist has not ended within ${LOCAL_TIMEOUT_MS / 1_000} s`);
-  if (BAD_CONFIGURATION.test(said)) throw new NoAnswer(`klist: ${said}: /etc/krb5.conf`);
+  if (!done && BAD_CONFIGURATION.test(said)) throw new NoAnswer(`klist: ${said}: /etc/krb5.conf`);
   if (!done) throw new Refused(`${original} is no keytab: ${said}`);
   return [...new Set([...stdout.matchAll(/^ *\d+ (\S+@\S+)$/gm)].map(([, name = '']) => name))];
 }

@@ -71,6 +71,7 @@ describe('the stand-in executor', () => {
     const vhost = await takeKnimeVhost();
     await publishJobs(vhost.url('publisher'), [{ ...jobOf('alice', 'mine'), headers: FORWARDED }]);
     const executor = startAlice(vhost, { tuning: { JOB_MS: 1_000 } });
+    await vi.waitFor(() => expect(executor.started?.connectedAt).toBeDefined(), WAIT);
     await vi.waitFor(async () => expect(await vhost.queueDepth(KNIME_QUEUE)).toEqual({ messages: 0, consumers: 1 }), WAIT);
     executor.process.kill('SIGTERM');
     await vi.waitFor(async () => expect(await vhost.queueDepth(KNIME_QUEUE)).toEqual({ messages: 0, consumers: 0 }), WAIT);

@@ -187,28 +187,32 @@ it('docs/rabbitmq.md: accounts made as it says are enough for a job', PAGE_TEST,
   ]);
 });
 
-it('docs/rabbitmq.md: a broker that logs in by its certificate alone starts without a password, with the key of its headers', async () => {
-  const key = '/etc/kpx/client.key';
-  const { certificate, ...issued } = new OwnCa('kpx-page-clients').issue('DNS:broker.example', { name: 'kpx-broker' });
-  const [, withoutPassword] = blocksOf('docs/rabbitmq.md').filter(({ language, text }) => language === 'ini' && text.includes(key));
-  const url = new URL((await takeKnimeVhost(VHOST)).urlWithoutPassword('broker').replace(/^amqp:/, 'amqps:'));
-  url.username = '';
-  await put(key, readFileSync(issued.key, 'utf8'));
-  await machine.run(['/usr/bin/chmod', '0600', key]);
-  await put('/etc/kpx/client.pem', readFileSync(certificate, 'utf8'));
-  await put(`/etc/systemd/system/${BROKER}.d/10-client-key.conf`, withoutPassword?.text ?? '');
-  const tls = { cert_file: '/etc/kpx/client.pem', key_file: `/run/credentials/${BROKER}/amqp-key` };
-  const kpx = await installKpx({ broker: { amqp: { urls: [url.href], tls } } });
-  await machine.remove('/etc/kpx/amqp-password');
-  await kpx.mark();
-  await machine.systemctl('enable', '--now', '--no-block', '--quiet', BROKER);
-  // The RabbitMQ of these tests speaks no TLS: the broker has all that it needs to ask it.
-  expect((await kpx.brokerSays({ msg: 'RabbitMQ cannot be used; trying again' })).reason).toContain('SSL');
-  const { stdout } = await machine.run(['/usr/bin/kpxctl', 'doctor', '--json'], { allowFailure: true, timeoutMs: 60_000 });
-  const checks: { name: string; result: string }[] = JSON.parse(stdout).checks;
-  const results = ['amqp-password', 'job-mac-key'].map((name) => checks.find((check) => check.name === name)?.result);
-  expect(results).toEqual(['ok', 'ok']);
-});
+it(
+  'docs/rabbitmq.md: a broker that logs in by its certificate alone starts without a password, with the key of its headers',
+  PAGE_TEST,
+  async () => {
+    const key = '/etc/kpx/client.key';
+    const { certificate, ...issued } = new OwnCa('kpx-page-clients').issue('DNS:broker.example', { name: 'kpx-broker' });
+    const [, withoutPassword] = blocksOf('docs/rabbitmq.md').filter(({ language, text }) => language === 'ini' && text.includes(key));
+    const url = new URL((await takeKnimeVhost(VHOST)).urlWithoutPassword('broker').replace(/^amqp:/, 'amqps:'));
+    url.username = '';
+    await put(key, readFileSync(issued.key, 'utf8'));
+    await machine.run(['/usr/bin/chmod', '0600', key]);
+    await put('/etc/kpx/client.pem', readFileSync(certificate, 'utf8'));
+    await put(`/etc/systemd/system/${BROKER}.d/10-client-key.conf`, withoutPassword?.text ?? '');
+    const tls = { cert_file: '/etc/kpx/client.pem', key_file: `/run/credentials/${BROKER}/amqp-key` };
+    const kpx = await installKpx({ broker: { amqp: { urls: [url.href], tls } } });
+    await machine.remove('/etc/kpx/amqp-password');
+    await kpx.mark();
+    await machine.systemctl('enable', '--now', '--no-block', '--quiet', BROKER);
+    // The RabbitMQ of these tests speaks no TLS: the broker has all that it needs to ask it.
+    expect((await kpx.brokerSays({ msg: 'RabbitMQ cannot be used; trying again' })).reason).toContain('SSL');
+    const { stdout } = await machine.run(['/usr/bin/kpxctl', 'doctor', '--json'], { allowFailure: true, timeoutMs: 60_000 });
+    const checks: { name: string; result: string }[] = JSON.parse(stdout).checks;
+    const results = ['amqp-password', 'job-mac-key'].map((name) => checks.find((check) => check.name === name)?.result);
+    expect(results).toEqual(['ok', 'ok']);
+  },
+);
 
 it('docs/hosts.md and docs/troubleshooting.md: what one looks at, and a host taken out', PAGE_TEST, async () => {
   const kpx = await start();

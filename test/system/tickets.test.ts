@@ -247,6 +247,7 @@ describe('a krb5.conf of this machine refuses nobody, and the job is done when i
     expect(reason).toMatch(/HOST_FAILED: .*: \/etc\/krb5\.conf/);
     expect(reason).toContain(message);
     expect(await machine.exists(`/var/lib/kpx-tickets/${user}/refused`)).toBe(false);
+    expect(await doctorsFix(user)).toContain('Correct /etc/krb5.conf');
     expect(await doctorsFix(user)).not.toMatch(/new keytab/);
     await restore();
     await kpx.jobDone(user, job);

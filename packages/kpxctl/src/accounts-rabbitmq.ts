@@ -164,8 +164,8 @@ const UIDS = `0-${UID_MAX + 1}`;
 /**
  * Every account of the machine reaches loopback: who may connect to which port, and who may answer there.
  *
- * A packet has no skuid where it comes from no socket, or from one without a file, and then neither = nor != matches. So a SYN passes only if its skuid is
- * named, whether a SYN cookie or not. RabbitMQ's backlog is so long that it needs none.
+ * Not each packet has a skuid, and without one neither = nor != matches. So a SYN passes only where a named account has sent it. SYN cookies have none:
+ * RabbitMQ's backlog is long enough to need none.
  */
 const portsTextOf = (
   { amqp, management }: AccountsPorts,

@@ -161,3 +161,16 @@ it.each([50, 100, 300])('has the executors of %i users, all of them full, meet n
 it('lets nobody wait for the number of others where each has a queue of their own', () => {
   expect(offeredWhenFull(300, 1)).toBeGreaterThan(0.9 * offeredWhenFull(1, 1));
 });
+
+it('offers to a new executor anew, whatever the one before it has refused', () => {
+  const world = worldOf(0.5, { prefetch: 1, jobMs: 600_000 });
+  world.run(300_000);
+  expect(world.done).toBe(0);
+  world.step({ kind: 'listed', executors: [], askedAt: world.now });
+  world.step({ kind: 'start asked', user: alice, groups: undefined });
+  world.step({ kind: 'started', user: alice, executor: { ...EXECUTOR, mainPid: EXECUTOR.mainPid + 1 } });
+  world.step({ kind: 'connections', uids: new Set([EXECUTOR.uid]) });
+  const before = world.offered;
+  world.run(world.now + 1_000);
+  expect(world.offered - before).toBeGreaterThan(2);
+});

@@ -5,6 +5,7 @@ import { end } from './ending.js';
 import { STABLE_MS } from './executor-link.js';
 import { fail } from './failing.js';
 import { forwardHeld } from './holding.js';
+import { Offering } from './offering.js';
 import type { Executor } from './roster.js';
 import { WITH_EXECUTOR } from './states.js';
 
@@ -27,6 +28,7 @@ export function serves(books: Books, executor: Executor): void {
     if (user.endsSoon > 0) user.until = books.now + STABLE_MS; // then the executors before this one count no more
     books.health.worked(executor.since);
     enter(books, user, 'ready', `uid ${executor.uid}, pid ${executor.pid}`);
+    user.offering = new Offering(); // the pace and the waits of another executor are none of this one's
     forwardHeld(books, user);
   }
 }

@@ -50,7 +50,7 @@ export interface User {
   wanted: Wanted | undefined;
   readonly held: HeldJobs;
   /** When `ready`: to a busy executor. */
-  readonly offering: Offering;
+  offering: Offering;
 }
 
 /** Idle, and not judged yet. */

@@ -21,6 +21,8 @@ export const OFFER_EVERY_MS_MAX = 2_000;
  * back by those of all others before it is back here: their work would grow with the square of their number.
  */
 const MET_PER_MS_MAX = 2;
+/** The longest wait between two offers, of any number of users. */
+const OFFER_EVERY_MS_LONGEST = 60_000;
 const OFFER_EVERY_MS_MIN = 2;
 /** A job offered so much later than it could have been costs an executor with room for one job a third of its time, at worst half. */
 const OFFER_EVERY_PART = 1 / 3;
@@ -61,7 +63,8 @@ export const offerOutMs = ({ backMs }: Pace, jobs: number, users: number): numbe
   Math.max(OFFER_EVERY_MS_MIN, Math.min(OFFER_OUT_MS_MAX, 2 * backMs), (jobs * users) / OFFERED_PER_MS_MAX);
 
 /** The longest wait between two offers, where the executors of so many users share a queue and are offered jobs. */
-const offerEveryMsMax = (sharing: number): number => Math.max(OFFER_EVERY_MS_MAX, (OFFER_BEYOND * sharing * sharing) / MET_PER_MS_MAX);
+const offerEveryMsMax = (sharing: number): number =>
+  Math.max(OFFER_EVERY_MS_MAX, Math.min(OFFER_EVERY_MS_LONGEST, (OFFER_BEYOND * sharing * sharing) / MET_PER_MS_MAX));
 
 /**
  * The wait after an offer to an executor that has been full for `fullMs`. `sharing`: users whose executors are offered jobs by one queue. Partly left to chance: offers of several users at one pace can meet the wrong

@@ -22,7 +22,7 @@ const NEW_KEYTAB =
 const ASK_KDC =
   'See journalctl -u kpx-ticket@ACCOUNT, /etc/krb5.conf, the DNS of the realm, the firewall (port 88) and the clock: timedatectl.';
 
-const CORRECT_CONFIGURATION = 'Correct /etc/krb5.conf and what it includes: klist, as root, says the same until it is right.';
+const CORRECT_CONFIGURATION = 'Correct /etc/krb5.conf and what it includes; everybody has to be able to read it: chmod 0644.';
 const SET_CLOCK = 'Have both clocks set by NTP: timedatectl, here and on the KDC. Beyond 5 minutes, servers refuse tickets (kerberos.md).';
 
 /** The unit that the executor requires, and the cache that its programs look in. */
@@ -93,6 +93,7 @@ const ticket = (scene: Scene): Check => ({
     if (exitCode === 0) return clockIn(await lastSaid(unit, signal)) ?? ok(`${gives}; an executor finds it in ${cache}`);
     const why = asked.StatusText || `${unit} did not start: result ${asked.Result}, exit ${asked.ExecMainStatus}`;
     if (CLOCK_OFF.test(why)) return fail(why, SET_CLOCK);
+    if (BAD_CONFIGURATION.test(why)) return fail(why, CORRECT_CONFIGURATION);
     if (byDelegation) return fail(why, ASK_DOMAIN);
     return fail(why, asked.ExecMainStatus === EXIT_REFUSED ? NEW_KEYTAB : ASK_KDC);
   }),
@@ -104,6 +105,8 @@ const EXIT_REFUSED = '77';
 /** How kpx-tickets.cjs speaks of a clock that is off, and of a KDC that has not answered, which it asks again. */
 const CLOCK_OFF = /clock is \d+ s|clock skew/i;
 const ASKED_AGAIN = /; asked again in /;
+/** And of a krb5.conf that is not as it has to be. */
+const BAD_CONFIGURATION = /: \/etc\/krb5\.conf\b/;
 
 /** The last line of a unit's programs: PID 1 forgets the status of one that has ended well. */
 async function lastSaid(unit: string, signal: AbortSignal): Promise<string> {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { ACCESS_REFUSED, NOT_FOUND } from '@kpx/broker/amqp/reply-codes';
 import { readPassword } from '@kpx/broker/config/config';
 import { readTlsFiles } from '@kpx/broker/config/tls-files';
@@ -170,12 +171,17 @@ const exchanges = ({ amqp, sealed }: BrokerConfig, { server }: Ways): Check => (
   },
 });
 
+/** The name by the default of executor.msgq_file, whatever the configuration has. */
+const FORMER_FILE = '/etc/kpx/executor-msgq.shared';
+
 /** Its password stands in the environment of every executor that was started before. By it one takes and forges every account's jobs. */
 const formerLogin = ({ formerLogin: look }: Ways): Check => ({
   name: "executors' former login",
   fix: 'See the file that is called as executor.msgq_file, with .shared at its end.',
   look: async () => {
     const { file, login } = await look();
+    if (login === undefined && file !== FORMER_FILE && existsSync(FORMER_FILE))
+      return fail(`an earlier version has kept their URL in ${FORMER_FILE}, where nobody looks`, `mv ${FORMER_FILE} ${file}`);
     if (login === undefined)
       throw new Skipped(`there is no ${file}, which says whom executors shared; on the RabbitMQ machine: rabbitmqctl list_users`);
     const { user, refused } = login;

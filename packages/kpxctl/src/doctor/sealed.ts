@@ -164,7 +164,7 @@ const firewall = ({ broker, helper, isRoot }: Scene): Check => ({
       return fail(`the rules of ${PORTS_FILE} are not in force: every account of this machine can connect to the management API`, load);
     const { text, mark } = portsRules(accountsPorts((await broker()).sealed), (await helper()).accounts.min_uid);
     if ((await readFile(PORTS_FILE, 'utf8')) !== text) {
-      const seen = `${PORTS_FILE} has other rules than this version of kpx makes for this configuration: an account may answer in RabbitMQ's place`;
+      const seen = `${PORTS_FILE} has other rules than this version of kpx makes for this configuration`;
       return warn(seen, 'In a pause, as it restarts that RabbitMQ: kpxctl sealed setup --apply');
     }
     if (!(await isInForce('chain', ...PORTS_TABLE, mark))) return warn(`other rules are in force than those of ${PORTS_FILE}`, load);

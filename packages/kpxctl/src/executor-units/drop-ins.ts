@@ -1,6 +1,6 @@
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { lstat, mkdir, readdir, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { fileStep, isThere, type Step } from '../sealed/steps.js';
+import { fileStep, type Step } from '../sealed/steps.js';
 
 export const UNITS = '/etc/systemd/system';
 const DIRECTORY_END = '.service.d';
@@ -24,7 +24,9 @@ export async function presence(templates: readonly string[], dropIn: DropIn): Pr
   const steps = templates.map((template) => {
     const file = fileOf(template, dropIn.name);
     const moved = ofSome.filter((path) => path.startsWith(`${UNITS}/${template}`));
-    if (moved.length > 0 && !ofAll.includes(file)) return moved.map((path) => present(path, forSome));
+    const theirs = moved.map((path) => present(path, forSome));
+    if (ofAll.includes(file)) return [present(file, dropIn), ...theirs];
+    if (theirs.length > 0) return theirs;
     // Those for whom it is have another template.
     return ofAll.length === 0 && ofSome.length > 0 ? [] : [present(file, dropIn)];
   });
@@ -68,7 +70,15 @@ async function lookFor(templates: readonly string[], name: string): Promise<{ of
   return { ofAll: paths.filter((path) => files.includes(path)), ofSome: paths.filter((path) => !files.includes(path)) };
 }
 
+/** Without links: one to /dev/null keeps a drop-in from a user. */
 async function existing(paths: readonly string[]): Promise<string[]> {
-  const there = await Promise.all(paths.map((path) => isThere(path)));
+  const there = await Promise.all(
+    paths.map((path) =>
+      lstat(path).then(
+        (status) => status.isFile(),
+        () => false,
+      ),
+    ),
+  );
   return paths.filter((_, index) => there[index]);
 }
