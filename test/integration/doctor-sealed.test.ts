@@ -1,4 +1,5 @@
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { KNIME_QUEUE } from '../fixtures/knime/topology.js';
 import { Kpx } from '../fixtures/kpx.js';
@@ -165,6 +166,12 @@ describe('kpxctl doctor, of sealed executors', () => {
     expect(JSON.stringify(found)).not.toContain('former-secret');
     await vhost.server.api('DELETE', `users/${name}`);
     expect(await look()).toMatchObject({ result: 'ok', seen: expect.stringContaining('cannot log in any more') });
+
+    const ofBefore = '/etc/kpx/executor-msgq.shared';
+    mkdirSync(dirname(ofBefore), { recursive: true });
+    renameSync(kept, ofBefore);
+    onTestFinished(() => rmSync(ofBefore));
+    expect(await look()).toMatchObject({ result: 'fail', fix: `mv ${ofBefore} ${kept}` });
   });
 
   it("warns of one RabbitMQ for the server and the accounts, and of a broker that is the server's administrator", async () => {
