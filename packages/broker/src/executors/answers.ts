@@ -143,12 +143,12 @@ function endByUse(books: Books): void {
 function endOld(books: Books, wallMs: number): void {
   const { executors, health, policy, draining } = books;
   if (draining || health.sickness) return;
-  const old = [...executors.values()].filter((executor) => tooOldToKeep(policy, executor, wallMs) !== undefined);
-  for (const executor of old) {
+  const old = [...executors.values()].map((executor) => ({ executor, why: tooOldToKeep(policy, executor, wallMs) }));
+  for (const { executor, why } of old) {
+    if (why === undefined) continue;
     const ending = [...executors.values()].filter((other) => other.ending).length;
     if (ending + loadOf(books).starting >= policy.maxStarting) return;
-    const why = tooOldToKeep(policy, executor, wallMs);
-    if (why !== undefined) replace(books, executor, why);
+    replace(books, executor, why);
   }
 }
 
