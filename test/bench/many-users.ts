@@ -66,24 +66,47 @@ export interface Spent {
   readonly everything: number;
 }
 
-export const CGROUPS = '/sys/fs/cgroup';
+const CGROUPS = '/sys/fs/cgroup';
+/** Parts, and the control groups that have their time. */
+const PARTS = {
+  executors: /\/kpx-executors\.slice\//,
+  helper: /\/kpx-privhelper@[^/]*\.service\//,
+  broker: /\/kpx-broker\.service\//,
+  rabbitmq: /\/rabbitmq-server\.service\//,
+} as const;
+/** Prints `executor` for each executor without a look into its control group, which has some sixty files: with hundreds of executors that would be seen. */
+const LOOK = [
+  ...['/usr/bin/find', CGROUPS, '-name', 'kpx-executor@*', '-prune', '-printf', 'executor\n', '-o'],
+  ...['-regex', String.raw`.*/\(kpx-executors.slice\|\(kpx-privhelper@[^/]*\|kpx-broker\|rabbitmq-server\).service\)/cpu.stat`],
+  ...['-exec', 'grep', '--with-filename', '^usage_usec ', '{}', ';'],
+];
 
-/** The helper's is that of all its instances that run. */
-export async function spent(machine: BootedMachine): Promise<Spent> {
-  const cgroup = async (pattern: string) => {
-    const argv = ['/usr/bin/find', CGROUPS, '-path', `*/${pattern}/cpu.stat`, '-exec', 'grep', '--no-filename', '^usage_usec ', '{}', ';'];
-    const { stdout } = await machine.run(argv, { allowFailure: true });
-    return [...stdout.matchAll(/\d+/g)].reduce((sum, [usec]) => sum + Number(usec), 0) / 1_000_000;
-  };
+/** The number of executors and the processor time that was spent until `at`, in seconds of this process's monotonic clock. */
+export interface Sample {
+  readonly at: number;
+  readonly started: number;
+  readonly spent: Spent;
+}
+
+/** The helper's time is that of all its instances that run. */
+export async function sample(machine: BootedMachine): Promise<Sample> {
+  // A group may go while it is looked at.
+  const lines = (await machine.run(LOOK, { allowFailure: true })).stdout.split('\n');
+  const seconds = (group: RegExp) =>
+    lines.filter((line) => group.test(line)).reduce((sum, line) => sum + Number(line.split(' ')[1]), 0) / 1_000_000;
   const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0] =
     (await machine.readFile('/proc/stat')).split('\n')[0]?.match(/\d+/g)?.map(Number) ?? [];
   return {
-    executors: await cgroup('kpx-executors.slice'),
-    helper: await cgroup('kpx-privhelper@*.service'),
-    broker: await cgroup('kpx-broker.service'),
-    rabbitmq: await cgroup('rabbitmq-server.service'),
-    manager: await managerCpu(machine),
-    everything: (user + nice + system + irq + softirq) / TICKS_PER_S,
+    at: performance.now() / 1_000,
+    started: lines.filter((line) => line === 'executor').length,
+    spent: {
+      executors: seconds(PARTS.executors),
+      helper: seconds(PARTS.helper),
+      broker: seconds(PARTS.broker),
+      rabbitmq: seconds(PARTS.rabbitmq),
+      manager: await managerCpu(machine),
+      everything: (user + nice + system + irq + softirq) / TICKS_PER_S,
+    },
   };
 }
 

@@ -1,11 +1,12 @@
 // First jobs of many users at once in a booted machine: all executors start, at a rate that does not fall; and PID 1's processor time while the broker
 // watches them and one more user waits.
+import { availableParallelism } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { BROKER, WORKSPACES } from '../fixtures/booted/kpx.js';
 import { eventually } from '../fixtures/eventually.js';
 import { jobOf } from '../fixtures/jobs.js';
-import { CGROUPS, configureSealed, EDGE, kpxWithUsers, letExecutorsSleep, managerCpu, type Spent, spent } from './many-users.js';
+import { configureSealed, EDGE, kpxWithUsers, letExecutorsSleep, managerCpu, type Spent, sample } from './many-users.js';
 
 const STARTS_TIMEOUT_MS = 600_000;
 const WATCHED_MS = 60_000;
@@ -30,16 +31,15 @@ const last = users[count] ?? '';
 /** By the clock of systemd's timestamps, in microseconds: CLOCK_MONOTONIC. */
 const published = Number(process.hrtime.bigint() / 1_000n);
 await kpx.publish(...others.map((user) => jobOf(user, 'first')));
-/** What had been spent when so many had started. */
-const samples = [{ started: 0, spent: await spent(machine) }];
+const samples = [await sample(machine)];
 const linesOf = async (...argv: string[]) => (await machine.run(argv, { allowFailure: true })).stdout.split('\n').filter(Boolean);
 const allDone = async () => {
   await delay(LOOK_EVERY_MS);
-  const started = await linesOf('/usr/bin/find', CGROUPS, '-type', 'd', '-name', 'kpx-executor@*');
-  samples.push({ started: started.length, spent: await spent(machine) });
+  const now = await sample(machine);
+  samples.push(now);
+  if (sleep) return now.started >= count;
   // Directories are made meanwhile, under names that go again.
-  const done = sleep ? started : await linesOf('/usr/bin/find', WORKSPACES, '-maxdepth', '2', '-name', 'jobs-done.jsonl');
-  return done.length >= count;
+  return (await linesOf('/usr/bin/find', WORKSPACES, '-maxdepth', '2', '-name', 'jobs-done.jsonl')).length >= count;
 };
 await eventually(`${count} executors have ${sleep ? 'started' : 'done a job'}`, allDone, STARTS_TIMEOUT_MS);
 const times = await linesOf('/usr/bin/systemctl', 'show', 'kpx-executor@*', '--property=ExecMainStartTimestampMonotonic', '--value');
@@ -55,8 +55,10 @@ const { NRestarts: restarts } = await machine.show(BROKER, 'NRestarts');
 function perStart(from: number, to: number): string {
   const [began, ended] = [from, to].map((least) => samples.find(({ started }) => started >= least) ?? samples[0]);
   if (began === undefined || ended === undefined) throw new Error('nothing was looked at');
-  const each = (part: keyof Spent) => (((ended.spent[part] - began.spent[part]) * 1_000) / (ended.started - began.started)).toFixed(0);
-  return `executors ${each('executors')}, helper ${each('helper')}, broker ${each('broker')}, RabbitMQ ${each('rabbitmq')}, PID 1 ${each('manager')}, this host ${each('everything')}`;
+  const perStart = (seconds: number) => ((seconds * 1_000) / (ended.started - began.started)).toFixed(0);
+  const each = (part: keyof Spent) => perStart(ended.spent[part] - began.spent[part]);
+  const whole = `this host ${each('everything')} of ${perStart((ended.at - began.at) * availableParallelism())}`;
+  return `executors ${each('executors')}, helper ${each('helper')}, broker ${each('broker')}, RabbitMQ ${each('rabbitmq')}, PID 1 ${each('manager')}, ${whole}`;
 }
 
 async function shareWhile(): Promise<number> {
