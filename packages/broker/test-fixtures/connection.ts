@@ -1,9 +1,10 @@
 import { EventEmitter } from 'node:events';
 import type { ChannelModel } from 'amqplib';
 
-/** A connection as amqplib has it, to a RabbitMQ that answers to everything with yes. `declared`: the queues, in order. */
+/** A connection as amqplib has it, to a RabbitMQ that answers to everything with yes. `declared` and `deleted`: the queues, in order. */
 export function connection() {
   const declared: string[] = [];
+  const deleted: string[] = [];
   const below = {
     rest: Buffer.alloc(0),
     recvFrame: () => false,
@@ -20,6 +21,7 @@ export function connection() {
       sendMessage: () => {},
       pushConfirmCallback: () => {},
       assertQueue: async (queue: string) => declared.push(queue),
+      deleteQueue: async (queue: string) => deleted.push(queue),
       checkExchange: async () => {},
       bindQueue: async () => {},
       prefetch: async () => {},
@@ -31,5 +33,5 @@ export function connection() {
     createChannel: async () => channel(),
     createConfirmChannel: async () => channel(),
   });
-  return { declared, model: model as unknown as ChannelModel };
+  return { declared, deleted, model: model as unknown as ChannelModel };
 }

@@ -37,8 +37,8 @@ interface Services {
 interface Mirror {
   readonly account: OsUser;
   readonly call: Call;
-  /** Undefined: not at the server at the moment. */
-  channel: Channel | undefined;
+  /** Its channel, and the connection that has it; undefined: not at the server at the moment. */
+  made: { readonly by: ChannelModel; readonly channel: Promise<Channel> } | undefined;
 }
 
 /**
@@ -51,6 +51,8 @@ export class Mirrors {
   readonly #stopped = new AbortController();
   readonly #mirrors = new Map<string, Mirror>();
   #connection: ChannelModel | undefined;
+  /** Aborted when another configuration comes into force. */
+  #configured = new AbortController();
   #waiting: (() => void)[] = [];
 
   constructor(services: Services) {
@@ -68,6 +70,8 @@ export class Mirrors {
 
   /** Another configuration is in force: goes over to its server. */
   reconnect(): void {
+    this.#configured.abort(new Error('another configuration is in force'));
+    this.#configured = new AbortController();
     if (this.#connection) destroy(this.#connection, 'another configuration is in force');
   }
 
@@ -80,17 +84,13 @@ export class Mirrors {
   async open(account: OsUser, queue: string, call: Call): Promise<string | undefined> {
     const there = this.#mirrors.get(queue);
     if (there && there.account !== account) return 'another account has a queue of this name';
-    if (there?.channel) return undefined;
     if (!there && this.#mirrors.size >= MIRRORS_MAX) return `there are ${MIRRORS_MAX} mirrors already`;
-    const mirror = there ?? { account, call, channel: undefined };
+    const mirror = there ?? { account, call, made: undefined };
     this.#mirrors.set(queue, mirror);
     const connection = await this.#connected();
-    if (!connection) {
-      this.#mirrors.delete(queue); // the caller asks again, or its executor has ended
-      return 'the server is not connected';
-    }
-    const why = await this.#declare(connection, queue, mirror);
-    if (why !== undefined) this.#mirrors.delete(queue);
+    if (this.#mirrors.get(queue) !== mirror) return 'it was closed meanwhile';
+    const why = connection ? await this.#declare(connection, queue, mirror) : 'the server is not connected';
+    if (why !== undefined && this.#mirrors.get(queue) === mirror) this.#mirrors.delete(queue); // the caller asks again, or its executor has ended
     return why;
   }
 
@@ -99,10 +99,12 @@ export class Mirrors {
     const mirror = this.#mirrors.get(queue);
     if (mirror?.account !== account) return;
     this.#mirrors.delete(queue);
-    const { channel } = mirror;
-    if (!channel) return;
-    const gone = answerInTime(channel.deleteQueue(queue), `queue.delete of "${queue}"`);
-    await gone.then(() => answerInTime(channel.close(), 'channel.close')).catch(() => {}); // the connection has ended, and the queue with it
+    try {
+      const channel = await mirror.made?.channel;
+      if (!channel) return;
+      await answerInTime(channel.deleteQueue(queue), `queue.delete of "${queue}"`);
+      await answerInTime(channel.close(), 'channel.close');
+    } catch {} // it was not made, or the connection has ended, and the queue with it
   }
 
   async #connected(): Promise<ChannelModel | undefined> {
@@ -114,37 +116,43 @@ export class Mirrors {
     return this.#connection;
   }
 
-  /** On a channel of its own: RabbitMQ closes that where it refuses the queue. */
+  /** Once by each connection, whoever asks for it. Resolves when it is there, with undefined; or with why it is not. */
   async #declare(connection: ChannelModel, queue: string, mirror: Mirror): Promise<string | undefined> {
-    try {
-      const channel = await answerInTime(connection.createChannel(), 'channel.open');
-      channel.on('error', () => {}); // rejects the question as well
-      channel.on('close', () => {
-        if (mirror.channel === channel) mirror.channel = undefined;
-      });
-      const bounds = { 'x-max-length': WAITING_MAX, 'x-max-length-bytes': WAITING_BYTES_MAX, 'x-overflow': 'reject-publish' };
-      const declaring = channel.assertQueue(queue, { exclusive: true, durable: false, arguments: bounds });
-      await answerInTime(declaring, `queue.declare of "${queue}"`);
-      await answerInTime(channel.prefetch(PREFETCH), 'basic.qos');
-      const taken = (message: Message | null) => {
-        if (message) this.#carry(channel, queue, mirror, wireMessage(message)).catch(() => {}); // the channel has ended
-      };
-      await answerInTime(channel.consume(queue, taken), `basic.consume of "${queue}"`);
-      mirror.channel = channel;
-      return undefined;
-    } catch (error) {
-      return (error as Error).message;
-    }
+    if (mirror.made?.by !== connection) mirror.made = { by: connection, channel: this.#make(connection, queue, mirror) };
+    return await mirror.made.channel.then(
+      () => undefined,
+      ({ message }: Error) => message,
+    );
+  }
+
+  /** On a channel of its own: RabbitMQ closes that where it refuses the queue. */
+  async #make(connection: ChannelModel, queue: string, mirror: Mirror): Promise<Channel> {
+    const channel = await answerInTime(connection.createChannel(), 'channel.open');
+    channel.on('error', () => {}); // rejects the question as well
+    channel.on('close', () => {
+      if (mirror.made?.by === connection) mirror.made = undefined;
+    });
+    const bounds = { 'x-max-length': WAITING_MAX, 'x-max-length-bytes': WAITING_BYTES_MAX, 'x-overflow': 'reject-publish' };
+    const declaring = channel.assertQueue(queue, { exclusive: true, durable: false, arguments: bounds });
+    await answerInTime(declaring, `queue.declare of "${queue}"`);
+    await answerInTime(channel.prefetch(PREFETCH), 'basic.qos');
+    const taken = (message: Message | null) => {
+      if (message) this.#carry(channel, queue, mirror, wireMessage(message)).catch(() => {}); // the channel has ended
+    };
+    await answerInTime(channel.consume(queue, taken), `basic.consume of "${queue}"`);
+    return channel;
   }
 
   /** One connection from beginning to end; answers whether it could be opened. */
   async #serve(url: string): Promise<boolean> {
+    if (!this.#services.config.amqp.urls.includes(url)) return false; // of the configuration before
     const server = new URL(url).host;
+    const configured = this.#configured.signal;
     let connection: ChannelModel | undefined;
     try {
       connection = await connect(url, this.#services.config.amqp, `${this.#services.host}, calls to accounts`);
       const over = endOf(connection);
-      this.#stopped.signal.throwIfAborted(); // stop() did not see this connection
+      for (const signal of [this.#stopped.signal, configured]) signal.throwIfAborted(); // stop() and reconnect() did not see this connection
       new Receiver(wireOf(connection), (properties, bytes) => {
         if (bytes <= BODY_BYTES_MAX) return new KeptBody(bytes);
         properties.passage = { bytes, passedOn: undefined };
@@ -152,7 +160,7 @@ export class Mirrors {
       });
       this.#connection = connection;
       for (const resolve of this.#waiting.splice(0)) resolve();
-      for (const [queue, mirror] of this.#mirrors) if (!mirror.channel) await this.#again(connection, queue, mirror);
+      for (const [queue, mirror] of this.#mirrors) await this.#again(connection, queue, mirror);
       const why = await over;
       if (!this.#stopped.signal.aborted)
         this.#services.log.warn({ server, reason: withAdvice(why, url) }, 'calls do not reach accounts: lost RabbitMQ; connecting again');
@@ -163,14 +171,14 @@ export class Mirrors {
       return false;
     } finally {
       this.#connection = undefined;
-      for (const mirror of this.#mirrors.values()) mirror.channel = undefined;
+      for (const mirror of this.#mirrors.values()) mirror.made = undefined;
       if (connection) await close(connection);
     }
   }
 
   async #again(connection: ChannelModel, queue: string, mirror: Mirror): Promise<void> {
     const reason = await this.#declare(connection, queue, mirror);
-    if (reason === undefined) return;
+    if (reason === undefined || this.#mirrors.get(queue) !== mirror) return;
     this.#mirrors.delete(queue);
     this.#services.log.warn({ account: mirror.account, queue, reason }, 'a mirror of a queue of an account could not be made again');
   }
