@@ -148,13 +148,17 @@ describe('where sealed.urls has it', () => {
   });
 });
 
-it('is not made where each connection comes by a SYN cookie: the rules let none through', async () => {
-  if (!(await machine.exists(NFT))) return expect(await setup()).toMatch(/^by hand +nftables: .*try passwords/m);
-  // A container cannot change it.
+/** Until the end of the test. A container cannot change it. */
+async function alwaysSendSynCookies() {
   const [cookies, always] = ['/proc/sys/net/ipv4/tcp_syncookies', '/run/tcp_syncookies'];
   await machine.writeFile(always, '2\n');
   await machine.run(['/usr/bin/mount', '--bind', always, cookies]);
   onTestFinished(() => machine.run(['/usr/bin/umount', cookies]).then(() => {}));
+}
+
+it('is not made where each connection comes by a SYN cookie: the rules let none through', async () => {
+  if (!(await machine.exists(NFT))) return expect(await setup()).toMatch(/^by hand +nftables: .*try passwords/m);
+  await alwaysSendSynCookies();
   const { stdout } = await machine.run(['/usr/bin/kpxctl', 'sealed', 'setup'], { allowFailure: true });
   expect(stdout).toMatch(/^fails +SYN cookies: .*sysctl net\.ipv4\.tcp_syncookies=1/ms);
 });
@@ -220,6 +224,8 @@ table inet kpx_rabbitmq {
     expect([result, fix]).toEqual(['fail', `${NFT} --file /etc/kpx/rabbitmq/ports.nft`]);
     await machine.run(fix.split(' '));
     expect((await doctor("accounts' RabbitMQ ports"))?.result).toBe('ok');
+    await alwaysSendSynCookies();
+    expect(await doctor("accounts' RabbitMQ ports")).toMatchObject({ result: 'fail', fix: expect.stringContaining('tcp_syncookies=1') });
   });
 
   /** Resolves with the rules, which are there again when the test ends. */

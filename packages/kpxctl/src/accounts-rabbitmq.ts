@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 
 /* The accounts' RabbitMQ on the executor machine, as `kpxctl sealed setup` makes it: its names, files and ports. */
 
@@ -12,6 +13,9 @@ export const RABBITMQ_SERVER = '/usr/lib/rabbitmq/bin/rabbitmq-server';
 export const PORTS_FILE = `${SETTINGS_DIRECTORY}/ports.nft`;
 export const PORTS_TABLE = ['inet', 'kpx_rabbitmq'];
 export const NFT = '/usr/sbin/nft';
+/** See tcp(7). */
+const SYN_COOKIES = '/proc/sys/net/ipv4/tcp_syncookies';
+const ALWAYS = '2';
 const ACCOUNTS_HOME = '/var/lib/kpx-rabbitmq';
 export const COOKIE_FILE = `${ACCOUNTS_HOME}/.erlang.cookie`;
 /** RabbitMQ's port for other nodes is this much above the one for AMQP, unless it is configured otherwise. */
@@ -28,6 +32,13 @@ const CONNECTS_AT_ONCE = 100;
 const BACKLOG = 4_096;
 
 const MARK_CHARS = 16;
+
+/** Why nobody could connect to ports with rules of nft, and what to do; undefined: nothing is in the way. The rules let no SYN cookie pass. */
+export async function inTheWay(): Promise<{ readonly why: string; readonly fix: string } | undefined> {
+  const cookies = (await readFile(SYN_COOKIES, 'utf8').catch(() => '')).trim();
+  if (cookies !== ALWAYS) return undefined;
+  return { why: `net.ipv4.tcp_syncookies is ${ALWAYS}: with the rules of nft nobody can connect`, fix: 'sysctl net.ipv4.tcp_syncookies=1' };
+}
 
 /** An open port, and who uses it. */
 interface Port {

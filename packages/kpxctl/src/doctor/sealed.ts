@@ -8,6 +8,7 @@ import {
   accountsPorts,
   addressOf,
   COOKIE_FILE,
+  inTheWay,
   NFT,
   PORTS_FILE,
   PORTS_TABLE,
@@ -168,6 +169,8 @@ const firewall = ({ broker, helper, isRoot }: Scene): Check => ({
       return warn(seen, 'In a pause, as it restarts that RabbitMQ: kpxctl sealed setup --apply');
     }
     if (!(await isInForce('chain', ...PORTS_TABLE, mark))) return warn(`other rules are in force than those of ${PORTS_FILE}`, load);
+    const obstacle = await inTheWay();
+    if (obstacle) return fail(obstacle.why, `${obstacle.fix}, and the same in a file of /etc/sysctl.d.`);
     return ok("the management API is the broker's and root's alone");
   },
 });

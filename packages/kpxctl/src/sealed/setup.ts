@@ -15,6 +15,7 @@ import {
   accountsUrl,
   configurationText,
   definitionsText,
+  inTheWay,
   isAccountsHost,
   NFT,
   PLUGINS_TEXT,
@@ -35,9 +36,6 @@ import { configurationSteps } from './setup-configuration.js';
 import { fileStep, isThere, type Step, tell, type Wanted } from './steps.js';
 
 const USER = 'kpx-broker';
-/** Whether each connection comes about by a cookie, see tcp(7): the rules of nft let none through. */
-const SYN_COOKIES = '/proc/sys/net/ipv4/tcp_syncookies';
-const ALWAYS = '2';
 const PASSWORD_FILE = '/etc/kpx/sealed-password';
 const PASSWORD_BYTES = 24;
 const LOOK_UP_TIMEOUT_MS = 10_000;
@@ -116,11 +114,8 @@ async function prerequisites({ isHere }: Wanted): Promise<Step[]> {
     const lines = ['apt install rabbitmq-server', 'systemctl disable --now rabbitmq-server'];
     return [{ name: 'RabbitMQ', state: 'fails', why, lines }];
   }
-  const cookies = await readFile(SYN_COOKIES, 'utf8').catch(() => '');
-  if (cookies.trim() === ALWAYS && (await isThere(NFT, constants.X_OK))) {
-    const why = `net.ipv4.tcp_syncookies is ${ALWAYS}: with the rules of nft nobody could connect`;
-    return [{ name: 'SYN cookies', state: 'fails', why, lines: ['sysctl net.ipv4.tcp_syncookies=1'] }];
-  }
+  const obstacle = (await isThere(NFT, constants.X_OK)) ? await inTheWay() : undefined;
+  if (obstacle) return [{ name: 'SYN cookies', state: 'fails', why: obstacle.why, lines: [obstacle.fix] }];
   return [{ name: 'RabbitMQ', state: 'ok', why: `its programs are installed: ${RABBITMQ_SERVER}` }];
 }
 
