@@ -1,10 +1,11 @@
 import { EventEmitter } from 'node:events';
 import type { ChannelModel } from 'amqplib';
 
-/** A connection as amqplib has it, to a RabbitMQ that answers to everything with yes. `declared` and `deleted`: the queues, in order. */
+/** A connection as amqplib has it, to a RabbitMQ that answers to everything with yes. `declared` and `deleted`: the queues, in order. `consumers`: by queue. */
 export function connection() {
   const declared: string[] = [];
   const deleted: string[] = [];
+  const consumers = new Map<string, (message: unknown) => void>();
   const below = {
     rest: Buffer.alloc(0),
     recvFrame: () => false,
@@ -14,8 +15,9 @@ export function connection() {
     maxFrameSize: 1_000,
     frameMax: 1_000,
   };
-  const channel = () =>
-    Object.assign(new EventEmitter(), {
+  const channel = () => {
+    const events = new EventEmitter();
+    return Object.assign(events, {
       ch: 1,
       connection: below,
       sendMessage: () => {},
@@ -25,13 +27,18 @@ export function connection() {
       checkExchange: async () => {},
       bindQueue: async () => {},
       prefetch: async () => {},
-      consume: async () => {},
-      close: async () => {},
+      consume: async (queue: string, taken: (message: unknown) => void) => {
+        consumers.set(queue, taken);
+      },
+      close: async () => {
+        events.emit('close');
+      },
     });
+  };
   const model = Object.assign(new EventEmitter(), {
     connection: below,
     createChannel: async () => channel(),
     createConfirmChannel: async () => channel(),
   });
-  return { declared, deleted, model: model as unknown as ChannelModel };
+  return { declared, deleted, consumers, model: model as unknown as ChannelModel };
 }

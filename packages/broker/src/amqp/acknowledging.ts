@@ -10,6 +10,8 @@ export class Acknowledging {
   readonly #stream: Pick<Duplex, 'cork' | 'uncork'>;
   /** Delivered and not settled, in the order of delivery: is it to be acknowledged? */
   readonly #inHand = new Map<number, boolean>();
+  /** RabbitMQ numbers the deliveries of a channel from 1. */
+  #next = 1;
   /** Those to be acknowledged, in the order in which that was asked for. */
   #asked: number[] = [];
   #planned: NodeJS.Immediate | undefined;
@@ -19,9 +21,9 @@ export class Acknowledging {
     this.#stream = stream;
   }
 
-  /** To be told of every delivery of the channel, in their order. */
+  /** To be told of every delivery of the channel. Of an answer to basic.get a program may learn later than of what came behind it. */
   delivered(tag: number): void {
-    this.#inHand.set(tag, false);
+    for (; this.#next <= tag; this.#next++) this.#inHand.set(this.#next, false);
   }
 
   /** Acknowledges it at the end of this turn. Nothing happens where it is settled already. */

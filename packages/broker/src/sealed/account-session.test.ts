@@ -34,7 +34,13 @@ function connection() {
       pushConfirmCallback: () => {},
       prefetch: async () => {},
     });
-  const channels = { createConfirmChannel: async () => channel(1), createChannel: async () => channel(2) };
+  const opened: EventEmitter[] = [];
+  const createChannel = async () => {
+    const made = channel(2);
+    opened.push(made);
+    return made;
+  };
+  const channels = { createConfirmChannel: async () => channel(1), createChannel };
   const model = Object.assign(new EventEmitter(), { connection: below, ...channels }) as unknown as ChannelModel;
   /** The content of a message comes in: its header and its body. */
   const comes = (bytes: number) => {
@@ -45,7 +51,7 @@ function connection() {
     while (below.recvFrame() !== false);
     expect(below.rest).toHaveLength(0);
   };
-  return { model, comes };
+  return { model, comes, opened };
 }
 
 it('takes nothing of the memory of all accounts for what comes in once it is closed', async () => {
@@ -61,4 +67,18 @@ it('takes nothing of the memory of all accounts for what comes in once it is clo
   await closing;
   comes(300);
   expect(held.held).toBe(0);
+});
+
+it('opens no channel while RabbitMQ reads nothing of it, and says why', async () => {
+  const { model, opened } = connection();
+  vi.mocked(connect).mockResolvedValue(model);
+  const session = await AccountSession.openAny(CONFIG, 'kpx-alice', 'host1', new HeldBytes(1_000));
+  onTestFinished(async () => await session.close());
+  const before = opened.length;
+  model.emit('blocked', 'low on memory');
+  for (let look = 0; look < 3; look++)
+    await expect(session.look('jobs')).rejects.toThrow('RabbitMQ takes nothing at the moment: low on memory');
+  expect(opened).toHaveLength(before);
+  model.emit('unblocked');
+  expect(session.blocked).toBeUndefined();
 });

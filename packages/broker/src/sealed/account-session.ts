@@ -48,6 +48,8 @@ export class AccountSession {
   /** Of consumers. */
   readonly #tags: string[] = [];
   #inHand = 0;
+  /** RabbitMQ reads nothing of this connection: the reason. */
+  #blocked: string | undefined;
   /** Of what all sessions hold, in bytes. */
   #heldHere = 0;
   #open = true;
@@ -81,8 +83,14 @@ export class AccountSession {
       () => this.#published.oldest(),
       (why) => destroy(connection, why),
     );
-    connection.on('blocked', () => this.#confirms.blocked(true));
-    connection.on('unblocked', () => this.#confirms.blocked(false));
+    connection.on('blocked', (reason: string) => {
+      this.#blocked = reason;
+      this.#confirms.blocked(true);
+    });
+    connection.on('unblocked', () => {
+      this.#blocked = undefined;
+      this.#confirms.blocked(false);
+    });
   }
 
   /** To whichever node of `sealed.urls` answers. Throws an Error for operators, without secrets. */
@@ -237,23 +245,32 @@ export class AccountSession {
     }
   }
 
-  /** How many messages and consumers a queue has; undefined: there is no such queue. */
+  /** Why RabbitMQ takes nothing by this connection at the moment; undefined: it does. */
+  get blocked(): string | undefined {
+    return this.#blocked;
+  }
+
+  /** How many messages and consumers a queue has; undefined: there is no such queue. Throws also while it is {@link blocked}. */
   async look(queue: string): Promise<{ readonly messages: number; readonly consumers: number } | undefined> {
-    this.#looking ??= await this.#newLook();
-    const looking = this.#looking;
+    const looking = this.#looking ?? (await this.#newLook());
+    this.#looking = looking;
     try {
       const { messageCount, consumerCount } = await answerInTime(looking.checkQueue(queue), `queue.declare of "${queue}"`);
       return { messages: messageCount, consumers: consumerCount };
     } catch (error) {
-      this.#looking = undefined;
       if (isRefusal(error, NOT_FOUND)) return undefined;
       throw error;
     }
   }
 
   async #newLook(): Promise<Channel> {
+    // Channels would be opened and never closed until it reads again.
+    if (this.#blocked !== undefined) throw new Error(`RabbitMQ takes nothing at the moment: ${this.#blocked}`);
     const channel = await answerInTime(this.#connection.createChannel(), 'channel.open');
     channel.on('error', () => {}); // rejects the question as well
+    channel.on('close', () => {
+      if (this.#looking === channel) this.#looking = undefined;
+    });
     return channel;
   }
 

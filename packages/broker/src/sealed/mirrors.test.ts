@@ -80,3 +80,13 @@ it('a connection that is made while another configuration comes into force is no
   expect([before.declared, after.declared]).toEqual([[], ['gateway-1']]);
   expect(vi.mocked(connect).mock.calls.map(([url]) => url)).toEqual([...URLS, 'amqp://kpx-broker@127.0.0.3/knime']);
 });
+
+it('a mirror that an operator has deleted is made anew when it is asked for', async () => {
+  const { declared, consumers, model } = connection();
+  vi.mocked(connect).mockResolvedValue(model);
+  const mirrors = newMirrors();
+  await mirrors.open(alice, 'gateway-1', call);
+  consumers.get('gateway-1')?.(null); // basic.cancel
+  expect(await mirrors.open(alice, 'gateway-1', call)).toBeUndefined();
+  expect(declared).toEqual(['gateway-1', 'gateway-1']);
+});

@@ -137,7 +137,9 @@ export class Mirrors {
     await answerInTime(declaring, `queue.declare of "${queue}"`);
     await answerInTime(channel.prefetch(PREFETCH), 'basic.qos');
     const taken = (message: Message | null) => {
-      if (message) this.#carry(channel, queue, mirror, wireMessage(message)).catch(() => {}); // the channel has ended
+      if (message)
+        this.#carry(channel, queue, mirror, wireMessage(message)).catch(() => {}); // the channel has ended
+      else channel.close().catch(() => {}); // an operator has deleted it: it is made anew when it is asked for
     };
     await answerInTime(channel.consume(queue, taken), `basic.consume of "${queue}"`);
     return channel;

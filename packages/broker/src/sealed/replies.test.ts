@@ -13,8 +13,13 @@ function vhost() {
   const queues = new Set<string>();
   const meanwhile = new Map<string, () => Promise<unknown>>();
   const refusesConsumers = new Set<string>();
+  const refusesQueues = new Set<string>();
+  const consumed: string[] = [];
   const channel = {
-    assertQueue: async (name: string) => queues.add(name),
+    assertQueue: async (name: string) => {
+      if (refusesQueues.has(name)) throw new Error('queue limit is reached');
+      queues.add(name);
+    },
     deleteQueue: async (name: string) => {
       queues.delete(name);
       await meanwhile.get(name)?.();
@@ -22,14 +27,17 @@ function vhost() {
   };
   const session = {
     channel,
-    apart: async (action: (on: typeof channel) => Promise<unknown>) => {
-      await action(channel);
-    },
+    apart: async (action: (on: typeof channel) => Promise<unknown>) =>
+      await action(channel).then(
+        () => undefined,
+        ({ message }: Error) => message,
+      ),
     consume: async (name: string) => {
       if (refusesConsumers.delete(name)) throw new Error('no answer');
+      consumed.push(name);
     },
   } as unknown as AccountSession;
-  return { queues, meanwhile, refusesConsumers, session };
+  return { queues, meanwhile, refusesConsumers, refusesQueues, consumed, session };
 }
 
 function repliesFor(answers: Config['sealed']['answers'] = 'jobs') {
@@ -109,4 +117,27 @@ it('a queue with the name of a client that could not be read is tried again with
   await expect(replies.queueFor(session, 'one')).rejects.toThrow('no answer');
   expect(await replies.queueFor(session, 'one')).toBe(queueOf('one'));
   expect(replies.isNamed('one')).toBe(true);
+});
+
+describe('queues of clients', () => {
+  it('are read by the next session where one failed after it had begun to read', async () => {
+    const [failed, next] = [vhost(), vhost()];
+    const replies = repliesFor();
+    const declared = ['one', 'two'].map(replyQueueOf);
+    failed.refusesConsumers.add(queueOf('two'));
+    await expect(replies.takeUp(failed.session, declared)).rejects.toThrow('no answer');
+    await replies.takeUp(next.session, declared);
+    expect(next.consumed).toEqual(declared.map(({ name }) => name));
+  });
+
+  it('that RabbitMQ refuses are asked for again with the next job, and none else is touched', async () => {
+    const { refusesQueues, session, queues } = vhost();
+    const replies = repliesFor();
+    refusesQueues.add(queueOf('one'));
+    await expect(give(replies, session, 'one')).rejects.toThrow('queue limit is reached');
+    expect([...replies.queues]).toEqual([]);
+    refusesQueues.clear();
+    await give(replies, session, 'one');
+    expect([...queues]).toEqual([queueOf('one')]);
+  });
 });

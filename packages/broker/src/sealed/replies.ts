@@ -67,6 +67,7 @@ export class Replies {
 
   /** Reads from the queues that are there. It is known which answers are open before the first one is read. */
   async takeUp(session: AccountSession, declared: readonly DeclaredQueue[]): Promise<void> {
+    this.lost(); // a session may have failed after it began to read
     this.#clients.clear();
     for (const queue of declared) {
       const client = replyToOf(queue);
@@ -88,7 +89,12 @@ export class Replies {
       if (this.#clients.size >= max) throw new Error(`it answers to ${max} clients, as many as sealed.replies_max allows`);
       this.#clients.set(queue.name, client);
     }
-    await this.#reads(session, queue.name, client, () => declareReplyQueue(session.channel, queue));
+    await this.#reads(session, queue.name, client, async () => {
+      const refused = await session.apart((channel) => declareReplyQueue(channel, queue));
+      if (refused === undefined) return;
+      this.#clients.delete(queue.name);
+      throw new Error(refused);
+    });
     await this.#readsNamed(session, client);
     return queue.name;
   }

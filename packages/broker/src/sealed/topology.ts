@@ -10,8 +10,9 @@ import { type ReplyQueue, THEIRS, theirsBut, UNROUTED_EXCHANGE, UP_QUEUE } from 
 /** Of an account's user. */
 const CONNECTIONS_MAX = 10;
 const CHANNELS_MAX = 200;
-/** Queues that an account may have beside those that stand in for clients. */
+/** Queues that an account may have beside those that stand in for clients, of which each has one or, with its own name, two. */
 const QUEUES_MAX = 100;
+const QUEUES_PER_CLIENT = { jobs: 1, clients: 2 } as const;
 /** Of a queue that the account has declared, and of what it has published: messages and bytes. */
 const MESSAGES_MAX = 10_000;
 const BYTES_MAX = 256 * 1024 * 1024;
@@ -54,7 +55,7 @@ export async function boundVhost(api: Provisioning, name: string, config: Config
   const window = { 'max-length': sealed.window, overflow: 'reject-publish' };
   const bounds = { 'max-length': MESSAGES_MAX, 'max-length-bytes': BYTES_MAX, expires: UNUSED_MS };
   await Promise.all([
-    api.limitVhost(name, { 'max-queues': QUEUES_MAX + sealed.replies_max }),
+    api.limitVhost(name, { 'max-queues': QUEUES_MAX + sealed.replies_max * QUEUES_PER_CLIENT[sealed.answers] }),
     api.putPolicy(name, 'kpx.unrouted', { pattern: theirsBut(...broadcasts), appliesTo: 'exchanges', definition: unrouted }),
     api.putPolicy(name, WINDOW + amqp.queue, { pattern: `^${literally(amqp.queue)}$`, appliesTo: 'queues', definition: window }),
     api.putOperatorPolicy(name, 'kpx.bounds', { pattern: theirsBut(amqp.queue, ...earlier), appliesTo: 'queues', definition: bounds }),
