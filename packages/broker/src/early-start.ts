@@ -4,6 +4,11 @@ import type { Engine } from './engine.js';
 import type { GroupLookups } from './host/group-lookups.js';
 import { LATE_MS } from './policy/schedule.js';
 
+interface Asked {
+  readonly rule?: string;
+  readonly isWanted?: () => boolean;
+}
+
 /** Has executors started before the job, as a first job would, within all limits. */
 export class EarlyStart {
   readonly #log: Logger;
@@ -16,10 +21,14 @@ export class EarlyStart {
     this.#groups = groups;
   }
 
-  /** Answers why not, and has that in the log. `why` is for people. `rule`: only where this one counts for the user. */
-  async of(user: KnimeUser, why: string, rule?: string): Promise<string | undefined> {
+  /**
+   * Answers why not, and has that in the log. `why` is for people. `rule`: only where this one counts for the user. `isWanted` is asked once the groups of
+   * the user are known.
+   */
+  async of(user: KnimeUser, why: string, { rule, isWanted = () => true }: Asked = {}): Promise<string | undefined> {
     const groups = this.#groups.asked ? await this.#groups.of(user).catch((error: Error) => error) : undefined;
     const refused = groups instanceof Error ? groups.message : this.#refusal(user, groups ?? [], rule);
+    if (!isWanted()) return undefined;
     if (refused !== undefined || groups instanceof Error) {
       this.#log.warn({ user, reason: refused }, `no executor is started for this user before a job: ${why}`);
       return refused;

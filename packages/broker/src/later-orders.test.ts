@@ -264,6 +264,24 @@ describe('an executor that is started at a time', () => {
     expect([broker.users(), saidOf('no executor was started at the time')]).toEqual([[], []]);
   });
 
+  it('is taken back also while the groups of its user are looked up', async () => {
+    const broker = new Broker().listed();
+    await broker.orders.plan(alice, NOON + AHEAD_MS);
+    let answer: (groups: string[]) => void = () => {};
+    vi.spyOn(GroupLookups.prototype, 'asked', 'get').mockReturnValue(true);
+    const lookUp = vi.spyOn(GroupLookups.prototype, 'of').mockReturnValueOnce(
+      new Promise((resolve) => {
+        answer = resolve;
+      }),
+    );
+    lookUp.mockResolvedValue([]);
+    await pass(AHEAD_MS + SECOND_MS);
+    expect(await broker.orders.cancel(alice)).toMatchObject({ state: 'idle' });
+    answer([]);
+    await pass(SECOND_MS);
+    expect(broker.users()).toEqual([]);
+  });
+
   it(`is one of ${PLANNED_MAX} at most, however often that is asked for, and all of them are kept`, async () => {
     const at = new Date(NOON + AHEAD_MS).toISOString();
     const left = 2;
@@ -285,6 +303,19 @@ describe('an executor that is started at a time', () => {
 });
 
 describe('executors that are to end once they are idle', () => {
+  it('are not known before the helper has said which ones run: the order is refused', () => {
+    const broker = new Broker();
+    expect(() => broker.orders.stopWhenIdle(undefined)).toThrow('does not know yet which executors run');
+    broker.listed(alice, bob);
+    expect(broker.orders.stopWhenIdle(undefined)).toMatchObject({ executors: 2 });
+  });
+
+  it('are counted by the order', () => {
+    const broker = new Broker().listed(alice, bob);
+    broker.orders.stopWhenIdle(alice);
+    expect(broker.orders.stopWhenIdle(bob)).toMatchObject({ executors: 1 });
+  });
+
   it('are so after a restart of the broker too, and no others', async () => {
     const first = new Broker().listed(alice, bob);
     first.orders.stopWhenIdle(alice);

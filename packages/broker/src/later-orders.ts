@@ -16,6 +16,9 @@ const LOOK_EVERY_MS = 1_000;
 /** Starts that may be planned at once: each is a line of a file that is written as a whole. */
 export const PLANNED_MAX = 1_000;
 
+const NOT_LISTED =
+  'The broker does not know yet which executors run, as kpx-privhelper has not told it: try again in some seconds. kpxctl status says more.';
+
 interface Start {
   readonly atMs: number;
   /** `given`: the machine has it. */
@@ -121,6 +124,7 @@ export class LaterOrders {
 
   /** As {@link Operator.stopWhenIdle}. */
   stopWhenIdle(only: KnimeUser | undefined): (NonNullable<ReturnType<Operator['stopWhenIdle']>> & Kept) | undefined {
+    if (!this.#timer) throw new CommandError(EXIT.unavailable, NOT_LISTED);
     const stopped = this.#operator.stopWhenIdle(only);
     return stopped && { ...stopped, ...this.#keep() };
   }
@@ -142,7 +146,8 @@ export class LaterOrders {
   async #startAll(due: readonly (readonly [KnimeUser, Start])[]): Promise<void> {
     for (const [user, start] of due) {
       if (this.#starts.get(user) !== start) continue; // taken back meanwhile, or replaced
-      start.refused = await this.#early.of(user, `kpxctl start --at ${localTime(start.atMs)}`);
+      const isWanted = () => this.#starts.get(user) === start;
+      start.refused = await this.#early.of(user, `kpxctl start --at ${localTime(start.atMs)}`, { isWanted });
       start.phase = 'given';
     }
   }

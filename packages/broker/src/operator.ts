@@ -66,7 +66,7 @@ export class Operator {
     if (only !== undefined && !own) return undefined;
     const pids = new Set((own ? [own] : [...machine.running()]).map(({ pid }) => pid));
     this.#engine.emit({ kind: 'stop when idle asked', pids });
-    const executors = [...machine.running()].filter(({ leaving, ending }) => leaving && !ending).length;
+    const executors = [...machine.running()].filter(({ pid, leaving, ending }) => pids.has(pid) && leaving && !ending).length;
     this.#log.warn({ ...(only !== undefined && { user: only }), executors }, 'an operator has executors ended once they are idle');
     return { executors, idle: machine.policy.evictIdleAfterMs };
   }

@@ -49,6 +49,6 @@ export class Prestarts {
   async #start({ rule, schedule, users }: Plan): Promise<void> {
     const why = `prestart "${schedule.text}" of ${rule.label}`;
     this.#log.info({ reason: why, users: users.length }, 'executors are started before the jobs');
-    for (const user of users) await this.#early.of(user, why, rule.label);
+    for (const user of users) await this.#early.of(user, why, { rule: rule.label });
   }
 }

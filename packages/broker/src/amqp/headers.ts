@@ -8,7 +8,7 @@ import { CannotTravel, entry } from './wire/table.js';
  * account record who sent it (see submitter.ts), and id which job it is. Headers that are not proven stay in no copy. reason, detail, parked-at, host and properties are there for people who look at dead letters.
  */
 
-/** The id that kpx has given this job, the same for as long as it is one: see job-facts.ts. Nothing is decided by it. */
+/** The id that kpx has given this job, the same for as long as it is one: see job-facts.ts. One that an operator cancels while it waits elsewhere is known by it. */
 export const ID_HEADER = 'x-kpx-id';
 /** How often kpx has sent this job on already. */
 export const HOPS_HEADER = 'x-kpx-hops';

@@ -42,7 +42,10 @@ function adopt(books: Books, info: ExecutorInfo): Executor {
 /** The broker knows the user better than the helper knows the account. */
 function startedFor(executor: Executor, user: User | undefined): void {
   if (!user) return;
-  if (user.held.size === 0) executor.startedFor ??= user.wanted?.why;
+  if (user.held.size === 0) {
+    executor.startedFor ??= user.wanted?.why;
+    executor.unusedSince ??= user.wanted?.unusedSince;
+  }
   executor.user = user.name;
   executor.groups = user.groups;
   executor.rule = user.rule;

@@ -57,7 +57,8 @@ export function replace(books: Books, executor: Executor, why: string): void {
   end(books, executor, 'max_age', why);
   if (warmMs === 0) return;
   const user = userOf(books, executor.user, executor.groups);
-  want(books, user, { until: books.now + warmMs, why: 'the one before was older than max_age', yields: true });
+  const unusedSince = executor.unusedSince ?? executor.quietSince;
+  want(books, user, { until: books.now + warmMs, why: 'the one before was older than max_age', yields: true, unusedSince });
 }
 
 export function stopAsked(books: Books, name: KnimeUser, force: boolean): void {

@@ -22,8 +22,9 @@ export function forwardHeld(books: Books, user: User, count = user.held.size): v
 
 function gives({ executors, now }: Books, user: User, jobs: number): void {
   const executor = executors.of(user.name);
-  if (!executor) return;
+  if (!executor || jobs === 0) return;
   executor.quietSince = now;
+  executor.unusedSince = undefined;
   executor.given.gave(jobs, now);
 }
 

@@ -42,6 +42,7 @@ export interface Executor extends Idleness {
   /** It has been counted as a failed start. */
   failed: boolean;
   quietSince: number;
+  unusedSince: number | undefined;
   /** Since when it has had no pause, and has taken no job, as far as has been seen. */
   workedSince: number;
   seenUntil: number | undefined;
@@ -141,6 +142,7 @@ export class Roster {
       },
       failed: false,
       quietSince: now,
+      unusedSince: undefined,
       workedSince: now,
       seenUntil: undefined,
       cpuMs: 0,
@@ -155,12 +157,14 @@ export class Roster {
 
   markReady(executor: Executor, now: number): void {
     if (executor.ready) return;
-    if (!executor.booted) this.#booting -= 1;
+    if (!executor.booted) {
+      this.#booting -= 1;
+      executor.workedSince = now; // one that was without a connection may have worked on
+    }
     executor.ready = true;
     executor.booted = true;
     executor.readySince = now;
     executor.quietSince = now;
-    executor.workedSince = now;
     executor.link.ready(now);
   }
 

@@ -80,6 +80,23 @@ describe('run_time_max', () => {
     expect(minutes(3, 0.9)).toEqual(['stop']);
   });
 
+  it('goes on over a loss of the connection to RabbitMQ', () => {
+    step({ kind: 'channel opened' });
+    minutes(30, 0.9);
+    step({ kind: 'connections', uids: new Set([1_001]) });
+    for (let second = 0; second < 5; second++) {
+      now += 1_000;
+      step({ kind: 'connections', uids: new Set() });
+    }
+    expect(machine.explain(alice, []).state).toBe('lost');
+    for (let second = 0; second < 5; second++) {
+      now += 1_000;
+      step({ kind: 'connections', uids: new Set([1_001]) });
+    }
+    expect(machine.explain(alice, []).state).toBe('ready');
+    expect(minutes(33, 0.9)).toEqual(['stop']);
+  });
+
   it('begins anew when the executor takes a job', () => {
     minutes(50, 0.9);
     expect(kinds(job())).toEqual(['forward']);

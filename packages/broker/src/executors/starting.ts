@@ -4,7 +4,7 @@ import { type Books, enter, forgetIfNothing } from './books.js';
 import { forwardHeld, shorten } from './holding.js';
 import { leaveLine, PLACE_MS, roomFor } from './line.js';
 import { RESTING } from './states.js';
-import { forgive, isAheadOfJobs, type User, type Wanted, wantsExecutor, yieldsToJobs } from './user.js';
+import { forgive, isAheadOfJobs, type User, type Wanted, wantsExecutor } from './user.js';
 
 /** How long an executor that an operator has asked for is tried to be started, in milliseconds: until then it keeps its place in line. */
 export const ASKED_MAX_MS = 24 * 3_600_000;
@@ -47,9 +47,9 @@ export function startAsked(books: Books, name: KnimeUser, groups: readonly strin
   books.health.tryNow();
   if (user.admitted.ok) startAnew(books, user, 'an operator asks for a start');
   const wanted = { until: books.now + ASKED_MAX_MS, why: 'an operator asked for it', yields: false };
-  if (user.state === 'queued' && yieldsToJobs(user)) {
+  if (user.state === 'queued') {
+    if (isAheadOfJobs(user)) user.until = wanted.until; // a job keeps its own place, and the order is there after it
     user.wanted = wanted;
-    user.until = wanted.until;
   } else want(books, user, wanted);
 }
 

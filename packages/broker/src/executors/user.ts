@@ -14,6 +14,8 @@ export interface Wanted {
   readonly why: string;
   /** Users whose jobs wait start first, and nobody's executor is ended for it. */
   readonly yields: boolean;
+  /** Of one that takes the place of another: since when that had no job. In milliseconds of the machine's clock. */
+  readonly unusedSince?: number;
 }
 
 /** Somebody who has jobs here, or a past. */

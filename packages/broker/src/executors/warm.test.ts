@@ -181,6 +181,34 @@ describe('max_age', () => {
     expect(usersOf('stop', measure())).toEqual([bob]);
   });
 
+  it('makes keep_warm no longer: that is over so long after the last job, however often the executor was replaced', () => {
+    withPolicy({
+      maxExecutors: 1,
+      whenFull: 'evict-idle',
+      rules: [ruled({ users: ['alice'], maxAgeMs: 8 * HOUR_MS, keepWarmMs: 12 * HOUR_MS })],
+    });
+    /** Another process, which begins now. */
+    const replaced = () => {
+      const executor = { ...info(alice, uidOf(alice), { cpuMs: 100 }), mainPid: 20_000 + now / 1_000, sinceMs: now };
+      running.set(alice, executor.mainPid);
+      step({ kind: 'started', user: alice, executor });
+      connected();
+      measure();
+    };
+    job(alice);
+    replaced();
+    now += 8 * HOUR_MS;
+    expect(usersOf('stop', measure())).toEqual([alice]);
+    expect(usersOf('start', ended(alice))).toEqual([alice]);
+    replaced();
+    now += 3 * HOUR_MS;
+    job(carol);
+    expect(usersOf('stop', measure())).toEqual([]);
+    now += HOUR_MS;
+    expect(usersOf('stop', measure())).toEqual([alice]);
+    expect(usersOf('start', ended(alice))).toEqual([carol]);
+  });
+
   it('has users with jobs start first', () => {
     withPolicy({
       maxStarting: 1,
@@ -353,6 +381,18 @@ describe('a start that an operator asks for, where there is no room', () => {
     ask(bob);
     job(bob);
     for (let half = 0; half < 4; half++) tick(PLACE_MS);
+    expect(usersOf('start', ended(alice))).toEqual([bob]);
+  });
+
+  it('is made though it was asked for while a job kept the place, and that has gone to another host', () => {
+    job(bob);
+    tick(30_000); // the job goes round
+    ask(bob);
+    expect(machine.wantsBeforeJob(bob)).toBe(true);
+    tick(PLACE_MS);
+    expect(machine.explain(bob, [])).toMatchObject({ state: 'queued', place: 1 });
+    ask(bob); // once more changes nothing
+    expect(machine.counts).toMatchObject({ waiting: 0 });
     expect(usersOf('start', ended(alice))).toEqual([bob]);
   });
 

@@ -143,12 +143,19 @@ export function idleForMs({ quietSince, seenUntil, ready, ending }: Idleness): n
 }
 
 /** Those of an executor that was started for a user of this rule. */
-type Ruled = Idleness & { readonly rule: Rule | undefined };
+type Ruled = Idleness & {
+  readonly rule: Rule | undefined;
+  /** Since when its user has had no job from kpx, where that began with the executor before this one, which was older than max_age. */
+  readonly unusedSince?: number | undefined;
+};
+
+/** As {@link idleForMs}, with the time of the executor before. */
+const unusedForMs = (executor: Ruled): number => idleForMs({ ...executor, quietSince: executor.unusedSince ?? executor.quietSince });
 
 /** Why an executor is to end for want of work; undefined: it is not. */
 export function idleForTooLong(policy: Policy, executor: Ruled): string | undefined {
   const [idleStopMs, idleMs, keepWarmMs] = [idleStopMsOf(policy, executor.rule), idleForMs(executor), executor.rule?.keepWarmMs ?? 0];
-  if (idleStopMs === undefined || idleMs < Math.max(idleStopMs, keepWarmMs)) return undefined;
+  if (idleStopMs === undefined || idleMs < idleStopMs || warmForMs(executor) > 0) return undefined;
   const bound = keepWarmMs > idleStopMs ? `keep_warm is ${durationText(keepWarmMs)}` : `idle_stop is ${durationText(idleStopMs)}`;
   return `idle for ${durationText(idleMs)} (${bound})`;
 }
@@ -164,7 +171,7 @@ export function tooOldToKeep(policy: Policy, executor: Ruled & { readonly starte
 }
 
 /** For how long its rule has it kept for its user, in milliseconds from now on, though it is idle; 0: not at all. */
-export const warmForMs = (executor: Ruled): number => Math.max(0, (executor.rule?.keepWarmMs ?? 0) - idleForMs(executor));
+export const warmForMs = (executor: Ruled): number => Math.max(0, (executor.rule?.keepWarmMs ?? 0) - unusedForMs(executor));
 
 /** An executor that is at work, as far as has been seen. */
 interface AtWork extends Idleness {

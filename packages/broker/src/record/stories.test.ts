@@ -192,4 +192,11 @@ describe('the memory of jobs', () => {
     stories.left(story.id, 'parked', { reason: 'CANCELLED', detail: '' });
     expect([story.cancelled, stories.cancelledLater]).toEqual([false, 0]);
   });
+
+  it('of a job that another host has parked for an operator forgets with the replay that it is cancelled', () => {
+    const story = job({ messageId: 'm' });
+    stories.left(story.id, 'deferred');
+    stories.cancelLater(story);
+    expect(stories.came(facts({ id: story.id, from: 'replay' })).cancelled).toBe(false);
+  });
 });

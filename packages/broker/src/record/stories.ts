@@ -71,6 +71,7 @@ export class Stories {
     const story = known ?? this.#begin(id, facts);
     this.#inHand.set(id, story);
     story.inHand = true;
+    if (facts.from === 'replay') story.cancelled = false; // by an operator, after it was parked
     this.#note(story, known && facts.from === 'queue' ? 'again' : CAME[facts.from]);
     return story;
   }
