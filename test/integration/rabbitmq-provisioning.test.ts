@@ -124,6 +124,15 @@ describe.each([undefined, ...treesToTest()])('making virtual hosts and users, on
     expect(await api.hasUser(user)).toBe(false);
   });
 
+  it('queues without a type are classic, also where the virtual host had another default', async () => {
+    const vhost = await takeVhost();
+    await rabbitmq.api('PUT', `vhosts/${encodeURIComponent(vhost)}`, { default_queue_type: 'quorum' });
+    await api.putVhost(vhost, 'of a test');
+    await withChannel(urlOf(vhost, rabbitmq.users.admin.name, rabbitmq.users.admin.password), (channel) => channel.assertQueue('plain'));
+    const { type } = await rabbitmq.api<{ type: string }>('GET', `queues/${encodeURIComponent(vhost)}/plain`);
+    expect(type).toBe('classic');
+  });
+
   it('lists by prefix what is there, also names that need escaping, and queues with what they were declared with', async () => {
     const vhost = await takeVhost();
     const { user } = await takeUser(vhost);
