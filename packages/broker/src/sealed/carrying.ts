@@ -16,6 +16,7 @@ import type { JobMac } from '../amqp/mac.js';
 import type { Compose } from '../amqp/publisher.js';
 import { DEAD_LETTER_QUEUE } from '../amqp/topology.js';
 import type { WireMessage } from '../amqp/wire/amqplib.js';
+import type { Address } from '../amqp/wire/frames.js';
 import { CannotTravel } from '../amqp/wire/table.js';
 import type { Config } from '../config/config.js';
 import type { Reason } from '../policy/reasons.js';
@@ -23,10 +24,12 @@ import type { AccountSession } from './account-session.js';
 import { Refusals } from './refusals.js';
 import type { RefusedRecord } from './refused.js';
 import { type Published, type Refused, refused, type Verdict } from './rules.js';
-import { Forbidden, type Sent, type Uplink, UplinkLost } from './uplink.js';
+import { Forbidden, type Uplink, UplinkLost } from './uplink.js';
 
 /** How long a message that the server has not taken waits, in milliseconds. */
 const AGAIN_AFTER_MS = 500;
+/** A message for which the server has no queue: nobody would get it, and that is all; or it would be lost, and waits for one. */
+type WithoutQueue = 'done' | 'waits';
 const REFUSED: Reason = 'SEALED_REFUSED';
 
 interface Services {
@@ -53,6 +56,8 @@ export class Carrying {
   readonly refusals: Refusals;
   readonly #services: Services;
   readonly #account: string;
+  /** Queues that the server has not, for which messages wait: each is in the log once. */
+  readonly #missing = new Set<string>();
 
   constructor(services: Services, account: string) {
     this.#services = services;
@@ -60,17 +65,22 @@ export class Carrying {
     this.#account = account;
   }
 
-  /** Resolves with true when the server has it, or nobody there would get it. Never rejects. */
-  async carry(session: AccountSession, message: WireMessage, verdict: Verdict): Promise<boolean> {
+  /** The broker ends: nothing is carried any more. */
+  get stopped(): boolean {
+    return this.#services.uplink.stopped;
+  }
+
+  /** Resolves with true when the server has it, or nobody there would get it and that is `withoutQueue`. Never rejects. */
+  async carry(session: AccountSession, message: WireMessage, verdict: Verdict, withoutQueue: WithoutQueue = 'done'): Promise<boolean> {
     try {
-      if (verdict.is === 'refused') await this.#refuse(session, message, verdict);
-      else {
+      if (verdict.is === 'refused') {
+        if (!(await this.#refuse(session, message, verdict))) return false;
+      } else {
         const { exchange, routingKey, replyTo } = verdict;
         this.#services.mac().judge(message.properties, message.content); // a job that the account was given keeps who sent it
         const compose: Compose = (own, bytesMax) =>
           carriedUp(message.properties, this.#account, replyTo, own, this.#seal(message.content), bytesMax);
-        const sent = await this.#send(session, { exchange, routingKey }, compose, message.content);
-        if (sent === undefined) return false;
+        if (!(await this.#send(session, { exchange, routingKey }, compose, message.content, withoutQueue))) return false;
       }
       session.ack(message);
       return verdict.is === 'carried';
@@ -91,27 +101,36 @@ export class Carrying {
     return (own) => this.#services.mac().sealed(own, content);
   }
 
-  /** Until the server has it; undefined: the account's own connection ended first, and RabbitMQ has put it back there. */
-  async #send(
-    session: AccountSession,
-    to: { readonly exchange: string; readonly routingKey: string },
-    compose: Compose,
-    content: Buffer,
-  ): Promise<Sent | undefined> {
-    while (session.open) {
+  /** Until the server has it; false: the broker ends, or the account's own connection did first, and RabbitMQ has put it back there. */
+  async #send(session: AccountSession, to: Address, compose: Compose, content: Buffer, withoutQueue: WithoutQueue): Promise<boolean> {
+    while (session.open && !this.stopped) {
       await this.#services.uplink.ready();
-      if (!session.open) return undefined;
+      if (!session.open) return false;
       try {
-        return await this.#services.uplink.send(to, compose, content);
+        const sent = await this.#services.uplink.send(to, compose, content);
+        if (sent === 'taken') this.#missing.delete(to.routingKey);
+        if (sent === 'taken' || withoutQueue === 'done') return true;
+        this.#waitsFor(to.routingKey);
       } catch (error) {
         if (!(error instanceof UplinkLost)) throw error;
-        await delay(AGAIN_AFTER_MS); // a queue that is full refuses at once
       }
+      await delay(AGAIN_AFTER_MS); // a queue that is full refuses at once
     }
-    return undefined;
+    return false;
   }
 
-  async #refuse(session: AccountSession, message: WireMessage, { reason, why }: Refused): Promise<void> {
+  #waitsFor(queue: string): void {
+    if (this.#missing.has(queue)) return;
+    this.#missing.add(queue);
+    const fix = queue === DEAD_LETTER_QUEUE ? 'systemctl restart kpx-broker declares it' : 'start KNIME Server, which declares it';
+    this.#services.log.error(
+      { account: this.#account, queue, reason: `the server has no queue "${queue}" that takes messages; ${fix}, or its node is away` },
+      'messages of an account wait: they would be lost; tried again until there is a queue for them',
+    );
+  }
+
+  /** False as with {@link #send}. */
+  async #refuse(session: AccountSession, message: WireMessage, { reason, why }: Refused): Promise<boolean> {
     const { exchange, routingKey, bytes } = publishedOf(message);
     this.#services.refused.note(this.#account, { exchange, routingKey, reason }, Date.now());
     const done = this.refusals.next(performance.now());
@@ -121,7 +140,7 @@ export class Carrying {
         { account: this.#account },
         'an account publishes more that is refused; for the rest of this minute it is only counted',
       );
-    if (done !== 'parked') return;
+    if (done !== 'parked') return true;
     this.#services.log.warn(
       { account: this.#account, ...describe(message), reason: REFUSED, detail },
       'what an account has published is refused',
@@ -142,6 +161,6 @@ export class Carrying {
         return replaced(message.properties, { ...parked, ...own, [ACCOUNT_HEADER]: this.#account }, seal, bytesMax);
       }
     };
-    await this.#send(session, { exchange: '', routingKey: DEAD_LETTER_QUEUE }, compose, content);
+    return await this.#send(session, { exchange: '', routingKey: DEAD_LETTER_QUEUE }, compose, content, 'waits');
   }
 }

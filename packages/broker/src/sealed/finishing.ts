@@ -80,11 +80,12 @@ async function takeBackFrom(session: AccountSession, queue: string, { jobQueue, 
     const published = publishedOf(message);
     const { correlationId } = published;
     const verdict = judgeBack(jobQueue, published, (name) => replies.standsFor(name, correlationId));
-    if (await carrying.carry(session, message, verdict)) {
+    if (await carrying.carry(session, message, verdict, 'waits')) {
       takenBack += 1;
       if (verdict.is === 'carried') replies.answers.answered(verdict.replyTo, correlationId, performance.now());
     }
     if (!session.open) throw new Error('the connection was closed');
+    if (carrying.stopped) throw new Error('the broker ends');
   }
 }
 

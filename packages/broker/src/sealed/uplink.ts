@@ -77,6 +77,11 @@ export class Uplink {
     return this.#up !== undefined;
   }
 
+  /** No message is sent any more. */
+  get stopped(): boolean {
+    return this.#stopped.signal.aborted;
+  }
+
   /** Runs until {@link stop}. */
   async run(): Promise<void> {
     await keepConnected(
