@@ -3,7 +3,6 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { MAC, wireMessageOf } from '../../test-fixtures/wire.js';
 import { DEAD_LETTER_QUEUE } from '../amqp/topology.js';
 import type { WireMessage } from '../amqp/wire/amqplib.js';
-import type { Address } from '../amqp/wire/frames.js';
 import { configSchema } from '../config/config.js';
 import type { AccountSession } from './account-session.js';
 import { Carrying } from './carrying.js';
@@ -11,7 +10,7 @@ import { takeBack } from './finishing.js';
 import { RefusedRecord } from './refused.js';
 import { Replies } from './replies.js';
 import { refused, type Verdict } from './rules.js';
-import type { Sent, Uplink } from './uplink.js';
+import type { Outgoing, Sent, Uplink } from './uplink.js';
 
 const config = configSchema.parse({ amqp: { urls: ['amqp://kpx-broker@127.0.0.1/knime'] } });
 const JOB_QUEUE = config.amqp.queue;
@@ -37,7 +36,7 @@ beforeEach(() => {
   uplink = {
     stopped: false,
     ready: async () => {},
-    send: async ({ routingKey }: Address): Promise<Sent> => {
+    send: async ({ to: { routingKey } }: Outgoing): Promise<Sent> => {
       tried += 1;
       if (!queues.has(routingKey)) return 'nobody';
       sent.push(routingKey);

@@ -16,21 +16,22 @@ import type { JobMac } from '../amqp/mac.js';
 import type { Compose } from '../amqp/publisher.js';
 import { DEAD_LETTER_QUEUE } from '../amqp/topology.js';
 import type { WireMessage } from '../amqp/wire/amqplib.js';
-import type { Address } from '../amqp/wire/frames.js';
 import { CannotTravel } from '../amqp/wire/table.js';
 import type { Config } from '../config/config.js';
 import type { Reason } from '../policy/reasons.js';
 import type { AccountSession } from './account-session.js';
 import { Refusals } from './refusals.js';
 import type { RefusedRecord } from './refused.js';
-import { type Published, type Refused, refused, type Verdict } from './rules.js';
-import { Forbidden, type Uplink, UplinkLost } from './uplink.js';
+import { type Published, type Refused, type RefusedFor, refused, type Verdict } from './rules.js';
+import { Forbidden, type Outgoing, TooLarge, type Uplink, UplinkLost } from './uplink.js';
 
 /** How long a message that the server has not taken waits, in milliseconds. */
 const AGAIN_AFTER_MS = 500;
 /** A message for which the server has no queue: nobody would get it, and that is all; or it would be lost, and waits for one. */
 type WithoutQueue = 'done' | 'waits';
 const REFUSED: Reason = 'SEALED_REFUSED';
+
+const NO_BODY = Buffer.alloc(0);
 
 interface Services {
   readonly log: Logger;
@@ -50,6 +51,11 @@ export const publishedOf = ({ fields, properties, content }: WireMessage): Publi
   correlationId: properties.text('correlationId'),
   bytes: properties.passage?.bytes ?? content.length,
 });
+
+function reasonOf(error: CannotTravel | Forbidden): RefusedFor {
+  if (error instanceof Forbidden) return 'forbidden';
+  return error instanceof TooLarge ? 'too_large' : 'headers';
+}
 
 /** Carries what one account has published to the server, as the rules have judged it: acknowledged when the server has it. */
 export class Carrying {
@@ -80,13 +86,14 @@ export class Carrying {
         this.#services.mac().judge(message.properties, message.content); // a job that the account was given keeps who sent it
         const compose: Compose = (own, bytesMax) =>
           carriedUp(message.properties, this.#account, replyTo, own, this.#seal(message.content), bytesMax);
-        if (!(await this.#send(session, { exchange, routingKey }, compose, message.content, withoutQueue))) return false;
+        const outgoing = { to: { exchange, routingKey }, compose, content: message.content, message };
+        if (!(await this.#send(session, outgoing, withoutQueue))) return false;
       }
       session.ack(message);
       return verdict.is === 'carried';
     } catch (error) {
       if ((error instanceof CannotTravel || error instanceof Forbidden) && verdict.is === 'carried')
-        return await this.carry(session, message, refused(error instanceof Forbidden ? 'forbidden' : 'headers', error.message));
+        return await this.carry(session, message, refused(reasonOf(error), error.message));
       const { message: reason, stack } = error as Error;
       this.#services.log.error(
         { account: this.#account, reason, stack },
@@ -102,15 +109,16 @@ export class Carrying {
   }
 
   /** Until the server has it; false: the broker ends, or the account's own connection did first, and RabbitMQ has put it back there. */
-  async #send(session: AccountSession, to: Address, compose: Compose, content: Buffer, withoutQueue: WithoutQueue): Promise<boolean> {
+  async #send(session: AccountSession, outgoing: Outgoing, withoutQueue: WithoutQueue): Promise<boolean> {
+    const { routingKey } = outgoing.to;
     while (session.open && !this.stopped) {
       await this.#services.uplink.ready();
       if (!session.open) return false;
       try {
-        const sent = await this.#services.uplink.send(to, compose, content);
-        if (sent === 'taken') this.#missing.delete(to.routingKey);
+        const sent = await this.#services.uplink.send(outgoing);
+        if (sent === 'taken') this.#missing.delete(routingKey);
         if (sent === 'taken' || withoutQueue === 'done') return true;
-        this.#waitsFor(to.routingKey);
+        this.#waitsFor(routingKey);
       } catch (error) {
         if (!(error instanceof UplinkLost)) throw error;
       }
@@ -151,16 +159,38 @@ export class Carrying {
       [PARKED_AT_HEADER]: new Date().toISOString(),
       [HOST_HEADER]: this.#services.host,
     };
-    const content = bytes > BODY_BYTES_MAX ? Buffer.alloc(0) : message.content;
+    return await this.#park(session, message, parked, bytes > BODY_BYTES_MAX ? NO_BODY : message.content);
+  }
+
+  async #park(session: AccountSession, message: WireMessage, parked: Own, content: Buffer): Promise<boolean> {
+    const to = { exchange: '', routingKey: DEAD_LETTER_QUEUE };
     const seal = this.#seal(content);
+    const bare =
+      (seal: Seal): Compose =>
+      (own, bytesMax) =>
+        replaced(message.properties, { ...parked, ...own, [ACCOUNT_HEADER]: this.#account }, seal, bytesMax);
     const compose: Compose = (own, bytesMax) => {
       try {
         return carriedUp(message.properties, this.#account, '', { ...parked, ...own }, seal, bytesMax);
       } catch (error) {
         if (!(error instanceof CannotTravel)) throw error;
-        return replaced(message.properties, { ...parked, ...own, [ACCOUNT_HEADER]: this.#account }, seal, bytesMax);
+        return bare(seal)(own, bytesMax);
       }
     };
-    return await this.#send(session, { exchange: '', routingKey: DEAD_LETTER_QUEUE }, compose, content, 'waits');
+    let left = content;
+    try {
+      return await this.#send(session, { to, compose, content, message }, 'waits');
+    } catch (error) {
+      if (!(error instanceof CannotTravel)) throw error;
+      if (error instanceof TooLarge) left = NO_BODY;
+    }
+    try {
+      return await this.#send(session, { to, compose: bare(this.#seal(left)), content: left, message, isBare: true }, 'waits');
+    } catch (error) {
+      if (!(error instanceof CannotTravel)) throw error;
+      const facts = { account: this.#account, ...describe(message), reason: error.message };
+      this.#services.log.error(facts, 'RabbitMQ does not take a refused message of an account either: it is only counted');
+      return true;
+    }
   }
 }
