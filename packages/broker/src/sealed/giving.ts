@@ -21,6 +21,8 @@ const GIVEN: Given = { is: 'given' };
 const notYet = (why: string): Given => ({ is: 'not yet', why });
 export const NOT_CONNECTED = notYet('its virtual host is not connected');
 
+const BLOCKED = notYet("the accounts' RabbitMQ takes no messages (alarm: memory or disk)");
+
 interface Services {
   readonly config: Config;
   readonly mac: () => JobMac;
@@ -42,8 +44,12 @@ export class Giving {
     this.#suspects.note(underWay, why);
   }
 
-  /** A job, to the job queue. */
+  /** A job, to the job queue. During an alarm none is sent: RabbitMQ would take it at its end, and a job that is given anew by then would be done twice. */
   give(session: AccountSession, message: WireMessage, hops: number, told: (given: Given) => void): void {
+    if (session.blocked !== undefined) {
+      told(BLOCKED);
+      return;
+    }
     const { amqp, jobs } = this.#services.config;
     const routingKey = amqp.exchange === '' ? amqp.queue : amqp.routing_key;
     const own = onTheWay(message.properties, jobs.can_handle_header, hops);
@@ -56,8 +62,9 @@ export class Giving {
     return await new Promise((resolve) => this.#give(session, message, to, {}, resolve));
   }
 
-  /** A call of the server, to a queue that the executor has declared. Never rejects. */
+  /** A call of the server, to a queue that the executor has declared; during an alarm as with jobs. Never rejects. */
   async call(session: AccountSession, message: WireMessage, queue: string): Promise<Given> {
+    if (session.blocked !== undefined) return BLOCKED;
     return await new Promise((resolve) => this.#give(session, message, { exchange: '', routingKey: queue }, {}, resolve));
   }
 
