@@ -30,7 +30,7 @@ interface Asking {
 }
 
 /** The meaning of an answer of 404: every path that is asked for is one of the broker of this version. */
-const OLDER =
+export const OLDER =
   'The broker is older than this kpxctl, and does not know of this. Restart it, as after an upgrade: systemctl restart kpx-broker (executors live on).';
 
 /** Asks the running broker. Rejects with {@link BrokerUnreachable} or {@link BrokerRefused}; with the former also when it is ended. */

@@ -104,16 +104,9 @@ const DRAIN = z.strictObject({ until: once(until).optional(), reason: once(reaso
 const ABOUT_JOB = z.strictObject({ id: once(z.string().min(1).max(JOB_ID_CHARS_MAX)) });
 const id = z.string().regex(/^[0-9a-f]{4,64}$/, 'expected 4 to 64 of 0-9 a-f');
 const filter = once(z.string().max(FILTER_CHARS_MAX)).optional();
-const selection = { id: z.array(id).max(IDS_MAX).default([]), user: filter, reason: filter };
-const DEAD_LETTERS = z.strictObject(selection);
+const DEAD_LETTERS = z.strictObject({ id: z.array(id).max(IDS_MAX).default([]), user: filter, reason: filter });
 const DEAD_LETTER = z.strictObject({ id: once(id) });
-const count = once(
-  z
-    .string()
-    .regex(/^\d{1,9}$/, 'expected a number')
-    .transform(Number),
-);
-const SETTLE = z.strictObject({ ...selection, count, until: once(z.string().max(FILTER_CHARS_MAX)) });
+const SETTLE = z.strictObject({ choice: once(z.uuid()) });
 
 /**
  * HTTP with JSON on a Unix socket. By node:http and not by fastify, whose router makes code from strings: the broker runs under
@@ -231,8 +224,7 @@ function sealedRoutes({ sealed }: Operations): Routes {
 }
 
 function deadLetterRoutes(letters: DeadLetterService): Routes {
-  const settle = (way: Way) =>
-    route('POST', SETTLE, ({ id: ids, user, reason, ...seen }) => refusing(letters.settle(way, { ids, user, reason }, seen)));
+  const settle = (way: Way) => route('POST', SETTLE, ({ choice }) => refusing(letters.settle(way, choice)));
   return {
     '/dead-letters': route('GET', DEAD_LETTERS, ({ id: ids, user, reason }) => refusing(letters.choose({ ids, user, reason }))),
     '/dead-letter': route('GET', DEAD_LETTER, ({ id }) => refusing(letters.show(id))),

@@ -13,8 +13,10 @@ import { userFrom } from '../config/user-from.js';
 import { CommandError, EXIT } from '../output/exit.js';
 import { deliveriesOf, type Letter, readLetter } from './letter.js';
 
-/** Most dead letters that are looked at in one go. */
+/** Most dead letters that are shown in one go. */
 export const LETTERS_MAX = 10_000;
+/** Most among which those that were chosen are sought: a queue that puts what was given back to its end has others in front by then. */
+const SOUGHT_MAX = 100_000;
 /** Messages that are asked for at once, and so in memory together. */
 const GETS_IN_FLIGHT = 2;
 /** After a body above this size, in bytes, they are asked for one by one. */
@@ -31,14 +33,23 @@ const hidesWhatWasGivenBack = (version: string) => isAtLeast(version, 4, 3);
 const hiddenHint = (version: string) =>
   `RabbitMQ ${version} hides a dead letter that was looked at, where a policy with delayed-retry-type says so, for its delayed-retry-min. On the RabbitMQ machine: rabbitmqctl list_policies; take it off ${DEAD_LETTER_QUEUE}, and look again after that time.`;
 
-/** Throws {@link CommandError} where RabbitMQ does not answer: nobody else can look at the dead letters while this one waits. */
+/** Nothing more can be done with the dead letters. `why`: without an end of sentence. */
+class QueueLost extends CommandError {
+  readonly why: string;
+
+  constructor(why: string) {
+    super(EXIT.unavailable, `${why}. All that was not reported as done is still in ${DEAD_LETTER_QUEUE}: try again.`);
+    this.why = why;
+  }
+}
+
+/** Throws {@link QueueLost} where RabbitMQ does not answer: nobody else can look at the dead letters while this one waits. */
 const inTime = async <T>(answer: Promise<T>, asked: string, timeoutMs?: number): Promise<T> =>
   await answerInTime(answer, asked, timeoutMs).catch((error: Error) => {
-    throw new CommandError(
-      EXIT.unavailable,
-      `${error.message}. All that was not reported as done is still in ${DEAD_LETTER_QUEUE}: try again.`,
-    );
+    throw new QueueLost(error.message);
   });
+
+const MAX = { letters: LETTERS_MAX, sought: SOUGHT_MAX };
 
 /** The visitor's decision on a message: it stays in the queue, or it is acknowledged, or it stays and so shall all others. */
 export type Visit = 'stays' | 'gone' | 'stop';
@@ -50,23 +61,25 @@ export type Visitor = (letter: Letter, message: WireMessage) => Visit | Promise<
  * given back.
  */
 export class DeadLetterQueue {
-  /** Rejects, with a {@link CommandError}, when the connection is gone. */
+  /** Rejects, with a {@link QueueLost}, when the connection is gone. */
   readonly lost: Promise<never>;
   readonly #session: AmqpSession;
   readonly #config: Config;
   readonly #mac: JobMac;
   readonly #publisher: ConfirmedPublisher;
+  readonly #max: typeof MAX;
   readonly #openedAt = new Date().toISOString();
 
   /** `blocked` resolves with RabbitMQ's reason when it takes no messages. */
-  constructor(session: AmqpSession, config: Config, mac: JobMac, blocked: Promise<string>) {
+  constructor(session: AmqpSession, config: Config, mac: JobMac, blocked: Promise<string>, max = MAX) {
     this.#session = session;
     this.#config = config;
     this.#mac = mac;
+    this.#max = max;
     const lost = session.ended.then(({ why }) => `The connection to RabbitMQ was lost (${why})`);
     const alarm = blocked.then((why) => `RabbitMQ takes no messages at the moment (${why})`);
     this.lost = Promise.race([lost, alarm]).then((why) => {
-      throw new CommandError(EXIT.unavailable, `${why}. All that was not reported as done is still in ${DEAD_LETTER_QUEUE}: try again.`);
+      throw new QueueLost(why);
     });
     this.lost.catch(() => {}); // also when nobody waits for it
     this.#publisher = new ConfirmedPublisher(session.home.publisher);
@@ -80,18 +93,28 @@ export class DeadLetterQueue {
 
   /** Shows every message to `visit`, LETTERS_MAX at most. Answers whether that was all of them. */
   async pass(visit: Visitor): Promise<boolean> {
+    return await this.#pass(visit, this.#max.letters);
+  }
+
+  /** The same for more of them, to find letters that were chosen before. Answers undefined, or why some may not have been found. */
+  async search(visit: Visitor): Promise<string | undefined> {
+    const { sought } = this.#max;
+    return (await this.#pass(visit, sought)) ? undefined : `There are more than ${sought} dead letters, and only these were looked at`;
+  }
+
+  async #pass(visit: Visitor, lettersMax: number): Promise<boolean> {
     let stay = 0;
     let together = 1;
     let all: boolean | undefined;
     while (all === undefined) {
-      const inFlight = Math.min(together, LETTERS_MAX - stay);
+      const inFlight = Math.min(together, lettersMax - stay);
       const answers = await Promise.all(Array.from({ length: inFlight }, () => this.#get()));
       const messages = answers.filter((answer) => answer !== undefined);
       together = messages.some(({ content }) => content.length > BODY_BYTES_LARGE) ? 1 : GETS_IN_FLIGHT;
       const visits = await Promise.all(messages.map((message) => this.#visit(message, visit)));
       stay += visits.filter((done) => done !== 'gone').length;
       if (visits.includes('stop') || messages.length < answers.length) all = true;
-      else if (stay >= LETTERS_MAX) all = messages.at(-1)?.fields.messageCount === 0;
+      else if (stay >= lettersMax) all = messages.at(-1)?.fields.messageCount === 0;
     }
     if (stay > 0) this.#session.source.putAllBack();
     return all;

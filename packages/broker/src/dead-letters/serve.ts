@@ -3,19 +3,14 @@ import type { InForce } from '../amqp/in-force.js';
 import { CommandError, EXIT } from '../output/exit.js';
 import { plain } from '../output/format.js';
 import { openQueue } from './access.js';
+import { Choices } from './choices.js';
 import type { Letter } from './letter.js';
 import type { DeadLetterQueue } from './queue.js';
 import type { Selection } from './selection.js';
-import { type Chosen, choose, chooseAgain, settle, show, type Way } from './work.js';
+import { type Chosen, choose, settle, show, type Way } from './work.js';
 
 /** Largest body that is handed out, in bytes: one answer has it as text. */
 const BODY_BYTES_MAX = 8 * 1024 * 1024;
-
-/** The letters that an operator has seen before settling them: how many, and when the latest of them was parked. */
-export interface Seen {
-  readonly count: number;
-  readonly until: string;
-}
 
 /** Which letters were settled, and why the others had to stay. */
 export interface Settled {
@@ -36,13 +31,15 @@ export interface ShownInJson {
 export interface DeadLetterService {
   choose(selection: Selection): Promise<Chosen>;
   show(id: string): Promise<ShownInJson>;
-  settle(way: Way, selection: Selection, seen: Seen): Promise<Settled>;
+  /** Those of this choice that are still there. Nothing else that came later, or that the operator has not seen. */
+  settle(way: Way, choice: string): Promise<Settled>;
 }
 
 /** On a connection for each: what it looks at is in nobody else's hands, and back in the queue when that ends. */
-export function serveDeadLetters({ config, mac }: InForce, log: Logger): DeadLetterService {
+export function serveDeadLetters({ config, mac }: InForce, log: Logger, open = openQueue): DeadLetterService {
+  const choices = new Choices();
   const withQueue = async <T>(work: (queue: DeadLetterQueue) => Promise<T>): Promise<T> => {
-    const queue = await openQueue(config(), mac(), () => {});
+    const queue = await open(config(), mac(), () => {});
     try {
       return await Promise.race([work(queue), queue.lost]);
     } finally {
@@ -50,24 +47,23 @@ export function serveDeadLetters({ config, mac }: InForce, log: Logger): DeadLet
     }
   };
   return {
-    choose: (selection) => withQueue((queue) => choose(queue, selection)),
+    choose: (selection) =>
+      withQueue(async (queue) => {
+        const chosen = await choose(queue, selection);
+        return { ...chosen, choice: choices.keep(selection, chosen.letters) };
+      }),
     show: (id) => withQueue(async (queue) => inJson(await show(queue, id))),
-    settle: async (way, selection, seen) => {
-      log.warn({ way, ...selection, ...seen }, 'an operator replays or drops dead letters');
-      return await withQueue((queue) => settleSeen(queue, way, selection, seen));
+    settle: async (way, choice) => {
+      const { selection, keys } = choices.take(choice);
+      log.warn({ way, ...selection, count: keys.length }, 'an operator replays or drops dead letters');
+      return await withQueue((queue) => settleChosen(queue, way, keys));
     },
   };
 }
 
-/** Those that came later are left; where the others are not those that were seen, nothing is done. */
-async function settleSeen(queue: DeadLetterQueue, way: Way, selection: Selection, { count, until }: Seen): Promise<Settled> {
-  const meant = await chooseAgain(queue, selection, ({ parkedAt }) => parkedAt <= until, count);
-  if (meant.length !== count) {
-    const what = `The dead letters are others than a moment ago, ${meant.length} and not ${count}. Look again.`;
-    throw new CommandError(EXIT.noInput, queue.hint === undefined ? what : `${what} ${queue.hint}`);
-  }
+async function settleChosen(queue: DeadLetterQueue, way: Way, keys: readonly string[]): Promise<Settled> {
   const done: Letter[] = [];
-  const problem = await settle(queue, way, meant, (letter) => done.push(letter));
+  const problem = await settle(queue, way, keys, (letter) => done.push(letter));
   return { done, problem: problem ?? null };
 }
 

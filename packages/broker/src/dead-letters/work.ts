@@ -21,6 +21,8 @@ export interface Chosen {
   readonly all: boolean;
   /** Why there may be others, and what to do, for the operator. */
   readonly hint?: string | undefined;
+  /** The broker's name for them, where it has looked. */
+  readonly choice?: string;
 }
 
 /** One letter with what is in it, and how often the same is there. */
@@ -52,34 +54,6 @@ function selected(queue: DeadLetterQueue, letters: readonly Letter[], selection:
   }
 }
 
-/**
- * Looks until as many letters are there as `count`, which an operator has seen, or the time is up. Those that come and go again count as well. Where a
- * second look at once finds all of the first one, a look hides none, and nothing is waited for.
- */
-export async function chooseAgain(
-  queue: DeadLetterQueue,
-  selection: Selection,
-  isMeant: (letter: Letter) => boolean,
-  count: number,
-): Promise<Letter[]> {
-  const until = performance.now() + HIDDEN_WAIT_MS;
-  const seen = new Map<string, Letter[]>();
-  for (let look = 1; ; look++) {
-    const now = new Map<string, Letter[]>();
-    await queue.pass((letter) => {
-      now.set(letter.key, [...(now.get(letter.key) ?? []), letter]);
-      return 'stays';
-    });
-    const hidesNone = look === 2 && seen.size > 0 && [...seen.keys()].every((key) => now.has(key));
-    for (const [key, copies] of now) if (copies.length > (seen.get(key)?.length ?? 0)) seen.set(key, copies);
-    const letters = [...seen.values()].flat();
-    const isOver = queue.hint === undefined || hidesNone || performance.now() > until;
-    const meant = isOver || letters.length >= count ? selected(queue, letters, selection).filter(isMeant) : [];
-    if (isOver || meant.length >= count) return meant;
-    if (look > 1) await delay(HIDDEN_POLL_MS);
-  }
-}
-
 export async function show(queue: DeadLetterQueue, id: string): Promise<Shown> {
   const letters: Letter[] = [];
   let first: WireMessage | undefined; // of several the bodies are not needed
@@ -96,18 +70,18 @@ export async function show(queue: DeadLetterQueue, id: string): Promise<Shown> {
 }
 
 /**
- * A pass in which each of the chosen letters is settled. They were chosen before, so that a job that is parked again meanwhile is not taken a
- * second time.
+ * A pass in which each of the letters with these keys is settled, as often as its key is there. They were chosen before, so that a job that is
+ * parked again meanwhile is not taken a second time. Answers undefined, or why some had to stay.
  */
 export async function settle(
   queue: DeadLetterQueue,
   way: Way,
-  chosen: readonly Letter[],
+  keys: readonly string[],
   done: (letter: Letter) => void,
 ): Promise<string | undefined> {
   const wanted = new Map<string, number>();
-  for (const { key } of chosen) wanted.set(key, (wanted.get(key) ?? 0) + 1);
-  let left = chosen.length;
+  for (const key of keys) wanted.set(key, (wanted.get(key) ?? 0) + 1);
+  let left = keys.length;
   let problem: string | undefined;
   const visitor: Visitor = async (letter, message) => {
     if (left === 0 || problem !== undefined) return 'stop';
@@ -123,11 +97,11 @@ export async function settle(
     done(letter);
     return 'gone';
   };
-  await queue.pass(visitor);
+  let unseen = await queue.search(visitor);
   const [waitMs, pollMs] = queue.hint === undefined ? [SECOND_LOOK_MS, SECOND_LOOK_MS] : [HIDDEN_WAIT_MS, HIDDEN_POLL_MS];
   for (const until = performance.now() + waitMs; left > 0 && problem === undefined && performance.now() < until; ) {
     await delay(pollMs);
-    await queue.pass(visitor);
+    unseen = await queue.search(visitor);
   }
-  return problem;
+  return problem ?? (left > 0 ? unseen : undefined);
 }

@@ -55,7 +55,7 @@ export async function show(letters: DeadLetters, id: string, json: boolean): Pro
 }
 
 export async function replay(letters: DeadLetters, selection: Selection): Promise<void> {
-  await settleAll('replay', letters, selection, await choose(letters, selection));
+  await settleAll('replay', letters, await choose(letters, selection));
 }
 
 /** `ask`: on the terminal, before anything is dropped. */
@@ -71,7 +71,7 @@ export async function drop(letters: DeadLetters, selection: Selection, ask: bool
       return;
     }
   }
-  await settleAll('drop', letters, selection, chosen);
+  await settleAll('drop', letters, chosen);
 }
 
 const DONE: Record<Way, { readonly each: string; readonly all: string }> = {
@@ -79,11 +79,11 @@ const DONE: Record<Way, { readonly each: string; readonly all: string }> = {
   drop: { each: 'dropped', all: 'Dropped' },
 };
 
-async function settleAll(way: Way, letters: DeadLetters, selection: Selection, chosen: Chosen): Promise<void> {
+async function settleAll(way: Way, letters: DeadLetters, chosen: Chosen): Promise<void> {
   const all = chosen.letters.length;
   if (all === 0) return;
   let done = 0;
-  const problem = await letters.settle(way, selection, chosen, (letter) => {
+  const problem = await letters.settle(way, chosen, (letter) => {
     done += 1;
     const row = way === 'replay' ? rowOf(letter).slice(0, -1) : rowOf(letter);
     print(`${DONE[way].each} ${row.map(cell).join(' ')}`);

@@ -13,7 +13,7 @@ export interface DeadLetters {
   choose(selection: Selection): Promise<Chosen>;
   show(id: string): Promise<Shown>;
   /** Settles those that were chosen; `done` hears of each. Answers why the others had to stay, where that is known. */
-  settle(way: Way, selection: Selection, chosen: Chosen, done: (letter: Letter) => void): Promise<string | undefined>;
+  settle(way: Way, chosen: Chosen, done: (letter: Letter) => void): Promise<string | undefined>;
   close(): Promise<void>;
 }
 
@@ -22,6 +22,12 @@ export const inHand = (queue: DeadLetterQueue): DeadLetters => ({
   lost: queue.lost,
   choose: (selection) => choose(queue, selection),
   show: (id) => show(queue, id),
-  settle: (way, _selection, { letters }, done) => settle(queue, way, letters, done),
+  settle: (way, { letters }, done) =>
+    settle(
+      queue,
+      way,
+      letters.map(({ key }) => key),
+      done,
+    ),
   close: () => queue.close(),
 });
