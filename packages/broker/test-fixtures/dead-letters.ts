@@ -40,6 +40,7 @@ export class DeadLetterServer {
     const source = {
       connection: { connection: { serverProperties: { version: '3.12.0' } } },
       get: async () => {
+        if (this.lostAfter <= 0) await new Promise(() => {}); // nothing answers
         const message = this.#queue.shift();
         if (message) this.#inHand.push(message);
         return message && { ...message, fields: { ...message.fields, messageCount: this.#queue.length } };

@@ -34,7 +34,7 @@ const hiddenHint = (version: string) =>
   `RabbitMQ ${version} hides a dead letter that was looked at, where a policy with delayed-retry-type says so, for its delayed-retry-min. On the RabbitMQ machine: rabbitmqctl list_policies; take it off ${DEAD_LETTER_QUEUE}, and look again after that time.`;
 
 /** Nothing more can be done with the dead letters. `why`: without an end of sentence. */
-class QueueLost extends CommandError {
+export class QueueLost extends CommandError {
   readonly why: string;
 
   constructor(why: string) {

@@ -56,4 +56,20 @@ describe('dead letters through the broker', () => {
     expect(done.length).toBeLessThan(10);
     expect([server.jobs.length, problem]).toEqual([40 - done.length, 'There are more than 12 dead letters, and only these were looked at']);
   });
+
+  it('that were settled before the connection was lost are answered, and are in the log, with why the others stay', async () => {
+    const { server, service, warn } = served('end');
+    server.park('a', 'b', 'c', 'd');
+    const { letters, choice = '' } = await service.choose(ALL);
+    server.lostAfter = 3;
+    const { done, problem } = await service.settle('drop', choice);
+    expect([jobsOf(done), problem]).toEqual([['a', 'b', 'c'], 'The connection to RabbitMQ was lost (the cable)']);
+    expect(server.jobs).toEqual(['d']);
+    const named = letters.slice(0, 3).map(({ id, job, user }) => ({ id, job, user }));
+    expect(warn.mock.calls.map(([facts]) => facts)).toEqual([
+      { way: 'drop', ids: [], count: 4 },
+      { way: 'drop', letters: named },
+      { way: 'drop', done: 3, left: 1, reason: problem },
+    ]);
+  });
 });
