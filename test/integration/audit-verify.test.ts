@@ -216,11 +216,33 @@ describe('kpxctl audit verify', () => {
     const kept = linesOf();
     const args = copied(() => kept);
     const elsewhere = join(String(args[1]), 'lines');
-    writeFileSync(elsewhere, `${kept.slice(20, -5).join('\n')}\n`);
-    expect(await verify('--directory', String(args[1]), '--head', elsewhere)).toMatchObject({ code: 0, problems: [] });
+    writeFileSync(elsewhere, `the audit log cannot be written: ENOSPC\n${kept.slice(20, -5).join('\n')}\n`);
+    expect(await verify('--directory', String(args[1]), '--head', elsewhere)).toMatchObject({ code: 0, problems: [], heads_left_out: 1 });
+    const { stdout } = await runKpxctl(['audit', 'verify', '--directory', String(args[1]), '--head', elsewhere]);
+    expect(stdout).toContain('\nno heads: 1 line of the file that --head names; left out\n');
     writeFileSync(join(String(args[1]), 'audit.jsonl'), `${forged(kept).join('\n')}\n`);
     const { code, problems } = await verify('--directory', String(args[1]), '--head', elsewhere);
     expect([code, new Set(problems.map(({ kind }) => kind))]).toEqual([65, new Set(['not the head'])]);
+  });
+
+  it('leaves heads out that may be of a boot before what is left of the log, but not the newest one', async () => {
+    const whole = linesOf();
+    const args = copied((lines) => lines.slice(20));
+    const head = readFileSync(HEAD, 'utf8');
+    const former = `${whole.length + 100} ${'0'.repeat(64)}`;
+    writeFileSync(String(args[3]), `${former}\n${head}`);
+    expect(await verify(...args)).toMatchObject({
+      ...{ code: 0, problems: [] },
+      findings: expect.arrayContaining([
+        expect.objectContaining({ kind: 'not judged', text: expect.stringMatching(/^1 head: older than/) }),
+      ]),
+    });
+    writeFileSync(String(args[3]), `${head.trimEnd()}\n${former}\n`);
+    expect(await verify(...args)).toMatchObject({ code: 65, problems: [{ kind: 'missing' }] });
+    writeFileSync(String(args[3]), `40 ${'0'.repeat(64)}\n`);
+    expect(await verify(...args)).toMatchObject({
+      ...{ code: 65, problems: [{ kind: 'not the head', text: expect.stringContaining('or no head is as new as the log') }] },
+    });
   });
 
   it('holds while a helper writes and logrotate is at work', async () => {

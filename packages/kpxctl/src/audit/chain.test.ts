@@ -206,6 +206,39 @@ describe('the chain of the audit log', () => {
   });
 });
 
+describe('heads without times', () => {
+  const headsIn = (log: Log, ...seqs: number[]) =>
+    (log.lines.map(linkIn) as Link[]).filter(({ seq }) => seqs.includes(seq)).map(({ seq, hash }) => ({ seq, hash }));
+  const judged = (lines: readonly string[], ...heads: { seq: number; hash: string }[]) => {
+    const chain = new Chain();
+    const all = new Heads(heads);
+    for (const line of lines.map(linkIn) as Link[]) {
+      chain.take(line);
+      all.take(line);
+    }
+    chain.end();
+    return { notSeen: all.notSeen(chain).map(({ seq }) => seq), notJudged: all.notJudged(chain) };
+  };
+  const before = ordinary();
+  const log = new Log().process(21, 6, 'orderly').process(22, 2, 'orderly');
+
+  it('may be those of a boot before a log without its beginning', () => {
+    const heads = [...headsIn(before, 3, 9, 11), ...headsIn(log, 6, 10)];
+    expect(judged(log.lines.slice(4), ...heads)).toEqual({ notSeen: [], notJudged: 2 });
+    expect(judged(log.lines, ...heads).notSeen).toEqual([3, 9, 11]); // nothing says that there was more
+  });
+
+  it('have to be there from the first one on that is there', () => {
+    const heads = [...headsIn(before, 9), ...headsIn(log, 6), ...headsIn(before, 10), log.head];
+    expect(judged(log.lines.slice(4, -1), ...heads)).toEqual({ notSeen: [10, 12], notJudged: 1 });
+  });
+
+  it('are not all older: the newest one has to be there', () => {
+    expect(judged(log.lines.slice(4, -1), log.head)).toEqual({ notSeen: [12], notJudged: 0 });
+    expect(judged(log.lines.slice(4), ...headsIn(before, 9, 10, 11))).toEqual({ notSeen: [11], notJudged: 2 });
+  });
+});
+
 describe('lines after the head', () => {
   const linksOf = (log: Log) => log.lines.map(linkIn) as Link[];
   const after = (log: Log, before: Log, now: Log) => {

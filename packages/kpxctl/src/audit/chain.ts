@@ -31,6 +31,7 @@ export type Kind =
   | 'two at once' // the process of `before` went on beside another one
   | 'new chain'
   | 'older'
+  | 'not judged' // heads that may be older than the log: `why` says how many
   | 'partial' // a part of a line
   | 'clock';
 
@@ -56,6 +57,11 @@ export class Chain {
 
   get first(): Link | undefined {
     return this.#segments[0]?.first;
+  }
+
+  /** There were lines before the first one. */
+  get beginsLate(): boolean {
+    return this.first !== undefined && !isBeginning(this.first);
   }
 
   get last(): Link | undefined {
@@ -136,7 +142,7 @@ export class Chain {
   }
 
   #unlinked(first: Link, last: Link | undefined): void {
-    const begins = first.seq === 1 && first.prev === '';
+    const begins = isBeginning(first);
     if (last === undefined && !begins) this.#find({ kind: 'older', before: first });
     if (last === undefined) return;
     const around = { after: last, before: first };
@@ -151,6 +157,8 @@ export class Chain {
     if (count <= KEPT_MAX) this.findings.push(finding);
   }
 }
+
+const isBeginning = ({ seq, prev }: Link) => seq === 1 && prev === '';
 
 /** Two lines have one number, and both follow the same line: the second is the first line of another process, which found the head from before. */
 const wasCut = ({ last, beforeLast }: Segment, next: Link) =>

@@ -43,7 +43,6 @@ async function verify({ directory, head, json = false }: Options): Promise<void>
   // The head is read before the lines: all up to it have to be there.
   const local = head === undefined && directory === DIRECTORY ? await readLocalHead() : undefined;
   const heads = head === undefined ? new Heads(typeof local === 'object' ? [local] : []) : await readHeads(head);
-  if (head !== undefined && heads.newest === undefined) throw new CommandError(EXIT.noInput, `${head} has no head.`);
   const verified = await follow(directory, heads, local);
   say(json ? forPrograms(verified) : forPeople(verified));
   if (verified.findings.some(isProblem)) process.exitCode = EXIT.dataError;
@@ -80,9 +79,12 @@ async function follow(directory: string, heads: Heads, local: LocalHead | undefi
   const notSeen = heads.notSeen(chain).map(({ seq, time }): Finding => {
     const { last } = chain;
     if (seq > (last?.seq ?? 0)) return { kind: 'missing', from: (last?.seq ?? 0) + 1, to: seq, after: last };
-    return { kind: 'not the head', from: seq, ...(time !== undefined && { why: time }) };
+    const unsure = heads.noneSeen && chain.beginsLate && { before: chain.first };
+    return { kind: 'not the head', from: seq, ...(time !== undefined && { why: time }), ...unsure };
   });
+  const count = heads.notJudged(chain);
+  if (count > 0) notSeen.push({ kind: 'not judged', why: `${count} ${count === 1 ? 'head' : 'heads'}` });
   const gone: Finding[] = local === 'gone' ? [{ kind: 'part', why: `${HEAD_FILE} is not there, or is none` }] : [];
   const findings = [...unread, ...gone, ...chain.findings, ...notSeen, ...beyond];
-  return { directory, parts: parts.map(({ name }) => name), chain, findings, head: heads.newest, local };
+  return { directory, parts: parts.map(({ name }) => name), chain, findings, head: heads.newest, skipped: heads.skipped, local };
 }

@@ -16,14 +16,21 @@ export interface Head {
 
 /** Heads, oldest first. */
 export class Heads {
+  /** Lines of their file that are no heads. */
+  readonly skipped: number;
   readonly #byHash = new Map<string, Head>();
 
-  constructor(heads: readonly Head[]) {
+  constructor(heads: readonly Head[], skipped = 0) {
     for (const head of heads) this.#byHash.set(head.hash, head);
+    this.skipped = skipped;
   }
 
   get newest(): Head | undefined {
     return [...this.#byHash.values()].at(-1);
+  }
+
+  get noneSeen(): boolean {
+    return [...this.#byHash.values()].every(({ seen }) => seen === undefined);
   }
 
   take(line: Link): void {
@@ -31,14 +38,32 @@ export class Heads {
     if (head?.seq === line.seq) head.seen = line;
   }
 
-  /** Those whose lines were not among those that were taken, but for heads that are older than the log's first line. */
-  notSeen({ first }: Chain): Head[] {
+  /** Those whose lines were not among those that were taken, but for heads that are older than the log's first line, or may be. */
+  notSeen(chain: Chain): Head[] {
+    return this.#notSeen(chain).flatMap(({ head, age }) => (age === 'not known' ? [head] : []));
+  }
+
+  /** How many may be older than the log's first line, or not. */
+  notJudged(chain: Chain): number {
+    return this.#notSeen(chain).filter(({ age }) => age === 'perhaps older').length;
+  }
+
+  #notSeen(chain: Chain) {
     const heads = [...this.#byHash.values()];
     const firstSeen = heads.findIndex(({ seen }) => seen !== undefined);
-    const isOlder = ({ seq, time }: Head, index: number) =>
-      first !== undefined && index < firstSeen && (time === undefined ? seq < first.seq : Date.parse(time) < Date.parse(first.time));
-    return heads.filter((head, index) => head.seen === undefined && !isOlder(head, index));
+    // The newest one has to be there in any case.
+    const before = firstSeen === -1 ? heads.length - 1 : firstSeen;
+    return heads.flatMap((head, index) =>
+      head.seen === undefined ? [{ head, age: index < before ? ageOf(head, chain) : ('not known' as const) }] : [],
+    );
   }
+}
+
+/** Of a head before another one. Numbers begin anew with each boot: without a time, it may be one of a boot before the log's first line. */
+function ageOf({ seq, time }: Head, { first, beginsLate }: Chain): 'older' | 'perhaps older' | 'not known' {
+  if (first === undefined) return 'not known';
+  if (time === undefined ? seq < first.seq : Date.parse(time) < Date.parse(first.time)) return 'older';
+  return time === undefined && beginsLate ? 'perhaps older' : 'not known';
 }
 
 /** A number and a hash, as the helper writes its head. */
@@ -48,22 +73,24 @@ export function headIn(text: string): Head | undefined {
 }
 
 /**
- * Reads heads: each line is a number and a hash, as the helper's own head has them, or a whole line of the audit log, as a journal has it.
- * Throws a CommandError where a line is neither.
+ * Reads heads: each line is a number and a hash, as the helper's own head has them, or a whole line of the audit log, as a journal has it. Others
+ * are counted: what the helper has said in plain words is in the journal, too. Throws a CommandError where there is no head.
  */
 export async function readHeads(file: string): Promise<Heads> {
   const heads: Head[] = [];
   let at = 0;
+  let neither: number | undefined;
   for await (const { text } of linesOf(file)) {
     at++;
     const head = headIn(text.toString('latin1'));
     const line = head === undefined ? linkOf(text, { part: file, line: at }) : undefined;
     if (head !== undefined) heads.push(head);
     else if (line && !('unreadable' in line)) heads.push({ seq: line.seq, hash: line.hash, time: line.time });
-    else if (line?.unreadable !== 'without number') throw new CommandError(EXIT.noInput, `${file}, line ${at}: ${NEITHER}`);
+    else if (line?.unreadable !== 'without number') neither ??= at;
     if (heads.length > HEADS_MAX) throw new CommandError(EXIT.noInput, `${file} has more than ${HEADS_MAX} heads: leave the oldest out.`);
   }
-  return new Heads(heads);
+  if (heads.length > 0) return new Heads(heads, at - heads.length);
+  throw new CommandError(EXIT.noInput, neither === undefined ? `${file} has no head.` : `${file}, line ${neither}: ${NEITHER}`);
 }
 
-const NEITHER = 'neither a number and a hash nor a line of the audit log (journalctl --output=cat prints those).';
+const NEITHER = 'neither a number and a hash nor a line of the audit log (journalctl --output=cat prints those). The file has no head.';

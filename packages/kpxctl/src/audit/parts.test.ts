@@ -87,6 +87,13 @@ describe('heads', () => {
     expect(heads.newest).toMatchObject({ seq: 7, time: '2026-11-29T12:00:00.000Z' });
   });
 
+  it('leave out, and count, the plain words of a helper that are in the journal between them', async () => {
+    const said = `the audit log cannot be written: ENOSPC\n6 ${HASH}\n\n{"level":30,"msg":"from before"}\n`;
+    const heads = await readHeads(join(directoryWith({ heads: said }), 'heads'));
+    expect([heads.newest?.seq, heads.skipped]).toEqual([6, 3]);
+    await expect(readHeads(join(directoryWith({ heads: '{"level":30,"msg":"from before"}\n' }), 'heads'))).rejects.toThrow('has no head.');
+  });
+
   it.each(['', 'Nov 29 12:00:00 host kpx-privhelper: {}', '6 0000'])('that are neither, %j, are an error that says where', async (line) => {
     const file = join(directoryWith({ heads: `${line}\n` }), 'heads');
     await expect(readHeads(file)).rejects.toThrow(`${file}, line 1: neither a number and a hash nor a line of the audit log`);

@@ -12,6 +12,8 @@ export interface Verified {
   readonly findings: readonly Finding[];
   /** The newest one. */
   readonly head: Head | undefined;
+  /** Lines of the file of heads that are none. */
+  readonly skipped: number;
   readonly local: LocalHead | undefined;
 }
 
@@ -19,7 +21,7 @@ export interface Verified {
 const SHOWN_MAX = 20;
 
 /** These are no sign that somebody has changed the log. */
-const NOTES: readonly Kind[] = ['cut by kill', 'new chain', 'older', 'partial', 'clock'];
+const NOTES: readonly Kind[] = ['cut by kill', 'new chain', 'older', 'not judged', 'partial', 'clock'];
 
 export const isProblem = ({ kind }: Finding) => !NOTES.includes(kind);
 
@@ -39,14 +41,16 @@ const TEXTS: Readonly<Record<Kind, (finding: Finding) => string>> = {
   added: ({ after, before }) => `${named(before)} stands after ${named(after)}, and does not follow it`,
   unreadable: ({ line, after }) => `${line && at(line)} is no line of the log (${line?.unreadable}), after ${named(after)}`,
   'beyond the head': (finding) => `${numbers(finding)}: more than a helper has written, from ${named(finding.before)} on`,
-  'not the head': ({ from, why }) =>
-    `line ${from} is not the one of the head${why === undefined ? '' : ` of ${why}`}: the log was written anew, up to there at least`,
+  'not the head': ({ from, why, before }) =>
+    `line ${from} is not the one of the head${why === undefined ? '' : ` of ${why}`}: the log was written anew, up to there at least` +
+    (before === undefined ? '' : `, or no head is as new as the log, which begins with ${named(before)}`),
   part: ({ why }) => String(why),
   'two at once': ({ before }) => `${named(before)}: another process wrote at the same time`,
   'cut by kill': ({ after }) => `process ${after?.pid}, after ${named(after)}`,
   'new chain': ({ before, after }) =>
     `${named(before)}: there was no head, as after a boot. Lines that stood right after ${named(after)} would not be missed`,
   older: ({ before }) => `the log begins with ${named(before)}: lines before it were rotated away, or removed`,
+  'not judged': ({ why }) => `${why}: older than the log, or lost. They have no times, and numbers begin anew with each boot`,
   partial: ({ before, line = before }) =>
     `${line && at(line)} has a part of a line: the file system was full, or the machine lost its power`,
   clock: ({ before, after }) => `the clock went back from ${after?.time} to ${before?.time}, at ${named(before)}`,
@@ -54,7 +58,7 @@ const TEXTS: Readonly<Record<Kind, (finding: Finding) => string>> = {
 
 const textOf = (finding: Finding) => TEXTS[finding.kind](finding);
 
-export function forPeople({ directory, parts, chain, findings, head, local }: Verified): string {
+export function forPeople({ directory, parts, chain, findings, head, skipped, local }: Verified): string {
   const { first, last, lines, unnumbered } = chain;
   const range = first && last ? `, ${first.seq} (${first.time}) to ${last.seq} (${last.time})` : '';
   const problems = findings.filter(isProblem);
@@ -64,6 +68,7 @@ export function forPeople({ directory, parts, chain, findings, head, local }: Ve
     ...shown(problems, chain).map((line) => failure(line)),
     ...shown(notes, chain),
     ...(unnumbered === 0 ? [] : [`before numbers: ${unnumbered} lines have none, of a version before; nothing proves them`]),
+    ...(skipped === 0 ? [] : [`no heads: ${skipped} ${skipped === 1 ? 'line' : 'lines'} of the file that --head names; left out`]),
     ...(head === undefined ? [`no head: ${local === 'no helper' ? NO_HELPER : NO_HEAD}`] : []),
     bold(problems.length === 0 ? success(soundWith(head, last)) : `The audit log is not as it was written. ${ADVICE}`),
   ];
@@ -91,7 +96,7 @@ function shown(findings: readonly Finding[], { counts }: Chain): string[] {
   });
 }
 
-export function forPrograms({ directory, parts, chain, findings, head }: Verified): string {
+export function forPrograms({ directory, parts, chain, findings, head, skipped }: Verified): string {
   const { first, last, lines, unnumbered, counts } = chain;
   const bare = (line: Link | undefined) =>
     line && { seq: line.seq, part: line.place.part, line: line.place.line, pid: line.pid, time: line.time, about: line.about };
@@ -100,6 +105,6 @@ export function forPrograms({ directory, parts, chain, findings, head }: Verifie
     return { kind, problem: isProblem(finding), from, to, after: bare(after), before: bare(before), text: textOf(finding) };
   });
   const ends = { first: bare(first), last: bare(last), head: head && { seq: head.seq, hash: head.hash } };
-  const result = { ok: !findings.some(isProblem), directory, parts, lines, unnumbered, ...ends };
+  const result = { ok: !findings.some(isProblem), directory, parts, lines, unnumbered, heads_left_out: skipped, ...ends };
   return `${JSON.stringify({ ...result, counts: Object.fromEntries(counts), findings: told })}\n`;
 }
