@@ -1,7 +1,7 @@
 import { askStatus } from '@kpx/broker/control/client';
 import { ANY_STATES } from '@kpx/broker/executors/states';
 import { jsonLine } from '@kpx/broker/output/format';
-import { say } from '@kpx/broker/output/terminal';
+import { say, screenWidth } from '@kpx/broker/output/terminal';
 import { type Command, Option } from 'commander';
 import { asksBroker, type BrokerOptions } from './broker-options.js';
 import { controlSocket } from './control-socket.js';
@@ -30,8 +30,7 @@ export function addList(program: Command): void {
 async function list({ config, json, sort, state }: Options): Promise<void> {
   const status = await askStatus(await controlSocket(config));
   const rows = sorted(rowsOf(status), sort).filter((row) => state === undefined || row.state === state);
-  const width = process.stdout.isTTY ? process.stdout.columns : Number.POSITIVE_INFINITY;
-  const lines = json ? rows.map(jsonLine) : rows.length > 0 ? tableOf(rows, width, Date.now()) : [noneIn(state)];
+  const lines = json ? rows.map(jsonLine) : rows.length > 0 ? tableOf(rows, screenWidth(), Date.now()) : [noneIn(state)];
   say(lines.map((line) => `${line}\n`).join(''));
 }
 

@@ -22,8 +22,8 @@ export function screenIs(columns: number | undefined): void {
   columnsElsewhere = columns;
 }
 
-/** In columns; without a terminal there is no limit. */
-export const screenWidth = (): number => (process.stdout.isTTY ? process.stdout.columns : (columnsElsewhere ?? Number.POSITIVE_INFINITY));
+/** In columns. Without a terminal there is no limit, nor on one that says 0, as a serial console does. */
+export const screenWidth = (): number => (process.stdout.isTTY ? process.stdout.columns : columnsElsewhere) || Number.POSITIVE_INFINITY;
 
 const styled = (style: keyof typeof STYLES) => (text: string) => (hasStyles() ? styleText(STYLES[style], text) : text);
 

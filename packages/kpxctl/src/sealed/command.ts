@@ -1,7 +1,7 @@
 import { askBroker, tellBroker } from '@kpx/broker/control/client';
 import { CommandError, EXIT } from '@kpx/broker/output/exit';
 import { jsonLine, table } from '@kpx/broker/output/format';
-import { bold, say } from '@kpx/broker/output/terminal';
+import { bold, say, screenWidth } from '@kpx/broker/output/terminal';
 import type { Some } from '@kpx/broker/rabbitmq/provisioning';
 import type { Learned } from '@kpx/broker/sealed/learned';
 import type { RefusedCounts, RefusedRow } from '@kpx/broker/sealed/refused';
@@ -74,8 +74,6 @@ function accountOf(text: string): OsUser {
   throw new InvalidArgumentError(`Expected the name of an account: ${account.error.issues[0]?.message ?? ''}.`);
 }
 
-const width = () => (process.stdout.isTTY ? process.stdout.columns : Number.POSITIVE_INFINITY);
-
 function sayRows<Row>(
   rows: readonly Row[],
   json: boolean | undefined,
@@ -83,7 +81,7 @@ function sayRows<Row>(
   cells: (row: Row) => string[],
   none: string,
 ): void {
-  const [head = '', ...lines] = table(heading, rows.map(cells), width());
+  const [head = '', ...lines] = table(heading, rows.map(cells), screenWidth());
   const text = json ? rows.map(jsonLine) : rows.length > 0 ? [bold(head), ...lines] : [none];
   say(text.map((line) => `${line}\n`).join(''));
 }
