@@ -53,3 +53,10 @@ it.each([
 ])('"%s" is none where the clock is put forward over it', (text, nowMs) => {
   expect(() => timeOf(text, nowMs)).toThrow('There is no 02:30 on 2027-03-28 here, because the clock is put forward over it.');
 });
+
+it.each(['2027-03-28T03:10+02:00', '2027-03-28T10:00+02:00'])(
+  '"02:30" is that of tomorrow when the clock was put forward over it, at %s',
+  (now) => {
+    expect(new Date(timeOf('02:30', Date.parse(now))).toISOString()).toBe(new Date('2027-03-29T02:30+02:00').toISOString());
+  },
+);

@@ -16,8 +16,10 @@ export function timeOf(text: string, nowMs: number): number {
   const [, date, clock, seconds = '', offset = ''] = TIME.exec(text) ?? [];
   if (clock === undefined || (date === undefined && offset !== '')) throw new InvalidArgumentError(FORMS);
   if (date !== undefined) return timeOn(date, clock, seconds, offset);
-  const today = timeOn(dateOf(nowMs, 0), clock, seconds, '');
-  return today > nowMs ? today : timeOn(dateOf(nowMs, 1), clock, seconds, '');
+  const today = dateOf(nowMs, 0);
+  // A time over which the clock is put forward is read as one after that: the clock itself says that it is over.
+  const isOver = Date.parse(`${today}T${clock}${seconds}`) <= nowMs || `${today} ${clock}` < localTime(nowMs);
+  return timeOn(isOver ? dateOf(nowMs, 1) : today, clock, seconds, '');
 }
 
 function timeOn(date: string, clock: string, seconds: string, offset: string): number {
