@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -5,6 +6,8 @@ import { gzipSync } from 'node:zlib';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { readHeads } from './heads.js';
 import { closeParts, linesOf, openParts } from './parts.js';
+
+const HASH = '0'.repeat(64);
 
 function directoryWith(files: Record<string, string | Buffer>): string {
   const directory = mkdtempSync(join(tmpdir(), 'kpx-audit-'));
@@ -38,6 +41,23 @@ describe('the parts of the audit log', () => {
     ]);
     const dated = { 'audit.jsonl': '3\n', 'audit.jsonl-20261122': '2\n', 'audit.jsonl-20261115.gz': gzipSync('1\n') };
     expect((await read(directoryWith(dated))).lines.map((line) => line.at(-1))).toEqual(['1', '2', '3']);
+  });
+
+  it('are read oldest first also where some have a number and some a date, since dateext was changed', async () => {
+    const line = (day: number, seq: number) =>
+      `{"level":30,"time":"2026-11-${day}T12:00:00.000Z","pid":1,"msg":"audit","seq":${seq},"prev":"${HASH}"}\n`;
+    const long = `${line(20, 1)}${randomBytes(100_000).toString('hex')}\n`;
+    const seqs = async (files: Record<string, string | Buffer>) =>
+      (await read(directoryWith(files))).lines
+        .map((text) => /"seq":(\d)/.exec(text)?.[1])
+        .filter(Boolean)
+        .join('');
+    const dated = { 'audit.jsonl-20261122.gz': gzipSync(long), 'audit.jsonl-20261124': line(22, 2) };
+    const numbered = { 'audit.jsonl.2.gz': gzipSync(line(24, 3)), 'audit.jsonl.1': line(26, 4) };
+    expect(await seqs({ ...dated, ...numbered, 'audit.jsonl': line(28, 5) })).toBe('12345');
+    const after = { 'audit.jsonl-20261130': line(28, 5), 'audit.jsonl': line(29, 6) };
+    expect(await seqs({ ...numbered, ...after })).toBe('3456');
+    expect(await seqs({ ...dated, ...numbered, ...after, 'audit.jsonl.3.gz': gzipSync('{}\n') })).toBe('123456');
   });
 
   it('are read once where logrotate has not finished packing one', async () => {
@@ -79,8 +99,6 @@ describe('the parts of the audit log', () => {
 });
 
 describe('heads', () => {
-  const HASH = '0'.repeat(64);
-
   it('are numbers and hashes, or lines of the log', async () => {
     const line = `{"level":30,"time":"2026-11-29T12:00:00.000Z","pid":1,"msg":"audit","seq":7,"prev":"${HASH}"}`;
     const heads = await readHeads(join(directoryWith({ heads: `6 ${HASH}\n{"level":30,"msg":"from before"}\n${line}\n` }), 'heads'));

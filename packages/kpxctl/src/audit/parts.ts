@@ -1,6 +1,7 @@
 import { type FileHandle, open, readdir, stat } from 'node:fs/promises';
-import { createGunzip } from 'node:zlib';
+import { constants, createGunzip, gunzipSync } from 'node:zlib';
 import { CommandError, EXIT } from '@kpx/broker/output/exit';
+import { type Link, linkOf } from './link.js';
 
 const NAME = 'audit.jsonl';
 /** logrotate(8) puts this behind the name: a number, the highest for the oldest, or with `dateext` a date. */
@@ -9,6 +10,8 @@ const PART = new RegExp(`^${NAME.replace('.', '\\.')}(?:\\.(\\d{1,6})|-(\\d{8}(?
 const LOOKS_MAX = 10;
 /** Longer than any line that the helper writes, in bytes. */
 const LINE_BYTES_MAX = 16 * 1024 * 1024;
+/** Of a part, to find the time of its first line, in bytes. */
+const BEGIN_BYTES = 64 * 1024;
 const LINE_FEED = 0x0a;
 
 interface Part {
@@ -31,7 +34,8 @@ export async function openParts(directory: string): Promise<Opened> {
       parts.map(async ({ name, file }) => (await file.stat()).ino === (await inodeOf(`${directory}/${name}`))),
     );
     const again = await namesIn(directory);
-    if (parts.length === names.length && isSame.every(Boolean) && again.names.join() === names.join()) return { parts, others };
+    if (parts.length === names.length && isSame.every(Boolean) && again.names.join() === names.join())
+      return { parts: await inOrder(parts), others };
     await closeParts(parts);
   }
   throw new CommandError(EXIT.unavailable, `${directory} changes all the time: wait until logrotate has ended, and ask again.`);
@@ -64,6 +68,37 @@ async function namesIn(directory: string): Promise<{ names: string[]; others: st
   const names = all.filter((name) => PART.test(name) && !(name.endsWith('.gz') && all.includes(name.slice(0, -'.gz'.length))));
   if (names.length === 0) throw new CommandError(EXIT.noInput, `There is no ${NAME} in ${directory}.`);
   return { names: names.sort((one, other) => ageOf(other) - ageOf(one)), others: all.filter((name) => !PART.test(name)) };
+}
+
+/** Where there are numbers and dates, as after a change of `dateext`, their first lines say which is older. Those without a time stay behind the one before. */
+async function inOrder(parts: Part[]): Promise<Part[]> {
+  const has = (kind: 1 | 2) => parts.some(({ name }) => PART.exec(name)?.[kind] !== undefined);
+  if (!has(1) || !has(2)) return parts;
+  const begins: { part: Part; at: number }[] = [];
+  for (const part of parts) {
+    const at = ageOf(part.name) === 0 ? Number.MAX_VALUE : ((await beginOf(part)) ?? begins.at(-1)?.at ?? 0);
+    begins.push({ part, at });
+  }
+  return begins.sort((one, other) => one.at - other.at).map(({ part }) => part);
+}
+
+/** In milliseconds since the epoch; undefined: no line at its beginning says a time. */
+async function beginOf({ name, file }: Part): Promise<number | undefined> {
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(BEGIN_BYTES), 0, BEGIN_BYTES, 0);
+  const read = buffer.subarray(0, bytesRead);
+  const texts = (name.endsWith('.gz') ? begunIn(read) : read).toString().split('\n');
+  const lines = texts.map((text, at) => linkOf(Buffer.from(text), { part: name, line: at + 1 }));
+  const first = lines.find((line): line is Link => !('unreadable' in line));
+  return first && Date.parse(first.time);
+}
+
+/** Of a damaged one nothing, which is said when all of it is read. */
+function begunIn(packed: Buffer): Buffer {
+  try {
+    return gunzipSync(packed, { finishFlush: constants.Z_SYNC_FLUSH });
+  } catch {
+    return Buffer.alloc(0);
+  }
 }
 
 /** Larger for older parts. Of those with a date, the name says which is older. */
