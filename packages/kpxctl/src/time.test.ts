@@ -60,3 +60,12 @@ it.each(['2027-03-28T03:10+02:00', '2027-03-28T10:00+02:00'])(
     expect(new Date(timeOf('02:30', Date.parse(now))).toISOString()).toBe(new Date('2027-03-29T02:30+02:00').toISOString());
   },
 );
+
+it.each([
+  ['2026-10-25T02:40+02:00', '2026-10-25T02:50+02:00'],
+  ['2026-10-25T02:55+02:00', '2026-10-25T02:50+01:00'],
+  ['2026-10-25T02:40+01:00', '2026-10-25T02:50+01:00'],
+  ['2026-10-25T02:55+01:00', '2026-10-26T02:50+01:00'],
+])('"02:50", which is there twice when the clock is put back, is the next one at %s', (now, next) => {
+  expect(new Date(timeOf('02:50', Date.parse(now))).toISOString()).toBe(new Date(next).toISOString());
+});

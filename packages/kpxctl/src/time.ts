@@ -19,7 +19,16 @@ export function timeOf(text: string, nowMs: number): number {
   const today = dateOf(nowMs, 0);
   // A time over which the clock is put forward is read as one after that: the clock itself says that it is over.
   const isOver = Date.parse(`${today}T${clock}${seconds}`) <= nowMs || `${today} ${clock}` < localTime(nowMs);
-  return timeOn(isOver ? dateOf(nowMs, 1) : today, clock, seconds, '');
+  if (!isOver) return timeOn(today, clock, seconds, '');
+  return secondOn(today, clock, seconds, nowMs) ?? timeOn(dateOf(nowMs, 1), clock, seconds, '');
+}
+
+/** Where the clock is put back over it: the time is there twice. */
+function secondOn(date: string, clock: string, seconds: string, nowMs: number): number | undefined {
+  const first = Date.parse(`${date}T${clock}${seconds}`);
+  const putBackMin = new Date(`${date}T23:59`).getTimezoneOffset() - new Date(first).getTimezoneOffset();
+  const second = first + putBackMin * UNITS_MS.m;
+  return second > nowMs && localTime(second) === `${date} ${clock}` ? second : undefined;
 }
 
 function timeOn(date: string, clock: string, seconds: string, offset: string): number {
