@@ -105,6 +105,21 @@ describe('a job that was done twice', () => {
   });
 });
 
+describe('a job that was parked twice', () => {
+  const parked = [letter('BODY_NOT_JSON', '', 100_000), letter('BODY_NOT_JSON', '', 104_000)];
+  const job = { sent: [sent({ kind: 'half a body' })], moves: [{ job: 'j', how: 'job parked', at: 104_010, delayMs: 0 }], parked };
+
+  it('is explained by the end of the broker right after the first time, which is in no log', () => {
+    expect(problems({ ...job, faults: [fault('broker: kill -9', 100_100)] })).toEqual([]);
+  });
+
+  it('is not by an end before it', () => {
+    expect(problems({ ...job, faults: [fault('broker: kill -9', 90_000)] })).toEqual([
+      expect.stringContaining('has copies that no fault explains (1)'),
+    ]);
+  });
+});
+
 describe('a parked job', () => {
   it('that had to be parked has the reason that it had to have', () => {
     const job = sent({ kind: 'of an unknown user' });

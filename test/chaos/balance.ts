@@ -136,7 +136,7 @@ class Books {
     const lastAt = queued > 0 ? Number.POSITIVE_INFINITY : Math.max(...[...done, ...parked].map(({ at }) => at));
     const { faults } = this.#evidence;
     let unexplained = tooMany;
-    for (const exposure of [...exposuresOf(moves, done, lastAt), ...unloggedOf(job, faults, lastAt)]) {
+    for (const exposure of [...exposuresOf(moves, done, parked, lastAt), ...unloggedOf(job, faults, lastAt)]) {
       if (unexplained === 0) return; // a job that has been on its way for an hour has a thousand exposures
       const [cause] = causesOf(exposure, faults);
       if (!cause) continue;

@@ -131,7 +131,7 @@ export function causesOf(exposure: Exposure, faults: readonly Occurrence[]): Occ
 }
 
 /** Every time in which this job was between two places, the last place that it came to left out. */
-export function exposuresOf(moves: readonly Move[], done: readonly Done[], lastAt: number): Exposure[] {
+export function exposuresOf(moves: readonly Move[], done: readonly Done[], parked: readonly Parked[], lastAt: number): Exposure[] {
   const ofMoves = moves.flatMap(({ at, delayMs }) => {
     const moved = { party: 'broker', from: at, to: at + SETTLE_MS };
     // RabbitMQ moves it back by itself when its time is over.
@@ -140,7 +140,9 @@ export function exposuresOf(moves: readonly Move[], done: readonly Done[], lastA
   const ofDone = done
     .filter(({ at }) => at < lastAt)
     .map(({ account, at }) => ({ party: account, from: at - JOB_MS - SETTLE_MS, to: at + SETTLE_MS }));
-  return [...ofMoves, ...ofDone].filter(({ from }) => from <= lastAt);
+  // The broker logs a parked job when RabbitMQ has confirmed it: of one that it parked right before its end, the letter alone tells.
+  const ofParked = parked.filter(({ at }) => at < lastAt).map(({ at }) => ({ party: 'broker', from: at, to: at + SETTLE_MS }));
+  return [...ofMoves, ...ofDone, ...ofParked].filter(({ from }) => from <= lastAt);
 }
 
 /** What a broker does after it has lost its log, and before it ends, is in no log. */

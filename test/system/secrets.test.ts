@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { type BootedKpx, BROKER, unitOf, WORKSPACES } from '../fixtures/booted/kpx.js';
 import type { RunResult } from '../fixtures/booted/machine.js';
 import { eventually } from '../fixtures/eventually.js';
@@ -29,7 +29,9 @@ const DECOYS = DECOY_DIRECTORIES.map((directory) => `/${directory}/kpx-test-deco
 const WRITTEN_AT_BOOT = '/etc/machine-id';
 /** Linux takes 2 MiB of arguments: with paths of 1 KiB these fit. */
 const FILES_OF_A_COMMAND = 1_500;
-const SEARCH_TIMEOUT_MS = 90_000;
+/** All files of the machine, beside other work. */
+const SEARCH_TIMEOUT_MS = 240_000;
+vi.setConfig({ testTimeout: SEARCH_TIMEOUT_MS + 60_000 });
 /** grep(1): nothing was found; something could not be read, whatever was found. */
 const [GREP_NOTHING, GREP_PARTLY] = [1, 2];
 
