@@ -144,6 +144,16 @@ describe('kpxctl', () => {
     expect((await run(kpx, 'explain', 'bob')).stdout).not.toContain('ended once it is idle');
   });
 
+  it('ends none before the helper has said which executors run', async () => {
+    const kpx = await startKpx();
+    await kpx.endBroker();
+    await kpx.endHelper();
+    await kpx.startBroker({ wait: false });
+    const notKnown = { code: 69, stderr: expect.stringContaining('The broker does not know yet which executors run') };
+    await expect.poll(() => run(kpx, 'stop', '--all', '--when-idle')).toMatchObject(notKnown);
+    expect(await run(kpx, 'stop', 'alice')).toMatchObject(notKnown);
+  });
+
   it('says which way of ending executors is meant', async () => {
     const kpx = await startKpx();
     for (const [args, why] of [

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type ExecutorInfo, ExecutorState, type KnimeUser, knimeUserSchema, osUserSchema } from '@kpx/protocol';
+import { type ExecutorInfo, ExecutorState, type KnimeUser, knimeUserSchema, osUserSchema, StopMode } from '@kpx/protocol';
 import type { Logger } from 'pino';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { PLAIN_POLICY } from '../test-fixtures/policy.js';
@@ -303,22 +303,25 @@ describe('an executor that is started at a time', () => {
 });
 
 describe('executors that are to end once they are idle', () => {
-  it('are not known before the helper has said which ones run: the order is refused', () => {
+  it('are not known before the helper has said which ones run: the order is refused', async () => {
     const broker = new Broker();
-    expect(() => broker.orders.stopWhenIdle(undefined)).toThrow('does not know yet which executors run');
+    const notKnown = 'does not know yet which executors run';
+    await expect(broker.orders.stopWhenIdle(undefined)).rejects.toThrow(notKnown);
+    await expect(broker.orders.stopOf(alice, StopMode.graceful)).rejects.toThrow(notKnown);
     broker.listed(alice, bob);
-    expect(broker.orders.stopWhenIdle(undefined)).toMatchObject({ executors: 2 });
+    expect(await broker.orders.stopWhenIdle(undefined)).toMatchObject({ executors: 2 });
+    expect(await broker.orders.stopOf(alice, StopMode.graceful)).toMatchObject({ user: alice });
   });
 
-  it('are counted by the order', () => {
+  it('are counted by the order', async () => {
     const broker = new Broker().listed(alice, bob);
-    broker.orders.stopWhenIdle(alice);
-    expect(broker.orders.stopWhenIdle(bob)).toMatchObject({ executors: 1 });
+    await broker.orders.stopWhenIdle(alice);
+    expect(await broker.orders.stopWhenIdle(bob)).toMatchObject({ executors: 1 });
   });
 
   it('are so after a restart of the broker too, and no others', async () => {
     const first = new Broker().listed(alice, bob);
-    first.orders.stopWhenIdle(alice);
+    await first.orders.stopWhenIdle(alice);
     first.end();
     expect(kept()).toBe('stop-when-idle alice 10005\n');
     const second = new Broker();

@@ -1,4 +1,4 @@
-import type { KnimeUser } from '@kpx/protocol';
+import type { KnimeUser, StopMode } from '@kpx/protocol';
 import type { Logger } from 'pino';
 import type { EarlyStart } from './early-start.js';
 import type { Engine } from './engine.js';
@@ -123,10 +123,20 @@ export class LaterOrders {
   }
 
   /** As {@link Operator.stopWhenIdle}. */
-  stopWhenIdle(only: KnimeUser | undefined): (NonNullable<ReturnType<Operator['stopWhenIdle']>> & Kept) | undefined {
-    if (!this.#timer) throw new CommandError(EXIT.unavailable, NOT_LISTED);
+  async stopWhenIdle(only: KnimeUser | undefined): Promise<(NonNullable<ReturnType<Operator['stopWhenIdle']>> & Kept) | undefined> {
+    this.#knowsWhichRun();
     const stopped = this.#operator.stopWhenIdle(only);
     return stopped && { ...stopped, ...this.#keep() };
+  }
+
+  /** As {@link Operator.stopOf}. */
+  async stopOf(user: KnimeUser, mode: StopMode): Promise<Explanation | undefined> {
+    this.#knowsWhichRun();
+    return await this.#operator.stopOf(user, mode);
+  }
+
+  #knowsWhichRun(): void {
+    if (!this.#timer) throw new CommandError(EXIT.unavailable, NOT_LISTED);
   }
 
   #look(): void {

@@ -153,7 +153,7 @@ async function openControl(
     start: (user) => broker.operator.startFor(user),
     planStart: (user, atMs) => broker.orders.plan(user, atMs),
     cancelStart: (user) => broker.orders.cancel(user),
-    stop: (user, mode) => broker.operator.stopOf(user, mode),
+    stop: (user, mode) => broker.orders.stopOf(user, mode),
     stopWhenIdle: (user) => broker.orders.stopWhenIdle(user),
     sealed: broker.sealed,
     deadLetters: serveDeadLetters({ config: () => broker.config, mac: () => broker.mac }, log),

@@ -65,10 +65,12 @@ export interface Operations {
   planStart(user: KnimeUser, atMs: number): Promise<Explanation & { readonly replaced?: string; readonly forgotten?: string }>;
   /** Rejects with a CommandError where there is none to be taken back. */
   cancelStart(user: KnimeUser): Promise<Explanation & { readonly taken_back: string | null; readonly forgotten?: string }>;
-  /** Undefined: there is no executor of this user. */
+  /** Undefined: there is no executor of this user. Rejects with a CommandError before it is known which executors run. */
   stop(user: KnimeUser, mode: StopMode): Promise<Explanation | undefined>;
-  /** Of this user, or of all; undefined: there is none of this user. */
-  stopWhenIdle(user: KnimeUser | undefined): { readonly executors: number; readonly idle: number; readonly forgotten?: string } | undefined;
+  /** Of this user, or of all; undefined: there is none of this user. Rejects as {@link stop}. */
+  stopWhenIdle(
+    user: KnimeUser | undefined,
+  ): Promise<{ readonly executors: number; readonly idle: number; readonly forgotten?: string } | undefined>;
   readonly deadLetters: DeadLetterService;
   /** Undefined: executors are not sealed. */
   readonly sealed: SealedOperations | undefined;
@@ -189,12 +191,12 @@ function routesOf(operations: Operations): Routes {
     ),
     '/start/cancel': route('POST', ABOUT_USER, ({ user }) => refusing(operations.cancelStart(user))),
     '/stop': route('POST', STOP, async ({ user, mode }) => {
-      const explanation = await operations.stop(user, mode === 'kill' ? StopMode.kill : StopMode.graceful);
+      const explanation = await refusing(operations.stop(user, mode === 'kill' ? StopMode.kill : StopMode.graceful));
       if (!explanation) throw new HttpError(409, `there is no executor of "${user}" on this host`);
       return explanation;
     }),
-    '/stop-when-idle': route('POST', ABOUT_USER.partial(), ({ user }) => {
-      const stopped = operations.stopWhenIdle(user);
+    '/stop-when-idle': route('POST', ABOUT_USER.partial(), async ({ user }) => {
+      const stopped = await refusing(operations.stopWhenIdle(user));
       if (!stopped) throw new HttpError(409, `there is no executor of "${user}" on this host`);
       return stopped;
     }),
