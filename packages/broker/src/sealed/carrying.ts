@@ -27,7 +27,7 @@ import { Forbidden, type Outgoing, TooLarge, type Uplink, UplinkLost } from './u
 
 /** How long a message that the server has not taken waits, in milliseconds. */
 const AGAIN_AFTER_MS = 500;
-/** A message for which the server has no queue: nobody would get it, and that is all; or it would be lost, and waits for one. */
+/** Where the server has no queue for a message: an answer is done with, as nobody waits for it. A job would be lost, and waits for a queue. */
 type WithoutQueue = 'done' | 'waits';
 const REFUSED: Reason = 'SEALED_REFUSED';
 
@@ -62,7 +62,7 @@ export class Carrying {
   readonly refusals: Refusals;
   readonly #services: Services;
   readonly #account: string;
-  /** Queues that the server has not, for which messages wait: each is in the log once. */
+  /** Queues that the server does not have, and for which messages wait: each is in the log once. */
   readonly #missing = new Set<string>();
 
   constructor(services: Services, account: string) {
@@ -76,7 +76,7 @@ export class Carrying {
     return this.#services.uplink.stopped;
   }
 
-  /** Resolves with true when the server has it, or nobody there would get it and that is `withoutQueue`. Never rejects. */
+  /** Resolves with true when the server has it, or has no queue for it and that is `done`. Never rejects. */
   async carry(session: AccountSession, message: WireMessage, verdict: Verdict, withoutQueue: WithoutQueue = 'done'): Promise<boolean> {
     try {
       if (verdict.is === 'refused') {
