@@ -16,17 +16,21 @@ const CONNECTED_POLL_MS = 50;
 const STILL_CONNECTED_POLL_MS = 1_000;
 /** How often to look whether the executors' processes still exist, in milliseconds. */
 const ALIVE_POLL_MS = 250;
-/** How often to compare notes with the helper without any cause, in milliseconds: finds what a reused pid would hide. */
-const LIST_EVERY_MS = 30_000;
-/** How often to measure the processor time of executors, in milliseconds, while somebody waits for one that could be ended. */
+/** How often to measure the processor time of executors, in milliseconds. A process that has got the pid of an executor is seen then, too: it has another cgroup. */
+const MEASURE_EVERY_MS = 30_000;
+/** The same while somebody waits for an executor that could be ended, in milliseconds. */
 const WANTED_MEASURE_EVERY_MS = 2_000;
 /** The same however short idle_stop is, in milliseconds. Without a cgroup of each executor it takes a list, which is work for the helper and PID 1. */
 const MEASURE_EVERY_MS_MIN = 1_000;
-/** Wait before a list is asked for again after the helper answered with an error, in milliseconds. Doubles up to LIST_EVERY_MS. */
+/** Wait before a list is asked for again after the helper answered with an error, and the longest one, in milliseconds. Doubles with each. */
 const LIST_RETRY_MS = 1_000;
+const LIST_RETRY_MS_MAX = 30_000;
 
 const MAY_BE_LOST = 'an executor runs whose account would be refused one now; it is judged again in a minute';
 const LOST = 'an executor runs whose account is refused one: policy.account_lost says what happens to it';
+
+type Watched = Pick<Machine, 'idleGrainMs' | 'looksForConnections' | 'running' | 'wantsList'>;
+type Lister = Pick<HelperClient, 'listExecutors'>;
 
 /** The accounts that RabbitMQ serves, by uid, and those of whom nobody can say. */
 interface Served {
@@ -36,8 +40,8 @@ interface Served {
 
 /** Looks at the operating system for what becomes of executors, and tells the machine. */
 export class ExecutorWatch {
-  readonly #machine: Machine;
-  readonly #helper: HelperClient;
+  readonly #machine: Watched;
+  readonly #helper: Lister;
   readonly #served: () => Promise<Served>;
   readonly #emit: (event: Event) => void;
   readonly #now: () => number;
@@ -54,11 +58,12 @@ export class ExecutorWatch {
   #listFailures = 0;
   #listAgainAt = 0;
   readonly #lost = new LostAccounts();
+  /** When to ask for a list in any case: one in which the helper judges the accounts. */
   #judgeAt = 0;
 
   constructor(
-    machine: Machine,
-    helper: HelperClient,
+    machine: Watched,
+    helper: Lister,
     served: () => Promise<Served>,
     { now, emit, log }: { readonly now: () => number; readonly emit: (event: Event) => void; readonly log: Logger },
   ) {
@@ -101,6 +106,7 @@ export class ExecutorWatch {
       if (judge) await this.#lookAtAccounts(executors);
     } catch (error) {
       if (!(error instanceof HelperUnavailable)) this.#listFailed(error as Error);
+      else if (judge) this.#judgeAt = askedAt;
     } finally {
       this.#listing = false;
     }
@@ -116,7 +122,7 @@ export class ExecutorWatch {
   }
 
   #listFailed({ message: reason }: Error): void {
-    const waitMs = backoffMs(this.#listFailures++, LIST_RETRY_MS, LIST_EVERY_MS, 1);
+    const waitMs = backoffMs(this.#listFailures++, LIST_RETRY_MS, LIST_RETRY_MS_MAX, 1);
     this.#listAgainAt = this.#now() + waitMs;
     this.#log.warn({ reason, again_ms: waitMs }, 'the helper could not list the executors; it is asked again');
   }
@@ -136,7 +142,7 @@ export class ExecutorWatch {
 
   async #lookForEnded(): Promise<void> {
     if (this.#now() >= this.#listAgainAt) {
-      const isDue = this.#listFailures > 0 || this.#now() - this.#listedAt >= LIST_EVERY_MS;
+      const isDue = this.#listFailures > 0 || (this.#now() >= this.#judgeAt && this.#now() - this.#listedAt >= LIST_RETRY_MS);
       if (isDue || [...this.#machine.running()].some(({ pid }) => !processExists(pid))) await this.list();
     }
     if (this.#now() - this.#measuredAt >= this.#measureEveryMs()) await this.#measure();
@@ -160,8 +166,8 @@ export class ExecutorWatch {
   }
 
   #measureEveryMs(): number {
-    const { wantsList, idleGrainMs = LIST_EVERY_MS } = this.#machine;
-    return Math.max(MEASURE_EVERY_MS_MIN, Math.min(LIST_EVERY_MS, idleGrainMs, wantsList ? WANTED_MEASURE_EVERY_MS : LIST_EVERY_MS));
+    const { wantsList, idleGrainMs = MEASURE_EVERY_MS } = this.#machine;
+    return Math.max(MEASURE_EVERY_MS_MIN, Math.min(idleGrainMs, wantsList ? WANTED_MEASURE_EVERY_MS : MEASURE_EVERY_MS));
   }
 }
 
