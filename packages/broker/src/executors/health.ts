@@ -85,8 +85,8 @@ export class HostHealth {
   }
 
   /** An operator asks for a start, and may have fixed the host: the next probe is due, whoever it is for. */
-  tryNow(): void {
-    this.#probedAt = Number.NEGATIVE_INFINITY;
+  tryNow(now: number): void {
+    this.#probedAt = now - PROBE_MAX_MS;
   }
 
   /** A start of this user is under way. */

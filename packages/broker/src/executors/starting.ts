@@ -44,7 +44,7 @@ export function settle(books: Books, user: User, detail: string): void {
 /** As a first job would, but for the job. A user who rests after failures, or was refused, is tried at once. */
 export function startAsked(books: Books, name: KnimeUser, groups: readonly string[] | undefined): void {
   const user = userOf(books, name, groups);
-  books.health.tryNow();
+  books.health.tryNow(books.now);
   if (user.admitted.ok) startAnew(books, user, 'an operator asks for a start');
   const wanted = { until: books.now + ASKED_MAX_MS, why: 'an operator asked for it', yields: false };
   if (user.state === 'queued') {

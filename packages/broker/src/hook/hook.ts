@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { performance } from 'node:perf_hooks';
 import type { Logger } from 'pino';
 import { logFailure } from '../output/logged-failure.js';
+import { SaidOnce } from '../output/said-once.js';
 import type { HookResult } from '../record/outcomes.js';
 import type { Verdict } from '../record/verdict.js';
 import { type Call, call } from './call.js';
@@ -46,7 +47,9 @@ export class Hook {
 
   /** From now on verdicts are looked at. */
   start(): void {
-    this.#looks = setInterval(() => this.#look(), LOOK_EVERY_MS);
+    const looks = new SaidOnce(this.#log, 'it cannot be told whether all is well; the hook is not called for it');
+    const look = async () => this.#look();
+    this.#looks = setInterval(() => looks.run(look), LOOK_EVERY_MS);
     this.renewed();
   }
 

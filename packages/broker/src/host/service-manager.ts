@@ -33,7 +33,13 @@ export class ServiceManager {
    */
   lives(status: () => string): void {
     if (this.#path === undefined) return;
-    const line = () => printable(status());
+    const line = () => {
+      try {
+        return printable(status());
+      } catch (error) {
+        return printable(`the state cannot be told: ${(error as Error).message}`);
+      }
+    };
     let last = line();
     this.#send(`STATUS=${last}`);
     const update = () => {
