@@ -1,5 +1,7 @@
 import { accountNameOf, type KnimeUser } from '@kpx/protocol';
 import { runCommand } from './command.js';
+import { InTurn } from './in-turn.js';
+import { nameServiceIsDown } from './name-service-down.js';
 
 /** For how long an answer of the name service is used again, in milliseconds. */
 const FRESH_MS = 300_000;
@@ -8,6 +10,10 @@ const UNKNOWN_FRESH_MS = 5_000;
 /** Answers kept; beyond, the oldest go. */
 const ANSWERS_MAX = 10_000;
 const LOOK_UP_TIMEOUT_MS = 5_000;
+/** Look-ups at once: each is a process, of which the broker may have few (TasksMax= of its unit). */
+const AT_ONCE_MAX = 8;
+/** How long a look-up waits for its turn, in milliseconds. */
+const TURN_WAIT_MS_MAX = 30_000;
 /** id(1): it could not tell everything. Killed, it has another one. */
 const ID_FAILED = 1;
 
@@ -28,16 +34,19 @@ export class Groups {
   readonly #answers = new Map<KnimeUser, Answer>();
   readonly #now: () => number;
   readonly #nameless: (user: KnimeUser, gids: readonly string[]) => void;
+  readonly #isDown: typeof nameServiceIsDown;
+  readonly #inTurn = new InTurn(AT_ONCE_MAX, TURN_WAIT_MS_MAX);
 
-  constructor(now: () => number, nameless: (user: KnimeUser, gids: readonly string[]) => void) {
+  constructor(now: () => number, nameless: (user: KnimeUser, gids: readonly string[]) => void, isDown = nameServiceIsDown) {
     this.#now = now;
     this.#nameless = nameless;
+    this.#isDown = isDown;
   }
 
   of(user: KnimeUser): Promise<readonly string[]> {
     const known = this.#answers.get(user);
     if (known && known.until > this.#now()) return known.groups;
-    const groups = lookUp(user.toLowerCase(), (gids) => this.#nameless(user, gids));
+    const groups = this.#inTurn.run(() => this.#lookUp(user));
     this.#answers.delete(user);
     const answer: Answer = { groups, until: this.#now() + FRESH_MS };
     this.#answers.set(user, answer);
@@ -47,6 +56,15 @@ export class Groups {
     );
     const [oldest] = this.#answers.keys();
     if (this.#answers.size > ANSWERS_MAX && oldest !== undefined) this.#answers.delete(oldest);
+    return groups;
+  }
+
+  async #lookUp(user: KnimeUser): Promise<readonly string[]> {
+    const name = user.toLowerCase();
+    const groups = await lookUp(name, (gids) => this.#nameless(user, gids));
+    // To id(1), an account of a directory service that is down does not exist.
+    const down = groups === NONE && accountNameOf(name) !== undefined ? await this.#isDown() : undefined;
+    if (down !== undefined) throw new Error(`the groups of "${name}" could not be looked up: ${down}`);
     return groups;
   }
 }

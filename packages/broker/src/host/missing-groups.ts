@@ -1,4 +1,5 @@
 import { runCommand } from './command.js';
+import { nameServiceIsDown } from './name-service-down.js';
 
 /** Groups that are looked up; further ones count as there. A configuration with so many is made by a program. */
 const LOOK_UPS_MAX = 1_000;
@@ -14,6 +15,8 @@ const GETENT_NOT_FOUND = 2;
 export async function missingGroups(names: readonly string[]): Promise<ReadonlySet<string>> {
   const missing = new Set<string>();
   for (const name of names.slice(0, LOOK_UPS_MAX)) if (!(await isKnown(name))) missing.add(name);
+  const down = missing.size === 0 ? undefined : await nameServiceIsDown(); // then its groups are not known either
+  if (down !== undefined) throw new Error(down);
   return missing;
 }
 
