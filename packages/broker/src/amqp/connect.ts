@@ -58,7 +58,10 @@ export async function connect(url: string, config: Config['amqp'], host: string,
     return await answerInTime(opening, 'connection.open', OPEN_TIMEOUT_MS);
   } catch (error) {
     opening.then(
-      (connection) => destroy(connection, 'opened too late'),
+      (connection) => {
+        connection.on('error', () => {}); // amqplib tells of its end, and nobody else would hear it
+        destroy(connection, 'opened too late');
+      },
       () => {}, // it is what is thrown below
     );
     const sentence = isRefusedWithoutWord(error) ? await askForSentence(target, files, login) : undefined;
