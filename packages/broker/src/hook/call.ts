@@ -1,4 +1,4 @@
-import { startCommandWithInput } from '../host/command.js';
+import { type Started, startCommandWithInput } from '../host/command.js';
 import type { HookResult } from '../record/outcomes.js';
 
 /** How long the program may take, in milliseconds; then its process group is killed. */
@@ -31,21 +31,21 @@ export interface Call {
  * in any case when the call is over, so that nothing stays that has not made a session of its own. Never rejects.
  */
 export function call([program = '', ...args]: readonly string[], input: string): Call {
-  let child: ReturnType<typeof startCommandWithInput>;
+  let child: Started;
   try {
     child = startCommandWithInput(program as `/${string}`, args, {});
   } catch (error) {
     return { outcome: Promise.resolve(notStarted(error as Error)), kill: () => {} };
   }
-  child.stdin.on('error', () => {}); // it need not read
-  child.stdin.end(input);
+  child.stdin?.on('error', () => {}); // it need not read
+  child.stdin?.end(input);
   const kill = () => killGroup(child);
   return { outcome: outcomeOf(child, kill), kill };
 }
 
 const notStarted = ({ message }: Error): Outcome => ({ result: 'not_started', why: message, output: '' });
 
-async function outcomeOf(child: ReturnType<typeof startCommandWithInput>, kill: () => void): Promise<Outcome> {
+async function outcomeOf(child: Started, kill: () => void): Promise<Outcome> {
   let ended: Outcome['why'] | undefined;
   let result: HookResult = 'failed';
   const output = collected(child, (why) => {
@@ -74,16 +74,16 @@ async function outcomeOf(child: ReturnType<typeof startCommandWithInput>, kill: 
   } finally {
     for (const timer of timers) clearTimeout(timer);
     kill();
-    for (const stream of [child.stdin, child.stdout, child.stderr]) stream.destroy();
+    for (const stream of [child.stdin, child.stdout, child.stderr]) stream?.destroy();
     child.unref();
   }
 }
 
 /** Of both streams, as it comes. */
-function collected({ stdout, stderr }: ReturnType<typeof startCommandWithInput>, tooMuch: (why: string) => void): () => string {
+function collected({ stdout, stderr }: Started, tooMuch: (why: string) => void): () => string {
   let [kept, count] = ['', 0];
   for (const stream of [stdout, stderr]) {
-    stream.setEncoding('utf8').on('data', (chunk: string) => {
+    stream?.setEncoding('utf8').on('data', (chunk: string) => {
       kept = (kept + chunk).slice(-OUTPUT_CHARS_KEPT);
       count += chunk.length;
       if (count <= OUTPUT_CHARS_MAX) return;

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openLog } from '@kpx/protocol';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { withoutDescriptors } from '../../test-fixtures/descriptors.js';
 import type { HookResult } from '../record/outcomes.js';
 import type { Verdict } from '../record/verdict.js';
 import { call, DEADLINE_MS, OUTPUT_CHARS_KEPT } from './call.js';
@@ -98,6 +99,12 @@ describe('a call', () => {
     const pid = Number(readFileSync(file('pid'), 'utf8'));
     expect(isAlive(pid)).toBe(true);
     process.kill(pid, 'SIGKILL');
+  });
+
+  it('has not started where no descriptor is free for its input and output', async () => {
+    await withoutDescriptors(async () => {
+      expect(await call(['/bin/true'], '').outcome).toEqual({ result: 'not_started', why: 'spawn /bin/true EMFILE', output: '' });
+    });
   });
 
   it('leaves no descriptor open, however it ends', async () => {

@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { withoutDescriptors } from '../../test-fixtures/descriptors.js';
 import { runCommand } from './command.js';
 
 it('answers with the exit code and both outputs', async () => {
@@ -15,4 +16,8 @@ it('does not wait for one whose end does not come: here another process has its 
     '/usr/bin/setsid did not end within 100 ms, and cannot be ended',
   );
   expect(performance.now() - began).toBeLessThan(6_000);
+});
+
+it('says so where no descriptor is free for its output', async () => {
+  await withoutDescriptors(() => expect(runCommand('/usr/bin/echo', ['one'], 5_000)).rejects.toThrow('spawn /usr/bin/echo EMFILE'));
 });

@@ -22,6 +22,9 @@ const optionsOf = (environment: Readonly<Record<string, string>>) => ({
 export const startCommand = (binary: `/${string}`, args: readonly string[], environment: Readonly<Record<string, string>> = {}) =>
   spawn(binary, args, { ...optionsOf(environment), stdio: ['ignore', 'pipe', 'pipe'] });
 
+/** A process without its streams is one for which no descriptor was free: its 'error' comes later. */
+export type Started = ChildProcess;
+
 /** The same, for one that is told something. */
 export const startCommandWithInput = (binary: `/${string}`, args: readonly string[], environment: Readonly<Record<string, string>>) =>
   spawn(binary, args, { ...optionsOf(environment), stdio: ['pipe', 'pipe', 'pipe'] });
@@ -31,7 +34,7 @@ const GONE_MS_MAX = 1_000;
 
 /** Runs a command to its end, `timeoutMs` at most. Rejects when it cannot be started, and when it stays although it was ended by force. */
 export async function runCommand(binary: `/${string}`, args: readonly string[], timeoutMs: number): Promise<CommandResult> {
-  const child = startCommand(binary, args);
+  const child: Started = startCommand(binary, args);
   const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
   let giveUp: NodeJS.Timeout | undefined;
   const [stdout, stderr] = [collected(child, 'stdout'), collected(child, 'stderr')];
@@ -47,12 +50,12 @@ export async function runCommand(binary: `/${string}`, args: readonly string[], 
   } finally {
     clearTimeout(timer);
     clearTimeout(giveUp);
-    for (const stream of [child.stdout, child.stderr]) stream.destroy();
+    for (const stream of [child.stdout, child.stderr]) stream?.destroy();
     child.unref();
   }
 }
 
-function collected(child: ChildProcess, stream: 'stdout' | 'stderr'): () => string {
+function collected(child: Started, stream: 'stdout' | 'stderr'): () => string {
   let text = '';
   child[stream]?.setEncoding('utf8').on('data', (chunk: string) => {
     text += chunk;
