@@ -92,6 +92,19 @@ describe.each(treesToTest())('RabbitMQ 4 of %s', (tree) => {
     expect((await scrape(port)).value('kpx_job_queue_loses_jobs')).toBe(0);
   });
 
+  it('a stream is refused in any case, and named', { timeout: 120_000 }, async () => {
+    const vhost = await takeVhost({ 'x-queue-type': 'stream' });
+    const kpx = install(vhost, { broker: { amqp: { delivery_limit: 'accept' } } });
+    await kpx.startHelper();
+    await kpx.startBroker({ wait: false });
+    const refusal = await kpx.brokerLog.line({ msg: REFUSED });
+    expect(refusal.reason).toContain('"knime-jobs" is a stream: what is published while nobody consumes is not delivered later');
+    expect(refusal.fix).toMatch(/^stop KNIME Server, delete the queue, .* must not be among its arguments$/);
+    const doctor = await runKpxctl(['doctor', '--config', kpx.brokerConfigFile, '--helper-config', kpx.configFile]);
+    expect(doctor.stdout).toMatch(/fail\s+delivery limit\s+the broker takes no jobs: "knime-jobs" is a stream.*Stop KNIME Server/s);
+    expect((await vhost.queueDepth(KNIME_QUEUE))?.consumers).toBe(0);
+  });
+
   it.each(['reject', 'nack', 'republish'] as const satisfies (keyof typeof WAYS)[])(
     `${IDLE_EXECUTORS} idle executors that %s, and a broker that is restarted, lose none of ${JOBS} jobs where the limit is lifted`,
     { timeout: 180_000 },

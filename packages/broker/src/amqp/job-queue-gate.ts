@@ -56,16 +56,17 @@ export class JobQueueGate {
     });
     ended.catch(() => {}); // also when nobody waits for it any more
     while (!over.aborted) {
-      const { danger, fix } = await Promise.race([this.#look(session, url, amqp), ended]);
+      const { danger, fix, limit } = await Promise.race([this.#look(session, url, amqp), ended]);
       if (danger === undefined) return true;
-      if (amqp.delivery_limit === 'accept') {
+      const unseen = limit !== undefined && amqp.management_urls.length === 0;
+      if (amqp.delivery_limit === 'accept' && limit !== undefined) {
         this.#log.warn(
           { ...this.#facts, reason: danger, fix },
           'jobs can be lost in the job queue; amqp.delivery_limit = "accept" lets them be taken',
         );
         return true;
       }
-      this.#refuse(danger, `${fix}${amqp.management_urls.length === 0 ? UNSEEN : ''}`, amqp.queue);
+      this.#refuse(danger, `${fix}${unseen ? UNSEEN : ''}`, amqp.queue);
       await Promise.race([delay(LOOK_AGAIN_MS, undefined, { signal: over }).catch(() => {}), ended]);
     }
     return false;

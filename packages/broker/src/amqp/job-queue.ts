@@ -28,7 +28,7 @@ export interface JobQueue {
   readonly limit: number | undefined;
   /** RabbitMQ did not say the limit: it is the default of its version. */
   readonly assumed?: true;
-  /** Why jobs can be lost there, for people; undefined where {@link limit} is. */
+  /** Why jobs can be lost there, for people; undefined: they are kept. */
   readonly danger: string | undefined;
   /** The operator's next step. */
   readonly fix: string | undefined;
@@ -64,6 +64,7 @@ export async function lookAtJobQueue(
 ): Promise<JobQueue> {
   const version = versionOf(connection);
   const type = await typeOf(connection, amqp.queue);
+  if (type === 'stream') return { version, type, limit: undefined, ...lossOf(amqp.queue) };
   if (type !== 'quorum') return { version, type, limit: undefined, danger: undefined, fix: undefined };
   let facts: QueueFacts | undefined;
   let unknown = 'amqp.management_urls is [], and AMQP does not tell policies';
@@ -76,6 +77,12 @@ export async function lookAtJobQueue(
   }
   return judged({ version, vhost: decodeURIComponent(new URL(url).pathname.slice(1)) || '/', queue: amqp.queue, facts, unknown });
 }
+
+/** A stream has no job for one consumer alone. Source: rabbitmq.com, "Streams and Super Streams", "Feature Comparison". */
+const lossOf = (queue: string) => ({
+  danger: `"${queue}" is a stream: what is published while nobody consumes is not delivered later, and a job that is given back is not delivered again`,
+  fix: 'stop KNIME Server, delete the queue, and have it made as a classic queue or a quorum queue: x-queue-type "stream" must not be among its arguments',
+});
 
 /** By what RabbitMQ says when it refuses to read the queue as a stream, on a channel of its own. It needs the read right alone. */
 async function typeOf(connection: ChannelModel, queue: string): Promise<string> {

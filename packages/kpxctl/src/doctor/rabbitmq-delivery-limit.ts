@@ -10,9 +10,11 @@ export const deliveryLimit = (amqp: Amqp, first: () => Promise<ChannelModel>, pa
   look: async () => {
     const connection = await first();
     const looked = lookAtJobQueue(connection, amqp.urls[0] ?? '', amqp, password).catch(saidByAnother);
-    const { type, version, danger, fix: command = '' } = await looked;
+    const { type, version, limit, danger, fix: command = '' } = await looked;
     if (danger === undefined) return ok(`none: "${amqp.queue}" is a ${type} queue of RabbitMQ ${version}`);
-    const fix = `${command.replace(/^./, (letter) => letter.toUpperCase())}. It takes amqp.management_urls for the broker to see policies.`;
+    const step = `${command.replace(/^./, (letter) => letter.toUpperCase())}.`;
+    if (limit === undefined) return fail(`the broker takes no jobs: ${danger}`, step);
+    const fix = `${step} It takes amqp.management_urls for the broker to see policies.`;
     if (amqp.delivery_limit === 'accept') return warn(`${danger}; delivery_limit = "accept"`, fix);
     return fail(`the broker takes no jobs: ${danger}`, fix);
   },
