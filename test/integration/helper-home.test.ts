@@ -42,13 +42,16 @@ interface SceneOptions {
   cp?: (installation: HelperInstallation) => string;
   /** The copy waits for {@link Scene.goOn}. */
   held?: boolean;
+  /** Node's, for the helper. */
+  flag?: string;
 }
 
 const pipeOf = ({ etc }: HelperInstallation) => `${etc}/pipe`;
 const HELD = (installation: HelperInstallation) => `read line <${pipeOf(installation)}; exec $real "$@"`;
 
 /** A helper with a place for homes and a skeleton of its own, and an account whose home is `home` below that place. */
-async function scene({ home = 'person', directories = {}, held = false, cp = held ? HELD : undefined }: SceneOptions = {}): Promise<Scene> {
+async function scene(options: SceneOptions = {}): Promise<Scene> {
+  const { home = 'person', directories = {}, held = false, cp = held ? HELD : undefined, flag } = options;
   const installation = installHelper();
   const homes = `${installation.srv}/homes`;
   const skeleton = `${installation.etc}/skel`;
@@ -57,7 +60,8 @@ async function scene({ home = 'person', directories = {}, held = false, cp = hel
   writeFileSync(`${skeleton}/.profile`, '# made from the skeleton\n', { mode: 0o644 });
   installation.writeHelperConfig({ directories: { home_parents: [homes, installation.etc], skeleton, ...directories } });
   const person = rawAccounts().account('person', { home: `${homes}/${home}` });
-  await installation.startHelper(cp && { wrap: installation.inPlaceOf('/usr/bin/cp', cp(installation)) });
+  const withFlag = flag ? ['/bin/sh', '-c', `node=$1; shift; exec "$node" ${flag} "$@"`, 'sh'] : [];
+  await installation.startHelper({ wrap: [...(cp ? installation.inPlaceOf('/usr/bin/cp', cp(installation)) : []), ...withFlag] });
   if (held) execFileSync('/usr/bin/mkfifo', ['--mode=666', pipeOf(installation)]);
   const goOn = async (meanwhile = async () => {}) => {
     const writer = await open(pipeOf(installation), 'w'); // as soon as it is read from
@@ -153,14 +157,15 @@ describe('a home that does not exist', () => {
   });
 
   it('and whose user keeps the copy from ending is given up in time, with all that runs there, and keeps nobody waiting', async () => {
-    const { connection, homes, installation } = await scene({ cp: () => 'sleep 98765 & exec sleep 98765' });
+    // Node may collect what only waits for a timer whenever it collects garbage: here it does so all the time.
+    const { connection, homes, installation } = await scene({ cp: () => 'sleep 98765 & exec sleep 98765', flag: '--gc-global' });
     rawAccounts().account('other', { home: `${homes}/other` });
     mkdirSync(`${homes}/other`);
     own(`${homes}/other`, { ...idsOf('other') });
     const began = performance.now();
     const held = connection.prepare('person');
     await eventually('it is held', () => running('98765').length === 2);
-    expect(await connection.prepare('other')).toMatchObject({ kind: 'userPrepared' });
+    for (let times = 0; times < 5; times++) expect(await connection.prepare('other')).toMatchObject({ kind: 'userPrepared' });
     expect(await held).toEqual(refusal('DIRECTORY_FAILED', '/usr/bin/cp did not end in time'));
     expect(performance.now() - began).toBeLessThan(COPY_MS_MAX + 2_000);
     await eventually('all of it is gone', () => running('98765').length === 0);

@@ -20,9 +20,9 @@ const HOME = '/proc/self/fd/3/.';
 /** Does the work of kpx-home@.service where there is no PID 1, see {@link Launcher.fill}. */
 export async function copyAsUser(account: Account, skeleton: string, { handle }: UserDirectory, signal: AbortSignal): Promise<void> {
   const copy = ['/usr/bin/cp', '--recursive', '--no-dereference', '--preserve=mode', '--', `${skeleton}/.`, HOME];
-  const why = await runAsUser(account, copy, handle.fd, AbortSignal.any([signal, AbortSignal.timeout(COPY_MS_MAX)]));
+  const why = await runAsUser(account, copy, handle.fd, [signal, AbortSignal.timeout(COPY_MS_MAX)]);
   if (why === undefined) return;
-  await runAsUser(account, ['/usr/bin/find', HOME, '-mindepth', '1', '-delete'], handle.fd, AbortSignal.timeout(REMOVAL_MS_MAX));
+  await runAsUser(account, ['/usr/bin/find', HOME, '-mindepth', '1', '-delete'], handle.fd, [AbortSignal.timeout(REMOVAL_MS_MAX)]);
   throw new KpxError('DIRECTORY_FAILED', `the home could not be filled from ${skeleton}: ${why}`);
 }
 
@@ -34,7 +34,7 @@ async function runAsUser(
   { uid, gid }: Account,
   command: readonly string[],
   home: number,
-  signal: AbortSignal,
+  signals: readonly AbortSignal[],
 ): Promise<string | undefined> {
   const drop = ['--reuid', `${uid}`, '--regid', `${gid}`, '--clear-groups', '--no-new-privs', '--bounding-set=-all', '--inh-caps=-all'];
   const argv = [`--nproc=${PROCESSES_MAX}`, '--', '/usr/bin/setpriv', ...drop, '--pdeathsig', 'KILL', '--', ...command];
@@ -51,7 +51,8 @@ async function runAsUser(
       if (child.pid !== undefined && !ended) process.kill(-child.pid, 'SIGKILL');
       resolve(`${command[0]} did not end in time`);
     };
-    signal.addEventListener('abort', late, { once: true });
+    // Each by itself: of a timeout in AbortSignal.any(), which nobody else waits for, Node 20 forgets to tell after a garbage collection.
+    for (const signal of signals) signal.addEventListener('abort', late, { once: true });
     child.once('error', ({ message }) => resolve(message));
     child.once('exit', (code) => {
       ended = true;
