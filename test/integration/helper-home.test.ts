@@ -173,6 +173,18 @@ describe('a home that does not exist', () => {
     expect(await installation.helperLog.line({ code: 'DIRECTORY_FAILED' })).toMatchObject({ os_user: 'person', decision: 'refused' });
   });
 
+  it('and whose copies do not end is refused to requests that have waited too long for these, and made once one ends', async () => {
+    const { connection, homes, installation, person } = await scene({
+      cp: ({ etc }) => `[ -e ${etc}/well ] || exec sleep 98763; exec $real "$@"`,
+    });
+    const answers = await Promise.all([1, 2, 3].map(() => connection.prepare('person')));
+    expect(answers.slice(0, 2)).toEqual(Array(2).fill(refusal('DIRECTORY_FAILED', '/usr/bin/cp did not end in time')));
+    expect(answers[2]).toEqual(refusal('DEADLINE_EXCEEDED', `no time was left to fill the home ${person.home}`));
+    expect(readdirSync(homes)).toEqual([]);
+    writeFileSync(`${installation.etc}/well`, '');
+    expect(await connection.prepare('person')).toMatchObject({ body: { created: expect.arrayContaining(['home']) } });
+  });
+
   it('and whose user starts process after process meanwhile has few of them', async () => {
     const { connection } = await scene({ cp: () => 'for n in $(seq 200); do sleep 98764 & done; exec $real "$@"' });
     onTestFinished(() => running('98764').forEach((pid) => void process.kill(pid, 'SIGKILL')));

@@ -19,6 +19,8 @@ const HOME = '/proc/self/fd/3/.';
 
 /** Does the work of kpx-home@.service where there is no PID 1, see {@link Launcher.fill}. */
 export async function copyAsUser(account: Account, skeleton: string, { handle }: UserDirectory, signal: AbortSignal): Promise<void> {
+  // A signal that has aborted already tells nobody of it any more.
+  if (signal.aborted) throw new KpxError('DEADLINE_EXCEEDED', `no time was left to fill the home ${account.home}`);
   const copy = ['/usr/bin/cp', '--recursive', '--no-dereference', '--preserve=mode', '--', `${skeleton}/.`, HOME];
   const why = await runAsUser(account, copy, handle.fd, [signal, AbortSignal.timeout(COPY_MS_MAX)]);
   if (why === undefined) return;
