@@ -268,10 +268,10 @@ describe('an executor that is a unit', () => {
 
     it.each<[string, Unit, ErrorCode, string]>([
       [
-        'refuses',
+        'refuses, or has nobody to ask',
         { ...ended, ExecMainStatus: '224' },
-        'ACCOUNT_DENIED',
-        "PAM refuses the account: it is disabled, locked or expired, or its password is: see journalctl --unit 'kpx-account@alice.service'",
+        'LAUNCH_FAILED',
+        "PAM refuses the account, or cannot tell: it is disabled, locked or expired, or its password is, or SSSD was away: see journalctl --unit 'kpx-account@alice.service'",
       ],
       [
         'hangs',

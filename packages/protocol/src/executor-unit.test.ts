@@ -182,7 +182,13 @@ describe('what systemd says of the units of executors', () => {
   });
 
   it.each([
-    ['1', '224', 'exit-code', 'ACCOUNT_DENIED', /^PAM refuses the account: .*journalctl --unit 'kpx-account@alice\.service'$/],
+    [
+      '1',
+      '224',
+      'exit-code',
+      'LAUNCH_FAILED',
+      /^PAM refuses the account, or cannot tell: .*journalctl --unit 'kpx-account@alice\.service'$/,
+    ],
     ['2', '9', 'timeout', 'HOST_FAILED', /^kpx-account@alice\.service did not start: result timeout/],
     ['1', '217', 'exit-code', 'HOST_FAILED', /^kpx-account@alice\.service did not start: result exit-code, exit 217/],
   ])(

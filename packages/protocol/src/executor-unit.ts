@@ -121,17 +121,20 @@ export function notStarted(unit: string, state: UnitState | undefined, steps: re
   return new KpxError(code, `${unit} did not start: ${why}: see journalctl --unit '${unit}'`);
 }
 
-/** PAM's account step refused the user, or no session of PAM's could be opened: "Process Exit Codes" in systemd.exec(5). */
+/** PAM refused the user or failed, in its account step or for a session: "Process Exit Codes" in systemd.exec(5). */
 const EXIT_PAM = '224';
 
 /** The unit by which PID 1 asks PAM for an account. */
 export const gateOf = (osUser: string) => nameOf('kpx-account@', osUser);
 
-/** For the broker: why PAM's account step, which `gate` asks, keeps the account from an executor. */
+/**
+ * For the broker: why PAM's account step, which `gate` asks, keeps the account from an executor. systemd has one exit code for a refusal and for a PAM
+ * that has nobody to ask, for example while SSSD restarts. So it is asked again.
+ */
 export function notAdmitted(gate: string, state: UnitState | undefined): KpxError {
   if (state?.ExecMainCode !== '1' || state.ExecMainStatus !== EXIT_PAM) return notAnswered(gate, state);
-  const why = 'PAM refuses the account: it is disabled, locked or expired, or its password is';
-  return new KpxError('ACCOUNT_DENIED', `${why}: see journalctl --unit '${gate}'`);
+  const why = 'PAM refuses the account, or cannot tell: it is disabled, locked or expired, or its password is, or SSSD was away';
+  return new KpxError('LAUNCH_FAILED', `${why}: see journalctl --unit '${gate}'`);
 }
 
 /** Of a unit that asks servers. They have made it late, or a busy host has: neither is the account's fault. */

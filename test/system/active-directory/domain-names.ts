@@ -35,7 +35,7 @@ export function domainNames(scene: DomainScene): void {
       await scene.kpx.publish(jobOf(expired));
       const [parked] = await scene.kpx.deadLetters(1);
       expect(parked?.headers).toMatchObject({
-        'x-kpx-reason': 'ACCOUNT_DENIED',
+        'x-kpx-reason': 'START_FAILED',
         'x-kpx-detail': expect.stringContaining('PAM refuses the account'),
       });
     });

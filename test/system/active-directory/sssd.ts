@@ -59,7 +59,7 @@ export function sssd(scene: DomainScene): void {
       await scene.kpx.publish(jobOf(user));
       const [parked] = await scene.kpx.deadLetters(1);
       expect(parked?.headers).toMatchObject({
-        'x-kpx-reason': 'ACCOUNT_DENIED',
+        'x-kpx-reason': 'START_FAILED',
         'x-kpx-detail': expect.stringContaining('PAM refuses the account'),
       });
     });
