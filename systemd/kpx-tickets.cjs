@@ -4,7 +4,7 @@
 'use strict';
 
 const { spawnSync } = require('node:child_process');
-const { lstatSync, readFileSync, rmSync, writeFileSync } = require('node:fs');
+const { closeSync, fsyncSync, lstatSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } = require('node:fs');
 const { setTimeout: delay } = require('node:timers/promises');
 
 const KINIT = '/usr/bin/kinit';
@@ -44,6 +44,10 @@ const { CREDENTIALS_DIRECTORY, STATE_DIRECTORY } = process.env;
 /** PID 1's copy of the keytab. The account that this unit runs as can read it. Another text where there is no keytab. */
 const KEYTAB = `${CREDENTIALS_DIRECTORY}/keytab`;
 const REFUSAL = `${STATE_DIRECTORY}/refused`;
+/** The note of a refusal that has not come: with its room on the disk, and read by nobody. By delegation all accounts have one directory. */
+const PREPARED = `${REFUSAL}-${process.argv[2]}`;
+/** Of a note, whatever it says. */
+const NOTE_BYTES = 1_024;
 
 /**
  * @param {string} program
@@ -100,6 +104,7 @@ function principalsIn(original) {
 
 /**
  * A first ticket, by PID 1's copy of the keytab `original`, into the cache. Asks once: after a refusal not again while `key` of the file is the same.
+ * Asks nobody where a refusal could not be noted, since it would be asked for again.
  * @param {{ principal: () => string, cache: string, original: string, key: string }} wanted
  * @param {string[]} [options] of kinit
  * @param {number} [timeout] in milliseconds
@@ -108,20 +113,65 @@ function firstTicket({ principal, cache, original, key }, options = [], timeout 
   const [refused, why = ''] = noted();
   if (refused === key) throw new Refused(why);
   const name = principal();
-  const { done, late, said } = run(KINIT, [...options, '-k', '-t', KEYTAB, '-c', `FILE:${cache}`, name], timeout);
-  if (done) return rmSync(REFUSAL, { force: true });
-  throwUnlessJudged(name, late, said, () => clockBy(name, cache));
-  const reason = `"${name}" was refused a ticket: ${said}. A new ${original} is tried at once, this one after touch`;
-  writeFileSync(REFUSAL, `${key}\n${reason}`, { mode: 0o600 });
-  throw new Refused(reason);
+  const refusal = (/** @type {string} */ why) =>
+    `"${name}" was refused a ticket: ${why}. A new ${original} is tried at once, this one after touch`;
+  try {
+    prepareNote(`${key}\n${refusal('see the journal')}`);
+    const { done, late, said } = run(KINIT, [...options, '-k', '-t', KEYTAB, '-c', `FILE:${cache}`, name], timeout);
+    if (done) return rmSync(REFUSAL, { force: true });
+    throwUnlessJudged(name, late, said, () => clockBy(name, cache));
+    noteRefusal(`${key}\n${refusal(said)}`);
+    throw new Refused(refusal(said));
+  } finally {
+    rmSync(PREPARED, { force: true });
+  }
+}
+
+/** @param {string} text */
+function prepareNote(text) {
+  try {
+    writeNote(PREPARED, 'w', text);
+  } catch (error) {
+    throw new NoAnswer(`no ticket is asked for, since a refusal could not be noted: ${/** @type {Error} */ (error).message}`);
+  }
+}
+
+/** The prepared note counts from now on, also where its words do not change any more. @param {string} text */
+function noteRefusal(text) {
+  try {
+    renameSync(PREPARED, REFUSAL);
+    writeNote(REFUSAL, 'r+', text);
+  } catch (error) {
+    console.log(`the refusal is not noted in full: ${/** @type {Error} */ (error).message}`);
+  }
+}
+
+/**
+ * All of a note, or its first bytes anew, on the disk.
+ * @param {string} path
+ * @param {'w' | 'r+'} flags
+ * @param {string} text
+ */
+function writeNote(path, flags, text) {
+  const note = Buffer.alloc(NOTE_BYTES, '\n');
+  note.write(text);
+  const file = openSync(path, flags, 0o600);
+  try {
+    writeFileSync(file, note);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** @returns {string[]} the keytab that was refused last, and why */
 function noted() {
   try {
     return readFileSync(REFUSAL, 'utf8').split('\n');
-  } catch {
-    return [];
+  } catch (error) {
+    const { code, message } = /** @type {NodeJS.ErrnoException} */ (error);
+    if (code === 'ENOENT') return [];
+    throw new NoAnswer(`no ticket is asked for, since it is not known whether one was refused: ${message}`);
   }
 }
 
@@ -201,7 +251,8 @@ function tell(text, ...more) {
  */
 function keepTickets(begin) {
   keep(begin).catch((error) => {
-    process.exitCode = error instanceof Refused ? EXIT_REFUSED : error instanceof NoAnswer ? EXIT_NO_ANSWER : 1;
+    // All that nobody has thought of is this machine's fault, too.
+    process.exitCode = error instanceof Refused ? EXIT_REFUSED : EXIT_NO_ANSWER;
     tell(error.message);
   });
 }
@@ -221,10 +272,11 @@ async function keep(begin) {
     } catch (error) {
       if (first) throw error;
       // The ticket that is there may be good for a while. It goes with this unit, so the unit stays.
-      wait = error instanceof NoAnswer ? retry : NEVER_MS;
+      const isRefused = error instanceof Refused;
+      wait = isRefused ? NEVER_MS : retry;
       retry = Math.min(retry * 2, RETRY_MS_MAX);
       const old = Date.now() < endsAt ? `is good until ${new Date(endsAt).toISOString()}` : 'has expired';
-      const next = error instanceof NoAnswer ? `; asked again in ${wait / 1_000} s` : '';
+      const next = isRefused ? '' : `; asked again in ${wait / 1_000} s`;
       tell(`no new ticket: ${/** @type {Error} */ (error).message}; the old one ${old}${next}`);
     }
   }

@@ -25,6 +25,7 @@ const PEOPLE = {
   'tick-changed': 24_208,
   'tick-slow': 24_209,
   'tick-conf': 24_210,
+  'tick-full': 24_211,
 };
 const KEYTABS = '/etc/kpx/keytabs';
 const DROP_IN = '/etc/systemd/system/kpx-executor@.service.d/20-kpx-ticket.conf';
@@ -139,6 +140,41 @@ it('an outdated keytab is tried once, whatever asks; its jobs are parked at once
   await kdc.writeKeytab(user, keytabOf(user));
   await machine.run(['/usr/bin/kpxctl', 'dead-letters', 'replay', '--reason', 'CREDENTIALS_REFUSED']);
   await kpx.jobsDone(user, JOBS_WHEN_OUTDATED, 60_000);
+  expect(await kdc.count('PREAUTH_FAILED', user)).toBe(2);
+});
+
+it('an outdated keytab is not tried where there is no room to note a refusal, and once when there is', async () => {
+  const user = 'tick-full';
+  const notes = '/var/lib/kpx-tickets';
+  const fill = () => machine.run(['/usr/bin/dd', 'if=/dev/zero', `of=${notes}/full`, 'bs=4k'], { allowFailure: true });
+  const startAgain = () => machine.run(['/usr/bin/systemctl', 'start', unitOf(user)], { allowFailure: true });
+  const kpx = await startKpxWithTickets();
+  await machine.run(['/usr/bin/mkdir', '--parents', notes]);
+  await machine.run(['/usr/bin/mount', '-t', 'tmpfs', '-o', 'size=64k,mode=755', 'kpx-test', notes]);
+  onTestFinished(() => machine.run(['/usr/bin/umount', '--lazy', notes]).then(() => {}));
+  await kdc.writeKeytab(user, keytabOf(user));
+  await kdc.changePassword(user);
+  await fill();
+  await kpx.publish(jobOf(user));
+  const { reason } = await kpx.brokerSays({ user, state: 'backoff' });
+  expect(reason).toContain('HOST_FAILED: no ticket is asked for, since a refusal could not be noted: ENOSPC');
+  await startAgain();
+  expect(await kdc.count('NEEDED_PREAUTH', user)).toBe(0);
+
+  await machine.remove(`${notes}/full`);
+  const [parked] = await kpx.deadLetters(1);
+  expect(parked?.headers).toMatchObject({
+    'x-kpx-reason': 'CREDENTIALS_REFUSED',
+    'x-kpx-detail': expect.stringContaining('refused a ticket: Preauthentication failed'),
+  });
+  await fill();
+  await startAgain();
+  expect(await kdc.count('PREAUTH_FAILED', user)).toBe(1);
+  await machine.run(['/usr/bin/touch', keytabOf(user)]);
+  await startAgain();
+  expect(await kdc.count('PREAUTH_FAILED', user)).toBe(1);
+  await machine.remove(`${notes}/full`);
+  await startAgain();
   expect(await kdc.count('PREAUTH_FAILED', user)).toBe(2);
 });
 
