@@ -105,6 +105,20 @@ it('that has only some of the groups of an account, with a failure, is no answer
   expect(await connection.prepare('alice')).toEqual(refusal('ACCOUNT_LOOKUP_FAILED', why));
 });
 
+it('that lists the members of a group, be they ever so many, is an answer', async () => {
+  const { gid } = idsOf('alice');
+  const installation = installHelper({ config: { accounts: { denied_groups: ['everybody', 'students'] } } });
+  // Two megabytes of members of each: a group of a university.
+  const group = (name: string, id: number) =>
+    `${line(`${name}:*:${id}:`)}; seq -f 'student-%.0f@corp.example,' 1 70000 | tr -d '\\n'; echo last`;
+  const script = `if [ "$3" = everybody ]; then ${group('everybody', 54_324)}; ${group('students', gid)}; else exec $real "$@"; fi`;
+  await installation.startHelper({ wrap: installation.inPlaceOf('/usr/bin/getent', script) });
+  const connection = await HelperConnection.greeted(installation.socket);
+  const why = `in denied_groups, by its name or its gid ${gid}`;
+  expect(await connection.prepare('alice')).toEqual(refusal('ACCOUNT_DENIED', why));
+  expect(await connection.prepare('bob')).toMatchObject({ kind: 'userPrepared' });
+});
+
 it('says so when it cannot be asked at all', async () => {
   const { connection, installation } = await withAnswer('exit 0');
   chmodSync(`${installation.etc}/getent`, 0o644);

@@ -14,17 +14,17 @@ type CommandResult = Readonly<{ exitCode: number; stdout: string; stderr: string
 /**
  * Runs one external command to its end: absolute path, argument vector, no shell, an environment from scratch, no input, no other
  * descriptor of ours, a session of its own without a terminal, killed when `signal` aborts. `fds` are open directories that the command sees
- * as 3, 4, …: it works on what was judged, whatever becomes of the name. The only place that starts a process, beside the direct launcher.
+ * as 3, 4, …: it works on what was judged, whatever becomes of the name. Output that matches `cut` is taken out as it comes, and does not count. The
+ * only place that starts a process, beside the direct launcher.
  * Throws DEADLINE_EXCEEDED or INTERNAL; an exit code is the caller's to judge.
  */
-export async function runCommand(binary: `/${string}`, args: readonly string[], signal: AbortSignal, fds: readonly number[] = []) {
-  return await new Promise<CommandResult>((resolve, reject) => {
-    const stdio = maskedStdio(['ignore', 'pipe', 'pipe', ...fds]);
-    const child = spawn(binary, args, { ...PROCESS, stdio, signal });
+export function runCommand(binary: `/${string}`, args: readonly string[], signal: AbortSignal, fds: readonly number[] = [], cut?: RegExp) {
+  return new Promise<CommandResult>((resolve, reject) => {
+    const child = spawn(binary, args, { ...PROCESS, stdio: maskedStdio(['ignore', 'pipe', 'pipe', ...fds]), signal });
     const output = { stdout: '', stderr: '' };
     for (const stream of ['stdout', 'stderr'] as const)
       child[stream]?.setEncoding('utf8').on('data', (text: string) => {
-        output[stream] += text;
+        output[stream] = (output[stream] + text).replace(cut ?? '', '');
         if (output[stream].length > OUTPUT_BYTES_MAX) child.kill('SIGKILL');
       });
     child.once('error', (error) => {

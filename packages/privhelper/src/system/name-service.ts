@@ -34,13 +34,15 @@ export type Group = Readonly<{ gid: number; name: string }>;
  * that both have as many.
  */
 export async function lookUpGroups(name: string, signal: AbortSignal): Promise<Group[]> {
-  const asked = [['-G'], ['-G', '-n']].map((options) => runCommand('/usr/bin/id', [...options, '-z', '--', name], signal));
-  const answers = await Promise.all(asked);
+  const answers = await Promise.all([['-G'], ['-G', '-n']].map((flags) => runCommand('/usr/bin/id', [...flags, '-z', '--', name], signal)));
   const [gids = [], names = []] = answers.map(({ stdout }) => stdout.split('\0').filter((group) => group !== ''));
   if (answers[0]?.exitCode !== 0 || gids.length !== names.length)
     throw new KpxError('ACCOUNT_LOOKUP_FAILED', `the groups of the account "${name}" could not be looked up`);
   return gids.map((gid, index) => ({ gid: Number(gid), name: names[index] ?? gid }));
 }
+
+/** The rest of a line of passwd(5) or group(5) after the id. A large group has megabytes of members there. */
+const AFTER_ID = /(?<=^[^:\n]*:[^:\n]*:\d*:)[^\n]+/gm;
 
 /**
  * `/usr/bin/getent passwd|group -- NAME…` for names in the configuration: the ids of those that there are, by the name that comes back. An id may
@@ -48,7 +50,7 @@ export async function lookUpGroups(name: string, signal: AbortSignal): Promise<G
  */
 export async function lookUpIds(database: 'passwd' | 'group', names: readonly string[], signal: AbortSignal): Promise<Map<string, number>> {
   if (names.length === 0) return new Map();
-  const { exitCode, stdout } = await runCommand('/usr/bin/getent', [database, '--', ...names], signal);
+  const { exitCode, stdout } = await runCommand('/usr/bin/getent', [database, '--', ...names], signal, [], AFTER_ID);
   const unusable = `the name service gave no usable answer for names of the configuration (getent ${database}, exit ${exitCode})`;
   if (![0, GETENT_NOT_FOUND].includes(exitCode)) throw new KpxError('ACCOUNT_LOOKUP_FAILED', unusable);
   return new Map([...stdout.matchAll(/^([^:\n]+):[^:\n]*:(\d{1,10}):/gm)].map(([, name = '', id]) => [name, Number(id)]));
