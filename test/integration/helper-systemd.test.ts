@@ -383,6 +383,34 @@ describe('an executor that is a unit', () => {
     expect(systemctl.asked).toEqual(['--no-ask-password stop --no-block -- kpx-executor@alice.service']);
   });
 
+  describe('whose start waits for another unit', () => {
+    const pending = unit('kpx-executor@alice', { ActiveState: 'inactive', MainPID: '0', UID: '[not set]', Job: '812' });
+
+    it.each([StopMode.graceful, StopMode.kill])('is not started any more once it is stopped (mode %s)', async (mode) => {
+      const { systemctl, connection } = await start();
+      systemctl.shows([pending]);
+      expect(await connection.stop('alice', mode)).toMatchObject({ kind: 'executorStopped', body: { osUser: 'alice', uid: 0 } });
+      expect(systemctl.asked).toEqual(['--no-ask-password stop --no-block -- kpx-executor@alice.service']);
+    });
+
+    it('keeps the password that it will start with', async () => {
+      const executor = { launcher: 'systemd', command: [], sealed: true, node: 'host1' };
+      const installation = installHelper({ msgq: 'amqp://{user}:{password}@127.0.0.1:5673/{vhost}', config: { executor } });
+      const systemctl = new ToldSystemctl(installation);
+      await installation.startHelper({ wrap: installation.inPlaceOf('/usr/bin/systemctl', systemctl.script) });
+      const connection = await HelperConnection.greeted(installation.socket);
+      await connection.prepare('alice');
+      systemctl.showsAfterwards([pending]);
+      systemctl.fails('exit');
+      expect(await connection.spawn('alice')).toEqual(refusal('HOST_FAILED', 'kpx-executor@alice.service did not start'));
+      const before = readFileSync(`${ENVIRONMENTS}/alice.env`, 'utf8');
+      expect(await connection.prepare('alice')).toMatchObject({ body: { passwordHash: expect.any(String) } });
+      expect(await installation.helperLog.line({ event: 'request', credential: 'in use' })).toMatchObject({ os_user: 'alice' });
+      expect(await connection.spawn('alice')).toEqual(refusal('NOT_PREPARED', 'no password was prepared'));
+      expect(readFileSync(`${ENVIRONMENTS}/alice.env`, 'utf8')).toBe(before);
+    });
+  });
+
   it('is stopped under the profile that it runs under, gracefully or not; what has ended is not', async () => {
     const { systemctl, connection } = await start({ profiles: { big: 'kpx-big@' } });
     systemctl.shows([unit('kpx-executor@alice', ended), unit('kpx-big@alice'), unit('kpx-executor@bob', ended)]);

@@ -15,6 +15,7 @@ import {
   statesIn,
   type UnitState,
   uidOf,
+  willRun,
 } from './executor-unit.js';
 import type { OsUser } from './names.js';
 import { privhelperConfigSchema } from './privhelper-config.js';
@@ -61,6 +62,17 @@ describe('what systemd says of the units of executors', () => {
     const alive = states.slice(0, 3).map((state) => `kpx-executor@DOM\\${state}.service`);
     expect(aliveIn(states.map((state) => line(`DOM\\${state}`, state)).join(''))).toEqual(alive);
     expect(aliveIn('')).toEqual([]);
+  });
+
+  it.each<[boolean, Partial<UnitState>]>([
+    [true, {}],
+    [true, { ActiveState: 'deactivating', Job: '812' }],
+    [true, { ActiveState: 'inactive', Job: '812' }],
+    [true, { ActiveState: 'failed', Job: '812' }],
+    [false, { ActiveState: 'inactive' }],
+    [false, { ActiveState: 'failed' }],
+  ])('says whether it runs or will: %s of %j', (expected, given) => {
+    expect(willRun(unit('kpx-executor@alice.service', given))).toBe(expected);
   });
 
   it('is of an account where the template is configured and the name is one of accounts', () => {

@@ -53,6 +53,9 @@ export function accountOf(unit: string, executor: Executors['executor']): OsUser
 
 export const isAlive = ({ ActiveState }: Pick<UnitState, 'ActiveState'>) => !['inactive', 'failed'].includes(ActiveState);
 
+/** It runs, or PID 1 is to start it once the units that it waits for are there. */
+export const willRun = (unit: Pick<UnitState, 'ActiveState' | 'Job'>) => isAlive(unit) || unit.Job !== '';
+
 /** Undefined where PID 1 does not know it, yet (a unit of Type=simple) or any more. */
 export const uidOf = ({ UID }: UnitState) => (/^\d+$/.test(UID) ? Number(UID) : undefined);
 

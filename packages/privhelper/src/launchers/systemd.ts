@@ -84,15 +84,16 @@ export class SystemdLauncher implements Launcher {
   }
 
   async stop(osUser: OsUser, mode: StopMode, signal: AbortSignal): Promise<number> {
-    const state = (await showUnits(namesOf(this.#config, osUser), signal)).find(units.isAlive);
+    const state = (await showUnits(namesOf(this.#config, osUser), signal)).find(units.willRun);
     if (!state) throw new KpxError('NOT_RUNNING', `no executor of "${osUser}" runs`);
-    const done = await tellUnit(mode === StopMode.kill ? 'kill' : 'stop', state.Id, signal);
+    // A stop takes back a start that waits; there is nothing to kill.
+    const done = await tellUnit(mode === StopMode.kill && units.isAlive(state) ? 'kill' : 'stop', state.Id, signal);
     if (!done) throw new KpxError('LAUNCH_FAILED', `systemd did not stop ${state.Id}: see systemctl status`);
     return units.uidOf(state) ?? 0;
   }
 
   async msgqOf(osUser: OsUser, signal: AbortSignal): Promise<string | undefined> {
-    if (!(await showUnits(namesOf(this.#config, osUser), signal)).some(units.isAlive)) return undefined;
+    if (!(await showUnits(namesOf(this.#config, osUser), signal)).some(units.willRun)) return undefined;
     const text = await readTrustedFile(`${ENVIRONMENT_DIRECTORY}/${fileNameOf(osUser)}.env`, 'secret', ENVIRONMENT_BYTES_MAX);
     return /^KNIME_EXECUTOR_MSGQ="(.*)"$/m.exec(text)?.[1] ?? '';
   }
