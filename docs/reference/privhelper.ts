@@ -37,7 +37,7 @@ export const PRIVHELPER_TEXTS: Texts = {
   'directories.temp_parent':
     'The directory with a directory for temporary files for each user, named and protected like a workspace. It must differ from `workspace_parent`. Change it to a fast disk, and add `ReadWritePaths=`. Example: `temp_parent = "/data/kpx/temp"`.',
   'directories.home_parents':
-    'The directories below which homes may be. The helper refuses an account with a home elsewhere. Set it where homes are on a network drive, and add `ReadWritePaths=`. Example: `home_parents = ["/home", "/net/home"]`.',
+    'The directories below which homes may be. The helper refuses an account with a home elsewhere. Set it where homes are on a network drive, and add `ReadWritePaths=`. Where that drive may hang, let it name the directory above the drive: all others are served meanwhile. Example: `home_parents = ["/home", "/net/home"]`.',
   'directories.create_home':
     'If true, the helper makes a missing home. It never changes one that exists. Set it to false where another program makes homes. Example: `create_home = false`.',
   'directories.skeleton':

@@ -25,7 +25,7 @@ import { HelperConnection } from '../fixtures/helper-connection.js';
 import { end, type HelperInstallation, helperFlags, idsOf, node } from '../fixtures/helper-installation.js';
 import { argumentsOf, isGone } from '../fixtures/process.js';
 import { snapshot } from '../fixtures/tree.js';
-import { installHelper, rawAccounts, startHelper, waitingLookUp } from './installed-helper.js';
+import { installHelper, rawAccounts, refusal, startHelper, waitingLookUp } from './installed-helper.js';
 
 const EXIT = { usage: 64, notRoot: 77, config: 78 };
 const AS_NOBODY = { wrap: ['/usr/bin/setpriv', '--reuid=65534', '--clear-groups', '--'] };
@@ -154,11 +154,6 @@ const PROBLEMS: Record<string, [spoil: (installation: HelperInstallation) => voi
     'directories.temp_parent: ',
     '/temp does not exist',
   ],
-  'a missing skeleton and home parent': [
-    (installation) => installation.writeHelperConfig({ directories: { skeleton: '/etc/no-skel', home_parents: ['/no-home'] } }),
-    'directories.skeleton: /etc/no-skel does not exist',
-    'directories.home_parents: /no-home does not exist',
-  ],
   'a command that cannot be executed': [
     (installation) => installation.writeHelperConfig({ executor: { command: ['/etc/passwd'] } }),
     'executor.command: ',
@@ -182,6 +177,52 @@ describe('a configuration with', () => {
     for (const line of stderr.trimEnd().split('\n')) expect(line.startsWith(`${installation.configFile}: `), line).toBe(true);
     expect(await installation.runHelper(['--listen', installation.socket])).toEqual({ code, stdout, stderr });
     expect(existsSync(installation.socket)).toBe(false);
+  });
+});
+
+describe('a skeleton and a parent of homes', () => {
+  it('that are not there are named by --check, and refuse only the accounts that need them', async () => {
+    const installation = installHelper();
+    installation.writeHelperConfig({ directories: { skeleton: '/etc/no-skel', home_parents: ['/home', '/no-home'] } });
+    const { code, stderr } = await installation.runHelper(['--check']);
+    expect(code).toBe(EXIT.config);
+    expect(stderr).toContain('directories.home_parents: /no-home does not exist');
+    expect(stderr).toContain('directories.skeleton: /etc/no-skel does not exist');
+    const accounts = rawAccounts();
+    accounts.account('elsewhere', { home: '/no-home/elsewhere' });
+    accounts.account('homeless');
+    await installation.startHelper();
+    const connection = await HelperConnection.greeted(installation.socket);
+    expect(await connection.prepare('alice')).toMatchObject({ kind: 'userPrepared' });
+    expect(await connection.prepare('elsewhere')).toEqual(refusal('DIRECTORY_FAILED', '/no-home does not exist'));
+    expect(await connection.prepare('homeless')).toEqual(refusal('DIRECTORY_FAILED', '/etc/no-skel does not exist'));
+  });
+
+  it('that hangs keeps no helper from serving the others, and --check says so', async () => {
+    const installation = installHelper();
+    const hanging = `${installation.srv}/net`;
+    await hangingAt(hanging);
+    installation.writeHelperConfig({ directories: { home_parents: ['/home', hanging] } });
+    expect(await installation.runHelper(['--check'])).toEqual({
+      code: null,
+      stdout: '',
+      stderr: `${installation.configFile}: directories.home_parents: no answer within 10 s\n`,
+    });
+    await installation.startHelper();
+    const connection = await HelperConnection.greeted(installation.socket);
+    expect(await connection.prepare('alice')).toMatchObject({ kind: 'userPrepared' });
+  });
+});
+
+it('a parent that everybody needs and that hangs ends the helper, which says so', async () => {
+  const installation = installHelper();
+  const hanging = `${installation.srv}/net`;
+  await hangingAt(hanging);
+  installation.writeHelperConfig({ directories: { workspace_parent: hanging } });
+  expect(await installation.runHelper(['--listen', installation.socket])).toEqual({
+    code: null,
+    stdout: '',
+    stderr: `${installation.configFile}: directories.workspace_parent: no answer within 10 s\n`,
   });
 });
 

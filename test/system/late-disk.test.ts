@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { expect, it, onTestFinished } from 'vitest';
+import { makeFuseDevice } from '../fixtures/booted/fuse.js';
 import { jobOf } from '../fixtures/jobs.js';
 import { installPackage, startKpx } from './installed-kpx.js';
-import { bootedMachine } from './shared-machine.js';
+import { bootedMachine, dropIn, ON_EACH_DEBIAN } from './shared-machine.js';
 
 /* A disk for the users' directories that nothing has mounted yet when kpx starts. */
 
@@ -29,6 +30,29 @@ it('a helper that starts before the disk is mounted makes nothing below the moun
   await kpx.jobDone('tess', job);
   expect(await machine.show(MOUNT, 'ActiveState')).toEqual({ ActiveState: 'active' });
   for (const name of ['workspaces', 'temp']) expect(await machine.exists(`${DISK}/${name}/tess`)).toBe(true);
+});
+
+it('a parent of homes that hangs keeps nobody else waiting', ON_EACH_DEBIAN, async () => {
+  const [above, holder] = ['/srv/kpx-test-net', 'kpx-test-hanging.service'];
+  const hanging = `${above}/home`;
+  const options = 'fd=3,rootmode=40755,user_id=0,group_id=0,allow_other';
+  const mount = `exec 3<>/dev/fuse && /usr/bin/mount --internal-only -t fuse -o ${options} kpx-test ${hanging} && exec /usr/bin/sleep infinity`;
+  await installPackage();
+  await makeFuseDevice(machine);
+  await machine.run(['/usr/bin/mkdir', '--parents', hanging]);
+  await machine.run(['/usr/bin/systemd-run', '--quiet', `--unit=${holder}`, '/bin/sh', '-c', mount]);
+  onTestFinished(async () => {
+    await machine.systemctl('stop', holder); // with it goes the mount's other end: whoever waits gets an error
+    await machine.run(['/usr/bin/umount', '--lazy', hanging]);
+    await machine.run(['/usr/bin/rmdir', hanging, above]);
+  });
+  await expect.poll(() => machine.readFile('/proc/1/mountinfo')).toContain(hanging);
+  // The directory above the drive, as docs/install.md says: PID 1 itself would wait for one that is named here.
+  await dropIn(machine, 'kpx-privhelper@.service', `[Service]\nReadWritePaths=${above}\nNoExecPaths=${above}\n`);
+  const kpx = await startKpx({ helper: { directories: { home_parents: ['/home', hanging] } } });
+  const job = randomUUID();
+  await kpx.publish(jobOf('tess', job));
+  await kpx.jobDone('tess', job);
 });
 
 it('doctor says what was made below the mount point before, and leaves the mounts as they are', async () => {

@@ -33,14 +33,14 @@ Exit codes: 0 done, 64 wrong usage, 74 audit log not writable, 77 not root or no
 
 /** sysexits.h */
 const EXIT = { usage: 64, noPermission: 77, config: 78 } as const;
-/** How long each look-up before the first request may take, in milliseconds. */
+/** How long each look-up and each look at a file before the first request may take, in milliseconds. */
 const START_DEADLINE_MS = 10_000;
 
 async function main(args: string[]): Promise<void> {
   const options = parseOptions(args);
   if (options.told) return void process.stdout.write(options.told);
   if (process.getuid?.() !== 0)
-    fail(EXIT.noPermission, 'kpx-privhelper must be started as root: it changes owners and starts processes of other accounts.');
+    end(EXIT.noPermission, 'kpx-privhelper must be started as root: it changes owners and starts processes of other accounts.');
   process.umask(0o077);
   const config = await readConfig(options.config);
   await checkSurroundings(options, config);
@@ -56,9 +56,7 @@ async function main(args: string[]): Promise<void> {
   audit.info(`${await Promise.race([signal, served.ended])}: ending`);
   served.end();
   await Promise.all([served.ended, launcher.stopAll()]);
-  // A thread that waits for a file system that hangs would keep exit(3) waiting, and with it the next broker.
-  if (process.getActiveResourcesInfo().includes('FSReqPromise')) process.kill(process.pid, 'SIGKILL');
-  process.exit(0);
+  end(0);
 }
 
 type Options = ReturnType<typeof parseOptions>;
@@ -79,14 +77,19 @@ function parseOptions(args: string[]) {
   return { ...values, told, config: resolve(config), listen: listen && resolve(listen) };
 }
 
-/** Everything that the configuration names, judged once before the first request; each is judged again when it is used. */
+/**
+ * All that everybody needs of the places that the configuration names, judged once before the first request; with --check the others, too. Each is judged
+ * again when it is used: a home parent that hangs or is not mounted is in the way of its own users alone.
+ */
 async function checkSurroundings({ config: file, check: thorough }: Options, { accounts, directories, executor }: Config): Promise<void> {
   const problems: string[] = [];
-  const check = (key: string, judged: Promise<unknown>) => judged.catch((error: Error) => problems.push(`${key}: ${error.message}`));
+  const late = () => new Promise((_, reject) => setTimeout(reject, START_DEADLINE_MS, new Error('no answer within 10 s')).unref());
+  const check = (key: string, judged: Promise<unknown>) =>
+    Promise.race([judged, late()]).catch((error: Error) => problems.push(`${key}: ${error.message}`));
   const trusted = async (path: string) => await (await openTrustedDirectory(path)).close();
-  for (const key of ['workspace_parent', 'temp_parent', 'home_parents'] as const)
+  for (const key of ['workspace_parent', 'temp_parent', ...(thorough ? (['home_parents'] as const) : [])] as const)
     for (const parent of [directories[key]].flat()) await check(`directories.${key}`, trusted(parent));
-  if (directories.create_home) await check('directories.skeleton', (thorough ? judgeSkeleton : trusted)(directories.skeleton));
+  if (thorough && directories.create_home) await check('directories.skeleton', judgeSkeleton(directories.skeleton));
   await check('executor.msgq_file', thorough ? readMsgq(executor) : readTrustedFile(executor.msgq_file, 'secret', MSGQ_BYTES_MAX));
   for (const list of thorough ? (['denied_groups', 'allowed_groups'] as const) : [])
     for (const group of accounts[list]) await check(`accounts.${list}`, groupExists(group));
@@ -131,15 +134,18 @@ function serveDescriptor(services: Services, { 'connection-fd': number, peer: in
   return session;
 }
 
-const usage = (message: string): never => fail(EXIT.usage, `${message}\nTry --help.`);
+const usage = (message: string): never => end(EXIT.usage, `${message}\nTry --help.`);
 
-function fail(exitCode: number, message: string): never {
-  process.stderr.write(`${message}\n`);
+function end(exitCode: number, message?: string): never {
+  if (message !== undefined) process.stderr.write(`${message}\n`);
+  // A thread that waits for a file system that hangs would keep exit(3) waiting, and with it the next broker.
+  if (process.getActiveResourcesInfo().includes('FSReqPromise')) process.kill(process.pid, 'SIGKILL');
   process.exit(exitCode);
 }
 
 main(process.argv.slice(2)).catch((error: Error & { code?: unknown }) => {
   if (String(error.code).startsWith('ERR_PARSE_ARGS')) usage(error.message);
   if (!(error instanceof ConfigError || error instanceof KpxError)) throw error;
-  fail(EXIT.config, error.message);
+  // Not at once: a look at a file that has just failed would count as one that hangs.
+  setImmediate(end, EXIT.config, error.message);
 });

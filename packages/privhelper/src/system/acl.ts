@@ -15,8 +15,7 @@ const wholeAcl = (entries: readonly string[]) => [...entries, ...entries.map((en
  * cannot say: then there is an ACL to be set.
  */
 export async function haveAcl(directories: readonly number[], entries: readonly string[], signal: AbortSignal): Promise<boolean> {
-  const args = ['--omit-header', '--numeric', '--', ...slots(directories)];
-  const { stdout } = await runCommand('/usr/bin/getfacl', args, signal, directories);
+  const { stdout } = await runCommand('/usr/bin/getfacl', ['--omit-header', '--numeric', '--', ...slots(directories)], signal, directories);
   const found = stdout.trimEnd().split('\n\n');
   const inOrder = (lines: string[]) => lines.sort().join();
   return found.map((text) => inOrder(text.split('\n'))).join() === directories.map(() => inOrder(wholeAcl(entries))).join();
