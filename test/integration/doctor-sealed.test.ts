@@ -184,4 +184,18 @@ describe('kpxctl doctor, of sealed executors', () => {
     expect(found.get('two RabbitMQs')).toMatchObject({ result: 'warn', seen: expect.stringMatching(/is the accounts' as well/) });
     expect(found.get("server's user")).toMatchObject({ result: 'warn', fix: expect.stringContaining('set_user_tags') });
   });
+
+  it("asks the server about the broker's user also where the password is in the file that systemd reads", async () => {
+    const vhost = await accounts.createKnimeVhost();
+    onTestFinished(() => vhost.delete());
+    const kpx = new Kpx(vhost, { sealed: accounts });
+    onTestFinished(() => kpx.stop());
+    const ofRoot = '/etc/kpx/amqp-password';
+    mkdirSync(dirname(ofRoot), { recursive: true });
+    writeFileSync(ofRoot, `${accounts.users.broker.password}\n`, { mode: 0o600 });
+    onTestFinished(() => rmSync(ofRoot));
+    const url = `http://${accounts.host}:${accounts.managementPort}`;
+    kpx.configureBroker({ amqp: { management_urls: [url], password_file: '' } });
+    expect((await doctor(kpx)).get("server's user")).toMatchObject({ result: 'warn', fix: expect.stringContaining('set_user_tags') });
+  });
 });

@@ -56,11 +56,12 @@ const REFUSES_VHOST = /NOT_ALLOWED/;
 function waysOf(
   { amqp, sealed }: BrokerConfig,
   server: () => Promise<ChannelModel>,
-  { formerFile, formerUrl }: Secrets,
+  { password, formerFile, formerUrl }: Secrets,
   opened: Set<ChannelModel>,
 ): Ways {
   return {
     server,
+    password,
     accounts: async (url) => {
       const theirs = { ...amqp, password_file: sealed.management_password_file };
       await open(url, theirs, () => readPassword(theirs), opened).catch((error: Error) => {
@@ -70,9 +71,9 @@ function waysOf(
     formerLogin: async () => {
       const [file, url] = [await formerFile(), await formerUrl()];
       if (url === undefined) return { file };
-      const [user, password] = [decodeURIComponent(url.username), decodeURIComponent(url.password)];
+      const [user, theirs] = [decodeURIComponent(url.username), decodeURIComponent(url.password)];
       url.password = '';
-      const refused = await open(url.href, amqp, async () => password, opened).then(
+      const refused = await open(url.href, amqp, async () => theirs, opened).then(
         () => false,
         ({ message }: Error) => {
           if (/ACCESS.REFUSED/.test(message)) return true;

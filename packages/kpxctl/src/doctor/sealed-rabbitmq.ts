@@ -16,6 +16,8 @@ const ADMINISTRATOR = 'administrator';
 export interface Ways {
   /** To the server, as the broker; another one each time. */
   readonly server: () => Promise<ChannelModel>;
+  /** The broker's at the server. Throws {@link Skipped} where it cannot be read. */
+  readonly password: () => Promise<string>;
   /** Logs in to the accounts' RabbitMQ, as the broker. Throws an Error for operators. */
   readonly accounts: (url: string) => Promise<void>;
   /** Logs in as executors did while they shared a user, by this file. Without `login` there is none. */
@@ -27,25 +29,18 @@ export const sealedRabbitmqChecks = (config: BrokerConfig, ways: Ways): Check[] 
   login(config, ways),
   administrator(config),
   guest(config),
-  serversUser(config),
+  serversUser(config, ways),
   apart(config, ways),
   exchanges(config, ways),
   formerLogin(ways),
 ];
 
-/** The answer of a management API, asked as the broker; undefined: there is no such thing. */
-async function ask({ amqp, sealed }: BrokerConfig, path: readonly string[], at: 'accounts' | 'server' = 'accounts'): Promise<unknown> {
-  const isServer = at === 'server';
-  const url = isServer ? (amqp.management_urls[0] ?? '') : sealed.management_url;
-  const user = decodeURIComponent(new URL((isServer ? amqp.urls : sealed.urls)[0] ?? '').username);
-  const secret = isServer ? amqp : { ...amqp, password_file: sealed.management_password_file };
-  const api = {
-    name: `the management API at ${url}`,
-    url,
-    user,
-    password: await readPassword(secret),
-    files: () => readTlsFiles(amqp.tls),
-  };
+/** The answer of a management API, asked as the broker: the server's with `server`, else the accounts'. undefined: there is no such thing. */
+async function ask({ amqp, sealed }: BrokerConfig, path: readonly string[], server?: Pick<Ways, 'password'>): Promise<unknown> {
+  const url = server ? (amqp.management_urls[0] ?? '') : sealed.management_url;
+  const user = decodeURIComponent(new URL((server ? amqp.urls : sealed.urls)[0] ?? '').username);
+  const password = server ? await server.password() : await readPassword({ ...amqp, password_file: sealed.management_password_file });
+  const api = { name: `the management API at ${url}`, url, user, password, files: () => readTlsFiles(amqp.tls) };
   const { status, text } = await askManagement(api, { method: 'GET', path });
   if (status === 404) return undefined;
   if (status !== 200) throw new Error(`${api.name} answers "${user}" with ${status}`);
@@ -93,14 +88,14 @@ const guest = (config: BrokerConfig): Check => ({
 });
 
 /** A broker that was taken over is an administrator of the accounts' RabbitMQ. At the server that would be all of KNIME's. */
-const serversUser = (config: BrokerConfig): Check => ({
+const serversUser = (config: BrokerConfig, ways: Ways): Check => ({
   name: "server's user",
   fix: 'See amqp.management_urls.',
   look: async () => {
     if (config.amqp.management_urls.length === 0) {
       throw new Skipped('amqp.management_urls is not set; on the RabbitMQ machine: rabbitmqctl list_users');
     }
-    const me = await ask(config, ['whoami'], 'server').catch((error: Error) => {
+    const me = await ask(config, ['whoami'], ways).catch((error: Error) => {
       throw new Skipped(error.message);
     });
     const { name } = isRecord(me) ? me : {};
