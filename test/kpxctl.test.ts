@@ -1,5 +1,5 @@
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
@@ -86,4 +86,29 @@ describe('the manual page', () => {
     const numbers = [...codes.matchAll(/\b\d+\b/g)].map(([code]) => code);
     expect([...page.matchAll(/^\.It (\d+)$/gm)].map(([, code]) => code)).toEqual(numbers);
   });
+});
+
+const FROM_SOURCE = ['--import', 'tsx'];
+const PASSES_ON = `import { Readable } from 'node:stream';
+import { passOn } from '@kpx/broker/output/terminal';
+await passOn(Readable.from(['a line\\n']), 'stdout');`;
+
+it.each([
+  ['kpxctl dead-letters reasons', ['packages/kpxctl/src/main.ts', 'dead-letters', 'reasons']],
+  ['kpxctl --help', ['packages/kpxctl/src/main.ts', '--help']],
+  ['a command that passes on the output of another one', ['--input-type=module', '--eval', PASSES_ON]],
+])('%s says that standard output cannot be written, and ends with 74', (_, args) => {
+  const full = openSync('/dev/full', 'w');
+  const { status, stderr } = spawnSync(process.execPath, [...FROM_SOURCE, ...args], {
+    ...{ cwd: ROOT, encoding: 'utf8', stdio: ['ignore', full, 'pipe'] },
+  });
+  closeSync(full);
+  expect([stderr, status]).toEqual(['standard output: ENOSPC: no space left on device, write\n', 74]);
+});
+
+it('ends with 0 and says nothing where a reader has read enough', () => {
+  const script = '"$@" | true; echo "$' + '{PIPESTATUS[0]}"';
+  const command = [process.execPath, ...FROM_SOURCE, 'packages/kpxctl/src/main.ts', 'dead-letters', 'reasons'];
+  const { stdout, stderr } = spawnSync('/bin/bash', ['-c', script, 'bash', ...command], { cwd: ROOT, encoding: 'utf8' });
+  expect([stdout, stderr]).toEqual(['0\n', '']);
 });

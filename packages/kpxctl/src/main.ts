@@ -6,9 +6,6 @@ import { CommanderError } from 'commander';
 import { brokerUnitText } from './broker-unit.js';
 import { kpxctl } from './program.js';
 
-// A reader may have read enough: `… | head`.
-process.stdout.on('error', ({ code }: NodeJS.ErrnoException) => code === 'EPIPE' && process.exit());
-
 kpxctl()
   .parseAsync()
   .catch(async (error: Error) => {

@@ -18,7 +18,7 @@ export const EXITS = {
   unavailable: { code: 69, meaning: 'the broker, RabbitMQ or the name service gives no answer', status: 503 },
   defect: { code: 70, meaning: 'defect of kpx' },
   cannotCreate: { code: 73, meaning: 'a directory cannot be made' },
-  log: { code: EXIT_LOG, meaning: 'log not writable' },
+  log: { code: EXIT_LOG, meaning: 'log or standard output not writable' },
   noPermission: { code: 77, meaning: 'not permitted', status: 403 },
   config: { code: 78, meaning: 'wrong configuration, or a check of the doctor has failed' },
 } as const satisfies Record<string, ExitKind>;
@@ -41,7 +41,12 @@ export const EXITS_OF = {
     noPermission: 'started as root',
     config: 'wrong configuration',
   }),
-  kpxctl: exitsOf(['attention', 'trouble', 'usage', 'dataError', 'noInput', 'unavailable', 'cannotCreate', 'noPermission', 'config']),
+  kpxctl: exitsOf(
+    ['attention', 'trouble', 'usage', 'dataError', 'noInput', 'unavailable', 'cannotCreate', 'log', 'noPermission', 'config'],
+    {
+      log: 'standard output not writable',
+    },
+  ),
 };
 
 /** "Exit codes: 0 done, 64 wrong usage, …." in lines for `--help`. */

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import { styleText } from 'node:util';
 import { printable } from '@kpx/protocol';
+import { EXIT } from './exit.js';
 
 /*
  * The one place that writes what kpxctl and the broker say to people, errors included. It may come from a publisher, a user or a file, and must
@@ -44,9 +45,27 @@ const safeWithStyles = (text: string) =>
         .join('')
     : safe(text);
 
-/** To standard output, with its ends of lines. `written` is called when it has been written. */
+/** Whether the program ends where its output cannot be written. The broker's service does not come here: its log is its standard output. */
+let isGuarded = false;
+
+function output(): NodeJS.WriteStream {
+  if (!isGuarded) process.stdout.on('error', lost);
+  isGuarded = true;
+  return process.stdout;
+}
+
+/** A reader may have read enough: `… | head`. Else nobody may take what is missing for all that there is. */
+function lost({ code, message }: NodeJS.ErrnoException): never {
+  if (code === 'EPIPE') process.exit();
+  complain(`standard output: ${message}\n`);
+  process.exit(EXIT.log);
+}
+
+/** To standard output, with its ends of lines. `written` is called when it has been written; where it cannot be, the program ends. */
 export function say(text: string, written?: () => void): void {
-  process.stdout.write(safeWithStyles(text), written);
+  output().write(safeWithStyles(text), (error) => {
+    if (!error) written?.();
+  });
 }
 
 /** To standard error, with its ends of lines. */
@@ -56,17 +75,18 @@ export function complain(text: string): void {
 
 /** Writes a command's output, as it comes. Resolves at its end. */
 export async function passOn(stream: Readable, to: 'stdout' | 'stderr'): Promise<void> {
+  const taker = to === 'stdout' ? output() : process.stderr;
   for await (const text of stream.setEncoding('utf8')) {
-    if (!process[to].write(safe(String(text)))) await once(process[to], 'drain');
+    if (!taker.write(safe(String(text)))) await once(taker, 'drain');
   }
 }
 
 /** Draws lines; `start` and `before`, which stands before each line, are control sequences of kpxctl's own. */
 export function draw(start: string, before: string, lines: readonly string[]): void {
-  process.stdout.write(start + lines.map((line) => before + safeWithStyles(line)).join('\r\n'));
+  output().write(start + lines.map((line) => before + safeWithStyles(line)).join('\r\n'));
 }
 
 /** A control sequence of kpxctl's own. */
 export function steer(sequence: string): void {
-  process.stdout.write(sequence);
+  output().write(sequence);
 }
