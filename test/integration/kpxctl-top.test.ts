@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { jobOf } from '../fixtures/jobs.js';
 import { checkout, type Kpx, node } from '../fixtures/kpx.js';
-import { answerAt } from '../fixtures/other-broker.js';
+import { answerAt, CUT } from '../fixtures/other-broker.js';
 import { Terminal } from '../fixtures/terminal.js';
 import { installKpx, publish, runKpxctl, startKpx } from './installed-kpx.js';
 
@@ -91,6 +91,20 @@ describe('kpxctl top', () => {
     );
     expect(terminal.screen()).toContain('executors 0 of 40');
     await kpx.startBroker();
+    await terminal.shows('answers', (screen) => !screen.includes('no newer answer'));
+  });
+
+  it('goes on over a broker that ends in the middle of its answer', async () => {
+    const kpx = await installKpx();
+    const capacity = { executors: 0, max_executors: 1, starting: 0, max_starting: 1, held: 0, held_max: 1, waiting: 0 };
+    const jobs = { forwarded: 0, deferred: 0, parked: 0, returned: 0 };
+    const answer = { doing: 'consuming', executors: [], users: [], jobs, capacity };
+    const answers: Record<string, unknown> = { '/status': answer };
+    await answerAt(kpx.controlSocket, answers);
+    const terminal = await drawn(kpx, new Terminal());
+    answers['/status'] = CUT;
+    await terminal.shows('why there is no answer', (screen) => /^no newer answer since .* the broker has ended before its/m.test(screen));
+    answers['/status'] = answer;
     await terminal.shows('answers', (screen) => !screen.includes('no newer answer'));
   });
 

@@ -5,7 +5,7 @@ import { text } from 'node:stream/consumers';
 import { describe, expect, it } from 'vitest';
 import { eventually } from '../fixtures/eventually.js';
 import { checkout, idsOf, type Kpx, node } from '../fixtures/kpx.js';
-import { answerAt } from '../fixtures/other-broker.js';
+import { answerAt, CUT } from '../fixtures/other-broker.js';
 import { installKpx, runKpxctl, startKpx } from './installed-kpx.js';
 
 const status = (kpx: Kpx, ...args: string[]) => runKpxctl(['status', '--config', kpx.brokerConfigFile, ...args]);
@@ -61,6 +61,13 @@ describe('kpxctl status', () => {
       new RegExp(`^trouble: no connection to kpx-privhelper since .*\\n  No executor is started until then\\..*\\n${drained}`),
     );
     expect(code).toBe(0); // without --check
+  });
+
+  it('with --check ends with 69 where the broker ends in the middle of its answer', async () => {
+    const kpx = await installKpx();
+    await answerAt(kpx.controlSocket, { '/status': CUT });
+    const { code, stdout, stderr } = await status(kpx, '--check');
+    expect([code, stdout, stderr]).toEqual([69, '', expect.stringContaining('the broker has ended before its answer did')]);
   });
 
   it('with --check ends with 1 where the file is not the one that is in force', async () => {

@@ -50,7 +50,7 @@ async function converse(socketPath: string, method: 'GET' | 'POST', path: string
   if (socketPath === '') throw new BrokerUnreachable('control.socket is "": the broker answers nowhere');
   const { status, text } = await send(socketPath, method, path, asking);
   const body = parsed(text);
-  if (body === undefined) throw new BrokerUnreachable(`${socketPath}: what answers there is no broker`);
+  if (body === undefined) throw new BrokerUnreachable(`${socketPath}: what answers there is no broker, or has ended before its answer did`);
   if (status === 200) return body;
   if (status === 404) throw new BrokerRefused(OLDER);
   const { error = `the broker answered with status ${status}` } = body as { error?: string };
@@ -73,18 +73,23 @@ interface Answer {
 async function send(socketPath: string, method: string, path: string, asking: Asking = {}): Promise<Answer> {
   const { signal, timeoutMs = ANSWER_TIMEOUT_MS } = asking;
   return await new Promise((resolve, reject) => {
+    const failed = (error: NodeJS.ErrnoException) => reject(new BrokerUnreachable(explain(socketPath, error)));
+    const giveUp = (why: string) => {
+      failed(new Error(why));
+      asked.destroy();
+    };
     const asked = request({ socketPath, method, path, timeout: timeoutMs, ...(signal && { signal }) }, (response) => {
       let text = '';
       response.setEncoding('utf8');
       response.on('data', (chunk: string) => {
         text += chunk;
-        if (text.length > ANSWER_BYTES_MAX) asked.destroy(new Error('the answer is too long'));
+        if (text.length > ANSWER_BYTES_MAX) giveUp('the answer is too long');
       });
       response.on('end', () => resolve({ status: response.statusCode ?? 0, text }));
-      response.on('error', reject);
+      response.on('error', failed);
     });
-    asked.once('timeout', () => asked.destroy(new Error(`no answer within ${timeoutMs} ms`)));
-    asked.once('error', (error: NodeJS.ErrnoException) => reject(new BrokerUnreachable(explain(socketPath, error))));
+    asked.once('timeout', () => giveUp(`no answer within ${timeoutMs} ms`));
+    asked.on('error', failed);
     asked.end();
   });
 }
@@ -93,5 +98,6 @@ function explain(path: string, error: NodeJS.ErrnoException): string {
   if (error.code === 'ENOENT') return `no broker answers: there is no socket at ${path} (see systemctl status kpx-broker)`;
   if (error.code === 'EACCES') return `no permission to use ${path}: ask as root, or as a member of kpx-admin`;
   if (error.code === 'ECONNREFUSED') return `no broker answers: nothing listens at ${path} (see systemctl status kpx-broker)`;
+  if (error.code === 'ECONNRESET') return `${path}: the broker has ended before its answer did`;
   return `${path}: ${error.message}`;
 }

@@ -7,13 +7,14 @@ import { throughBroker } from './through-broker.js';
 
 const CHOSEN = { letters: [], all: true, choice: '0b9ad9a5-6d3f-4b0a-8f6c-2f7c2c1f6f0e' };
 
-/** A broker that answers this, or, with undefined, nothing. */
-async function brokerWith(answer: object | undefined) {
+/** A broker that answers this; with undefined nothing, with "cut" the beginning of an answer. */
+async function brokerWith(answer: object | 'cut' | undefined) {
   const directory = mkdtempSync(join(tmpdir(), 'kpx-letters-'));
   const asked: string[] = [];
   const server = createServer(({ url = '' }, response) => {
     asked.push(url);
-    if (answer) response.end(JSON.stringify(answer));
+    if (answer === 'cut') response.write('{', () => response.destroy());
+    else if (answer) response.end(JSON.stringify(answer));
   });
   await new Promise<void>((resolve) => server.listen(join(directory, 'socket'), resolve));
   onTestFinished(() => {
@@ -37,6 +38,14 @@ it('says that the broker may go on where no answer comes in time', async () => {
   await expect(throughBroker(socket, 50).settle('replay', CHOSEN, () => {})).rejects.toMatchObject({
     exitCode: 69,
     message: expect.stringMatching(/no answer within 50 ms\. The broker may go on with the dead letters\. Its log has .*journalctl/),
+  });
+});
+
+it('says that the broker may go on where it ends in the middle of its answer', async () => {
+  const { socket } = await brokerWith('cut');
+  await expect(throughBroker(socket).settle('drop', CHOSEN, () => {})).rejects.toMatchObject({
+    exitCode: 69,
+    message: expect.stringMatching(/has ended before its answer did\. The broker may go on with the dead letters\./),
   });
 });
 
