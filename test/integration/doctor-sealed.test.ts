@@ -34,6 +34,7 @@ const NAMES = [
   'sealed executors',
   'sealed template',
   "accounts' RabbitMQ listens",
+  "accounts' RabbitMQ settings",
   "accounts' RabbitMQ cookie",
   "accounts' RabbitMQ ports",
   'room for virtual hosts',

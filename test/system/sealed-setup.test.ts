@@ -177,6 +177,40 @@ it("keeps the executors' URL until now beside the template, where executor.msgq_
   expect([template, kept]).toEqual([expect.stringContaining('{user}'), 'amqp://former:secret@127.0.0.1/knime\n']);
 });
 
+/** Listeners of the accounts' RabbitMQ, as ss has them: address and port. */
+async function listeners(): Promise<string[]> {
+  const { MainPID = '' } = await machine.show(UNIT, 'MainPID');
+  const { stdout } = await machine.run(['/usr/bin/ss', '--no-header', '-ltnp']);
+  const its = stdout.split('\n').filter((line) => line.includes(`pid=${MainPID},`));
+  return its.flatMap((line) => line.match(/\S+:\d+(?= )/) ?? []).sort();
+}
+
+describe("the settings of the accounts' RabbitMQ", () => {
+  const OF_ANOTHER = '/etc/rabbitmq/conf.d/90-another.conf';
+  const LOOPBACK = [AMQP, MANAGEMENT, DISTRIBUTION].map((port) => `127.0.0.1:${port}`).sort();
+
+  it('are not those of another RabbitMQ of this machine, and doctor knows a unit of before', { timeout: SETUP_TIMEOUT_MS }, async () => {
+    await configure(SEALED);
+    onTestFinished(() => configure());
+    onTestFinished(() => machine.remove(OF_ANOTHER));
+    await machine.writeFile(OF_ANOTHER, 'listeners.tcp.2 = 0.0.0.0:45672\nmanagement.tcp.ip = 0.0.0.0\n');
+    await machine.run(['/usr/bin/systemctl', 'restart', UNIT], { timeoutMs: SETUP_TIMEOUT_MS });
+    expect(await listeners()).toEqual(LOOPBACK);
+    const look = () => doctor("accounts' RabbitMQ settings");
+    expect(await look()).toMatchObject({ result: 'ok' });
+    const file = `/etc/systemd/system/${UNIT}`;
+    const now = await machine.readFile(file);
+    await machine.writeFile(file, now.replace(/^Environment=RABBITMQ_CONFIG_FILES=.*\n/m, ''));
+    await machine.systemctl('daemon-reload');
+    const { result, fix = '' } = (await look()) ?? {};
+    expect([result, fix]).toEqual(['warn', expect.stringContaining('kpxctl sealed setup --apply')]);
+    await setup('--apply');
+    expect(await look()).toMatchObject({ result: 'ok' });
+    expect(await machine.readFile(file)).toBe(now);
+    expect(await listeners()).toEqual(LOOPBACK);
+  });
+});
+
 describe('who connects', async () => {
   const CONNECT = `require('node:net').connect(process.argv[1], '127.0.0.1').once('connect', () => process.exit(0)).once('error', ({ code }) => {
   console.log(code);

@@ -6,6 +6,10 @@ import { readFile } from 'node:fs/promises';
 export const ACCOUNTS_UNIT = 'kpx-rabbitmq.service';
 export const UNIT_FILE = `/etc/systemd/system/${ACCOUNTS_UNIT}`;
 export const SETTINGS_DIRECTORY = '/etc/kpx/rabbitmq';
+/** The operator's own settings, which `setup` leaves alone. RabbitMQ reads them after its rabbitmq.conf, in the order of their names. */
+export const OWN_SETTINGS_DIRECTORY = `${SETTINGS_DIRECTORY}/conf.d`;
+/** Without it RabbitMQ reads /etc/rabbitmq/conf.d as well. A pattern or a directory; of a directory also what an editor leaves there. */
+const OWN_SETTINGS = `RABBITMQ_CONFIG_FILES=${OWN_SETTINGS_DIRECTORY}/*.conf`;
 /** The account of Debian's package, and of the .rpm. */
 export const RABBITMQ_ACCOUNT = 'rabbitmq';
 export const RABBITMQ_SERVER = '/usr/lib/rabbitmq/bin/rabbitmq-server';
@@ -120,6 +124,7 @@ Environment=RABBITMQ_LOGS=-
 Environment=RABBITMQ_CONFIG_FILE=${SETTINGS_DIRECTORY}/rabbitmq.conf RABBITMQ_ENABLED_PLUGINS_FILE=${SETTINGS_DIRECTORY}/enabled_plugins
 # Not those of another RabbitMQ of this machine.
 Environment=RABBITMQ_CONF_ENV_FILE=${SETTINGS_DIRECTORY}/none RABBITMQ_ADVANCED_CONFIG_FILE=${SETTINGS_DIRECTORY}/none.config
+Environment=${OWN_SETTINGS}
 Environment="RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-kernel inet_dist_use_interface {127,0,0,1}"
 ${
   ports

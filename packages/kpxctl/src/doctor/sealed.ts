@@ -37,7 +37,10 @@ export async function sealedChecks(scene: Scene): Promise<Check[]> {
   const ofBroker = (await scene.broker().catch(() => undefined))?.sealed.enabled ?? false;
   const ofHelper = (await scene.helper().catch(() => undefined))?.executor.sealed ?? false;
   if (!ofBroker && !ofHelper) return [];
-  return [agreement(scene), ...(ofBroker ? [template(scene), listeners(scene), cookie(scene), firewall(scene), room(scene)] : [])];
+  return [
+    agreement(scene),
+    ...(ofBroker ? [template(scene), listeners(scene), settings(scene), cookie(scene), firewall(scene), room(scene)] : []),
+  ];
 }
 
 const agreement = ({ broker, helper }: Scene): Check => ({
@@ -126,6 +129,21 @@ const listeners = ({ broker }: Scene): Check => ({
         `systemctl status ${ACCOUNTS_UNIT}; ports of your own are to be looked at by hand: ss -ltnp`,
       );
     return ok('on loopback alone: AMQP, the management API, epmd, and the port for other nodes');
+  },
+});
+
+/** The unit of an earlier version also reads the settings of another RabbitMQ of this machine, which may say that it listens for other machines. */
+const settings = ({ broker, underSystemd }: Scene): Check => ({
+  name: "accounts' RabbitMQ settings",
+  fix: `See systemctl cat ${ACCOUNTS_UNIT}.`,
+  look: async (signal) => {
+    await underSystemd();
+    if (!isHere(await broker())) throw new Skipped(ELSEWHERE);
+    const { LoadState, Environment } = await showUnit(ACCOUNTS_UNIT, signal);
+    if (LoadState !== 'loaded') throw new Skipped(`there is no ${ACCOUNTS_UNIT}; see that your RabbitMQ reads settings of its own alone`);
+    if (/\bRABBITMQ_CONFIG_FILES=/.test(Environment)) return ok(`${ACCOUNTS_UNIT} reads none of another RabbitMQ`);
+    const seen = `${ACCOUNTS_UNIT} also reads /etc/rabbitmq/conf.d, the settings of another RabbitMQ`;
+    return warn(seen, 'In a pause, as it restarts that RabbitMQ: kpxctl sealed setup --apply');
   },
 });
 

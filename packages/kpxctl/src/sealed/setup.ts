@@ -18,6 +18,7 @@ import {
   inTheWay,
   isAccountsHost,
   NFT,
+  OWN_SETTINGS_DIRECTORY,
   PLUGINS_TEXT,
   PORTS_FILE,
   portsRules,
@@ -136,7 +137,8 @@ async function rabbitmqSteps({ user, ports, passwordFile }: Wanted, minUid: numb
   const inSettings = (name: string) => `${SETTINGS_DIRECTORY}/${name}`;
   const plain = { mode: PLAIN_MODE, gid: 0 };
   const files = [
-    await directoryStep(),
+    await directoryStep(SETTINGS_DIRECTORY, 'the settings of that RabbitMQ'),
+    await directoryStep(OWN_SETTINGS_DIRECTORY, 'settings of your own for that RabbitMQ, in files whose names end in .conf'),
     await fileStep({
       ...{ path: passwordFile, content: `${password}\n`, mode: SECRET_MODE, gid: broker, isSame: (text) => text.trim() === password },
       why: `the password of "${user}", by which the broker makes virtual hosts and users; the broker reads it`,
@@ -164,21 +166,20 @@ async function rabbitmqSteps({ user, ports, passwordFile }: Wanted, minUid: numb
       : noFirewall(),
     await fileStep({
       ...{ path: UNIT_FILE, content: unitText(ports, hasNft), ...plain },
-      why: 'data, cookie, epmd and ports of its own, as no other RabbitMQ of this machine has them',
+      why: 'settings, data, cookie, epmd and ports of its own, as no other RabbitMQ of this machine has them',
     }),
   ];
   return [...files, await unitStep(files.some(({ state }) => state === 'to do'))];
 }
 
-async function directoryStep(): Promise<Step> {
-  const why = 'the settings of that RabbitMQ';
-  if (await isThere(SETTINGS_DIRECTORY)) return { name: SETTINGS_DIRECTORY, state: 'ok', why };
+async function directoryStep(path: string, why: string): Promise<Step> {
+  if (await isThere(path)) return { name: path, state: 'ok', why };
   const apply = async () => {
-    await mkdir(SETTINGS_DIRECTORY);
-    await chown(SETTINGS_DIRECTORY, 0, 0);
-    await chmod(SETTINGS_DIRECTORY, 0o755);
+    await mkdir(path);
+    await chown(path, 0, 0);
+    await chmod(path, 0o755);
   };
-  return { name: SETTINGS_DIRECTORY, state: 'to do', why, apply };
+  return { name: path, state: 'to do', why, apply };
 }
 
 const noFirewall = (): Step => ({
