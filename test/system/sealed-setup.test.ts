@@ -185,6 +185,14 @@ async function listeners(): Promise<string[]> {
   return its.flatMap((line) => line.match(/\S+:\d+(?= )/) ?? []).sort();
 }
 
+/** A setting of the accounts' RabbitMQ, as it is in force. */
+async function inForce(key: string): Promise<string> {
+  const env = ['HOME=/var/lib/kpx-rabbitmq', `ERL_EPMD_PORT=${EPMD}`];
+  const rabbitmqctl = ['/usr/lib/rabbitmq/bin/rabbitmqctl', '--node', 'kpx-accounts@localhost', '--quiet'];
+  const question = `application:get_env(rabbit, ${key}).`;
+  return (await machine.run(['/usr/bin/env', ...env, ...rabbitmqctl, 'eval', question], { user: 'rabbitmq' })).stdout.trim();
+}
+
 describe("the settings of the accounts' RabbitMQ", () => {
   const OF_ANOTHER = '/etc/rabbitmq/conf.d/90-another.conf';
   const LOOPBACK = [AMQP, MANAGEMENT, DISTRIBUTION].map((port) => `127.0.0.1:${port}`).sort();
@@ -208,6 +216,29 @@ describe("the settings of the accounts' RabbitMQ", () => {
     expect(await look()).toMatchObject({ result: 'ok' });
     expect(await machine.readFile(file)).toBe(now);
     expect(await listeners()).toEqual(LOOPBACK);
+  });
+
+  it('go on where an operator has written them into the file of setup, and its own win', { timeout: SETUP_TIMEOUT_MS }, async () => {
+    const [file, kept, own, plugins] = ['rabbitmq.conf', 'conf.d/00-kept.conf', 'conf.d/bounds.conf', 'enabled_plugins'].map(
+      (name) => `/etc/kpx/rabbitmq/${name}`,
+    ) as [string, string, string, string];
+    const [made, enabled] = [await machine.readFile(file), await machine.readFile(plugins)];
+    onTestFinished(async () => {
+      for (const path of [kept, own]) await machine.remove(path);
+      await machine.writeFile(plugins, enabled);
+      await machine.run(['/usr/bin/systemctl', 'restart', UNIT], { timeoutMs: SETUP_TIMEOUT_MS });
+    });
+    await machine.writeFile(file, made.replace(/^vm_memory.*$/m, 'vm_memory_high_watermark.absolute = 3GB').replace('1GB', '2GB'));
+    await machine.writeFile(plugins, '[rabbitmq_management,rabbitmq_prometheus].\n');
+    await machine.writeFile(own, 'disk_free_limit.absolute = 4GB\n');
+    const goesOn = `goes on in ${kept}: vm_memory_high_watermark.absolute = 3GB`;
+    expect(await setup()).toContain(goesOn);
+    expect([await machine.exists(kept), await machine.readFile(file)]).toEqual([false, expect.stringContaining('3GB')]);
+    expect(await setup('--apply')).toContain(goesOn);
+    expect(await machine.readFile(file)).toBe(made);
+    expect(await machine.readFile(plugins)).toContain('rabbitmq_prometheus');
+    expect([await inForce('vm_memory_high_watermark'), await inForce('disk_free_limit')]).toEqual(['{ok,{absolute,"3GB"}}', '{ok,"4GB"}']);
+    expect(await setup()).toMatch(/^ok +\/etc\/kpx\/rabbitmq\/rabbitmq\.conf: /m);
   });
 });
 

@@ -157,7 +157,11 @@ IPAddressAllow=localhost
 WantedBy=multi-user.target
 `;
 
-export const configurationText = ({ amqp, management }: AccountsPorts) => `# Made by kpxctl sealed setup.
+export const configurationText = ({
+  amqp,
+  management,
+}: AccountsPorts) => `# Made by kpxctl sealed setup, which makes it anew. Settings of your own go into a file of ${OWN_SETTINGS_DIRECTORY}
+# whose name ends in .conf. They win over these. Then: systemctl restart ${ACCOUNTS_UNIT}
 listeners.tcp.1 = 127.0.0.1:${amqp}
 management.tcp.ip = 127.0.0.1
 management.tcp.port = ${management}
@@ -173,6 +177,9 @@ disk_free_limit.absolute = 1GB
 `;
 
 export const PLUGINS_TEXT = '[rabbitmq_management].\n';
+
+/** An operator may have enabled others, too. */
+export const enablesManagement = (plugins: string) => /\brabbitmq_management\b/.test(plugins);
 
 const TABLE = PORTS_TABLE.join(' ');
 const UIDS = `0-${UID_MAX + 1}`;

@@ -13,8 +13,8 @@ import {
   ACCOUNTS_UNIT,
   accountsPorts,
   accountsUrl,
-  configurationText,
   definitionsText,
+  enablesManagement,
   inTheWay,
   isAccountsHost,
   NFT,
@@ -33,6 +33,7 @@ import { showUnit } from '../doctor/systemd.js';
 import { takenOver } from '../leave-root.js';
 import { HASHING, isHashOf, passwordHash } from '../setup-rabbitmq/password-hash.js';
 import { type AskedOfServer, askServer } from './declared.js';
+import { settingsStep } from './settings-step.js';
 import { configurationSteps } from './setup-configuration.js';
 import { fileStep, isThere, type Step, tell, type Wanted } from './steps.js';
 
@@ -148,14 +149,9 @@ async function rabbitmqSteps({ user, ports, passwordFile }: Wanted, minUid: numb
       ...{ gid: rabbitmq, isSame: isHash },
       why: `makes "${user}" the only user, an administrator, with a hash of that password: no guest`,
     }),
+    await settingsStep(ports),
     await fileStep({
-      ...{ path: inSettings('rabbitmq.conf'), content: configurationText(ports), ...plain },
-      why: `loopback alone, ports ${ports.amqp} and ${ports.management}, limits of memory and disk`,
-    }),
-    await fileStep({
-      path: inSettings('enabled_plugins'),
-      content: PLUGINS_TEXT,
-      ...plain,
+      ...{ path: inSettings('enabled_plugins'), content: PLUGINS_TEXT, ...plain, isSame: enablesManagement },
       why: 'the management API, by which the broker makes them',
     }),
     hasNft
