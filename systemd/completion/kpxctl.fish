@@ -74,7 +74,7 @@ complete -c kpxctl -n '__kpxctl_at logs' -l follow -d 'print new lines as they c
 complete -c kpxctl -n '__kpxctl_at logs' -l lines -x -d 'only the last N lines'
 complete -c kpxctl -n '__kpxctl_at logs' -l since -x -d 'only lines since then, as journalctl takes it'
 complete -c kpxctl -n '__kpxctl_at logs' -l kpx -d 'the lines of broker and helper about this user instead'
-complete -c kpxctl -n '__kpxctl_at logs' -l helper-config -r -F -d 'configuration of kpx-privhelper, which tells root the units of profiles'
+complete -c kpxctl -n '__kpxctl_at logs' -l helper-config -r -F -d 'configuration of kpx-privhelper, which tells root the account and the units of profiles'
 complete -c kpxctl -n '__kpxctl_at logs' -l config -r -F -d 'configuration of kpx-broker, which names its control socket'
 complete -c kpxctl -n '__kpxctl_at logs' -l help -d 'a summary'
 complete -c kpxctl -n '__kpxctl_at explain' -l group -x -a '(__fish_complete_groups)' -d 'as if the user were in this OS group (repeatable)'

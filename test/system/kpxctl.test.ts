@@ -196,6 +196,17 @@ describe('kpxctl logs', () => {
     });
   });
 
+  it('finds the account by the map of the helper where the broker knows none, and says so to others', async () => {
+    const [file, boss] = ['/etc/kpx/kpxctl-test-mapped.toml', 'Log Boss'];
+    onTestFinished(() => machine.remove(file));
+    await machine.writeFile(file, `${await machine.readFile('/etc/kpx/privhelper.toml')}\n[accounts.map]\n"${boss}" = "${USER}"\n`);
+    const { exitCode, stdout, stderr } = await kpxctl(['logs', '--helper-config', file, boss]);
+    expect([exitCode, stderr]).toEqual([0, '']);
+    expect(stdout).toContain(SAID);
+    const own = `The broker knows no account of "${USER}2" yet: taking "${USER}2", the user's own name, whatever accounts.map of privhelper.toml says.\n`;
+    expect((await kpxctl(['logs', '--helper-config', '/nonexistent', `${USER}2`])).stderr).toContain(own);
+  });
+
   it('takes the account of the user’s name where the broker knows of none, or does not answer', async () => {
     const why = 'No executor of "Nobody.here" is known, and there is no account "nobody.here".';
     expect(await kpxctl(['logs', 'Nobody.here'])).toMatchObject({ exitCode: 66, stderr: expect.stringContaining(why) });

@@ -7,7 +7,8 @@ import { runCommand, startCommand } from '@kpx/broker/host/command';
 import { CommandError, EXIT } from '@kpx/broker/output/exit';
 import { complain, passOn, say } from '@kpx/broker/output/terminal';
 import type { UserDetail } from '@kpx/broker/record/status';
-import { accountNameOf } from '@kpx/protocol';
+import { readConfig } from '@kpx/privhelper/config';
+import { accountNameOf, type KnimeUser, KpxError, osUserOf } from '@kpx/protocol';
 import { type Command, InvalidArgumentError } from 'commander';
 import { unitsOf } from './account.js';
 import { asksAt, type BrokerOptions, HELPER_CONFIG_FILE } from './broker-options.js';
@@ -44,14 +45,18 @@ export function addLogs(program: Command): void {
     .command('logs')
     .summary("the log of a KNIME user's executor")
     .description(
-      "Prints the log of this KNIME user's executor, by journalctl(1). The running broker says which account that is. Where no broker answers, it is the user's own name.",
+      "Prints the log of this KNIME user's executor, by journalctl(1). The running broker says which account that is. Where it does not, [accounts.map] of privhelper.toml does for root, and for others it is the user's own name.",
     )
     .argument('<USER>', 'name of a KNIME user', knimeUser)
     .option('--follow', 'print new lines as they come')
     .option('--lines <N>', `only the last N lines; default: ${LINES}, or all with --since`, lines)
     .option('--since <TIME>', 'only lines since then, as journalctl takes it: "10 min ago", "2026-11-23 12:00"')
     .option('--kpx', 'the lines of broker and helper about this user instead')
-    .option('--helper-config <FILE>', 'configuration of kpx-privhelper, which tells root the units of profiles', HELPER_CONFIG_FILE);
+    .option(
+      '--helper-config <FILE>',
+      'configuration of kpx-privhelper, which tells root the account and the units of profiles',
+      HELPER_CONFIG_FILE,
+    );
   asksAt(command).action(logs);
 }
 
@@ -61,18 +66,18 @@ function lines(text: string): number {
   throw new InvalidArgumentError(`Expected 1 to ${LINES_MAX}.`);
 }
 
-async function logs(user: string, options: Options): Promise<void> {
-  const account = await accountOf(user, options.config);
+async function logs(user: KnimeUser, options: Options): Promise<void> {
+  const account = await accountOf(user, options);
   await checkJournal();
-  if (options.kpx) return await kpxLogs(user, account, options);
-  const found = account ?? (await accountNamed(user));
+  if (options.kpx) return await kpxLogs(user, typeof account === 'string' ? account : account.os_user, options);
+  const found = typeof account === 'string' ? await accountNamed(account, user) : account;
   ended(await journalctl([...wanted(options), ...byExecutor(found, await unitsOf(found.os_user, options.helperConfig))]));
 }
 
 /** journalctl that looks for a pattern, and for the last lines, begins with the newest: they are turned here. */
-async function kpxLogs(user: string, account: Account | undefined, options: Options): Promise<void> {
+async function kpxLogs(user: string, osUser: string, options: Options): Promise<void> {
   const isTurned = !options.follow && lastOf(options) !== undefined;
-  const args = [...wanted(options), ...(isTurned ? ['--reverse'] : []), ...aboutUser(user, account)];
+  const args = [...wanted(options), ...(isTurned ? ['--reverse'] : []), ...aboutUser(user, osUser)];
   const code = await journalctl(args, isTurned ? oldestFirst : passOn);
   if (code === NOT_FOUND) throw new CommandError(EXIT.noInput, `journalctl has found nothing about "${user}".`);
   ended(code);
@@ -111,10 +116,8 @@ const byExecutor = ({ os_user, uid }: Account, units: readonly string[]) => [
 ];
 
 /** Lines of JSON, by their fields; of the units and of root alone, as any process may write what it likes. */
-function aboutUser(user: string, account: Account | undefined): string[] {
-  const names = [...new Set([user, account?.os_user ?? user.toLowerCase()])].map((name) =>
-    JSON.stringify(name).replace(/[\\^$.|?*+()[\]{}]/g, '\\$&'),
-  );
+function aboutUser(user: string, osUser: string): string[] {
+  const names = [...new Set([user, osUser])].map((name) => JSON.stringify(name).replace(/[\\^$.|?*+()[\]{}]/g, '\\$&'));
   return [
     '--output=cat',
     '--case-sensitive=yes',
@@ -123,20 +126,38 @@ function aboutUser(user: string, account: Account | undefined): string[] {
   ];
 }
 
-/** As the broker knows it. Undefined: it does not, or does not answer, which is said. */
-async function accountOf(user: string, config: string): Promise<Account | undefined> {
+/** As the broker knows it. Where it knows none, or does not answer, the name of one, and how that was found is said. */
+async function accountOf(user: KnimeUser, { config, helperConfig }: Options): Promise<Account | string> {
+  let why = `The broker knows no account of "${user}" yet`;
+  let isAnswered = true;
   try {
-    const detail = (await askBroker(await controlSocket(config), `/user?${new URLSearchParams({ user })}`)) as UserDetail;
-    return detail.account ?? undefined;
+    const { account } = (await askBroker(await controlSocket(config), `/user?${new URLSearchParams({ user })}`)) as UserDetail;
+    if (account) return account;
   } catch (error) {
     if (!(error instanceof BrokerUnreachable || error instanceof BrokerRefused)) throw error;
-    complain(`The broker does not say which account it is (${error.message}): taking "${user.toLowerCase()}".\n`);
-    return undefined;
+    why = `The broker does not say which account it is (${error.message})`;
+    isAnswered = false;
+  }
+  const mapped = await mappedName(user, helperConfig);
+  const name = mapped ?? user.toLowerCase();
+  const own = mapped === undefined ? ", the user's own name, whatever accounts.map of privhelper.toml says" : '';
+  if (mapped === undefined || !isAnswered) complain(`${why}: taking "${name}"${own}.\n`);
+  return name;
+}
+
+/** As the helper finds it, whether the account may have an executor or not. Undefined: its configuration cannot be read, as by others than root. */
+async function mappedName(user: KnimeUser, helperConfig: string): Promise<string | undefined> {
+  const config = await readConfig(helperConfig).catch(() => undefined);
+  if (config === undefined) return undefined;
+  try {
+    return osUserOf(user, config.accounts);
+  } catch (error) {
+    if (error instanceof KpxError) return user.toLowerCase(); // which no account can have
+    throw error;
   }
 }
 
-async function accountNamed(user: string): Promise<Account> {
-  const os_user = user.toLowerCase();
+async function accountNamed(os_user: string, user: string): Promise<Account> {
   const asked = accountNameOf(os_user) && (await runCommand(ID, ['-u', '--', os_user], LOOK_UP_TIMEOUT_MS));
   if (asked?.exitCode === 0) return { os_user, uid: Number(asked.stdout) };
   const why = `No executor of "${user}" is known, and there is no account "${os_user}".`;
