@@ -70,6 +70,54 @@ it.each(CASES)('$file of $template is left to the users to whom it was moved, an
   expect(await ofUser('drop-ann')).not.toContain(says);
 });
 
+/** PID 1 reads nothing, as where it does not answer in time; until the end of the test, or of what is returned. */
+async function withoutReload(): Promise<() => Promise<void>> {
+  const [program, refusing, own] = ['/usr/bin/systemctl', '/run/kpx-test-systemctl-refuses', '/run/kpx-test-systemctl'];
+  await machine.run(['/usr/bin/cp', program, own]);
+  const script = `#!/bin/sh\ncase "$*" in *daemon-reload*) echo one >&2; echo two >&2; exit 1;; esac\nexec ${own} "$@"\n`;
+  await machine.writeFile(refusing, script, { mode: 0o755 });
+  await machine.run(['/usr/bin/mount', '--bind', refusing, program]);
+  let isOver = false;
+  const end = async () => {
+    if (!isOver) await machine.run(['/usr/bin/umount', program]);
+    isOver = true;
+    for (const path of [refusing, own]) await machine.remove(path);
+  };
+  onTestFinished(end);
+  return end;
+}
+
+it.each(CASES)('PID 1 reads $file of $template after a run in which it could not', async (one) => {
+  const { what, template, property, says, options = [] } = one;
+  const kpxctl = async (...more: string[]) =>
+    await machine.run(['/usr/bin/kpxctl', what, 'setup', ...more], { allowFailure: more.includes('--apply') });
+  const ofUser = async () => (await machine.show(`${template}drop-ann.service`, property))[property] ?? '';
+  const RELOAD = /^to do +systemctl daemon-reload: /m;
+  const REFUSED = { exitCode: 69, stderr: 'systemctl daemon-reload has failed: one\ntwo\n' };
+  await machine.writeFile(MACHINE_KEYTAB, 'of nobody', { mode: 0o600 });
+  await dropIn(machine, 'kpx-drive@.service', '[Service]\nEnvironment=KPX_DRIVE_SERVER=/usr/bin/true\n');
+  // PID 1 keeps what another unit names, as it keeps an executor that runs.
+  const holds = ['/usr/bin/systemd-run', '--quiet', '--collect', '--unit=kpx-test-holds', `--property=After=${template}drop-ann.service`];
+  await machine.run([...holds, '/usr/bin/sleep', 'infinity']);
+  onTestFinished(async () => {
+    await machine.systemctl('stop', 'kpx-test-holds');
+    await kpxctl('--remove', '--apply');
+    for (const path of [MACHINE_KEYTAB, '/etc/kpx/delegation', '/etc/kpx/keytabs']) await machine.remove(path);
+  });
+  for (const [more, hasIt] of [
+    [options, true],
+    [['--remove'], false],
+  ] as const) {
+    const answersAgain = await withoutReload();
+    expect(await kpxctl(...more, '--apply')).toMatchObject(REFUSED);
+    await answersAgain();
+    expect((await kpxctl(...more)).stdout).toMatch(RELOAD);
+    expect((await kpxctl(...more, '--apply')).stdout).toMatch(/^done +systemctl daemon-reload: /m);
+    expect((await ofUser()).includes(says)).toBe(hasIt);
+    expect((await kpxctl(...more)).stdout).not.toContain('daemon-reload');
+  }
+});
+
 it('where some users alone have tickets by delegation, the keytabs of the others are looked at', async () => {
   const setUp = async (...more: string[]) => (await machine.run(['/usr/bin/kpxctl', 'kerberos', 'setup', ...more])).stdout;
   const moved = `${UNITS}/kpx-ticket@drop-ann.service.d`;

@@ -34,9 +34,20 @@ export type Unit = Readonly<Record<(typeof PROPERTIES)[number], string>>;
 export async function showUnit(unit: string, signal: AbortSignal): Promise<Unit> {
   const args = ['--no-ask-password', 'show', `--property=${PROPERTIES.join(',')}`, '--', unit];
   const { exitCode, stdout, stderr } = await runCommand('/usr/bin/systemctl', args, signal);
-  if (exitCode !== 0) throw new Error(`systemd does not answer: ${stderr}`);
+  if (exitCode !== 0) throw new Error(`systemd does not answer: ${stderr.trim()}`);
   const values = new Map(stdout.split('\n').map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]));
   return Object.fromEntries(PROPERTIES.map((name) => [name, values.get(name) ?? ''])) as Unit;
+}
+
+/**
+ * `/usr/bin/systemctl show --property=NeedDaemonReload -- PATTERN`: whether a loaded unit is otherwise on disk than PID 1 has read it. Throws when PID 1
+ * does not answer.
+ */
+export async function needReload(pattern: string, signal: AbortSignal): Promise<boolean> {
+  const args = ['--no-ask-password', 'show', '--property=NeedDaemonReload', '--', pattern];
+  const { exitCode, stdout, stderr } = await runCommand('/usr/bin/systemctl', args, signal);
+  if (exitCode !== 0) throw new Error(`systemd does not answer: ${stderr.trim()}`);
+  return stdout.split('\n').includes('NeedDaemonReload=yes');
 }
 
 /** The program of the first command of `ExecStart`; undefined: none. */

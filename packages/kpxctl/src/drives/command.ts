@@ -31,7 +31,10 @@ export function addDrives(program: Command): void {
     .option('--apply', 'make the changes')
     .option('--remove', 'take the drop-ins away again')
     .option('--helper-config <FILE>', 'configuration of kpx-privhelper', HELPER_CONFIG_FILE)
-    .addHelpText('after', '\nExit codes: 0 all is as it has to be, or was said; 77 not permitted; 78 something has to be done first.')
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 all is as it has to be, or was said; 69 systemd gives no answer; 77 not permitted; 78 something has to be done first.',
+    )
     .action(setUp);
 }
 

@@ -1,11 +1,15 @@
+import { basename, dirname } from 'node:path';
 import { CommandError, EXIT } from '@kpx/broker/output/exit';
+import { printableLines } from '@kpx/broker/output/format';
 import { readConfig as readHelperConfig } from '@kpx/privhelper/config';
 import { runCommand } from '@kpx/privhelper/system/command';
-import { printable, templatesOf } from '@kpx/protocol';
-import { type Step, tell } from '../sealed/steps.js';
+import { templatesOf } from '@kpx/protocol';
+import { needReload, showUnit } from '../doctor/systemd.js';
+import { isThere, type Step, tell } from '../sealed/steps.js';
 import { type DropIn, presence, removal, UNITS } from './drop-ins.js';
 
 const RELOAD_TIMEOUT_MS = 60_000;
+const LOOK_UP_TIMEOUT_MS = 10_000;
 
 export interface SetUpOptions {
   readonly apply?: boolean;
@@ -37,7 +41,7 @@ export async function setUpDropIns({ apply = false, remove = false, helperConfig
     ? [...dropIns, ...((await setUp.removed?.()) ?? [])]
     : [...(await setUp.before()), ...dropIns, ...(await setUp.after())];
   const fails = steps.some(({ state }) => state === 'fails');
-  if (steps.some(({ name, state }) => state === 'to do' && name.startsWith(UNITS))) steps.push(reload);
+  if (await isReloadDue(steps.filter(({ name }) => name.startsWith(UNITS)))) steps.push(reload);
   const done = new Set<Step>();
   for (const step of apply && !fails ? steps : []) {
     if (step.state !== 'to do') continue;
@@ -46,6 +50,28 @@ export async function setUpDropIns({ apply = false, remove = false, helperConfig
   }
   tell(steps, done, apply, remove ? 'kpxctl doctor' : setUp.next);
   if (fails) process.exitCode = EXIT.config;
+}
+
+/** Whether PID 1 has not read drop-ins: those that are about to change, and those of a run that ended before PID 1 had. */
+async function isReloadDue(dropIns: readonly Step[]): Promise<boolean> {
+  if (dropIns.some(({ state }) => state === 'to do')) return true;
+  const signal = AbortSignal.timeout(LOOK_UP_TIMEOUT_MS);
+  const unread = dropIns.map(({ name }) => isUnread(name, signal));
+  return await Promise.all(unread).then(
+    (each) => each.includes(true),
+    (error: Error) => {
+      throw new CommandError(EXIT.unavailable, error.message);
+    },
+  );
+}
+
+/** Of a template: an instance that is loaded for this question, and all that are loaded. systemd 252 sees no new directory until it is reloaded. */
+async function isUnread(dropIn: string, signal: AbortSignal): Promise<boolean> {
+  const unit = basename(dirname(dropIn), '.d');
+  const { LoadState, NeedDaemonReload, DropInPaths } = await showUnit(unit.replace('@.', '@kpx-check.'), signal);
+  if (LoadState !== 'loaded') return false;
+  if (NeedDaemonReload === 'yes' || DropInPaths.split(' ').includes(dropIn) !== (await isThere(dropIn))) return true;
+  return await needReload(unit.replace('@.', '@*.'), signal);
 }
 
 const reload: Step = {
@@ -58,6 +84,6 @@ const reload: Step = {
       ['--no-ask-password', 'daemon-reload'],
       AbortSignal.timeout(RELOAD_TIMEOUT_MS),
     );
-    if (exitCode !== 0) throw new CommandError(EXIT.unavailable, `systemctl daemon-reload has failed: ${printable(stderr.trim())}`);
+    if (exitCode !== 0) throw new CommandError(EXIT.unavailable, `systemctl daemon-reload has failed: ${printableLines(stderr.trim())}`);
   },
 };

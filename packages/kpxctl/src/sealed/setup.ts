@@ -3,11 +3,11 @@ import { constants } from 'node:fs';
 import { chmod, chown, mkdir, readFile } from 'node:fs/promises';
 import { type Config, readConfig } from '@kpx/broker/config/config';
 import { CommandError, EXIT } from '@kpx/broker/output/exit';
+import { printableLines } from '@kpx/broker/output/format';
 import { say } from '@kpx/broker/output/terminal';
 import { readConfig as readHelperConfig } from '@kpx/privhelper/config';
 import { runCommand } from '@kpx/privhelper/system/command';
 import { lookUpAccount } from '@kpx/privhelper/system/name-service';
-import { printable } from '@kpx/protocol';
 import type { Command } from 'commander';
 import {
   ACCOUNTS_UNIT,
@@ -186,11 +186,15 @@ const noFirewall = (): Step => ({
 });
 
 async function unitStep(isChanged: boolean): Promise<Step> {
-  const { ActiveState, UnitFileState } = await showUnit(ACCOUNTS_UNIT, AbortSignal.timeout(LOOK_UP_TIMEOUT_MS)).catch((error: Error) => {
-    throw new CommandError(EXIT.unavailable, `${error.message}. The accounts' RabbitMQ is a unit of systemd.`);
-  });
+  const { ActiveState, UnitFileState, NeedDaemonReload } = await showUnit(ACCOUNTS_UNIT, AbortSignal.timeout(LOOK_UP_TIMEOUT_MS)).catch(
+    (error: Error) => {
+      throw new CommandError(EXIT.unavailable, `${error.message}. The accounts' RabbitMQ is a unit of systemd.`);
+    },
+  );
   const why = 'it runs, and starts with the machine, before the broker';
-  if (!isChanged && ActiveState === 'active' && UnitFileState === 'enabled') return { name: ACCOUNTS_UNIT, state: 'ok', why };
+  // An earlier run may have ended before PID 1 has read the unit.
+  const isRead = !isChanged && NeedDaemonReload === 'no';
+  if (isRead && ActiveState === 'active' && UnitFileState === 'enabled') return { name: ACCOUNTS_UNIT, state: 'ok', why };
   const commands = [['daemon-reload'], ['enable', ACCOUNTS_UNIT], ['restart', ACCOUNTS_UNIT]];
   const apply = async () => {
     for (const args of commands) await systemctl(args);
@@ -208,6 +212,6 @@ async function systemctl(args: readonly string[]): Promise<void> {
   const what = `systemctl ${args.join(' ')} has failed`;
   throw new CommandError(
     EXIT.unavailable,
-    `${what}: ${printable(stderr.trim())}\nSee: journalctl -u ${ACCOUNTS_UNIT} -n 50. Then run this again.`,
+    `${what}: ${printableLines(stderr.trim())}\nSee: journalctl -u ${ACCOUNTS_UNIT} -n 50. Then run this again.`,
   );
 }
