@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { jobOf } from '../fixtures/jobs.js';
 import { idsOf, type Kpx } from '../fixtures/kpx.js';
+import { installHelper } from './installed-helper.js';
 import { jobsDone, publish, runKpxctl, startKpx } from './installed-kpx.js';
 
 const QUICK = { BOOT_MS: '50' };
@@ -220,4 +221,11 @@ describe('kpxctl', () => {
     expect(await run(kpx, 'start', 'a  b')).toMatchObject({ code: 64 });
     expect(kpx.brokerLog.lines.filter(({ draining }) => draining !== undefined)).toEqual([]);
   });
+});
+
+it('kpxctl drives setup says in a sentence that systemd does not answer', async () => {
+  const { configFile } = installHelper({ config: { executor: { launcher: 'systemd', command: [] } } });
+  const { code, stdout, stderr } = await runKpxctl(['drives', 'setup', '--helper-config', configFile]);
+  expect([code, stdout, stderr]).toEqual([69, '', expect.stringMatching(/^systemd does not answer: /)]);
+  expect(stderr).not.toMatch(/^ +at /m);
 });

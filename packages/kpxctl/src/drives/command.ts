@@ -1,5 +1,6 @@
 import { constants } from 'node:fs';
 import { lstat } from 'node:fs/promises';
+import { CommandError, EXIT } from '@kpx/broker/output/exit';
 import type { Command } from 'commander';
 import { HELPER_CONFIG_FILE } from '../broker-options.js';
 import { showUnit } from '../doctor/systemd.js';
@@ -72,7 +73,9 @@ async function device(): Promise<Step> {
 }
 
 async function server(): Promise<Step> {
-  const { Environment } = await showUnit(UNIT, AbortSignal.timeout(SHOW_TIMEOUT_MS));
+  const { Environment } = await showUnit(UNIT, AbortSignal.timeout(SHOW_TIMEOUT_MS)).catch((error: Error) => {
+    throw new CommandError(EXIT.unavailable, error.message);
+  });
   const [, program] = /\bKPX_DRIVE_SERVER=(\/[^\s"]+)/.exec(Environment) ?? [];
   const why = 'the server of the drives, by KPX_DRIVE_SERVER= of kpx-drive@.service';
   if (program !== undefined && (await isThere(program, constants.X_OK))) return { name: program, state: 'ok', why };
