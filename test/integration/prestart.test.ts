@@ -118,6 +118,8 @@ it('starts an executor at a time that an operator names, over a restart of the b
     const lines = [`${user}: ${when}. kpxctl start ${user} --cancel takes that back.`, `account    ${account}`, `a job now  ${now}`, ''];
     expect([code, stdout]).toEqual([0, expect.stringMatching(new RegExp(`^${lines.join('\n')}$`))]);
   }
+  expect((await start('corp\\alice', '--at', '2h')).stdout).toContain("kpxctl start 'corp\\alice' --cancel takes that back.");
+  expect((await start('corp\\alice', '--cancel')).code).toBe(0);
   await kpx.endBroker('SIGKILL');
   await kpx.startBroker();
   expect((await runKpxctl(['explain', 'alice', ...config])).stdout).toMatch(new RegExp(`^planned {4}${when}$`, 'm'));

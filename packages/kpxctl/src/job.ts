@@ -1,7 +1,7 @@
 import { askBroker, tellBroker } from '@kpx/broker/control/client';
 import { durationText } from '@kpx/broker/output/duration';
 import { CommandError, EXIT } from '@kpx/broker/output/exit';
-import { jsonLine, table } from '@kpx/broker/output/format';
+import { jsonLine, shellWord, table } from '@kpx/broker/output/format';
 import { bold, say, screenWidth } from '@kpx/broker/output/terminal';
 import type { Cancelled, JobStories, JobStory } from '@kpx/broker/record/job-story';
 import { printable } from '@kpx/protocol';
@@ -100,4 +100,4 @@ async function order(id: string, { config, json }: BrokerOptions): Promise<void>
 const outcome = ({ id, parked }: Cancelled) =>
   parked
     ? `Cancelled: job ${id} goes to kpx.dead-letter, with the reason CANCELLED. kpxctl dead-letters replay puts it back.`
-    : `Job ${id} waits in a delay queue, or is in the job queue again. It goes to kpx.dead-letter when it comes here, unless an executor or another host takes it first: kpxctl job ${id} says.`;
+    : `Job ${id} waits in a delay queue, or is in the job queue again. It goes to kpx.dead-letter when it comes here, unless an executor or another host takes it first: kpxctl job ${shellWord(id)} says.`;

@@ -5,6 +5,7 @@ import type { Readable } from 'node:stream';
 import { askBroker, BrokerRefused, BrokerUnreachable } from '@kpx/broker/control/client';
 import { runCommand, startCommand } from '@kpx/broker/host/command';
 import { CommandError, EXIT } from '@kpx/broker/output/exit';
+import { shellWord } from '@kpx/broker/output/format';
 import { complain, passOn, say } from '@kpx/broker/output/terminal';
 import type { UserDetail } from '@kpx/broker/record/status';
 import { readConfig } from '@kpx/privhelper/config';
@@ -161,7 +162,7 @@ async function accountNamed(os_user: string, user: string): Promise<Account> {
   const asked = accountNameOf(os_user) && (await runCommand(ID, ['-u', '--', os_user], LOOK_UP_TIMEOUT_MS));
   if (asked?.exitCode === 0) return { os_user, uid: Number(asked.stdout) };
   const why = `No executor of "${user}" is known, and there is no account "${os_user}".`;
-  throw new CommandError(EXIT.noInput, `${why} kpxctl logs --kpx ${user} shows what kpx itself says of this user.`);
+  throw new CommandError(EXIT.noInput, `${why} kpxctl logs --kpx ${shellWord(user)} shows what kpx itself says of this user.`);
 }
 
 /** journalctl takes a journal that it may not read for an empty one, and says so among other things. */

@@ -4,7 +4,7 @@ import type { Reloaded } from '@kpx/broker/control/server';
 import type { Explanation } from '@kpx/broker/executors/explanation';
 import { STARTING } from '@kpx/broker/executors/states';
 import { CommandError, EXIT } from '@kpx/broker/output/exit';
-import { inWhole, jsonLine, localTime } from '@kpx/broker/output/format';
+import { inWhole, jsonLine, localTime, shellWord } from '@kpx/broker/output/format';
 import { say, warning } from '@kpx/broker/output/terminal';
 import { type KnimeUser, printable } from '@kpx/protocol';
 import type { Command } from 'commander';
@@ -85,7 +85,7 @@ async function start(user: KnimeUser, options: StartOptions): Promise<void> {
 function begun(answer: unknown): string {
   const { state, user, held } = answer as Explanation;
   if (state !== 'queued' || held > 0) return outcome()(answer);
-  const stays = `It stays in line until there is room, for a day at most; a restart of the broker forgets it. kpxctl start ${user} --cancel takes it back.`;
+  const stays = `It stays in line until there is room, for a day at most; a restart of the broker forgets it. kpxctl start ${shellWord(user)} --cancel takes it back.`;
   return `${outcome()(answer)}${printable(stays)}\n`;
 }
 
@@ -96,7 +96,7 @@ async function planned(answer: PlannedStart, user: KnimeUser, helperConfig: stri
   const { account, explanation } = await seen(answer, user, helperConfig);
   const { planned: start, replaced } = explanation;
   const not = replaced === undefined ? '' : `, and not at ${timeHere(replaced)}`;
-  const then = `${user}: an executor is started at ${timeHere(start?.at ?? '')}${not}. kpxctl start ${user} --cancel takes that back.`;
+  const then = `${user}: an executor is started at ${timeHere(start?.at ?? '')}${not}. kpxctl start ${shellWord(user)} --cancel takes that back.`;
   return `${printable(then)}\n${rowsForPeople([
     ['account', account],
     ['a job now', decisionOf(explanation)],
@@ -106,7 +106,7 @@ async function planned(answer: PlannedStart, user: KnimeUser, helperConfig: stri
 function takenBack(answer: unknown): string {
   const { user, taken_back, state, executor } = answer as Explanation & { readonly taken_back: string | null };
   const none = taken_back === null ? 'no executor is started without a job any more' : `no executor is started at ${timeHere(taken_back)}`;
-  const stays = executor !== 'none' || STARTING.has(state) ? ` The one that is there stays: kpxctl stop ${user} ends it.` : '';
+  const stays = executor !== 'none' || STARTING.has(state) ? ` The one that is there stays: kpxctl stop ${shellWord(user)} ends it.` : '';
   return `${printable(`${user}: ${none}.${stays}`)}\n${unlessForgotten(answer)}`;
 }
 

@@ -1,5 +1,6 @@
 import type { Channel, ChannelModel } from 'amqplib';
 import type { Config } from '../config/config.js';
+import { shellWord } from '../output/format.js';
 import { type QueueFacts, queueFacts } from '../rabbitmq/management.js';
 import { literally } from '../rabbitmq/permissions.js';
 import { answerInTime } from './deadline.js';
@@ -173,17 +174,17 @@ function deadLettersOf({ arguments: given, definition }: QueueFacts): string | u
 /** Undefined: a policy of kpx's own lifts the limit. */
 function fixWithoutPolicy({ vhost, queue, facts }: Seen, major: number): string | undefined {
   if (facts === undefined) return undefined; // so it is RabbitMQ 4, and its default
-  const at = `-p ${quoted(vhost)}`;
+  const at = `-p ${shellWord(vhost)}`;
   const argument = numberIn(facts.arguments, 'x-delivery-limit');
   if (argument !== undefined && (argument >= 0 || major < MAJOR_WITH_DEFAULT)) {
     // RabbitMQ deletes no quorum queue on the condition that it is empty.
-    return `stop KNIME Server; on the RabbitMQ machine, once rabbitmqctl ${at} list_queues says that the queue has 0 messages: rabbitmqctl ${at} delete_queue ${quoted(queue)}; then have it made without x-delivery-limit, which no policy lifts`;
+    return `stop KNIME Server; on the RabbitMQ machine, once rabbitmqctl ${at} list_queues says that the queue has 0 messages: rabbitmqctl ${at} delete_queue ${shellWord(queue)}; then have it made without x-delivery-limit, which no policy lifts`;
   }
   const { policy, operatorPolicy, definition } = facts;
   if (operatorPolicy === undefined && major >= MAJOR_WITH_DEFAULT) return undefined;
   const [kind, name] = operatorPolicy === undefined ? ['policy', policy ?? ''] : ['operator_policy', operatorPolicy];
   const isAlone = policy === undefined || operatorPolicy === undefined;
-  if (isAlone && Object.keys(definition).length === 1) return `on the RabbitMQ machine: rabbitmqctl clear_${kind} ${at} ${quoted(name)}`;
+  if (isAlone && Object.keys(definition).length === 1) return `on the RabbitMQ machine: rabbitmqctl clear_${kind} ${at} ${shellWord(name)}`;
   const list = kind === 'policy' ? 'list_policies' : 'list_operator_policies';
   return `on the RabbitMQ machine: rabbitmqctl ${list} ${at}, and take delivery-limit out of "${name}"`;
 }
@@ -197,11 +198,8 @@ const liftingPolicy = ({ queue, facts }: Seen): LiftingPolicy => ({
 
 function setting({ pattern, definition, priority, 'apply-to': kind }: LiftingPolicy, vhost: string): string {
   const words = ['-p', vhost, '--priority', `${priority}`, '--apply-to', kind, POLICY, pattern, JSON.stringify(definition)];
-  return `on the RabbitMQ machine: rabbitmqctl set_policy ${words.map(quoted).join(' ')}`;
+  return `on the RabbitMQ machine: rabbitmqctl set_policy ${words.map(shellWord).join(' ')}`;
 }
-
-/** For a shell. */
-const quoted = (text: string) => (/^[\w/.-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
 
 /** Has this job been given back so often that RabbitMQ would remove it soon? `deliveries`: what it says in x-delivery-count. */
 export function isNearLimit(limit: number | undefined, deliveries: unknown): deliveries is number {

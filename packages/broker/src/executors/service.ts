@@ -1,4 +1,5 @@
 import { durationText } from '../output/duration.js';
+import { shellWord } from '../output/format.js';
 import type { Policy } from '../policy/policy.js';
 import { type Books, enter, usersOf } from './books.js';
 import { end } from './ending.js';
@@ -65,7 +66,7 @@ function serviceOf(executor: Executor, policy: Policy, consuming: boolean, now: 
     const login = link.wasUp ? '; RabbitMQ ended its connections: is the login refused? See' : ': see';
     return {
       is: 'useless',
-      why: `the executor was not ready within ${durationText(startTimeoutMs)} (start_timeout): no connection to RabbitMQ${login} kpxctl logs ${executor.osUser}`,
+      why: `the executor was not ready within ${durationText(startTimeoutMs)} (start_timeout): no connection to RabbitMQ${login} kpxctl logs ${shellWord(executor.osUser)}`,
     };
   }
   if (booted && watched && consuming && link.lostForMs(now) >= lostAfterMs)

@@ -1,6 +1,20 @@
+import { execFileSync } from 'node:child_process';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { indentJson, jsonLine, table } from './format.js';
+import { indentJson, jsonLine, shellWord, table } from './format.js';
+
+it.each([
+  ['alice', 'alice'],
+  ['a.b_c-1@corp.example', 'a.b_c-1@corp.example'],
+  ['corp\\alice', "'corp\\alice'"],
+  ['Anna Müller (extern)', "'Anna Müller (extern)'"],
+  ['Müller', "'Müller'"],
+  ['$(id)', "'$(id)'"],
+  ["it's", "'it'\\''s'"],
+])('%s is one word for a shell as %s', (text, word) => {
+  expect(shellWord(text)).toBe(word);
+  expect(execFileSync('/bin/sh', ['-c', `printf %s ${word}`], { encoding: 'utf8' })).toBe(text);
+});
 
 describe('jsonLine', () => {
   it('is one line that means the same', () => {

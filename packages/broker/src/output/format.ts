@@ -10,6 +10,9 @@ const INDENTED_LEVELS_MAX = 20;
 /** The same of a text of several lines. */
 export const printableLines = (text: string) => text.split('\n').map(printable).join('\n');
 
+/** A text as a shell takes it for one word, for commands that people paste. */
+export const shellWord = (text: string) => (/^[\w/.@-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+
 /** A value as one line of JSON. */
 export const jsonLine = (value: unknown) => printable(JSON.stringify(value, plain));
 

@@ -1,4 +1,5 @@
 import type { ProfileName } from '@kpx/protocol';
+import { shellWord } from '../output/format.js';
 import type { Policy } from './policy.js';
 import { type Rule, ruleFor } from './rules.js';
 
@@ -18,7 +19,7 @@ export function namesThatDoNotExist(rules: readonly Rule[], { missingGroups, pro
   return rules.flatMap(({ label, groups, profile }) => [
     ...groups
       .filter((group) => missingGroups.has(group))
-      .map((group) => `${label} names the group "${group}", ${NO_GROUP} (getent group ${group})`),
+      .map((group) => `${label} names the group "${group}", ${NO_GROUP} (getent group ${shellWord(group)})`),
     ...(profiles && !profiles.has(profile) ? [`${label} names the profile "${profile}", ${NO_PROFILE}`] : []),
   ]);
 }

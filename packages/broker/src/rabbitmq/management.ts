@@ -2,6 +2,7 @@ import { Agent as HttpAgent, request as requestByHttp } from 'node:http';
 import { request as requestByHttps } from 'node:https';
 import { type Config, readPassword } from '../config/config.js';
 import { problemOfCertificate, readTlsFiles, type TlsFiles } from '../config/tls-files.js';
+import { shellWord } from '../output/format.js';
 
 /* Questions to RabbitMQ's management API, and what it says of a queue: AMQP does not tell policies. */
 
@@ -69,7 +70,7 @@ async function factsAt(at: string, url: string, amqp: Config['amqp'], password: 
 /** Why there is no answer to what the broker has asked at the server. */
 export function refusedBy({ name, user }: Management, { status, text }: ManagementAnswer): Error {
   if (status === 401 && text.includes('Not management user')) {
-    return new Error(`RabbitMQ does not let "${user}" use its management API: rabbitmqctl set_user_tags ${user} management`);
+    return new Error(`RabbitMQ does not let "${user}" use its management API: rabbitmqctl set_user_tags ${shellWord(user)} management`);
   }
   if (status === 401) return new Error(`${name} refuses the login of "${user}"`);
   return new Error(`${name} answers with ${status}: ${text.slice(0, SHOWN_CHARS_MAX)}`);

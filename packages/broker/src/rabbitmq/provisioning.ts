@@ -1,3 +1,4 @@
+import { shellWord } from '../output/format.js';
 import { askManagement, isRecord, type Management, parsed, type Question, SHOWN_CHARS_MAX } from './management.js';
 import type { Permissions } from './permissions.js';
 
@@ -83,7 +84,7 @@ export class Provisioning {
     const all = Array.isArray(tags) ? tags : String(tags).split(',');
     if (all.includes(ADMINISTRATOR) && typeof name === 'string') return name;
     throw new ManagementFailed(
-      `${this.#api.name} knows "${this.#api.user}" without the tag ${ADMINISTRATOR}, which making virtual hosts takes: rabbitmqctl set_user_tags ${this.#api.user} ${ADMINISTRATOR}`,
+      `${this.#api.name} knows "${this.#api.user}" without the tag ${ADMINISTRATOR}, which making virtual hosts takes: rabbitmqctl set_user_tags ${shellWord(this.#api.user)} ${ADMINISTRATOR}`,
       401,
     );
   }

@@ -1,4 +1,5 @@
 import type { Cause, Explanation } from '../executors/explanation.js';
+import { shellWord } from '../output/format.js';
 import { entryOf } from '../policy/reasons.js';
 
 /** The operator's next step by the cause for which a job waits, for people. */
@@ -20,4 +21,6 @@ const WAITING: Readonly<Partial<Record<Cause, string>>> = {
 
 /** The operator's next step for a job that meets this, in one line. */
 export const nextStepOf = ({ user, cause }: Explanation): string =>
-  cause === undefined ? 'Nothing to do.' : (WAITING[cause] ?? entryOf(cause)?.advice ?? 'kpxctl doctor').replaceAll('USER', user);
+  cause === undefined
+    ? 'Nothing to do.'
+    : (WAITING[cause] ?? entryOf(cause)?.advice ?? 'kpxctl doctor').replaceAll('USER', () => shellWord(user));

@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import { answerInTime } from '../amqp/deadline.js';
 import { NO_QUEUE } from '../amqp/publisher.js';
 import type { Config } from '../config/config.js';
+import { shellWord } from '../output/format.js';
 import type { Provisioning, SeenQueue, Some } from '../rabbitmq/provisioning.js';
 import type { AccountSession } from './account-session.js';
 import { isUnknownQueue, type Learned, proposed, ruleFor, wanted } from './learned.js';
@@ -161,7 +162,7 @@ export class Learning {
   }
 
   #tell(queues: readonly SeenQueue[]): void {
-    const advice = `kpxctl sealed learn ${this.#account} shows what to configure`;
+    const advice = `kpxctl sealed learn ${shellWord(this.#account)} shows what to configure`;
     for (const { name } of queues.filter((queue) => isUnknownQueue(queue, this.#services.config)))
       this.#once(`queue ${name}`, { queue: name }, `an executor has declared a queue that no call of the server reaches; ${advice}`);
   }

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { shellWord } from '@kpx/broker/output/format';
 import { runCommand } from '@kpx/privhelper/system/command';
 import { isService, MACHINE_KEYTAB, SERVICES, servicesIn } from '../delegated-services.js';
 import { fail, ok, type Verdict } from './check.js';
@@ -20,7 +21,7 @@ export async function wrongIn(path: string, mode: number, signal: AbortSignal): 
   if (file.uid !== 0 || file.mode & OTHERS)
     return fail(
       `${path} has uid ${file.uid} and mode ${octal(file.mode)}, expected root and 600`,
-      `chown root:root ${path}; chmod 0600 ${path}`,
+      `chown root:root ${shellWord(path)}; chmod 0600 ${shellWord(path)}`,
     );
   const unsafe = trustIn(steps.slice(0, -1));
   const directory = path.slice(0, path.lastIndexOf('/'));

@@ -1,5 +1,6 @@
 import { ACCESS_REFUSED } from '@kpx/broker/amqp/reply-codes';
 import { DEAD_LETTER_QUEUE } from '@kpx/broker/amqp/topology';
+import { shellWord } from '@kpx/broker/output/format';
 import { brokerPermissions, type Rights } from '@kpx/broker/rabbitmq/permissions';
 import type { ChannelModel } from 'amqplib';
 import { type Check, fail, ok, type Verdict, warn } from './check.js';
@@ -55,7 +56,7 @@ function permissionsMend(config: Rights): string {
   const { username, pathname } = new URL(config.amqp.urls[0] ?? '');
   const vhost = decodeURIComponent(pathname.slice(1)) || '/';
   const { configure, write, read } = brokerPermissions(config);
-  return `On the RabbitMQ machine: rabbitmqctl set_permissions -p ${vhost} ${decodeURIComponent(username)} '${configure}' '${write}' '${read}'`;
+  return `On the RabbitMQ machine: rabbitmqctl set_permissions -p ${shellWord(vhost)} ${shellWord(decodeURIComponent(username))} '${configure}' '${write}' '${read}'`;
 }
 
 /** RabbitMQ tells of an alarm who publishes. */

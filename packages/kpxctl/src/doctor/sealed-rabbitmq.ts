@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { ACCESS_REFUSED, NOT_FOUND } from '@kpx/broker/amqp/reply-codes';
 import { readPassword } from '@kpx/broker/config/config';
 import { readTlsFiles } from '@kpx/broker/config/tls-files';
+import { shellWord } from '@kpx/broker/output/format';
 import { askManagement, isRecord, parsed } from '@kpx/broker/rabbitmq/management';
 import type { Channel, ChannelModel } from 'amqplib';
 import { type Check, fail, ok, Skipped, warn } from './check.js';
@@ -70,7 +71,7 @@ const administrator = (config: BrokerConfig): Check => ({
     if (tagsOf(me).includes(ADMINISTRATOR)) return ok(`"${String(name)}" is an administrator there`);
     return fail(
       `"${String(name)}" has not the tag ${ADMINISTRATOR}, which making virtual hosts takes`,
-      `At the accounts' RabbitMQ: rabbitmqctl set_user_tags ${String(name)} ${ADMINISTRATOR}`,
+      `At the accounts' RabbitMQ: rabbitmqctl set_user_tags ${shellWord(String(name))} ${ADMINISTRATOR}`,
     );
   },
 });
@@ -102,7 +103,7 @@ const serversUser = (config: BrokerConfig, ways: Ways): Check => ({
     if (!tagsOf(me).includes(ADMINISTRATOR)) return ok(`"${String(name)}" is no administrator of the server's RabbitMQ`);
     return warn(
       `"${String(name)}" is an administrator of the server's RabbitMQ, too`,
-      `The broker needs that at the accounts' RabbitMQ alone. On the RabbitMQ machine: rabbitmqctl set_user_tags ${String(name)} management`,
+      `The broker needs that at the accounts' RabbitMQ alone. On the RabbitMQ machine: rabbitmqctl set_user_tags ${shellWord(String(name))} management`,
     );
   },
 });
@@ -183,7 +184,7 @@ const formerLogin = ({ formerLogin: look }: Ways): Check => ({
     if (refused) return ok(`"${user}" cannot log in any more: ${file} can be removed`);
     return fail(
       `"${user}", whose password every executor had, can still log in at the server's RabbitMQ`,
-      `By that password one takes and forges the jobs of every account. When all executors are sealed, on the RabbitMQ machine: rabbitmqctl delete_user ${user}; then here: rm ${file}`,
+      `By that password one takes and forges the jobs of every account. When all executors are sealed, on the RabbitMQ machine: rabbitmqctl delete_user ${shellWord(user)}; then here: rm ${shellWord(file)}`,
     );
   },
 });

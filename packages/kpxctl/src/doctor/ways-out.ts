@@ -1,4 +1,5 @@
 import { access, constants } from 'node:fs/promises';
+import { shellWord } from '@kpx/broker/output/format';
 import type { Account } from '@kpx/privhelper/accounts';
 import { runCommand } from '@kpx/privhelper/system/command';
 import { aclsOf, type Identity, identityOf, type Judged, may } from './access.js';
@@ -124,6 +125,6 @@ async function sshLogin({ osUser, shell }: Account, signal: AbortSignal): Promis
   if (refused !== undefined) return ok(`sshd refuses "${osUser}" (${refused})`);
   return warn(
     `"${osUser}" may log in to localhost by sshd, with the shell ${shell}: ${OUTSIDE}`,
-    `Users of kpx need no login here: DenyUsers or DenyGroups in sshd_config, or usermod --shell /usr/sbin/nologin ${osUser}.`,
+    `Users of kpx need no login here: DenyUsers or DenyGroups in sshd_config, or usermod --shell /usr/sbin/nologin ${shellWord(osUser)}.`,
   );
 }

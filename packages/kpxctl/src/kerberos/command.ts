@@ -1,5 +1,6 @@
 import { constants } from 'node:fs';
 import { chmod, chown, lstat, mkdir, readdir, readFile } from 'node:fs/promises';
+import { shellWord } from '@kpx/broker/output/format';
 import type { Command } from 'commander';
 import { HELPER_CONFIG_FILE } from '../broker-options.js';
 import { type SetUpOptions, setUpDropIns } from '../executor-units/set-up.js';
@@ -110,7 +111,7 @@ async function keytabs(): Promise<Step[]> {
     const isFile = (mode & constants.S_IFMT) === constants.S_IFREG;
     if (isFile && file.size > 0 && uid === 0 && (mode & 0o177) === 0) return [];
     const why = 'it has to be a file of root with mode 0600 that is not empty: its account is refused a ticket';
-    return [{ name: path, state: 'by hand', why, lines: [`chown root:root ${path}`, `chmod 0600 ${path}`] }];
+    return [{ name: path, state: 'by hand', why, lines: [`chown root:root ${shellWord(path)}`, `chmod 0600 ${shellWord(path)}`] }];
   });
   return (await Promise.all(steps)).flat();
 }
