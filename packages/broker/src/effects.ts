@@ -1,4 +1,4 @@
-import { HelperUnavailable, type KnimeUser, KpxError, type ProfileName, StopMode } from '@kpx/protocol';
+import { HelperUnavailable, type KnimeUser, KpxError, type ProfileName, SpawnOutcome, StopMode } from '@kpx/protocol';
 import type { Logger } from 'pino';
 import { END_RETRY_MS } from './executors/ending.js';
 import type { Effect, Event, Ticket } from './executors/events.js';
@@ -62,8 +62,8 @@ export class ExecutorEffects {
         ({ settled } = await this.#sealed.prepare(user, () => goesOn('provisioning')));
         goesOn('starting');
       }
-      const { executor } = await this.#helper.request('spawnExecutor', { knimeUser: user, profile }, sent);
-      this.#emit({ kind: 'started', user, executor, request });
+      const { executor, outcome } = await this.#helper.request('spawnExecutor', { knimeUser: user, profile }, sent);
+      this.#emit({ kind: 'started', user, executor, wasThere: outcome === SpawnOutcome.alreadyRunning, request });
     } catch (error) {
       if (error instanceof SealedUnavailable)
         this.#emit({ kind: 'not started', user, code: 'HOST_FAILED', detail: `${SEALED_UNAVAILABLE}: ${error.message}` });

@@ -18,8 +18,9 @@ import type { User } from './user.js';
 /* The consequences of the helper's answers. */
 
 /** The helper has started an executor, or found it running. */
-export function started(books: Books, name: KnimeUser, info: ExecutorInfo): void {
+export function started(books: Books, { user: name, executor: info, wasThere }: Extract<Event, { kind: 'started' }>): void {
   const executor = adopt(books, info);
+  if (!wasThere) executor.isOurs = true;
   books.executors.leads(name, info.osUser);
   startedFor(executor, books.users.get(name));
   leaveStarting(books, name, (user) => enter(books, user, 'booting', `executor of "${info.osUser}", uid ${info.uid}, pid ${info.mainPid}`));

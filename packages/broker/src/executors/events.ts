@@ -41,8 +41,14 @@ export type Event =
       /** Jobs in hand take more than half of the memory that is for them. */
       readonly crowded?: boolean;
     }
-  /** The helper has started the executor, or found it running. */
-  | { readonly kind: 'started'; readonly user: KnimeUser; readonly executor: ExecutorInfo; readonly request?: AuditId }
+  /** The helper has started the executor, or found it running: `wasThere`. */
+  | {
+      readonly kind: 'started';
+      readonly user: KnimeUser;
+      readonly executor: ExecutorInfo;
+      readonly wasThere?: boolean;
+      readonly request?: AuditId;
+    }
   /** A start that takes several steps has taken one. */
   | { readonly kind: 'start goes on'; readonly user: KnimeUser; readonly to: StartingState }
   /** The helper has answered with an error. */

@@ -42,7 +42,7 @@ export class ExecutorLink {
     this.#servedAt ??= now;
   }
 
-  /** RabbitMQ was away for everybody: whoever has no connection gets the whole time anew. */
+  /** Nobody could say whether RabbitMQ serves it, or that was away for everybody: without a connection it has the whole time anew. */
   startAnew(now: number): void {
     if (this.#servedAt !== undefined) this.#servedAt = now;
     if (this.#downSince !== undefined) this.#downSince = now;

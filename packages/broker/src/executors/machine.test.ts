@@ -462,12 +462,14 @@ describe('a start that fails', () => {
   });
 
   it('is ended when it is not ready in time', () => {
+    step({ kind: 'channel opened' });
     job();
     started();
     expect(kinds(tick(120_000))).toEqual(['kill']);
   });
 
   it('tries a hanging executor again with a new time limit when it could not be ended', () => {
+    step({ kind: 'channel opened' });
     job();
     started();
     tick(120_000);

@@ -14,7 +14,7 @@ import type { HostHealth } from './health.js';
 import { cameBack, forward, hold, shorten } from './holding.js';
 import { longestWaitMs, placesInLine, startQueued, waiting, waitsFor, wantsRoom } from './line.js';
 import type { Executor } from './roster.js';
-import { connectionsWanted, judgeService } from './service.js';
+import { connectionsWanted, judgeAnew, judgeService } from './service.js';
 import { startAnew, startAsked, startCancelled, wake, want } from './starting.js';
 import type { State } from './states.js';
 import { tick } from './time.js';
@@ -205,7 +205,7 @@ type EventOf = { readonly [K in Kind]: Extract<Event, { kind: K }> };
 
 const HANDLERS: { readonly [K in Kind]: (books: Books, event: EventOf[K]) => void } = {
   job,
-  started: (books, { user, executor }) => started(books, user, executor),
+  started,
   'start goes on': startGoesOn,
   'not started': notStarted,
   'no helper': (books, { user, detail }) => noHelper(books, user, detail),
@@ -236,7 +236,7 @@ const HANDLERS: { readonly [K in Kind]: (books: Books, event: EventOf[K]) => voi
   'cancel asked': cancelAsked,
   'channel opened': (books) => {
     books.consuming = true;
-    for (const { link } of books.executors.values()) link.startAnew(books.now);
+    for (const executor of books.executors.values()) judgeAnew(books, executor);
   },
   'channel lost': (books) => {
     for (const user of books.users.values()) user.held.clear();
@@ -283,7 +283,7 @@ function job(
 
 function connections(books: Books, { uids, unknown }: EventOf['connections']): void {
   for (const executor of books.executors.values()) {
-    if (unknown?.has(executor.uid)) executor.link.startAnew(books.now);
+    if (unknown?.has(executor.uid)) judgeAnew(books, executor);
     else executor.link.see(uids.has(executor.uid), books.now);
     judgeService(books, executor);
   }

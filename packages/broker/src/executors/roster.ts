@@ -23,6 +23,8 @@ export interface Executor extends Idleness {
   /** When its process started, as the helper says: in ISO 8601, and in milliseconds since the epoch. */
   readonly startedAt: string;
   readonly startedMs: number;
+  /** This broker has had it started. Any other may have been at work before. */
+  isOurs: boolean;
   /** Why it was started before there was a job; undefined: there was one, or it is from before the broker. */
   startedFor: string | undefined;
   /** An operator wants it ended once it is idle. */
@@ -33,7 +35,7 @@ export interface Executor extends Idleness {
   booted: boolean;
   readySince: number;
   /** Until when it must have booted. */
-  readonly deadline: number;
+  deadline: number;
   readonly link: ExecutorLink;
   readonly given: GivenJobs;
   /** There, once it is to end. */
@@ -128,6 +130,7 @@ export class Roster {
       since: now,
       startedMs: sinceMs,
       startedAt: new Date(Math.min(sinceMs, DATE_MS_MAX)).toISOString(),
+      isOurs: false,
       startedFor: undefined,
       leaving: false,
       ready: false,

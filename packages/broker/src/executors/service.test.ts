@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { alice, info as infoOf, kinds } from '../../test-fixtures/executors.js';
 import { PLAIN_POLICY } from '../../test-fixtures/policy.js';
 import type { Policy } from '../policy/policy.js';
+import { ENDING_MAX_MS } from './ending.js';
 import type { Effect, Event } from './events.js';
 import { STABLE_MS } from './executor-link.js';
 import { Machine } from './machine.js';
@@ -67,6 +68,56 @@ describe('an executor of which nobody can say whether RabbitMQ serves it', () =>
     expect(stateNow()).toBe('lost');
     expect(kinds(passes(5_000, true))).toEqual([]);
     expect(stateNow()).toBe('ready');
+  });
+});
+
+describe('an executor from before the broker', () => {
+  const list = (cpuMs = 1) => step({ kind: 'listed', executors: [info({ cpuMs })], askedAt: now });
+
+  beforeEach(() => {
+    machine = new Machine(POLICY);
+    list();
+  });
+
+  it('is not judged while the broker has no RabbitMQ, and has the whole of start_timeout when it has', () => {
+    expect(kinds(passes(600_000, false))).toEqual([]);
+    expect(machine.failing().backoff.size).toBe(0);
+    step({ kind: 'channel opened' });
+    expect(kinds(passes(POLICY.startTimeoutMs - LOOK_MS, false))).toEqual([]);
+    expect(kinds(passes(LOOK_MS, false))).toEqual(['stop']);
+  });
+
+  it('is not judged while nobody can say whether RabbitMQ serves it, and has the whole of start_timeout then', () => {
+    step({ kind: 'channel opened' });
+    const unknown = () => [...step({ kind: 'connections', uids: new Set(), unknown: new Set([UID]) }), ...step({ kind: 'tick' })];
+    for (const until = now + 600_000; now < until; now += LOOK_MS) expect(kinds(unknown())).toEqual([]);
+    unknown();
+    expect(kinds(passes(POLICY.startTimeoutMs - LOOK_MS, false))).toEqual([]);
+    expect(kinds(passes(LOOK_MS, false))).toEqual(['stop']);
+  });
+
+  it('is asked to end in its own time, as it may be at work, and ended by force only if it does not', () => {
+    step({ kind: 'channel opened' });
+    expect(kinds(passes(POLICY.startTimeoutMs, false))).toEqual(['stop']);
+    expect(kinds(passes(ENDING_MAX_MS - LOOK_MS, false))).toEqual([]);
+    expect(kinds(passes(LOOK_MS, false))).toEqual(['kill']);
+  });
+
+  it('is so, too, where the helper found it running when the first job had come before the first list', () => {
+    machine = new Machine(POLICY);
+    step({ kind: 'channel opened' });
+    job();
+    step({ kind: 'started', user: alice, executor: info(), wasThere: true });
+    expect(kinds(passes(POLICY.startTimeoutMs, false))).toEqual(['stop']);
+  });
+
+  it('is not so where the list tells of the executor before the answer to its start', () => {
+    machine = new Machine(POLICY);
+    step({ kind: 'channel opened' });
+    job();
+    list();
+    step({ kind: 'started', user: alice, executor: info() });
+    expect(kinds(passes(POLICY.startTimeoutMs, false))).toEqual(['kill']);
   });
 });
 

@@ -41,12 +41,18 @@ function isLost(books: Books, executor: Executor): void {
     if (user.state === 'ready') enter(books, user, 'lost', 'it has no connection to RabbitMQ any more');
 }
 
-/** An executor that lives, and that RabbitMQ does not serve, is a failed start. */
+/** Nobody could say whether RabbitMQ serves the executor: from now on it has the whole time anew, to be ready and to be served again. */
+export function judgeAnew({ policy, now }: Books, executor: Executor): void {
+  executor.link.startAnew(now);
+  executor.deadline = Math.max(executor.deadline, now + policy.startTimeoutMs);
+}
+
+/** An executor that lives, and that RabbitMQ does not serve, is a failed start. One that was there before may have work in hand, and ends in its own time. */
 function endWithoutRabbitmq(books: Books, executor: Executor, why: string): void {
   const users = [...usersOf(books, executor)].filter(({ state }) => WITH_EXECUTOR.has(state));
   executor.failed = true;
   for (const user of users) fail(books, user, why, 'LAUNCH_FAILED', 'EXECUTOR_WITHOUT_RABBITMQ');
-  end(books, executor, 'without_rabbitmq', why, !executor.booted);
+  end(books, executor, 'without_rabbitmq', why, executor.isOurs && !executor.booted);
 }
 
 /** The next state of an executor: it takes jobs, takes none for the moment, or is of no use and has to end. */
@@ -54,7 +60,7 @@ type Service = { readonly is: 'ready' } | { readonly is: 'lost' } | { readonly i
 
 /**
  * By what is known of its connection to RabbitMQ; undefined: it stays what it is. `consuming`: the broker has RabbitMQ. Without that RabbitMQ may be
- * away for everybody, and nothing is said of one executor.
+ * away for everybody, and nothing is said of one executor, whether it has been ready or not.
  */
 function serviceOf(executor: Executor, policy: Policy, consuming: boolean, now: number): Service | undefined {
   const { readyForMs, readyDelayMs, lostAfterMs, startTimeoutMs } = policy;
@@ -62,7 +68,7 @@ function serviceOf(executor: Executor, policy: Policy, consuming: boolean, now: 
   const watched = lostAfterMs !== undefined;
   if (ready) return watched && consuming && link.isCut(readyForMs, now) ? { is: 'lost' } : undefined;
   if (booted ? !watched || link.lasts(readyForMs, now) : hasBooted()) return { is: 'ready' };
-  if (!booted && now >= deadline) {
+  if (!booted && consuming && now >= deadline) {
     const login = link.wasUp ? '; RabbitMQ ended its connections: is the login refused? See' : ': see';
     return {
       is: 'useless',
