@@ -1,5 +1,5 @@
 import type { KnimeUser } from '@kpx/protocol';
-import { admits, type Policy, ruleOf } from '../policy/policy.js';
+import { admits, isUndecided, type Policy, ruleInForce } from '../policy/policy.js';
 import type { Books } from './books.js';
 import { denial } from './events.js';
 import { release, shorten } from './holding.js';
@@ -27,6 +27,7 @@ export function setGroups(books: Books, name: KnimeUser, groups: readonly string
   }
   for (const executor of books.executors.values()) if (executor.user === name) executor.groups = groups;
   books.executors.judge(books.policy);
+  if (user) shorten(books, user);
 }
 
 /** Executors stay, whatever the new policy says; so do jobs, but for those of users whom it denies. */
@@ -37,9 +38,11 @@ export function setPolicy(books: Books, policy: Policy): void {
   for (const user of books.users.values()) shorten(books, user);
 }
 
-/** Jobs of a user who is not admitted any more do not wait for an executor either. */
+/** Jobs of a user who is not admitted any more do not wait for an executor either. Where groups decide that, and are not known yet, all stays as it is. */
 function judge(books: Books, user: User): void {
-  user.rule = ruleOf(books.policy, user.name, user.groups ?? []);
+  const { name, groups, rule } = user;
+  user.awaitsGroups = isUndecided(books.policy, { user: name, groups });
+  user.rule = ruleInForce(books.policy, { user: name, groups, rule });
   const admitted = admits(books.policy, user.name, user.rule);
   user.admitted = admitted;
   if (admitted.ok) return;

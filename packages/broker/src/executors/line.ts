@@ -43,7 +43,8 @@ function nextToStart(books: Books): User | undefined {
   const load = loadOf(books);
   // A rule leaves less room, never more: with none at all nobody in line has to be looked at.
   if (!mayStart(policy, load).ok || !hasRoom(policy, load, undefined).ok) return undefined;
-  const candidates = [...line].filter(({ name, rule }) => health.admits(name, now) && hasRoom(policy, load, rule).ok);
+  const mayHave = ({ name, rule, awaitsGroups }: User) => !awaitsGroups && health.admits(name, now) && hasRoom(policy, load, rule).ok;
+  const candidates = [...line].filter(mayHave);
   return nextInLine(candidates.filter((user) => !yieldsToJobs(user))) ?? nextInLine(candidates);
 }
 
@@ -51,7 +52,7 @@ function nextToStart(books: Books): User | undefined {
 export const waiting = ({ line }: Books): User[] => [...line].filter((user) => !isAheadOfJobs(user));
 
 /** Those of the line for whom an idle executor of another user may be ended. */
-export const worthRoom = ({ line }: Books): User[] => [...line].filter((user) => !yieldsToJobs(user));
+export const worthRoom = ({ line }: Books): User[] => [...line].filter((user) => !yieldsToJobs(user) && !user.awaitsGroups);
 
 /** There is no room for some of them. Others wait for their turn alone, which the end of an executor would not bring. */
 export function wantsRoom(books: Books): boolean {
@@ -78,6 +79,7 @@ export function roomFor(books: Books, user: User): Verdict {
 export function whyWaiting(books: Books, user: User): string {
   const room = roomFor(books, user);
   if (!room.ok) return room.why;
+  if (user.awaitsGroups) return 'a rule asks for the groups of the user, which are not known yet';
   const turn = mayStart(books.policy, loadOf(books));
   return turn.ok ? 'as many jobs are held as may' : turn.why;
 }

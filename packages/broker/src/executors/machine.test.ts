@@ -930,6 +930,63 @@ describe('a policy that has become stricter', () => {
   });
 });
 
+describe('a reload that brings the first rule which asks for groups', () => {
+  const KNIME = rule({ label: 'rule 1 "knime"', groups: ['knime'], jobsMax: 1, keepWarmMs: 3_600_000 });
+  const OTHERS = rule({ label: 'rule 2 "others"', action: 'deny' });
+  const ungroupedJob = (user = alice) =>
+    step({ kind: 'job', ticket: ++tickets, user, hops: 0, waited: false, groups: undefined, ageMs: 0 });
+  const reload = (given: Partial<Policy> = {}) => step({ kind: 'policy', policy: { ...PLAIN_POLICY, rules: [KNIME, OTHERS], ...given } });
+  const groups = (user: KnimeUser, ...names: string[]) => step({ kind: 'groups', user, groups: names });
+  const isDenied = { kind: 'park', user: alice, reason: 'USER_DENIED', detail: 'rule 2 "others" denies "alice"' };
+
+  beforeEach(() => withPolicy({ maxExecutors: 1 }));
+
+  it('parks no job before the groups of its user are known, and then those of users whom the rules deny', () => {
+    ungroupedJob(bob);
+    started(bob, info('bob', 1_002));
+    ungroupedJob(alice);
+    ungroupedJob(bob);
+    expect(kinds(reload({ maxExecutors: 1 }))).toEqual([]);
+    expect(machine.ungrouped()).toEqual(new Set([alice, bob]));
+    expect(kinds(groups(bob, 'knime'))).toEqual(['defer']); // jobs_max
+    expect(groups(alice)).toContainEqual(expect.objectContaining(isDenied));
+    expect(machine.counts).toMatchObject({ held: 1, waiting: 0 });
+  });
+
+  it('starts nothing for such a user, and ends nobody’s executor, before it is known by which rule', () => {
+    makeReady(bob, 1_002);
+    sample(100, BOB);
+    ungroupedJob(alice);
+    now += EVICT_IDLE_MIN_MS;
+    reload({ maxExecutors: 1, whenFull: 'evict-idle' });
+    expect(kinds(sample(100, BOB))).toEqual([]);
+    expect(kinds(reload({ maxExecutors: 3 }))).toEqual([]);
+    expect(groups(alice, 'knime')).toContainEqual(expect.objectContaining({ kind: 'start', why: expect.stringContaining('knime') }));
+  });
+
+  it('parks at once what no groups could allow', () => {
+    makeReady(bob, 1_002);
+    ungroupedJob(alice);
+    const denies = rule({ label: 'rule 1', users: ['al*'], action: 'deny' });
+    expect(kinds(reload({ rules: [denies, KNIME, OTHERS] }))).toEqual(['park']);
+    ungroupedJob(carol);
+    expect(kinds(reload({ deny: new Set(['carol']) }))).toEqual(['park']);
+  });
+
+  it('goes by the rule before for an executor until the groups of its user are known', () => {
+    ungroupedJob();
+    started();
+    connected();
+    sample(100, ALICE);
+    reload({ rules: [KNIME, { ...OTHERS, idleStopMs: 1_000 }] });
+    now += 60_000;
+    expect(kinds(sample(100, ALICE))).toEqual([]);
+    groups(alice);
+    now += 60_000;
+    expect(kinds(sample(100, ALICE))).toEqual(['stop']);
+  });
+});
+
 describe('explain', () => {
   it.each<[what: string, given: () => unknown, expected: object]>([
     ['a first job', () => {}, { decision: 'start', why: '0 of 3 executors run', state: 'idle', rule: 'none', executor: 'none' }],

@@ -1,5 +1,5 @@
 import { type ExecutorInfo, type KnimeUser, knimeUserSchema, type OsUser } from '@kpx/protocol';
-import { type Idleness, type Load, type Policy, ruleOf } from '../policy/policy.js';
+import { type Idleness, type Load, type Policy, ruleInForce } from '../policy/policy.js';
 import type { Rule } from '../policy/rules.js';
 import type { Ending } from './ending.js';
 import { ExecutorLink } from './executor-link.js';
@@ -96,7 +96,7 @@ export class Roster {
 
   /** Finds the rule of each anew. */
   judge(policy: Policy): void {
-    for (const executor of this.#executors.values()) executor.rule = ruleOf(policy, executor.user, executor.groups ?? []);
+    for (const executor of this.#executors.values()) executor.rule = ruleInForce(policy, executor);
   }
 
   /** Jobs of this name go to the executor of that account. */
@@ -126,7 +126,7 @@ export class Roster {
       user,
       named,
       groups: undefined,
-      rule: ruleOf(policy, user, []),
+      rule: ruleInForce(policy, { user, groups: undefined, rule: undefined }),
       since: now,
       startedMs: sinceMs,
       startedAt: new Date(Math.min(sinceMs, DATE_MS_MAX)).toISOString(),

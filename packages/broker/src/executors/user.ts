@@ -24,6 +24,8 @@ export interface User {
   /** OS groups; undefined: no rule has asked for them. */
   groups: readonly string[] | undefined;
   rule: Rule | undefined;
+  /** It is for the groups to say which rule counts: until they are known, `rule` and `admitted` are by the policy before, and nothing is started. */
+  awaitsGroups: boolean;
   admitted: Verdict;
   state: State;
   /** Since when, in milliseconds of the machine's clock. */
@@ -57,7 +59,7 @@ export interface User {
 
 /** Idle, and not judged yet. */
 export function newUser(name: KnimeUser, groups: readonly string[] | undefined): User {
-  const judged = { groups, rule: undefined, admitted: { ok: true } as const };
+  const judged = { groups, rule: undefined, awaitsGroups: false, admitted: { ok: true } as const };
   const past = {
     waitsSince: 0,
     recentMs: 0,

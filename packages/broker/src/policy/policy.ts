@@ -1,6 +1,6 @@
 import { type KnimeUser, type ProfileName, profileNameSchema } from '@kpx/protocol';
 import { durationText } from '../output/duration.js';
-import { type Rule, ruleFor } from './rules.js';
+import { groupsDecide, type Rule, ruleFor } from './rules.js';
 
 /*
  * The decisions that operators tune, as pure functions: from the policy, a user, and the load of the machine to a decision and its reason in words. The
@@ -86,6 +86,21 @@ export function admits(policy: Policy, user: KnimeUser, rule: Rule | undefined):
 }
 
 export const ruleOf = (policy: Policy, user: KnimeUser, groups: readonly string[]) => ruleFor(policy.rules, user, groups);
+
+/** Somebody who has a rule, by groups that may not be known yet. */
+interface Grouped {
+  readonly user: KnimeUser;
+  /** OS groups; undefined: nobody has asked for them. */
+  readonly groups: readonly string[] | undefined;
+  readonly rule: Rule | undefined;
+}
+
+/** Nobody can say which rule it is before the groups are known. */
+export const isUndecided = ({ rules }: Policy, { user, groups }: Omit<Grouped, 'rule'>) =>
+  groups === undefined && groupsDecide(rules, user);
+/** The rule in force; while that is undecided, the one before. */
+export const ruleInForce = (policy: Policy, of: Grouped): Rule | undefined =>
+  isUndecided(policy, of) ? of.rule : ruleOf(policy, of.user, of.groups ?? []);
 export const profileOf = (rule: Rule | undefined): ProfileName => rule?.profile ?? DEFAULT_PROFILE;
 /** Jobs that are held for one user. */
 export const heldPerUserOf = ({ heldPerUser }: Policy, rule: Rule | undefined): number => rule?.jobsMax ?? heldPerUser;

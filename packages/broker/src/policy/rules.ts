@@ -55,12 +55,17 @@ export function matchesPattern(pattern: string, name: string): boolean {
 /** The first rule for this user; a rule with users and groups asks for both. `groups` are the user's OS groups. */
 export function ruleFor(rules: readonly Rule[], user: KnimeUser, groups: readonly string[]): Rule | undefined {
   const name = user.toLowerCase();
-  return rules.find(
-    (rule) =>
-      (rule.users.length === 0 || rule.users.some((pattern) => matchesPattern(pattern, name))) &&
-      (rule.groups.length === 0 || rule.groups.some((group) => groups.includes(group))),
-  );
+  return rules.find((rule) => names(rule, name) && (rule.groups.length === 0 || rule.groups.some((group) => groups.includes(group))));
 }
+
+/** Whether it depends on the user's groups which rule is the first for this user. */
+export function groupsDecide(rules: readonly Rule[], user: KnimeUser): boolean {
+  const name = user.toLowerCase();
+  return (rules.find((rule) => names(rule, name))?.groups.length ?? 0) > 0;
+}
+
+/** `name` is folded to lower case. A rule for everybody names each user. */
+const names = ({ users }: Rule, name: string) => users.length === 0 || users.some((pattern) => matchesPattern(pattern, name));
 
 /** Whether anybody's groups have to be looked up at all. */
 export const rulesAskForGroups = (rules: readonly Rule[]) => rules.some(({ groups }) => groups.length > 0);
