@@ -106,14 +106,17 @@ export const profileOf = (rule: Rule | undefined): ProfileName => rule?.profile 
 export const heldPerUserOf = ({ heldPerUser }: Policy, rule: Rule | undefined): number => rule?.jobsMax ?? heldPerUser;
 export const idleStopMsOf = (policy: Policy, rule: Rule | undefined) => rule?.idleStopMs ?? policy.idleStopMs;
 
+/** As many executors of this rule run as its own max_executors lets. */
+export const isFull = ({ byRule }: Load, rule: Rule): boolean =>
+  rule.maxExecutors !== undefined && (byRule.get(rule) ?? 0) >= rule.maxExecutors;
+
 /** Is there room for one more executor, of a user of this rule? If not, its jobs wait until one has ended. */
 export function hasRoom(policy: Policy, load: Load, rule: Rule | undefined): Verdict {
   if (load.draining) return full('draining', load.drainedWhy ?? DRAINED);
   if (load.executors >= policy.maxExecutors)
     return full('max_executors', `${load.executors} of ${policy.maxExecutors} executors run (max_executors)`);
-  const ofRule = rule?.maxExecutors === undefined ? 0 : (load.byRule.get(rule) ?? 0);
-  if (rule?.maxExecutors !== undefined && ofRule >= rule.maxExecutors)
-    return full('rule', `${ofRule} of ${rule.maxExecutors} executors of ${rule.label} run`);
+  if (rule && isFull(load, rule))
+    return full('rule', `${load.byRule.get(rule) ?? 0} of ${rule.maxExecutors} executors of ${rule.label} run`);
   const { coreTokens, tokensPerExecutor } = policy;
   const tokens = load.executors * tokensPerExecutor;
   if (coreTokens > 0 && tokens + tokensPerExecutor > coreTokens)
