@@ -97,6 +97,16 @@ describe('an operator', () => {
     expect(kinds(tick(2_000))).toEqual(['start']);
   });
 
+  it('has an executor started after the one that an order ends while it boots', () => {
+    ask();
+    started();
+    expect(kinds(stop(false))).toEqual(['stop']);
+    expect(kinds(ask())).toEqual([]);
+    expect(machine.wantsBeforeJob(alice)).toBe(true);
+    now += 1_000;
+    expect(kinds(listed())).toEqual(['start']);
+  });
+
   it('gets no place before others, nor room where there is none', () => {
     for (const [user, uid] of [
       [alice, 1_001],

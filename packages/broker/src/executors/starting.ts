@@ -64,7 +64,8 @@ export function startCancelled(books: Books, name: KnimeUser): void {
 /** As a first job would, but for the job. Nothing is done for a user who has an executor, waits for one, or is parked. */
 export function want(books: Books, user: User, wanted: Wanted): void {
   const executor = books.executors.of(user.name);
-  const hasNone = (user.state === 'idle' || user.state === 'backoff') && (!executor || executor.ending);
+  const isFree = user.state === 'idle' || user.state === 'backoff';
+  const hasNone = executor?.ending ? isFree || user.state === 'booting' : isFree && !executor;
   if (user.admitted.ok && hasNone) user.wanted = wanted;
   if (user.state === 'idle' && user.wanted) wake(books, user);
   else forgetIfNothing(books, user);
