@@ -27,15 +27,19 @@ export function started(books: Books, { user: name, executor: info, wasThere }: 
   if (executor.ready && !executor.ending) serves(books, executor);
 }
 
-/** Users who wait for an executor of this account, or had the one before, wait for this one from now on. */
+/** Users who wait for an executor of this account, or had the one before, wait for this one from now on; so do users whom another map leads to it. */
 function adopt(books: Books, info: ExecutorInfo): Executor {
   const { users, executors, line, policy, now } = books;
-  const { executor, isNew } = executors.adopt(info, policy, now);
-  if (!isNew) return executor;
-  for (const waiting of users.values()) {
-    if (executors.accountOf(waiting.name) !== info.osUser) continue;
-    if (line.delete(waiting) || waiting.state === 'ready' || waiting.state === 'lost')
-      enter(books, waiting, 'booting', `executor of "${info.osUser}"`);
+  const { executor, isNew, moved } = executors.adopt(info, policy, now);
+  const detail = `executor of "${info.osUser}"`;
+  if (!isNew && moved.size === 0) return executor;
+  for (const user of [...users.values()]) {
+    if (executors.accountOf(user.name) !== info.osUser) continue;
+    if (isNew && (line.delete(user) || user.state === 'ready' || user.state === 'lost')) enter(books, user, 'booting', detail);
+    else if (!isNew && moved.has(user.name) && (line.delete(user) || WITH_EXECUTOR.has(user.state))) {
+      if (!executor.ending) user.wanted = undefined;
+      begin(books, user, detail);
+    }
   }
   return executor;
 }

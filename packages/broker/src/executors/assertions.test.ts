@@ -3,7 +3,9 @@ import { alice, EXECUTOR } from '../../test-fixtures/executors.js';
 import { PLAIN_POLICY } from '../../test-fixtures/policy.js';
 import { assertSound } from './assertions.js';
 import { Books } from './books.js';
+import { Ending } from './ending.js';
 import type { Effect, Event } from './events.js';
+import type { Executor } from './roster.js';
 import type { State } from './states.js';
 import { newUser, type User } from './user.js';
 
@@ -21,12 +23,14 @@ function books(state: State, held = 0): { readonly books: Books; readonly user: 
   books.users.set(alice, user);
   if (state === 'queued') books.line.add(user);
   if (state === 'starting') books.asked.add(user);
-  if (state === 'ready') books.executors.adopt(EXECUTOR, PLAIN_POLICY, 0);
+  if (state !== 'ready' && state !== 'booting') return { books, user };
+  const { executor } = books.executors.adopt(EXECUTOR, PLAIN_POLICY, 0);
+  if (state === 'ready') books.executors.markReady(executor, 0);
   return { books, user };
 }
 
 describe('after each event', () => {
-  it.each<State>(['idle', 'queued', 'starting', 'ready'])('takes sound books of a user who is %s', (state) => {
+  it.each<State>(['idle', 'queued', 'starting', 'booting', 'ready'])('takes sound books of a user who is %s', (state) => {
     const { books: sound } = books(state, 2);
     assertSound(sound, GROUPS, 2);
     assertSound(sound, JOB, 1);
@@ -54,6 +58,39 @@ describe('after each event', () => {
     const { books: broken } = books('ready');
     for (const executor of [...broken.executors.values()]) broken.executors.remove(executor, 0);
     expect(() => assertSound(broken, GROUPS, 0)).toThrow('"alice" is ready, and has no executor');
+  });
+
+  it('takes sound books of a user whose executor is ending: the user waits for the next one', () => {
+    const { books: sound, user } = books('ready');
+    for (const executor of sound.executors.values()) executor.end = new Ending(0, false);
+    user.state = 'booting';
+    assertSound(sound, GROUPS, 0);
+  });
+
+  it.each<[what: string, state: State, change: (books: Books, executor: Executor) => unknown, why: string]>([
+    [
+      'a ready user whose executor is not',
+      'ready',
+      (_, executor) => Object.assign(executor, { ready: false }),
+      'is ready, and the executor is not',
+    ],
+    [
+      'a ready user whose executor is ending',
+      'ready',
+      (_, executor) => Object.assign(executor, { end: new Ending(0, false) }),
+      'is ready, and the executor is not',
+    ],
+    [
+      'a user who waits for an executor that is ready',
+      'booting',
+      ({ executors }, executor) => executors.markReady(executor, 0),
+      'is booting, and the executor is ready',
+    ],
+    ['a user who waits for none', 'booting', ({ executors }, executor) => executors.remove(executor, 0), 'is booting, and has no executor'],
+  ])('finds %s', (_, state, change, why) => {
+    const { books: broken } = books(state);
+    for (const executor of [...broken.executors.values()]) change(broken, executor);
+    expect(() => assertSound(broken, GROUPS, 0)).toThrow(`"alice" ${why}`);
   });
 
   it.each([

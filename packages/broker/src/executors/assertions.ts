@@ -48,7 +48,11 @@ function assertAll(books: Books, event: Event): void {
 
 function assertUser({ executors, line, asked }: Books, user: User, event: Event): void {
   const { name, state } = user;
-  if (state === 'ready' && !executors.of(name)) broken(event, `"${name}" is ready, and has no executor`);
+  const executor = executors.of(name);
+  if (!executor && (state === 'ready' || state === 'booting')) broken(event, `"${name}" is ${state}, and has no executor`);
+  const serves = executor?.ready && !executor.ending;
+  if (state === 'ready' && !serves) broken(event, `"${name}" is ready, and the executor is not`);
+  if (state === 'booting' && serves) broken(event, `"${name}" is booting, and the executor is ready`);
   if (line.has(user) !== (state === 'queued')) broken(event, `"${name}" is ${state}, and ${line.has(user) ? '' : 'not '}in line`);
   if (asked.has(user) !== STARTING.has(state))
     broken(event, `"${name}" is ${state}, and the helper was ${asked.has(user) ? '' : 'not '}asked for an executor`);

@@ -940,6 +940,51 @@ describe('a policy that has become stricter', () => {
   });
 });
 
+describe('a user whom the map leads to another account than before, whose executor runs', () => {
+  const CAROL = info('carol', 1_003);
+  const remapped = () => listed({ ...CAROL, knimeUsers: [bob, carol] }, info('bob', 1_002, { knimeUsers: [] }));
+  const stateOf = () => machine.explain(bob, NO_GROUPS).state;
+
+  beforeEach(() => {
+    step({ kind: 'channel opened' });
+    listed(CAROL);
+    connected(1_003);
+  });
+
+  it('has the jobs forwarded that waited for the executor of the one before', () => {
+    job(bob);
+    started(bob, info('bob', 1_002));
+    expect(kinds(remapped())).toEqual(['forward']);
+    expect(stateOf()).toBe('ready');
+    expect(kinds(job(bob))).toEqual(['forward']);
+  });
+
+  it('has those forwarded that waited for room', () => {
+    step({ kind: 'policy', policy: { ...PLAIN_POLICY, maxExecutors: 1 } });
+    job(bob);
+    expect(stateOf()).toBe('queued');
+    expect(kinds(remapped())).toEqual(['forward']);
+    expect(machine.counts.waiting).toBe(0);
+  });
+
+  it('waits for the other one where that has lost RabbitMQ', () => {
+    makeReady(bob, 1_002);
+    links.delete(1_003);
+    for (let looks = 0; looks < 2; looks++) step({ kind: 'connections', uids: links });
+    remapped();
+    expect(kinds(job(bob))).toEqual([]);
+    expect(kinds(connected(1_003))).toEqual(['forward']);
+  });
+
+  it('has no further executor started that an order asked for', () => {
+    step({ kind: 'policy', policy: { ...PLAIN_POLICY, maxExecutors: 1 } });
+    step({ kind: 'start asked', user: bob, groups: NO_GROUPS });
+    expect(stateOf()).toBe('queued');
+    expect(kinds(remapped())).toEqual([]);
+    expect([stateOf(), machine.wantsBeforeJob(bob)]).toEqual(['idle', false]);
+  });
+});
+
 describe('a reload that brings the first rule which asks for groups', () => {
   const KNIME = rule({ label: 'rule 1 "knime"', groups: ['knime'], jobsMax: 1, keepWarmMs: 3_600_000 });
   const OTHERS = rule({ label: 'rule 2 "others"', action: 'deny' });

@@ -104,10 +104,15 @@ export class Roster {
     this.#accounts.set(name, osUser);
   }
 
-  /** Takes an executor into the books. A new process under an account known before is a new one, and has to become ready anew. */
-  adopt(info: ExecutorInfo, policy: Policy, now: number): { readonly executor: Executor; readonly isNew: boolean } {
+  /** Takes an executor into the books. A new process under an account known before is a new one, and has to become ready anew. `moved`: names that led elsewhere before. */
+  adopt(
+    info: ExecutorInfo,
+    policy: Policy,
+    now: number,
+  ): { readonly executor: Executor; readonly isNew: boolean; readonly moved: ReadonlySet<KnimeUser> } {
     const { osUser, uid, mainPid, knimeUsers, sinceMs } = info;
-    for (const name of knimeUsers) this.#accounts.set(name, osUser);
+    const moved = new Set(knimeUsers.filter((name) => this.#accounts.get(name) !== osUser));
+    for (const name of moved) this.#accounts.set(name, osUser);
     const known = this.#executors.get(osUser);
     const named = knimeUsers.length > 0;
     const user = knimeUsers[0] ?? knimeUserSchema.parse(osUser);
@@ -116,7 +121,7 @@ export class Roster {
       // The helper has another map than before: to it, the name would be another account's.
       if (named && !knimeUsers.some((name) => name.toLowerCase() === known.user.toLowerCase()))
         Object.assign(known, { user, groups: undefined });
-      return { executor: known, isNew: false };
+      return { executor: known, isNew: false, moved };
     }
     if (known) this.remove(known, now);
     const executor: Executor = {
@@ -155,7 +160,7 @@ export class Roster {
     };
     this.#executors.set(osUser, executor);
     this.#booting += 1;
-    return { executor, isNew: true };
+    return { executor, isNew: true, moved };
   }
 
   markReady(executor: Executor, now: number): void {
