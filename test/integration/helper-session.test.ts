@@ -18,7 +18,7 @@ const HELLO = packet({ id: 1, verb: 'hello', body: { version: PROTOCOL_VERSION }
 describe('Hello', () => {
   it('answers version, limits and profiles', async () => {
     const { connection } = await silentConnection();
-    const body = { version: PROTOCOL_VERSION, profiles: ['default'] };
+    const body = { version: PROTOCOL_VERSION, profiles: ['default'], foldsCase: true };
     expect(await connection.hello()).toEqual({ id: 1, kind: 'hello', body });
   });
 

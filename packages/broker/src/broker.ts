@@ -144,7 +144,8 @@ export class Broker {
 
   #helperObserver(): HelperObserver {
     return {
-      connected: (profiles, sealedNode) => {
+      connected: ({ profiles, sealedNode, foldsCase }) => {
+        this.#engine.emit({ kind: 'helper greeted', foldsCase });
         this.sealed?.helperIsFor(sealedNode);
         this.ruleNames.profiles(profiles);
         this.#onHelper();

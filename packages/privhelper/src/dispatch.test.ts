@@ -85,7 +85,7 @@ class Broker {
   readonly session: PacketHandlers & Serving;
   #watch = () => {};
 
-  constructor() {
+  constructor(configured = config) {
     const connection = {
       send: (packet: Buffer) => {
         this.answers.push(decodeResponse(packet));
@@ -96,7 +96,7 @@ class Broker {
       },
     } as unknown as PacketConnection;
     const audit = { line: (line: AuditLine) => void this.lines.push(line), ended: () => {}, info: () => {} };
-    this.session = serveBroker({ config, launcher, audit }, PEER, () => connection);
+    this.session = serveBroker({ config: configured, launcher, audit }, PEER, () => connection);
   }
 
   static async greeted(): Promise<Broker> {
@@ -211,10 +211,15 @@ describe('a connection', () => {
     expect(await broker.ask('hello', { version: PROTOCOL_VERSION }, 9)).toEqual({
       id: 9,
       kind: 'hello',
-      body: { version: PROTOCOL_VERSION, profiles: ['default', 'large'] },
+      body: { version: PROTOCOL_VERSION, profiles: ['default', 'large'], foldsCase: true },
     });
     expect(broker.lastLine).toMatchObject({ peer: PEER, event: 'request', decision: 'done', id: 9, verb: 'hello' });
     expect(broker.closedWhy).toBeUndefined();
+  });
+
+  it('says in it whether names that differ in case alone are one user’s', async () => {
+    const broker = new Broker({ ...config, accounts: { ...config.accounts, case: 'keep' } });
+    expect((await broker.ask('hello', { version: PROTOCOL_VERSION }, 9)).body).not.toHaveProperty('foldsCase');
   });
 
   it('with a broker of another version ends after an answer', async () => {

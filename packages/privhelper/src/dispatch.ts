@@ -18,7 +18,7 @@ type Connected = Services & Readonly<{ pages: { listed: Awaited<ReturnType<Launc
 type Context = Connected & Readonly<{ signal: AbortSignal; facts: Partial<AuditLine> }>;
 type Handler<V extends Verb> = (body: RequestBody<V>, context: Context) => Promise<Answer>;
 
-const hello: Handler<'hello'> = async ({ version }, { config }) => answerHello(version, config.executor);
+const hello: Handler<'hello'> = async ({ version }, { config }) => answerHello(version, config);
 
 /** Everything that a broker can make root do. Anything else, and anything but Hello before Hello, closes the connection: see ServingSession. */
 const TABLE: { readonly [V in Verb]: Handler<V> } = { hello, prepareUser, spawnExecutor, stopExecutor, listExecutors };

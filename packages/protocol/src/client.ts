@@ -16,6 +16,16 @@ export class HelperUnavailable extends Error {
   override name = 'HelperUnavailable';
 }
 
+/** Facts of the helper's configuration that a broker has to know. */
+export interface HelperFacts {
+  /** Every profile that it starts an executor with. */
+  readonly profiles: readonly ProfileName[];
+  /** The node of its sealed executors; undefined: they are not sealed. */
+  readonly sealedNode: string | undefined;
+  /** KNIME names that differ in case alone are one user's. */
+  readonly foldsCase: boolean;
+}
+
 interface Pending {
   readonly verb: Verb;
   readonly resolve: (response: Response) => void;
@@ -33,8 +43,7 @@ export class HelperSession {
   readonly #turns: (() => void)[] = [];
   #connection: PacketConnection | undefined;
   #greeted = false;
-  #profiles: readonly ProfileName[] = [];
-  #sealedNode: string | undefined;
+  #helper: HelperFacts = { profiles: [], sealedNode: undefined, foldsCase: false };
   #lastId = 0;
   #tellLost!: (why: string) => void;
 
@@ -54,9 +63,8 @@ export class HelperSession {
       closed: (why) => this.#end(why),
     });
     try {
-      const { profiles, sealedNode } = await this.#ask('hello', { version: PROTOCOL_VERSION });
-      this.#profiles = profiles;
-      this.#sealedNode = sealedNode;
+      const { profiles, sealedNode, foldsCase = false } = await this.#ask('hello', { version: PROTOCOL_VERSION });
+      this.#helper = { profiles, sealedNode, foldsCase };
       this.#greeted = true;
     } catch (error) {
       this.close('no greeting');
@@ -67,14 +75,9 @@ export class HelperSession {
     }
   }
 
-  /** Every profile that the helper starts an executor with. */
-  get profiles(): readonly ProfileName[] {
-    return this.#profiles;
-  }
-
-  /** The node of the helper's sealed executors; undefined: they are not sealed. */
-  get sealedNode(): string | undefined {
-    return this.#sealedNode;
+  /** The helper's answer to Hello. */
+  get helper(): HelperFacts {
+    return this.#helper;
   }
 
   /**

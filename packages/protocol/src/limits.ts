@@ -1,7 +1,7 @@
 /** Bounds of the wire. Both programs are built against the same numbers; each side is held to them by the other. */
 
 /** Raised by every change to privhelper.proto, and to the names that it carries. A mismatch is refused with one clear error on both sides. */
-export const PROTOCOL_VERSION = 8;
+export const PROTOCOL_VERSION = 9;
 
 /** Largest packet either side may send, in bytes. Larger ones close the connection. */
 export const PACKET_BYTES_MAX = 64 * 1024;

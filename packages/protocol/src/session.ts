@@ -39,13 +39,19 @@ export interface Serving {
   end(): void;
 }
 
+/** The part of the helper's configuration that Hello is answered by. */
+interface Greeting extends Pick<PrivhelperConfig, 'executor'> {
+  readonly accounts: Pick<PrivhelperConfig['accounts'], 'case'>;
+}
+
 /** The answer to Hello. Throws VERSION_MISMATCH for a peer that speaks another version of the protocol. */
-export function answerHello(version: number, executor: PrivhelperConfig['executor']): Answer {
+export function answerHello(version: number, { executor, accounts }: Greeting): Answer {
   if (version !== PROTOCOL_VERSION) {
     throw new KpxError('VERSION_MISMATCH', `the helper speaks version ${PROTOCOL_VERSION} of the protocol, the broker version ${version}`);
   }
   const sealed = executor.sealed ? { sealedNode: nodeOf(executor) } : {};
-  return { kind: 'hello', body: { version, profiles: profileNamesOf(executor), ...sealed } };
+  const folds = accounts.case === 'lower' ? { foldsCase: true as const } : {};
+  return { kind: 'hello', body: { version, profiles: profileNamesOf(executor), ...sealed, ...folds } };
 }
 
 /** The answer to what a handler has thrown, and the reason in full for root's log: what was not foreseen does not travel. */

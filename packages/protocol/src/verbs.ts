@@ -68,6 +68,8 @@ export const VERBS = {
       profiles: z.array(profileNameSchema).max(PROFILES_MAX + 1),
       /** Only while executors are sealed. */
       sealedNode: z.string().regex(NODE).optional(),
+      /** Only where names that differ in case alone are one user's. */
+      foldsCase: z.literal(true).optional(),
     }),
   },
   prepareUser: {

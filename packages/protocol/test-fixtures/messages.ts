@@ -48,7 +48,12 @@ export function requestBodies(names: fc.Arbitrary<string>, profiles: fc.Arbitrar
 export const requests = requestBodies(knimeName, profile);
 export const responses: Record<Response['kind'], fc.Arbitrary<unknown>> = {
   hello: fc.record(
-    { version: number, profiles: fc.array(profile, { maxLength: 5 }), sealedNode: fc.stringMatching(/^[a-z0-9-]{1,32}$/) },
+    {
+      version: number,
+      profiles: fc.array(profile, { maxLength: 5 }),
+      sealedNode: fc.stringMatching(/^[a-z0-9-]{1,32}$/),
+      foldsCase: fc.constant(true),
+    },
     { requiredKeys: ['version', 'profiles'] },
   ),
   userPrepared: fc.record(

@@ -36,12 +36,25 @@ function adopt(books: Books, info: ExecutorInfo): Executor {
   for (const user of [...users.values()]) {
     if (executors.accountOf(user.name) !== info.osUser) continue;
     if (isNew && (line.delete(user) || user.state === 'ready' || user.state === 'lost')) enter(books, user, 'booting', detail);
-    else if (!isNew && moved.has(user.name) && (line.delete(user) || WITH_EXECUTOR.has(user.state))) {
-      if (!executor.ending) user.wanted = undefined;
-      begin(books, user, detail);
-    }
+    else if (!isNew && moved.has(executors.folded(user.name))) moves(books, user, detail);
   }
   return executor;
+}
+
+/** The user's jobs go to another executor than before, or to none: who waits for one, or has one, begins anew. */
+function moves(books: Books, user: User, detail: string): void {
+  if (!books.line.delete(user) && !WITH_EXECUTOR.has(user.state)) return;
+  if (books.executors.of(user.name)?.ending === false) user.wanted = undefined;
+  begin(books, user, detail);
+}
+
+/** A helper that comes back may compare names in another way. Its list tells the rest. */
+export function helperGreeted(books: Books, { foldsCase }: Extract<Event, { kind: 'helper greeted' }>): void {
+  const { users, executors } = books;
+  const before = [...users.values()].map((user) => [user, executors.accountOf(user.name)] as const);
+  executors.setCase(foldsCase);
+  for (const [user, account] of before)
+    if (executors.accountOf(user.name) !== account) moves(books, user, 'the helper compares names in another way');
 }
 
 /** The broker knows the user better than the helper knows the account. */

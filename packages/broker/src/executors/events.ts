@@ -59,6 +59,8 @@ export type Event =
       readonly detail: string;
       readonly request?: AuditId;
     }
+  /** There is a new connection to the helper. `foldsCase`: to it, names that differ in case alone are one user's. */
+  | { readonly kind: 'helper greeted'; readonly foldsCase: boolean }
   /** The helper could not be asked. */
   | { readonly kind: 'no helper'; readonly user: KnimeUser; readonly detail: string }
   /** The accounts that RabbitMQ serves at the moment, by uid; and those of whom nobody can say. */

@@ -940,6 +940,57 @@ describe('a policy that has become stricter', () => {
   });
 });
 
+describe('a name in another case', () => {
+  const CAPITAL = knimeUser('Alice');
+  const helper = (foldsCase: boolean) => step({ kind: 'helper greeted', foldsCase });
+  const runs = () => {
+    sample(100, ALICE);
+    connected();
+  };
+  const stateOf = () => machine.explain(CAPITAL, NO_GROUPS).state;
+
+  beforeEach(() => withPolicy({ maxExecutors: 1, whenFull: 'evict-idle' }));
+
+  it('has the executor that runs, whatever the limits are, where the helper folds case', () => {
+    helper(true);
+    runs();
+    expect(kinds(job(CAPITAL))).toEqual(['forward']);
+    expect(machine.explain(CAPITAL, NO_GROUPS)).toMatchObject({ decision: 'forward', state: 'ready' });
+    now += EVICT_IDLE_MIN_MS - 1;
+    expect(kinds(sample(100, ALICE))).toEqual([]);
+    expect(kinds(step({ kind: 'stop asked', user: CAPITAL, force: false }))).toEqual(['stop']);
+  });
+
+  it('is served by an executor that comes while it stands in line', () => {
+    helper(true);
+    makeReady(bob, 1_002);
+    job(CAPITAL);
+    expect(stateOf()).toBe('queued');
+    runs();
+    expect(stateOf()).toBe('ready');
+  });
+
+  it('is another user’s where the helper does not', () => {
+    withPolicy({ maxExecutors: 2 });
+    helper(false);
+    runs();
+    expect(kinds(job(CAPITAL))).toEqual(['start']);
+  });
+
+  it('goes by what the helper says when that is back with another configuration', () => {
+    runs();
+    job(CAPITAL);
+    expect(stateOf()).toBe('queued');
+    expect(kinds(helper(true))).toEqual(['forward']);
+    expect(stateOf()).toBe('ready');
+    helper(false);
+    expect(stateOf()).toBe('idle');
+    job(CAPITAL);
+    expect(stateOf()).toBe('queued');
+    expect(kinds(job(alice))).toEqual(['forward']);
+  });
+});
+
 describe('a user whom the map leads to another account than before, whose executor runs', () => {
   const CAROL = info('carol', 1_003);
   const remapped = () => listed({ ...CAROL, knimeUsers: [bob, carol] }, info('bob', 1_002, { knimeUsers: [] }));

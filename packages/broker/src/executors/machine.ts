@@ -2,7 +2,7 @@ import type { KnimeUser } from '@kpx/protocol';
 import { admits, HOPS_FREE, idleGrainMs, type Load, type Policy, ruleOf, tooOld } from '../policy/policy.js';
 import { shareOf } from '../policy/turn.js';
 import { setGroups, setPolicy, ungrouped, userOf } from './admission.js';
-import { groupsUnknown, listed, noHelper, notStarted, started, startGoesOn, usage } from './answers.js';
+import { groupsUnknown, helperGreeted, listed, noHelper, notStarted, started, startGoesOn, usage } from './answers.js';
 import { assertSound } from './assertions.js';
 import { Books, forgetIfNothing, loadOf } from './books.js';
 import { cancelAsked } from './cancelling.js';
@@ -207,6 +207,7 @@ const HANDLERS: { readonly [K in Kind]: (books: Books, event: EventOf[K]) => voi
   job,
   started,
   'start goes on': startGoesOn,
+  'helper greeted': helperGreeted,
   'not started': notStarted,
   'no helper': (books, { user, detail }) => noHelper(books, user, detail),
   connections,

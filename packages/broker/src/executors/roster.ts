@@ -1,4 +1,4 @@
-import { type ExecutorInfo, type KnimeUser, knimeUserSchema, type OsUser } from '@kpx/protocol';
+import { type ExecutorInfo, foldCase, type KnimeUser, knimeUserSchema, type OsUser } from '@kpx/protocol';
 import { type Idleness, type Load, type Policy, ruleInForce } from '../policy/policy.js';
 import type { Rule } from '../policy/rules.js';
 import type { Ending } from './ending.js';
@@ -66,8 +66,9 @@ const DATE_MS_MAX = 8_640_000_000_000_000;
 /** The executors that run on this host, one an account, and whose jobs go to which of them. */
 export class Roster {
   readonly #executors = new Map<OsUser, Executor>();
-  /** Every KNIME name of which it is known that its jobs go to the executor of an account. */
+  /** Every KNIME name of which it is known that its jobs go to the executor of an account, as {@link folded}. */
   readonly #accounts = new Map<KnimeUser, OsUser>();
+  #foldsCase = false;
   /** For how long those that have ended have run. */
   readonly #recent = new RecentTime();
   /** Executors that have not been ready yet. */
@@ -86,11 +87,24 @@ export class Roster {
   }
 
   accountOf(name: KnimeUser): OsUser | undefined {
-    return this.#accounts.get(name);
+    return this.#accounts.get(this.folded(name));
+  }
+
+  /** All names that are one user's to the helper, as one. */
+  folded(name: KnimeUser): KnimeUser {
+    return foldCase(name, this.#foldsCase ? 'lower' : 'keep') as KnimeUser;
+  }
+
+  /** To the helper, names that differ in case alone are one user's from now on, or are not any more. */
+  setCase(folds: boolean): void {
+    this.#foldsCase = folds;
+    const known = [...this.#accounts];
+    this.#accounts.clear();
+    for (const [name, osUser] of known) this.leads(name, osUser);
   }
 
   of(name: KnimeUser): Executor | undefined {
-    const osUser = this.#accounts.get(name);
+    const osUser = this.accountOf(name);
     return osUser === undefined ? undefined : this.#executors.get(osUser);
   }
 
@@ -101,7 +115,7 @@ export class Roster {
 
   /** Jobs of this name go to the executor of that account. */
   leads(name: KnimeUser, osUser: OsUser): void {
-    this.#accounts.set(name, osUser);
+    this.#accounts.set(this.folded(name), osUser);
   }
 
   /** Takes an executor into the books. A new process under an account known before is a new one, and has to become ready anew. `moved`: names that led elsewhere before. */
@@ -111,15 +125,15 @@ export class Roster {
     now: number,
   ): { readonly executor: Executor; readonly isNew: boolean; readonly moved: ReadonlySet<KnimeUser> } {
     const { osUser, uid, mainPid, knimeUsers, sinceMs } = info;
-    const moved = new Set(knimeUsers.filter((name) => this.#accounts.get(name) !== osUser));
-    for (const name of moved) this.#accounts.set(name, osUser);
+    const moved = new Set(knimeUsers.filter((name) => this.accountOf(name) !== osUser).map((name) => this.folded(name)));
+    for (const name of moved) this.leads(name, osUser);
     const known = this.#executors.get(osUser);
     const named = knimeUsers.length > 0;
     const user = knimeUsers[0] ?? knimeUserSchema.parse(osUser);
     if (known && known.pid === mainPid) {
       known.named = named;
       // The helper has another map than before: to it, the name would be another account's.
-      if (named && !knimeUsers.some((name) => name.toLowerCase() === known.user.toLowerCase()))
+      if (named && !knimeUsers.some((name) => this.folded(name) === this.folded(known.user)))
         Object.assign(known, { user, groups: undefined });
       return { executor: known, isNew: false, moved };
     }

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type ExecutorInfo, HelperSession, type ProfileName, type RequestBody, type ResultOf, type Verb } from '@kpx/protocol';
+import { type ExecutorInfo, type HelperFacts, HelperSession, type RequestBody, type ResultOf, type Verb } from '@kpx/protocol';
 import type { Logger } from 'pino';
 import { backoffMs } from '../policy/backoff.js';
 import { Link, type LinkStatus } from './link.js';
@@ -9,8 +9,8 @@ const RECONNECT_MAX_MS = 5_000;
 
 /** The observer of the connection. */
 export interface HelperObserver {
-  /** On every new connection, after Hello, with the profiles that the helper has: executors may have come and gone meanwhile. */
-  connected(profiles: readonly ProfileName[], sealedNode: string | undefined): void;
+  /** On every new connection, after Hello: executors may have come and gone meanwhile. */
+  connected(helper: HelperFacts): void;
   /** How long an answer took, in milliseconds. */
   answered(verb: Verb, ms: number): void;
 }
@@ -58,7 +58,7 @@ export class HelperClient {
         lastProblem = '';
         this.#link.up();
         this.#log.info({ socket: this.#path }, 'connected to the helper');
-        this.#observer.connected(this.#session.profiles, this.#session.sealedNode);
+        this.#observer.connected(this.#session.helper);
         const why = await this.#session.lost;
         this.#link.down(why);
         if (!this.#stopped.signal.aborted) this.#log.warn({ socket: this.#path, reason: why }, 'lost the helper; connecting again');

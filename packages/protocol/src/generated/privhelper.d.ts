@@ -561,6 +561,9 @@ export namespace kpx {
         /** HelloResult sealedNode. */
         sealedNode: string;
 
+        /** HelloResult foldsCase. */
+        foldsCase: boolean;
+
         /**
          * Encodes the specified HelloResult message. Does not implicitly {@link kpx.HelloResult.verify|verify} messages.
          * @param message HelloResult message or plain object to encode
@@ -593,6 +596,9 @@ export namespace kpx {
 
             /** HelloResult sealedNode */
             sealedNode?: (string|null);
+
+            /** HelloResult foldsCase */
+            foldsCase?: (boolean|null);
 
             /** Unknown fields preserved while decoding when enabled */
             $unknowns?: Uint8Array[];

@@ -1302,6 +1302,7 @@ export const kpx = $root.kpx = (() => {
          * @property {number|null} [version] HelloResult version
          * @property {Array.<string>|null} [profiles] HelloResult profiles
          * @property {string|null} [sealedNode] HelloResult sealedNode
+         * @property {boolean|null} [foldsCase] HelloResult foldsCase
          * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
          */
 
@@ -1359,6 +1360,14 @@ export const kpx = $root.kpx = (() => {
         HelloResult.prototype.sealedNode = "";
 
         /**
+         * HelloResult foldsCase.
+         * @member {boolean} foldsCase
+         * @memberof kpx.HelloResult
+         * @instance
+         */
+        HelloResult.prototype.foldsCase = false;
+
+        /**
          * Encodes the specified HelloResult message. Does not implicitly {@link kpx.HelloResult.verify|verify} messages.
          * @function encode
          * @memberof kpx.HelloResult
@@ -1381,6 +1390,8 @@ export const kpx = $root.kpx = (() => {
                     writer.uint32(/* id 2, wireType 2 =*/18).string(message.profiles[i]);
             if (message.sealedNode != null && $Object.hasOwnProperty.call(message, "sealedNode") && message.sealedNode !== "")
                 writer.uint32(/* id 3, wireType 2 =*/26).string(message.sealedNode);
+            if (message.foldsCase != null && $Object.hasOwnProperty.call(message, "foldsCase") && message.foldsCase !== false)
+                writer.uint32(/* id 4, wireType 0 =*/32).bool(message.foldsCase);
             if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                 for (let i = 0; i < message.$unknowns.length; ++i)
                     writer.raw(message.$unknowns[i]);
@@ -1449,6 +1460,15 @@ export const kpx = $root.kpx = (() => {
                             message.sealedNode = value;
                         else
                             delete message.sealedNode;
+                        continue;
+                    }
+                case 4: {
+                        if (wireType !== 0)
+                            break;
+                        if (value = reader.bool())
+                            message.foldsCase = value;
+                        else
+                            delete message.foldsCase;
                         continue;
                     }
                 }
