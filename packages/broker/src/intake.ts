@@ -22,7 +22,7 @@ import { logFailure } from './output/logged-failure.js';
 import { HOPS_FREE } from './policy/policy.js';
 import type { Reason } from './policy/reasons.js';
 import type { Stories } from './record/stories.js';
-import type { Story } from './record/story.js';
+import { awayMs, type Story } from './record/story.js';
 import type { Given } from './sealed/giving.js';
 
 /** The machine's decision about a job. */
@@ -112,7 +112,7 @@ export class Intake {
     this.#deliveries.set(ticket, { message, hops: job.hops, marks, since: performance.now() });
     const ageMs = Math.max(0, Date.now() - (sentAt(message.properties) ?? Date.now()));
     const { user, hops, waited, replayed } = job;
-    this.#judge({ kind: 'job', ticket, user, hops, waited, replayed, ageMs, crowded: this.#lane.crowded });
+    this.#judge({ kind: 'job', ticket, user, hops, waited, replayed, ageMs, awayMs: awayMs(story), crowded: this.#lane.crowded });
   }
 
   /** From now on the message has the id that kpx knows the job by, and keeps it wherever it goes. */

@@ -32,6 +32,8 @@ export type Event =
       readonly waited: boolean;
       /** False: its account has not taken it, and it was not part of an offer to a busy executor. */
       readonly offered?: boolean;
+      /** Since this broker has sent it to the executor, in whole milliseconds; undefined: as far as is known, it has not. */
+      readonly awayMs?: number | undefined;
       /** It says that an operator has replayed it. */
       readonly replayed?: boolean;
       /** OS groups of the user; undefined: no rule asks for them. The same array for as long as nothing has changed. */

@@ -29,9 +29,9 @@ function gives({ executors, now }: Books, user: User, jobs: number): void {
 }
 
 /** The executor did not take a job. */
-export function cameBack(books: Books, user: User, offered: boolean): void {
+export function cameBack(books: Books, user: User, offered: boolean, awayMs: number | undefined): void {
   const { executors, now } = books;
-  if (offered) books.nextOfferAt = Math.min(books.nextOfferAt, user.offering.cameBack(now));
+  if (offered) books.nextOfferAt = Math.min(books.nextOfferAt, user.offering.cameBack(now, awayMs));
   executors.of(user.name)?.given.cameBack(now);
 }
 

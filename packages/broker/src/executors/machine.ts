@@ -251,7 +251,7 @@ const handle = <K extends Kind>(books: Books, event: EventOf[K]): void => HANDLE
 
 function job(
   books: Books,
-  { ticket, user: name, hops, waited, replayed, groups, ageMs, crowded = false, offered = true }: EventOf['job'],
+  { ticket, user: name, hops, waited, replayed, groups, ageMs, crowded = false, offered = true, awayMs }: EventOf['job'],
 ): void {
   const detail = tooOld(books.policy, ageMs);
   if (detail !== undefined) {
@@ -270,7 +270,7 @@ function job(
     case 'ready':
       if (hops < HOPS_FREE && user.held.size === 0) forward(books, user, ticket);
       else hold(books, user, ticket, hops, crowded);
-      if (hops > 0 && !waited) cameBack(books, user, offered);
+      if (hops > 0 && !waited) cameBack(books, user, offered, awayMs);
       break;
     case 'broken':
     case 'refused':

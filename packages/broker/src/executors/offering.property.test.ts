@@ -30,7 +30,7 @@ interface Work {
 }
 
 class World {
-  readonly machine = new Machine({ ...PLAIN_POLICY, heldPerUser: JOBS, heldInAll: JOBS });
+  readonly machine: Machine;
   now = 0;
   done = 0;
   offered = 0;
@@ -48,7 +48,10 @@ class World {
   constructor(
     readonly way: Way,
     readonly work: Work,
-  ) {}
+    readonly jobs: number,
+  ) {
+    this.machine = new Machine({ ...PLAIN_POLICY, heldPerUser: jobs, heldInAll: jobs });
+  }
 
   at(ms: number, does: () => void): void {
     this.#events.push({ at: this.now + ms, order: ++this.#order, does });
@@ -62,14 +65,14 @@ class World {
     }
   }
 
-  arrives(hops: number): void {
-    this.step({ kind: 'job', ticket: ++this.#tickets, user: alice, hops, waited: false, groups: undefined, ageMs: 0 });
+  arrives(hops: number, awayMs?: number): void {
+    this.step({ kind: 'job', ticket: ++this.#tickets, user: alice, hops, waited: false, groups: undefined, ageMs: 0, awayMs });
   }
 
   #queued(): void {
     this.#turn += 1;
     if (this.#inHand >= this.work.prefetch || this.#turn % 2 === 0) {
-      this.at(this.way.halfTripMs, () => this.arrives(2));
+      this.at(this.way.halfTripMs, () => this.arrives(2, Math.round(2 * this.way.halfTripMs)));
       return;
     }
     if (this.#room) this.longestMs = Math.max(this.longestMs, this.now - this.#room.since - this.#room.fullMs * WAITED_PART);
@@ -88,7 +91,7 @@ class World {
   /** Until `until` ms have passed or all jobs are done. */
   run(until: number): void {
     let tickAt = this.now + this.machine.tickInMs;
-    while (this.now < until && this.done < JOBS) {
+    while (this.now < until && this.done < this.jobs) {
       this.#events.sort((a, b) => a.at - b.at || a.order - b.order);
       const next = this.#events[0];
       if (next && next.at <= tickAt) {
@@ -105,12 +108,12 @@ class World {
   }
 }
 
-function worldOf(halfTripMs: number, work: Work): World {
-  const world = new World({ halfTripMs }, work);
+function worldOf(halfTripMs: number, work: Work, jobs = JOBS): World {
+  const world = new World({ halfTripMs }, work, jobs);
   world.step({ kind: 'start asked', user: alice, groups: undefined });
   world.step({ kind: 'started', user: alice, executor: EXECUTOR });
   world.step({ kind: 'connections', uids: new Set([EXECUTOR.uid]) });
-  for (let count = 0; count < JOBS; count++) world.arrives(2);
+  for (let count = 0; count < jobs; count++) world.arrives(2);
   return world;
 }
 
@@ -133,6 +136,15 @@ it('costs hardly more than 100 messages a minute for an executor that is full fo
   world.run(60_000);
   expect(world.done).toBe(0);
   expect(world.offered).toBeLessThan(150);
+});
+
+it.each([20, 100, 500, 2_000])('costs no more where offers are back only after twice %i ms, once that is known', (halfTripMs) => {
+  const world = worldOf(halfTripMs, { prefetch: 4, jobMs: 600_000 }, 500);
+  world.run(60_000);
+  const before = world.offered;
+  expect(before).toBeLessThan(2 * world.jobs);
+  world.run(120_000);
+  expect(world.offered - before).toBeLessThan(150);
 });
 
 /** Of one of so many users, whose executors are all full, in ten minutes. */

@@ -15,6 +15,9 @@ import {
 } from '../policy/offers.js';
 import { type DelayMs, NO_ROOM_DELAY_MS, SOON_MS } from '../policy/policy.js';
 
+/** The time for which a job was away is told in whole milliseconds. */
+const ROUNDED_MS = 1;
+
 const GOLDEN_RATIO = (Math.sqrt(5) - 1) / 2;
 
 /** Makes one throw of the dice serve many users: steps of this size come close to no earlier one. */
@@ -35,6 +38,7 @@ export class Offering {
   /** The throw of the dice for the wait after it, and how many users' executors were offered jobs by the same queue. */
   #random = 0;
   #sharing = 1;
+  #users = 1;
   /** Jobs that were sent to wait for a moment, and since when they were counted. */
   #waitShortly = 0;
   #shortlySince = Number.NEGATIVE_INFINITY;
@@ -55,11 +59,22 @@ export class Offering {
     return this.#at;
   }
 
-  /** The executor did not take it. Answers when the next offer is due. */
-  cameBack(now: number): number {
+  /**
+   * The executor did not take it. `awayMs`: since it was offered, in whole milliseconds; undefined: nobody knows, and it counts as one of the last offer.
+   * Answers when the next offer is due.
+   */
+  cameBack(now: number, awayMs?: number): number {
+    if (awayMs !== undefined && awayMs > now - this.#madeAt + ROUNDED_MS) return this.#cameLate(awayMs);
     this.#cameBack += 1;
     if (this.#cameBack <= this.#offered) this.#pace = paceAfterReturn(this.#pace, now - this.#madeAt);
     if (this.#cameBack === this.#offered) this.#at = this.#nextAfterMiss(now);
+    return this.#at;
+  }
+
+  /** Of an offer before, of which it counts as taken: offers are back later than was thought, and so is the last one. */
+  #cameLate(awayMs: number): number {
+    this.#pace = paceAfterReturn(this.#pace, awayMs);
+    this.#at = Math.max(this.#at, this.#madeAt + offerOutMs(this.#pace, this.#offered, this.#users));
     return this.#at;
   }
 
@@ -83,6 +98,7 @@ export class Offering {
     this.#cameBack = 0;
     this.#random = random;
     this.#sharing = sharing;
+    this.#users = users;
     this.#at = now + offerOutMs(this.#pace, this.#offered, users);
     return { jobs: this.#offered, nextAt: this.#at };
   }

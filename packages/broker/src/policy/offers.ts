@@ -28,8 +28,8 @@ const OFFER_EVERY_MS_MIN = 2;
 const OFFER_EVERY_PART = 1 / 3;
 /** The longest wait because of how long earlier jobs took: those of another kind may be shorter. */
 const OFFER_BY_RATE_MS_MAX = 100;
-/** An offer that is out for longer than this was taken, or goes round among other executors. */
-const OFFER_OUT_MS_MAX = 20;
+/** The longest mean time until an offer is back that is reckoned with: through a queue of many jobs, or of a RabbitMQ that is slow. */
+const BACK_MS_MAX = 5_000;
 
 /** The pace of an executor, as its offers have shown it. */
 export interface Pace {
@@ -50,17 +50,17 @@ export const paceAfterOffer = ({ perMs, backMs }: Pace, taken: number, ms: numbe
   backMs,
 });
 
-/** One that was offered `ms` ago is back. */
+/** One that was offered `ms` ago is back, to this offer or to one before it. */
 export const paceAfterReturn = ({ perMs, backMs }: Pace, ms: number): Pace => ({
   perMs,
-  backMs: backMs + (Math.min(ms, OFFER_OUT_MS_MAX) - backMs) * BACK_WEIGHT,
+  backMs: backMs + (Math.min(ms, BACK_MS_MAX) - backMs) * BACK_WEIGHT,
 });
 
 export const nextOfferJobs = (taken: number): number => Math.min(taken + OFFER_BEYOND, OFFER_JOBS_MAX);
 
 /** How long the next offer waits for the jobs of this one to come back. `users`: to whose executors jobs are offered. */
 export const offerOutMs = ({ backMs }: Pace, jobs: number, users: number): number =>
-  Math.max(OFFER_EVERY_MS_MIN, Math.min(OFFER_OUT_MS_MAX, 2 * backMs), (jobs * users) / OFFERED_PER_MS_MAX);
+  Math.max(OFFER_EVERY_MS_MIN, 2 * backMs, (jobs * users) / OFFERED_PER_MS_MAX);
 
 /** The longest wait between two offers, where the executors of so many users share a queue and are offered jobs. */
 const offerEveryMsMax = (sharing: number): number =>

@@ -64,6 +64,12 @@ export interface Story {
   chars: number;
 }
 
+/** For how long it was with the executor, or on its way there, in milliseconds, where it has just come back from there; undefined: it has not. */
+export function awayMs({ steps }: Story): number | undefined {
+  const [sent, back] = steps.filter(({ what }) => what !== 'problem' && what !== 'answered').slice(-2);
+  return sent?.what === 'offered' && back?.what === 'back' ? Math.max(0, back.at - sent.at) : undefined;
+}
+
 /** It is on its way out of the broker. */
 export function wasSent({ steps }: Story): boolean {
   const last = steps.findLast(({ what }) => what !== 'problem' && what !== 'answered')?.what;
