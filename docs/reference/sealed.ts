@@ -27,7 +27,7 @@ export const SEALED_TEXTS: Texts = {
   'sealed.window':
     'How many jobs wait in the queue of an account beside those that its executor works on. Further ones wait in the broker. With 64 the queue was hardly ever full where jobs took 2 ms. An account whose code empties its own queue loses no more than these. Lower it where jobs take hours. Example: `window = 8`.',
   'sealed.keep':
-    'How long the virtual host of an account stays after its last executor: a start is quicker in one that is there. Lower it where many accounts come once. Example: `keep = "24h"`.',
+    'How long the virtual host of an account stays after the end of its last executor: a start is quicker in one that is there. Lower it where many accounts come once. Example: `keep = "24h"`.',
   'sealed.vhosts_max':
     'How many virtual hosts there are with the name of this node. Beyond, the one without an executor that was used longest ago goes. Raise it together with `policy.max_executors`. Example: `vhosts_max = 500`.',
   'sealed.reply_grace':

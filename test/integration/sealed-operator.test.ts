@@ -58,12 +58,33 @@ describe('kpxctl sealed list', () => {
       /^ACCOUNT +VIRTUAL HOST +STATE +JOBS +UP +REPLIES +OPEN +LAST USED +REFUSED\nalice +\S+ +connected +2 +0 +0 +3 +\S+Z +0\n$/,
     );
     await kpxctl(kpx, 'drain');
+    const endedAt = Date.now();
     await endOf(kpx, 'alice');
     const kept = await eventually('it is kept', async () => {
       const rows = await rowsOf(kpx, 'sealed', 'list');
       return rows[0]?.state === 'kept' && rows[0].jobs === 0 && rows;
     });
     expect(kept).toEqual([expect.objectContaining({ account: 'alice', up: 0, replies: 0, open_answers: 0 })]);
+    expect(Date.parse(String(kept[0]?.last_used)), 'used until its executor ended').toBeGreaterThanOrEqual(endedAt);
+  });
+
+  it('has the end of a broker’s absence as the last use where the executor ended meanwhile, and leaves those alone that ended before', async () => {
+    const kpx = await startSealed(accounts);
+    await publish(kpx, jobOf('alice', 'a1'), jobOf('bob', 'b1'));
+    const [done] = await jobsDone(kpx, 'alice', 1);
+    await jobsDone(kpx, 'bob', 1);
+    await endOf(kpx, 'bob');
+    await kpx.endBroker();
+    process.kill(Number(done?.pid), 'SIGKILL');
+    const backAt = Date.now();
+    await kpx.startBroker();
+    await kpx.brokerLog.line({ msg: LEFT, account: 'alice' });
+    const rows = await rowsOf(kpx, 'sealed', 'list');
+    const usedAfter = rows.map(({ account, last_used }) => [account, Date.parse(String(last_used)) >= backAt]);
+    expect(usedAfter).toEqual([
+      ['alice', true],
+      ['bob', false],
+    ]);
   });
 
   it("says that the accounts' RabbitMQ does not answer, and has those with an executor all the same", async () => {

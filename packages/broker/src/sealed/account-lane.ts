@@ -249,8 +249,7 @@ export class AccountLane {
     const { account, name: vhost } = this;
     const { session, earlier } = await openVhost(this.#services, { account, name: vhost }, this.#replies, this.#upward);
     this.#earlier = earlier;
-    const ms = Math.round(performance.now() - began);
-    this.#services.log.debug({ account, vhost, ms }, 'the virtual host of an account is ready');
+    this.#services.log.debug({ account, vhost, ms: Math.round(performance.now() - began) }, 'the virtual host of an account is ready');
     return session;
   }
 
@@ -287,6 +286,7 @@ export class AccountLane {
       await this.learning.end();
       const { takenBack, unanswered } = await finish(api, this.name, session, this.#rest);
       await this.learning.clear(session);
+      if (this.descriptionKept === undefined) await api.putVhost(this.name, usedAt(Date.now())); // until now it was used
       log.info(
         { account: this.account, taken_back: takenBack, unanswered },
         'the virtual host of an account is left: all that was published is carried',

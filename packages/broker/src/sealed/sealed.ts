@@ -137,26 +137,26 @@ export class Sealed {
   }
 
   async #takeOverOnce(): Promise<void> {
-    const { api, node } = this.#services;
-    const prefix = prefixOf(node);
+    const [{ api }, prefix] = [this.#services, prefixOf(this.#services.node)];
     const me = await this.#services.administrator();
-    const [users, vhosts] = await Promise.all([api.users(prefix), this.vhosts.all()]);
+    const [users, vhosts] = await Promise.all([api.users(prefix).then((names) => new Set(names)), this.vhosts.all()]);
     const running = this.#running();
     const isLeft = (name: string) => name !== me && !running.has(this.vhosts.accountOf(name));
-    await api.deleteUsers(users.filter(isLeft));
+    await api.deleteUsers([...users].filter(isLeft));
     await Promise.all([...running.values()].map((executor) => this.#attach(executor)));
-    this.#cleanUp(vhosts.filter(({ name }) => isLeft(name)));
+    const left = vhosts.filter(({ name }) => isLeft(name));
+    this.#cleanUp(left, users);
     this.#sweeping ??= setInterval(() => this.#sweep(), SWEEP_MS);
     this.#log.info({ attached: running.size, left: vhosts.length - running.size }, "the accounts' RabbitMQ is taken over");
   }
 
-  /** After executors that ended while there was no broker. Each of them is spoken for before the first job is taken. */
-  #cleanUp(vhosts: readonly Vhost[]): void {
+  /** After executors that ended while there was no broker, and left one of the `users`. Each is spoken for before the first job is taken. */
+  #cleanUp(vhosts: readonly Vhost[], users: ReadonlySet<string>): void {
     const turns: Promise<void>[] = [];
     for (const [index, { name, description }] of vhosts.entries()) {
       const account = this.vhosts.accountOf(name);
       const lane = new AccountLane(this.#services, account, true);
-      lane.descriptionKept = description;
+      if (!users.has(name)) lane.descriptionKept = description;
       const before = turns[index - LEFT_AT_ONCE] ?? Promise.resolve();
       const done = before.then(() => lane.run());
       turns.push(done);
