@@ -50,10 +50,10 @@ export const paceAfterOffer = ({ perMs, backMs }: Pace, taken: number, ms: numbe
   backMs,
 });
 
-/** One that was offered `ms` ago is back, to this offer or to one before it. */
+/** One that was offered `ms` ago is back. A few that take much longer than others, because an executor has kept them, count for little. */
 export const paceAfterReturn = ({ perMs, backMs }: Pace, ms: number): Pace => ({
   perMs,
-  backMs: backMs + (Math.min(ms, BACK_MS_MAX) - backMs) * BACK_WEIGHT,
+  backMs: backMs + (Math.min(ms, BACK_MS_MAX, 2 * backMs + OFFER_EVERY_MS_MIN) - backMs) * BACK_WEIGHT,
 });
 
 export const nextOfferJobs = (taken: number): number => Math.min(taken + OFFER_BEYOND, OFFER_JOBS_MAX);
