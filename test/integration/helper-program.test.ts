@@ -191,9 +191,13 @@ describe('a skeleton and a parent of homes', () => {
     const accounts = rawAccounts();
     accounts.account('elsewhere', { home: '/no-home/elsewhere' });
     accounts.account('homeless');
+    const { home, uid, gid } = accounts.account('housed');
+    mkdirSync(home);
+    chownSync(home, uid, gid);
+    onTestFinished(() => rmdirSync(home));
     await installation.startHelper();
     const connection = await HelperConnection.greeted(installation.socket);
-    expect(await connection.prepare('alice')).toMatchObject({ kind: 'userPrepared' });
+    expect(await connection.prepare('housed')).toMatchObject({ kind: 'userPrepared' });
     expect(await connection.prepare('elsewhere')).toEqual(refusal('DIRECTORY_FAILED', '/no-home does not exist'));
     expect(await connection.prepare('homeless')).toEqual(refusal('DIRECTORY_FAILED', '/etc/no-skel does not exist'));
   });

@@ -40,11 +40,11 @@ export async function showUnit(unit: string, signal: AbortSignal): Promise<Unit>
 }
 
 /**
- * `/usr/bin/systemctl show --property=NeedDaemonReload -- PATTERN`: whether a loaded unit is otherwise on disk than PID 1 has read it. Throws when PID 1
- * does not answer.
+ * `/usr/bin/systemctl show --all --property=NeedDaemonReload -- PATTERN`: whether a loaded unit, active or not, is otherwise on disk than PID 1 has read
+ * it. Throws when PID 1 does not answer.
  */
 export async function needReload(pattern: string, signal: AbortSignal): Promise<boolean> {
-  const args = ['--no-ask-password', 'show', '--property=NeedDaemonReload', '--', pattern];
+  const args = ['--no-ask-password', 'show', '--all', '--property=NeedDaemonReload', '--', pattern];
   const { exitCode, stdout, stderr } = await runCommand('/usr/bin/systemctl', args, signal);
   if (exitCode !== 0) throw new Error(`systemd does not answer: ${stderr.trim()}`);
   return stdout.split('\n').includes('NeedDaemonReload=yes');
