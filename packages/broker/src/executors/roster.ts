@@ -118,7 +118,10 @@ export class Roster {
     this.#accounts.set(this.folded(name), osUser);
   }
 
-  /** Takes an executor into the books. A new process under an account known before is a new one, and has to become ready anew. `moved`: names that led elsewhere before. */
+  /**
+   * Takes an executor into the books. A new process under an account known before is a new one, and has to become ready anew. `moved`: its names that led
+   * elsewhere before.
+   */
   adopt(
     info: ExecutorInfo,
     policy: Policy,

@@ -22,7 +22,7 @@ const MEASURE_EVERY_MS = 30_000;
 const WANTED_MEASURE_EVERY_MS = 2_000;
 /** The same however short idle_stop is, in milliseconds. Without a cgroup of each executor it takes a list, which is work for the helper and PID 1. */
 const MEASURE_EVERY_MS_MIN = 1_000;
-/** Wait before a list is asked for again after the helper answered with an error, and the longest one, in milliseconds. Doubles with each. */
+/** The wait before a list is asked for again after the helper has answered with an error, in milliseconds. It doubles with each error, up to the longest. */
 const LIST_RETRY_MS = 1_000;
 const LIST_RETRY_MS_MAX = 30_000;
 
