@@ -52,6 +52,17 @@ export default defineConfig({
       },
       {
         test: {
+          // Not in `npm test`: scripts/test-virtual.mjs runs it. The machine is an emulation, and takes its time.
+          name: 'virtual',
+          expect: { poll: { timeout: 240_000 } },
+          include: ['test/virtual/**/*.test.ts'],
+          fileParallelism: false,
+          testTimeout: 600_000,
+          hookTimeout: 900_000,
+        },
+      },
+      {
+        test: {
           name: 'security',
           expect,
           include: ['test/security/**/*.test.ts'],

@@ -40,7 +40,8 @@ function repeat(folder: string, ...args: string[]) {
 }
 
 /** Those that hand on to vitest what they do not know. */
-const OF_VITEST = ['test.mjs', 'test-system.mjs'];
+const ON_EACH_DEBIAN = ['test.mjs', 'test-system.mjs'];
+const OF_VITEST = [...ON_EACH_DEBIAN, 'test-virtual.mjs'];
 
 describe.each(readdirSync(join(CHECKOUT, 'scripts')).filter((name) => name !== 'usage.mjs'))('scripts/%s', (name) => {
   const script = `scripts/${name}`;
@@ -59,7 +60,7 @@ describe.each(readdirSync(join(CHECKOUT, 'scripts')).filter((name) => name !== '
   });
 });
 
-it.each(OF_VITEST)('scripts/%s names the Debians that tests can run on', (name) => {
+it.each(ON_EACH_DEBIAN)('scripts/%s names the Debians that tests can run on', (name) => {
   const { status, stdout, stderr } = run([`scripts/${name}`, '--on', 'debian11']);
   expect({ status, stdout, stderr }).toEqual({ status: 64, stdout: '', stderr: '--on debian11: one of debian13, sid\nTry --help.\n' });
 });
