@@ -11,6 +11,7 @@ import { AccountLane } from './account-lane.js';
 import { Downlink } from './downlink.js';
 import { inTime } from './in-time.js';
 import type { Running } from './kinds.js';
+import { Lanes } from './lanes.js';
 import { prefixOf } from './names.js';
 import { SealedUnavailable } from './preparing.js';
 import { purge } from './purging.js';
@@ -51,7 +52,7 @@ export class Sealed {
   #downlink: Downlink;
   readonly #running: () => ReadonlyMap<OsUser, Running>;
   readonly #waits: (why: string) => void;
-  readonly #lanes = new Map<OsUser, AccountLane>();
+  readonly #lanes = new Lanes();
   /** Resolves when a lane has come to its end. */
   readonly #runs = new Map<OsUser, Promise<void>>();
   /** Of those that end: resolves when that is dealt with. A start waits for it: what is taken back would be handed to the executor that it was taken from. */
@@ -83,9 +84,7 @@ export class Sealed {
   }
 
   #newDownlink(): Downlink {
-    return new Downlink(this.#services, async (exchange, message) => {
-      await Promise.all([...this.#lanes.values()].map((lane) => lane.broadcast(exchange, message)));
-    });
+    return new Downlink(this.#services, (exchange, message) => this.#lanes.broadcast(exchange, message));
   }
 
   /** Begins: what accounts publish can be carried from now on. */
@@ -160,7 +159,7 @@ export class Sealed {
       const before = turns[index - LEFT_AT_ONCE] ?? Promise.resolve();
       const done = before.then(() => lane.run());
       turns.push(done);
-      this.#lanes.set(account, lane);
+      this.#lanes.add(lane);
       this.#end(lane, done);
     }
   }
@@ -175,7 +174,7 @@ export class Sealed {
   async #attach({ osUser }: Running): Promise<void> {
     if (this.#lanes.has(osUser)) return;
     const lane = new AccountLane(this.#services, osUser, true);
-    this.#lanes.set(osUser, lane);
+    this.#lanes.add(lane);
     await lane.attach();
     this.#run(lane);
   }
@@ -202,7 +201,7 @@ export class Sealed {
   async purge(account: OsUser): Promise<Holdings> {
     if (!this.#tookOver) throw new CommandError(EXIT.unavailable, "The accounts' RabbitMQ is not taken over yet: kpxctl status says why.");
     return await purge(account, this.#services, this.vhosts, this.#stopped.signal, (lane, done) => {
-      this.#lanes.set(account, lane);
+      this.#lanes.add(lane);
       this.#end(lane, done);
     });
   }
@@ -249,7 +248,7 @@ export class Sealed {
 
   #newLane(osUser: OsUser): AccountLane {
     const lane = new AccountLane(this.#services, osUser, false);
-    this.#lanes.set(osUser, lane);
+    this.#lanes.add(lane);
     lane.open().then(
       () => this.#run(lane),
       // The start is told. Calls that are under way must not undo those of the next one.
@@ -293,7 +292,7 @@ export class Sealed {
   async stop(): Promise<void> {
     this.#stopped.abort();
     clearInterval(this.#sweeping);
-    for (const lane of this.#lanes.values()) lane.stop();
+    this.#lanes.stop();
     await Promise.race([Promise.allSettled(this.#runs.values()), delay(STOP_TIMEOUT_MS, undefined, { ref: false })]);
     await Promise.all([this.#services.uplink.stop(), this.#downlink.stop(), this.#services.mirrors.stop()]);
   }
