@@ -15,7 +15,7 @@ const USAGE = `npm run test:virtual [-- [--repeat N] [PATH…] [VITEST-OPTION…
 
 Builds kpx's Debian package, emulates a machine of Debian 13 with a kernel of its own, and runs the tests of test/virtual beside it: homes on NFS,
 the mounts of docs/kerberos.md with an Active Directory, and limits of memory. Runs as root on x86-64, in a private machine that is gone afterwards.
-The processor is emulated too: it needs no virtualization, and some ten minutes on a machine without other work. \`npm test -- --help\` explains the
+The processor is emulated too: it needs no virtualization, and some six minutes on a machine without other work. \`npm test -- --help\` explains the
 arguments.
 `;
 
