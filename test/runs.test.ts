@@ -39,8 +39,9 @@ function repeat(folder: string, ...args: string[]) {
   return { status, stdout, times: readFileSync(join(folder, 'times'), 'utf8').length };
 }
 
-/** Those that hand on to vitest what they do not know. */
+/** They run tests on another Debian, too. */
 const ON_EACH_DEBIAN = ['test.mjs', 'test-system.mjs'];
+/** They hand on to vitest what they do not know. */
 const OF_VITEST = [...ON_EACH_DEBIAN, 'test-virtual.mjs'];
 
 describe.each(readdirSync(join(CHECKOUT, 'scripts')).filter((name) => name !== 'usage.mjs'))('scripts/%s', (name) => {
