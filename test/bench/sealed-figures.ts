@@ -1,11 +1,14 @@
 // The part `sealed` of `npm run bench`: what is measured, and how it is printed.
 import { startAccountsRabbitmq } from '../fixtures/accounts-rabbitmq.js';
 import type { RabbitmqServer } from '../fixtures/rabbitmq.js';
-import { type SealedBusy, type SealedMemory, type SealedRelay, sealedBusy, sealedMemory, sealedRelay } from './sealed.js';
+import { type Room, type SealedBusy, type SealedMemory, type SealedRelay, sealedBusy, sealedMemory, sealedRelay } from './sealed.js';
 import { type OneAtATime, oneAtATime, type SealedStarts, sealedStarts } from './sealed-starts.js';
 
-/** Of `sealed.window`. */
-const WINDOWS = [8, 64, 256];
+/** As they are without a configuration, and with queues of other lengths; and for all jobs of the measurement. */
+const ROOMS: readonly Room[] = [
+  ...[8, 64, 256].map((window) => ({ window, prefetch: 1_024, heldPerUser: 256 })),
+  { window: 64, prefetch: 8_192, heldPerUser: 2_000 },
+];
 
 export interface SealedFigures {
   readonly relay: SealedRelay;
@@ -26,8 +29,8 @@ export async function sealedFigures(rabbitmq: RabbitmqServer, rounds: number, sa
   try {
     const relay = await measure('relay into 20 accounts', () => sealedRelay(servers, rounds));
     const busy: SealedBusy[] = [];
-    for (const window of WINDOWS)
-      busy.push(await measure(`short jobs of 4 users, window ${window}`, () => sealedBusy(servers, rounds, window)));
+    for (const room of ROOMS)
+      busy.push(await measure(`short jobs of 4 users, ${JSON.stringify(room)}`, () => sealedBusy(servers, rounds, room)));
     const starts = await measure('starts', () => sealedStarts(servers));
     const one = await measure('one job at a time', () => oneAtATime(servers));
     const memory = await measure('200 accounts', () => sealedMemory(servers));
@@ -49,7 +52,10 @@ export function sealedSections({ relay, busy, starts, oneAtATime: one, memory }:
     ],
     [
       'Sealed: jobs of 2 ms, four users, jobs a second; the limit: the executors alone; goal: 0.7',
-      [['window', 'kpx', 'limit', 'ratio'], ...busy.map((row) => [row.window, row.rate, row.limit, row.ratio])],
+      [
+        ['window', 'prefetch', 'held_per_user', 'kpx', 'limit', 'ratio'],
+        ...busy.map((row) => [row.window, row.prefetch, row.heldPerUser, row.rate, row.limit, row.ratio]),
+      ],
     ],
     [
       'Sealed: ms from publishing until the executor is exec’d; goals: 120 and 15 ms on top',

@@ -119,8 +119,14 @@ const BUSY_USERS = 4;
 const BUSY_JOBS = 4_000;
 const LARGE_WINDOW = 100_000;
 
-export interface SealedBusy {
+/** How many jobs wait in an account's queue, are in the hands of the broker, and are held there for one user. */
+export interface Room {
   readonly window: number;
+  readonly prefetch: number;
+  readonly heldPerUser: number;
+}
+
+export interface SealedBusy extends Room {
   readonly rate: number;
   /** The same executors, whose jobs are published into their queues: without a broker. */
   readonly limit: number;
@@ -131,11 +137,12 @@ export interface SealedBusy {
  * Short jobs of four users whose executors run. Shared executors are in busy.ts. One round before those that count: a program that has just started is slow.
  * The broker is stopped and not ended while the executors are alone, for the same reason.
  */
-export async function sealedBusy(servers: Servers, rounds: number, window: number): Promise<SealedBusy> {
+export async function sealedBusy(servers: Servers, rounds: number, room: Room): Promise<SealedBusy> {
+  const { window, prefetch, heldPerUser } = room;
   const users = Array.from({ length: BUSY_USERS }, (_, index) => `quick${index}`);
   const options = {
     standIn: { BOOT_MS: '100', JOB_MS: String(JOB_MS) },
-    broker: { sealed: { window } },
+    broker: { sealed: { window }, amqp: { prefetch }, jobs: { held_per_user: heldPerUser } },
   };
   return await withKpx(servers, { users, sealed: true, options }, async (kpx) => {
     const job = (index: number) => jobOf(users[index % users.length] ?? '');
@@ -183,7 +190,7 @@ export async function sealedBusy(servers: Servers, rounds: number, window: numbe
       limits.push(await alone());
     }
     const [rate, limit] = [median(rates), median(limits)];
-    return { window, rate: round(rate), limit: round(limit), ratio: round(rate / limit, 2) };
+    return { ...room, rate: round(rate), limit: round(limit), ratio: round(rate / limit, 2) };
   });
 }
 

@@ -34,8 +34,6 @@ interface Delivery {
   readonly marks: Marks;
   /** When it came, in milliseconds of the machine's clock. */
   readonly since: number;
-  /** Its account has not taken it already. */
-  readonly refused?: boolean;
 }
 
 const NOT_PROVEN = 'their x-kpx-mac is missing or wrong';
@@ -201,20 +199,21 @@ export class Intake {
   }
 
   /** Into the virtual host of its account. A job that has no place there is in the machine's hands again, as one that its executor has given back. */
-  #give(sealed: SealedWay, { ticket, user }: JobEffect, delivery: Delivery): void {
+  #give(sealed: SealedWay, { ticket, user, offer = 0 }: Extract<Effect, { kind: 'forward' }>, delivery: Delivery): void {
     const { message, hops } = delivery;
     const { relay } = this.#lane;
     const account = this.#handlers.accountOf(user);
+    const taken = () => this.#handlers.emit({ kind: 'taken', user, offer });
     let given: Given = { is: 'not yet', why: 'its account has no virtual host at the moment' };
     const refused = (why: string) => {
       if (given.is === 'never') {
         this.#lane.relay?.park(message, given.reason, why, { user, hops });
+        taken();
         return;
       }
       if (this.#log.isLevelEnabled('debug')) this.#log.debug({ ...describe(message), user, hops, reason: why }, 'job not taken');
-      this.#deliveries.set(ticket, { ...delivery, refused: true, since: performance.now() });
-      // The first time it was given as it came, and says nothing of how much of an offer is taken.
-      const again = { waited: false, offered: delivery.refused === true, ageMs: 0, crowded: this.#lane.crowded };
+      this.#deliveries.set(ticket, { ...delivery, since: performance.now() });
+      const again = { waited: false, offer, ageMs: 0, crowded: this.#lane.crowded };
       this.#judge({ kind: 'job', ticket, user, hops: Math.max(hops, HOPS_FREE), ...again });
     };
     const passedOn: PassedOn = (told) => {
@@ -224,6 +223,7 @@ export class Intake {
         if (as.is === 'given' && this.#log.isLevelEnabled('debug'))
           this.#log.debug({ ...describe(message), user, hops, account }, 'job forwarded');
         told(as.is === 'given' ? undefined : as.why);
+        if (as.is === 'given') taken();
       };
       if (lane) lane.give(message, hops, settled);
       else settled(given);

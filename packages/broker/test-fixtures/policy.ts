@@ -5,6 +5,7 @@ import type { Rule } from '../src/policy/rules.js';
 /** Small numbers, no rules, nothing limited but by number: what a test is about, it changes. */
 export const PLAIN_POLICY: Policy = {
   sealed: false,
+  window: 8,
   maxExecutors: 3,
   maxStarting: 2,
   startAttempts: 3,

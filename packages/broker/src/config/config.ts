@@ -72,6 +72,7 @@ export async function readPassword(config: Config['amqp']): Promise<string> {
 export function policyOf({ policy, jobs, amqp, executors, sealed }: Config): Policy {
   return {
     sealed: sealed.enabled,
+    window: sealed.window,
     maxExecutors: policy.max_executors,
     maxStarting: policy.max_starting,
     startAttempts: policy.start_attempts,

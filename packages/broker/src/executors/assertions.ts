@@ -6,7 +6,7 @@ import type { User } from './user.js';
 /** The longest time from one look at all users to the next, in milliseconds, while only frequent events come. */
 const WHOLE_EVERY_MS = 1_000;
 /** After these only the users whom they concern are looked at: a host with many users has hundreds of them a second. */
-const FREQUENT: ReadonlySet<Event['kind']> = new Set(['job', 'tick', 'connections']);
+const FREQUENT: ReadonlySet<Event['kind']> = new Set(['job', 'taken', 'tick', 'connections']);
 
 /** The machine's books contradict themselves, which is a defect of kpx. No decision by them may be carried out. */
 class BrokenBooks extends Error {

@@ -30,8 +30,8 @@ export type Event =
       readonly hops: number;
       /** It comes from a delay queue, not from an offer. */
       readonly waited: boolean;
-      /** False: its account has not taken it, and it was not part of an offer to a busy executor. */
-      readonly offered?: boolean;
+      /** The queue of its account has no room: the offer to a busy executor that it was part of, or 0. Undefined: RabbitMQ has brought it. */
+      readonly offer?: number;
       /** Since this broker has sent it to the executor, in whole milliseconds; undefined: as far as is known, it has not. */
       readonly awayMs?: number | undefined;
       /** It says that an operator has replayed it. */
@@ -43,6 +43,8 @@ export type Event =
       /** Jobs in hand take more than half of the memory that is for them. */
       readonly crowded?: boolean;
     }
+  /** A job is in the queue of its account, or can never be: that of an offer to a busy executor, or 0. Not told of executors that share a queue. */
+  | { readonly kind: 'taken'; readonly user: KnimeUser; readonly offer: number }
   /** The helper has started the executor, or found it running: `wasThere`. */
   | {
       readonly kind: 'started';
@@ -111,7 +113,8 @@ export type Event =
   | { readonly kind: 'tick' };
 
 export type Effect =
-  | { readonly kind: 'forward'; readonly ticket: Ticket; readonly user: KnimeUser }
+  /** `offer`: the number of the offer to a busy executor that it is part of. */
+  | { readonly kind: 'forward'; readonly ticket: Ticket; readonly user: KnimeUser; readonly offer?: number }
   | {
       readonly kind: 'defer';
       readonly ticket: Ticket;

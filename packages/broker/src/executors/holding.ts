@@ -1,4 +1,4 @@
-import type { ErrorCode } from '@kpx/protocol';
+import type { ErrorCode, KnimeUser } from '@kpx/protocol';
 import { type DelayMs, heldPerUserOf, leaveDelayMs, NO_ROOM_DELAY_MS } from '../policy/policy.js';
 import type { Reason } from '../policy/reasons.js';
 import type { Books } from './books.js';
@@ -15,9 +15,10 @@ export function forward(books: Books, user: User, ticket: Ticket): void {
   books.effects.push({ kind: 'forward', ticket, user: user.name });
 }
 
-export function forwardHeld(books: Books, user: User, count = user.held.size): void {
+/** `offer`: the number of the one that they are part of, if it is one. */
+export function forwardHeld(books: Books, user: User, count = user.held.size, offer = {}): void {
   gives(books, user, Math.min(count, user.held.size));
-  release(books, user.held.takeFirst(count), (ticket) => ({ kind: 'forward', ticket, user: user.name }));
+  release(books, user.held.takeFirst(count), (ticket) => ({ kind: 'forward', ticket, user: user.name, ...offer }));
 }
 
 function gives({ executors, now }: Books, user: User, jobs: number): void {
@@ -26,13 +27,27 @@ function gives({ executors, now }: Books, user: User, jobs: number): void {
   executor.quietSince = now;
   executor.unusedSince = undefined;
   executor.given.gave(jobs, now);
+  user.offering.gave(jobs, user.held.size);
 }
 
-/** The executor did not take a job. */
-export function cameBack(books: Books, user: User, offered: boolean, awayMs: number | undefined): void {
+/** The executor did not take a job. `told`: that is known already, see {@link told}. */
+export function cameBack(books: Books, user: User, told: boolean, awayMs: number | undefined): void {
   const { executors, now } = books;
-  if (offered) books.nextOfferAt = Math.min(books.nextOfferAt, user.offering.cameBack(now, awayMs));
+  if (!told) isDue(books, user.offering.cameBack(now, awayMs));
   executors.of(user.name)?.given.cameBack(now);
+}
+
+/** A job of this offer is in the queue of the executor's account, or was refused there; 0: it was part of none. */
+export function told(books: Books, name: KnimeUser, offer: number, what: 'taken' | 'refused'): void {
+  const user = books.users.get(name);
+  if (!user) return;
+  const at = user.offering.told(books.now, offer, what, books.policy.window);
+  if (user.state === 'ready' && user.held.size > 0) isDue(books, at);
+}
+
+/** An offer is, at this time. */
+function isDue(books: Books, at: number): void {
+  books.nextOfferAt = Math.min(books.nextOfferAt, at);
 }
 
 export function hold(books: Books, user: User, ticket: Ticket, hops: number, crowded: boolean): void {
@@ -44,7 +59,7 @@ export function hold(books: Books, user: User, ticket: Ticket, hops: number, cro
     return;
   }
   user.held.add(ticket, books.now);
-  if (user.state === 'ready' && user.held.size === 1) books.nextOfferAt = Math.min(books.nextOfferAt, user.offering.dueAt(books.now));
+  if (user.state === 'ready' && user.held.size === 1) isDue(books, user.offering.dueAt(books.now));
 }
 
 /** Until the first job nobody waited for the executor; one that an operator has asked for keeps its turn. */
@@ -104,9 +119,9 @@ export function release(books: Books, tickets: readonly Ticket[], effect: (ticke
 
 /** Offers some of the held jobs to a busy executor, where it is time. `users`: to whose executors jobs are offered. */
 export function offer(books: Books, user: User, random: number, users: number): void {
-  const { jobs, nextAt } = user.offering.take(user.held.size, books.now, random, users, books.policy.sealed ? 1 : users);
-  books.nextOfferAt = Math.min(books.nextOfferAt, nextAt);
-  if (jobs > 0) forwardHeld(books, user, jobs);
+  const { jobs, nextAt, number } = user.offering.take(user.held.size, books.now, random, users, books.policy.sealed ? 1 : users);
+  isDue(books, nextAt);
+  if (jobs > 0) forwardHeld(books, user, jobs, { offer: number });
 }
 
 export function releaseOld(books: Books, user: User): void {

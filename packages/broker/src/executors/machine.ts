@@ -11,7 +11,7 @@ import { denial, type Effect, type Event } from './events.js';
 import { type Explanation, explanationOf } from './explanation.js';
 import { failing } from './failing.js';
 import type { HostHealth } from './health.js';
-import { cameBack, forward, hold, shorten } from './holding.js';
+import { cameBack, forward, hold, shorten, told } from './holding.js';
 import { longestWaitMs, placesInLine, startQueued, waiting, waitsFor, wantsRoom } from './line.js';
 import type { Executor } from './roster.js';
 import { connectionsWanted, judgeAnew, judgeService } from './service.js';
@@ -205,6 +205,7 @@ type EventOf = { readonly [K in Kind]: Extract<Event, { kind: K }> };
 
 const HANDLERS: { readonly [K in Kind]: (books: Books, event: EventOf[K]) => void } = {
   job,
+  taken: (books, { user, offer }) => told(books, user, offer, 'taken'),
   started,
   'start goes on': startGoesOn,
   'helper greeted': helperGreeted,
@@ -240,7 +241,10 @@ const HANDLERS: { readonly [K in Kind]: (books: Books, event: EventOf[K]) => voi
     for (const executor of books.executors.values()) judgeAnew(books, executor);
   },
   'channel lost': (books) => {
-    for (const user of books.users.values()) user.held.clear();
+    for (const user of books.users.values()) {
+      user.held.clear();
+      user.offering.lost();
+    }
     books.held = 0;
     books.consuming = false;
   },
@@ -251,8 +255,9 @@ const handle = <K extends Kind>(books: Books, event: EventOf[K]): void => HANDLE
 
 function job(
   books: Books,
-  { ticket, user: name, hops, waited, replayed, groups, ageMs, crowded = false, offered = true, awayMs }: EventOf['job'],
+  { ticket, user: name, hops, waited, replayed, groups, ageMs, crowded = false, offer, awayMs }: EventOf['job'],
 ): void {
+  if (offer !== undefined) told(books, name, offer, 'refused');
   const detail = tooOld(books.policy, ageMs);
   if (detail !== undefined) {
     books.effects.push({ kind: 'park', ticket, user: name, reason: 'JOB_TOO_OLD', detail });
@@ -268,9 +273,9 @@ function job(
   if (user.state === 'idle') wake(books, user);
   switch (user.state) {
     case 'ready':
-      if (hops < HOPS_FREE && user.held.size === 0) forward(books, user, ticket);
+      if (hops < HOPS_FREE && user.held.size === 0 && user.offering.hasPlace) forward(books, user, ticket);
       else hold(books, user, ticket, hops, crowded);
-      if (hops > 0 && !waited) cameBack(books, user, offered, awayMs);
+      if (hops > 0 && !waited) cameBack(books, user, offer !== undefined, awayMs);
       break;
     case 'broken':
     case 'refused':

@@ -14,6 +14,7 @@ import {
   START_DELAY_MAX,
 } from '../policy/offers.js';
 import { type DelayMs, NO_ROOM_DELAY_MS, SOON_MS } from '../policy/policy.js';
+import { Filling, type Turn } from './filling.js';
 
 /** The time for which a job was away is told in whole milliseconds. */
 const ROUNDED_MS = 1;
@@ -26,6 +27,8 @@ export const spread = (random: number, user: number): number => (random + GOLDEN
 /** How the held jobs of one user are offered to a busy executor: some at a time, as many and as often as it takes them. Times in milliseconds. */
 export class Offering {
   #pace: Pace = FIRST_PACE;
+  /** Where it is told what becomes of its jobs, that decides instead. */
+  #filling: Filling | undefined;
   /** When the next one is due. */
   #at = Number.NEGATIVE_INFINITY;
   /** The last one: when it was made, how many jobs it had, how many of them have come back since. */
@@ -45,11 +48,33 @@ export class Offering {
 
   /** Since when the executor has taken none of the jobs that it was offered. */
   get busySince(): number {
-    return this.#busySince;
+    return this.#filling?.busySince ?? this.#busySince;
+  }
+
+  /** One more may be given as it comes, without an offer. */
+  get hasPlace(): boolean {
+    return this.#filling?.hasPlace ?? true;
+  }
+
+  gave(jobs: number, held: number): void {
+    this.#filling?.gave(jobs);
+    if (held === 0) this.#filling?.paused();
+  }
+
+  /** See {@link Filling.lost}. */
+  lost(): void {
+    this.#filling?.lost();
+  }
+
+  /** See {@link Filling.told}. */
+  told(now: number, number: number, what: 'taken' | 'refused', window: number): number {
+    this.#filling ??= new Filling(now);
+    return this.#filling.told(now, number, what, window);
   }
 
   /** A job that comes back goes on at the pace of the last offer; long after that, all begins anew. Answers when the next one is due. */
   dueAt(now: number): number {
+    if (this.#filling) return this.#filling.dueAt;
     if (now - this.#at > OFFER_EVERY_MS_MAX) {
       this.#pace = FIRST_PACE;
       this.#offered = 0;
@@ -90,8 +115,9 @@ export class Offering {
    * How many of `held` jobs are offered now, and when it will be the next ones' turn. `users`: to whose executors jobs are offered, and `sharing`: to how many
    * of them by one queue.
    */
-  take(held: number, now: number, random: number, users: number, sharing = users): { readonly jobs: number; readonly nextAt: number } {
-    if (this.#at > now) return { jobs: 0, nextAt: this.#at };
+  take(held: number, now: number, random: number, users: number, sharing = users): Turn {
+    if (this.#filling) return this.#filling.take(held, now, random);
+    if (this.#at > now) return { jobs: 0, nextAt: this.#at, number: 0 };
     const jobs = this.#offered > 0 ? this.#learn(now) : FIRST_OFFER_JOBS;
     this.#madeAt = now;
     this.#offered = Math.min(jobs, held);
@@ -100,7 +126,7 @@ export class Offering {
     this.#sharing = sharing;
     this.#users = users;
     this.#at = now + offerOutMs(this.#pace, this.#offered, users);
-    return { jobs: this.#offered, nextAt: this.#at };
+    return { jobs: this.#offered, nextAt: this.#at, number: 0 };
   }
 
   /** From the last offer. Answers how many jobs the next one has. */
@@ -110,13 +136,15 @@ export class Offering {
       this.#busySince = now;
       this.#missed = 0;
     }
-    this.#pace = paceAfterOffer(this.#pace, taken, now - this.#madeAt);
+    const pace = paceAfterOffer(this.#pace, taken, now - this.#madeAt);
+    // Half of what is offered comes back from one that has room for all.
+    if (2 * this.#cameBack > this.#offered || pace.perMs > this.#pace.perMs) this.#pace = pace;
     return nextOfferJobs(taken);
   }
 
   /** How long a job waits elsewhere that is not among the `held` ones. */
   delayMs(now: number, held: number): DelayMs {
-    const most = busyDelayMax(this.#pace, now - this.#busySince, held);
+    const most = busyDelayMax(this.#filling?.perMs ?? this.#pace.perMs, now - this.busySince, held);
     return this.#shortly(now, BUSY_DELAY_MS, most) ? BUSY_DELAY_MS : SOON_MS;
   }
 

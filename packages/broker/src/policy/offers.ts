@@ -7,7 +7,7 @@ import { type DelayMs, SOON_MS } from './policy.js';
  * after a part of the time for which it has been full, and of the time that it takes for a job.
  */
 
-/** Offered beyond what was taken the last time, and to an executor that was full: for the broker's own turn, and for the executor's. */
+/** Offered beyond twice what was taken the last time, and to an executor that was full: for the broker's own turn, and for the executor's. */
 export const OFFER_BEYOND = 2;
 export const FIRST_OFFER_JOBS = 4;
 const OFFER_JOBS_MAX = 64;
@@ -41,22 +41,36 @@ export interface Pace {
 /** Of an executor that nothing has been offered to: that of short jobs. */
 export const FIRST_PACE: Pace = { perMs: 0.5, backMs: 1 };
 const PACE_OVER_MS = 300;
+/** Weight of one offer in it, at most: however long it was out, it may have met the wrong executor. */
+const PACE_WEIGHT_MAX = 1 / 4;
 /** Weight of the newest in the mean. */
 const BACK_WEIGHT = 1 / 8;
+/** The same of one that is back sooner than the mean: the queue that it waited in is as short as that now. */
+const SOONER_WEIGHT = 1 / 3;
 
 /** `taken` of an offer that was made `ms` ago. */
 export const paceAfterOffer = ({ perMs, backMs }: Pace, taken: number, ms: number): Pace => ({
-  perMs: perMs + (taken / Math.max(1, ms) - perMs) * Math.min(1, ms / PACE_OVER_MS),
+  perMs: perMs + (taken / Math.max(1, ms) - perMs) * Math.min(PACE_WEIGHT_MAX, ms / PACE_OVER_MS),
   backMs,
 });
 
 /** One that was offered `ms` ago is back. A few that take much longer than others, because an executor has kept them, count for little. */
 export const paceAfterReturn = ({ perMs, backMs }: Pace, ms: number): Pace => ({
   perMs,
-  backMs: backMs + (Math.min(ms, BACK_MS_MAX, 2 * backMs + OFFER_EVERY_MS_MIN) - backMs) * BACK_WEIGHT,
+  backMs: backMs + (Math.min(ms, BACK_MS_MAX, 2 * backMs + OFFER_EVERY_MS_MIN) - backMs) * (ms < backMs ? SOONER_WEIGHT : BACK_WEIGHT),
 });
 
-export const nextOfferJobs = (taken: number): number => Math.min(taken + OFFER_BEYOND, OFFER_JOBS_MAX);
+/** An executor that has room for all gets half of them, or a little less: the next offer is larger then. */
+export const nextOfferJobs = (taken: number): number => Math.min(2 * taken + OFFER_BEYOND, OFFER_JOBS_MAX);
+
+/** The longest wait for what becomes of an offer, where that is told: the account's RabbitMQ answers when it has the jobs on disk. */
+export const TOLD_MS_MAX = 1_000;
+
+/** The longest wait for room in a queue that was full. */
+export const ROOM_WAIT_MS_MAX = 100;
+
+/** The wait until there is room for `jobs` in a queue that was full, of which `perMs` are taken in a millisecond. */
+export const roomWaitMs = (perMs: number, jobs: number): number => Math.min(ROOM_WAIT_MS_MAX, Math.max(OFFER_EVERY_MS_MIN, jobs / perMs));
 
 /** How long the next offer waits for the jobs of this one to come back. `users`: to whose executors jobs are offered. */
 export const offerOutMs = ({ backMs }: Pace, jobs: number, users: number): number =>
@@ -82,5 +96,5 @@ export const BUSY_DELAY_MS: DelayMs = 200;
 export const START_DELAY_MAX = 256;
 
 /** How many wait for {@link BUSY_DELAY_MS}: what the executor wants beyond the `held` jobs before those are back that wait for longer, and a quarter more. */
-export const busyDelayMax = ({ perMs }: Pace, fullMs: number, held: number): number =>
+export const busyDelayMax = (perMs: number, fullMs: number, held: number): number =>
   fullMs < OFFER_EVERY_MS_MAX ? perMs * SOON_MS * 1.25 - held : 0;

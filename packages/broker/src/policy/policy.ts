@@ -11,6 +11,8 @@ import { groupsDecide, type Rule, ruleFor } from './rules.js';
 export interface Policy {
   /** Each account has a virtual host of its own in RabbitMQ, which is made before its executor starts. */
   readonly sealed: boolean;
+  /** Jobs in the queue of an account with sealed executors, at most. */
+  readonly window: number;
   readonly maxExecutors: number;
   readonly maxStarting: number;
   readonly startAttempts: number;
