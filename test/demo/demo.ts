@@ -5,6 +5,7 @@ import { BROKER_ACCOUNT, createAccounts } from '../fixtures/accounts.js';
 import { startAccountsRabbitmq } from '../fixtures/accounts-rabbitmq.js';
 import { eventually } from '../fixtures/eventually.js';
 import { drainQueue, jobOf, publishJobs } from '../fixtures/jobs.js';
+import { KNIME_QUEUE } from '../fixtures/knime/topology.js';
 import { idsOf, Kpx } from '../fixtures/kpx.js';
 import { type RabbitmqServer, SOON_TOLD, startRabbitmq } from '../fixtures/rabbitmq.js';
 import { celeryChecks } from './celery.js';
@@ -44,7 +45,11 @@ async function main(): Promise<boolean> {
 
 /** Somebody's own worker, as a sealed executor. */
 async function withWorker(rabbitmq: RabbitmqServer, accounts: RabbitmqServer): Promise<boolean> {
-  const kpx = new Kpx(await rabbitmq.createKnimeVhost(), { sealed: accounts, helper: { executor: { command: worker } } });
+  const kpx = new Kpx(await rabbitmq.createKnimeVhost(), {
+    sealed: accounts,
+    helper: { executor: { command: worker } },
+    environment: { KPX_QUEUE: KNIME_QUEUE },
+  });
   await kpx.start();
   const users = ['alice', 'bob'];
   const table = new LiveTable(kpx, [], seconds);

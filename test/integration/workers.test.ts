@@ -33,8 +33,11 @@ function written(name: string, text: string): { directory: string; file: string 
   return { directory, file: `${directory}/${name}` };
 }
 
+/** The variables of the page's privhelper.toml. */
+const { executor } = parse(blockOf('In Python', 'toml')) as { executor: { environment: Record<string, string> } };
+
 const start = async (command: string[]): Promise<Kpx> =>
-  await startSealed(accounts, { helper: { executor: { command } }, environment: { KPX_QUEUE: 'knime-jobs' } });
+  await startSealed(accounts, { helper: { executor: { command } }, environment: executor.environment });
 
 it('docs/workers.md: the worker in Python answers the jobs of each user under that account, and ends when it is asked to', async () => {
   const kpx = await start(['/usr/bin/python3', written('worker.py', blockOf('In Python', 'python')).file]);
