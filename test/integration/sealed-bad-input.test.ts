@@ -5,7 +5,7 @@ import type { Channel } from 'amqplib';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { eventually } from '../fixtures/eventually.js';
 import { jobOf } from '../fixtures/jobs.js';
-import { KNIME_QUEUE } from '../fixtures/knime/topology.js';
+import { KNIME_EXCHANGE, KNIME_QUEUE, KNIME_ROUTING_KEY } from '../fixtures/knime/topology.js';
 import { idsOf } from '../fixtures/kpx.js';
 import type { RabbitmqServer } from '../fixtures/rabbitmq.js';
 import {
@@ -214,6 +214,44 @@ describe('the code of an account', () => {
     const [letter] = await deadLetters(kpx, 1);
     expect(letter).toMatchObject({ text: '', headers: { 'x-kpx-reason': 'SEALED_REFUSED', 'x-kpx-account': 'alice' } });
     expect(letter?.headers['x-kpx-detail']).toContain('its body has 100000000 bytes, at most 16777216 are carried');
+  });
+
+  it.each([
+    ['alone', []],
+    ['that [[sealed.up]] names', [{ exchange: KNIME_EXCHANGE, durable: true }]],
+  ])('that takes its job queue off the job exchange %s has its jobs all the same', async (_, up) => {
+    const kpx = await startSealed(accounts, { broker: { sealed: { up } } });
+    await publish(kpx, jobOf('alice', 'first'));
+    await jobsDone(kpx, 'alice', 1);
+    const channel = await (await asExecutor(kpx, 'alice')).createChannel();
+    await channel.unbindQueue(KNIME_QUEUE, KNIME_EXCHANGE, KNIME_ROUTING_KEY);
+    const jobs = Array.from({ length: 30 }, (_, index) => `a${index}`);
+    await publish(kpx, ...jobs.map((job) => jobOf('alice', job)));
+    const done = (await jobsDone(kpx, 'alice', 31)).map(({ job }) => job);
+    expect(done.sort()).toEqual(['first', ...jobs].sort());
+    expect(await kpx.vhost.queueDepth('kpx.dead-letter')).toMatchObject({ messages: 0 });
+  });
+
+  it('that deletes its job queue, as it may where it declares it, has a new one with the jobs that come', async () => {
+    const kpx = await startSealed(accounts, {
+      standIn: { BOOT_MS: '50', JOB_MS: '300', PREFETCH: '1' },
+      broker: { sealed: { job_queue: { executor_declares: true } } },
+    });
+    await publish(kpx, jobOf('alice', 'a1'), jobOf('bob', 'b1'));
+    await jobsDone(kpx, 'alice', 1);
+    const [{ pid } = { pid: 0 }] = kpx.done('alice');
+    process.kill(Number(pid), 'SIGSTOP');
+    await publish(kpx, jobOf('alice', 'lost'), jobOf('alice', 'lost, too'));
+    const channel = await (await asExecutor(kpx, 'alice')).createChannel();
+    const waiting = async () => (await channel.checkQueue(KNIME_QUEUE)).messageCount;
+    await eventually('a job waits', async () => (await waiting()) > 0);
+    await channel.deleteQueue(KNIME_QUEUE);
+    const { reason } = await kpx.brokerLog.line({ account: 'alice', msg: 'lost the virtual host of an account; connecting again' });
+    expect(reason).toMatch(/the job queue of the account was deleted, with \d+ jobs at the last look/);
+    process.kill(Number(pid), 'SIGKILL');
+    await publish(kpx, jobOf('alice', 'a2'), jobOf('bob', 'b2'));
+    await eventually('the next job of alice is done', () => kpx.done('alice').some(({ job }) => job === 'a2'));
+    await jobsDone(kpx, 'bob', 2);
   });
 
   const acknowledges = async (channel: Channel) => {

@@ -32,7 +32,8 @@ interface Delivery {
   readonly message: WireMessage;
   readonly hops: number;
   readonly marks: Marks;
-  /** When it came, in milliseconds of the machine's clock. */
+  /** When it came, and since when it is in the machine's hands, in milliseconds of the machine's clock. */
+  readonly cameAt: number;
   readonly since: number;
 }
 
@@ -106,8 +107,8 @@ export class Intake {
     }
     const ticket = ++this.#lastTicket;
     this.#stories.judged(story, ticket);
-    const marks = marksOf(message.properties.own);
-    this.#deliveries.set(ticket, { message, hops: job.hops, marks, since: performance.now() });
+    const [marks, now] = [marksOf(message.properties.own), performance.now()];
+    this.#deliveries.set(ticket, { message, hops: job.hops, marks, cameAt: now, since: now });
     const ageMs = Math.max(0, Date.now() - (sentAt(message.properties) ?? Date.now()));
     const { user, hops, waited, replayed } = job;
     this.#judge({ kind: 'job', ticket, user, hops, waited, replayed, ageMs, awayMs: awayMs(story), crowded: this.#lane.crowded });
@@ -156,7 +157,14 @@ export class Intake {
     const groups = await this.#groups.of(user).catch((error: Error) => error);
     if (!this.#deliveries.has(ticket)) return;
     if (!(groups instanceof Error)) this.#handlers.emit({ ...event, groups });
-    else this.#handlers.emit({ kind: 'groups unknown', user, ticket, detail: groups.message });
+    else
+      this.#handlers.emit({
+        kind: 'groups unknown',
+        user,
+        ticket,
+        detail: groups.message,
+        ...(event.refusal && { refusal: event.refusal }),
+      });
   }
 
   /** All that is in hand, which is forgotten: it goes back, or RabbitMQ has it already. */
@@ -212,8 +220,10 @@ export class Intake {
         return;
       }
       if (this.#log.isLevelEnabled('debug')) this.#log.debug({ ...describe(message), user, hops, reason: why }, 'job not taken');
-      this.#deliveries.set(ticket, { ...delivery, since: performance.now() });
-      const again = { waited: false, offer, ageMs: 0, crowded: this.#lane.crowded };
+      const since = performance.now();
+      this.#deliveries.set(ticket, { ...delivery, since });
+      const refusal = { offer, full: given.is === 'not yet' && given.full === true };
+      const again = { waited: false, refusal, ageMs: 0, inHandMs: since - delivery.cameAt, crowded: this.#lane.crowded };
       this.#judge({ kind: 'job', ticket, user, hops: Math.max(hops, HOPS_FREE), ...again });
     };
     const passedOn: PassedOn = (told) => {

@@ -7,7 +7,7 @@ import { end, replace } from './ending.js';
 import type { Event } from './events.js';
 import { evictions } from './eviction.js';
 import { fail, refuse, rest } from './failing.js';
-import { release } from './holding.js';
+import { release, told } from './holding.js';
 import { worthRoom } from './line.js';
 import { countAnew, type Executor, sample } from './roster.js';
 import { endedSoon, failureOf, serves } from './service.js';
@@ -106,7 +106,8 @@ function leaveStarting({ users, asked }: Books, name: KnimeUser, next: (user: Us
 }
 
 /** A user who has an executor, or waits for one, has been judged before. */
-export function groupsUnknown(books: Books, { user: name, ticket, detail }: Extract<Event, { kind: 'groups unknown' }>): void {
+export function groupsUnknown(books: Books, { user: name, ticket, detail, refusal }: Extract<Event, { kind: 'groups unknown' }>): void {
+  if (refusal) told(books, name, refusal.offer, refusal.full ? 'full' : 'not now');
   const user = userOf(books, name, undefined);
   if (user.state === 'idle') fail(books, user, `ACCOUNT_LOOKUP_FAILED: ${detail}`, 'ACCOUNT_LOOKUP_FAILED');
   books.effects.push({ kind: 'hand back', ticket, user: name, why: detail, failed: true });

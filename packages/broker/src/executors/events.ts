@@ -22,6 +22,14 @@ export interface Usage {
 /** The request as the helper's audit log numbers it (`id`); undefined: it was not sent. */
 type AuditId = number | undefined;
 
+/** A job that the account of a sealed executor has not taken. */
+export interface Refusal {
+  /** The offer to a busy executor that it was part of, 0: none that has a number. */
+  readonly offer: number;
+  /** The queue has as many as it may have; otherwise it could not be reached, or something else was missing. */
+  readonly full: boolean;
+}
+
 export type Event =
   | {
       readonly kind: 'job';
@@ -30,8 +38,10 @@ export type Event =
       readonly hops: number;
       /** It comes from a delay queue, not from an offer. */
       readonly waited: boolean;
-      /** The queue of its account has no room: the offer to a busy executor that it was part of, or 0. Undefined: RabbitMQ has brought it. */
-      readonly offer?: number;
+      /** It has been given to its account just now. Undefined: RabbitMQ has brought it. */
+      readonly refusal?: Refusal;
+      /** Since it came, in milliseconds. */
+      readonly inHandMs?: number;
       /** Since this broker has sent it to the executor, in whole milliseconds; undefined: as far as is known, it has not. */
       readonly awayMs?: number | undefined;
       /** It says that an operator has replayed it. */
@@ -43,7 +53,7 @@ export type Event =
       /** Jobs in hand take more than half of the memory that is for them. */
       readonly crowded?: boolean;
     }
-  /** A job is in the queue of its account, or can never be: that of an offer to a busy executor, or 0. Not told of executors that share a queue. */
+  /** A job is in the queue of its account, or can never be. `offer`: as of a {@link Refusal}. Not told of executors that share a queue. */
   | { readonly kind: 'taken'; readonly user: KnimeUser; readonly offer: number }
   /** The helper has started the executor, or found it running: `wasThere`. */
   | {
@@ -82,7 +92,13 @@ export type Event =
   /** OS groups of somebody of whom they were not known. */
   | { readonly kind: 'groups'; readonly user: KnimeUser; readonly groups: readonly string[] }
   /** Those of the sender of a job could not be looked up. */
-  | { readonly kind: 'groups unknown'; readonly user: KnimeUser; readonly ticket: Ticket; readonly detail: string }
+  | {
+      readonly kind: 'groups unknown';
+      readonly user: KnimeUser;
+      readonly ticket: Ticket;
+      readonly detail: string;
+      readonly refusal?: Refusal;
+    }
   /** Of the host. */
   | { readonly kind: 'memory'; readonly availableBytes: number }
   /** Start nothing any more (a host that is to be emptied), or again. `why` is a sentence for people. */

@@ -3,22 +3,24 @@ import { type DelayMs, heldPerUserOf, leaveDelayMs, NO_ROOM_DELAY_MS } from '../
 import type { Reason } from '../policy/reasons.js';
 import type { Books } from './books.js';
 import type { Effect, Ticket } from './events.js';
+import type { Told } from './filling.js';
 import { HELD_IN_LINE, HELD_IN_LINE_MAX_MS, PLACE_MS, roomFor, whyWaiting } from './line.js';
 import { STARTING } from './states.js';
 import { failsHere, isAheadOfJobs, type User } from './user.js';
 
 /** Longest time that a job is held, in milliseconds: far below RabbitMQ's consumer timeout of 30 minutes. Then it waits in a delay queue. */
 export const HOLD_MAX_MS = 300_000;
+const HELD_LONG = `held for ${HOLD_MAX_MS} ms`;
 
 export function forward(books: Books, user: User, ticket: Ticket): void {
   gives(books, user, 1);
   books.effects.push({ kind: 'forward', ticket, user: user.name });
 }
 
-/** `offer`: the number of the one that they are part of, if it is one. */
-export function forwardHeld(books: Books, user: User, count = user.held.size, offer = {}): void {
+/** `offer`: the number of the one that they are part of, if it has one. */
+export function forwardHeld(books: Books, user: User, count = user.held.size, offer = 0): void {
   gives(books, user, Math.min(count, user.held.size));
-  release(books, user.held.takeFirst(count), (ticket) => ({ kind: 'forward', ticket, user: user.name, ...offer }));
+  release(books, user.held.takeFirst(count), (ticket) => ({ kind: 'forward', ticket, user: user.name, ...(offer > 0 && { offer }) }));
 }
 
 function gives({ executors, now }: Books, user: User, jobs: number): void {
@@ -27,7 +29,7 @@ function gives({ executors, now }: Books, user: User, jobs: number): void {
   executor.quietSince = now;
   executor.unusedSince = undefined;
   executor.given.gave(jobs, now);
-  user.offering.gave(jobs, user.held.size);
+  user.offering.gave(jobs);
 }
 
 /** The executor did not take a job. `told`: that is known already, see {@link told}. */
@@ -37,8 +39,8 @@ export function cameBack(books: Books, user: User, told: boolean, awayMs: number
   executors.of(user.name)?.given.cameBack(now);
 }
 
-/** A job of this offer is in the queue of the executor's account, or was refused there; 0: it was part of none. */
-export function told(books: Books, name: KnimeUser, offer: number, what: 'taken' | 'refused'): void {
+/** The fate of a job at the queue of the executor's account. */
+export function told(books: Books, name: KnimeUser, offer: number, what: Told): void {
   const user = books.users.get(name);
   if (!user) return;
   const at = user.offering.told(books.now, offer, what, books.policy.window);
@@ -50,10 +52,15 @@ function isDue(books: Books, at: number): void {
   books.nextOfferAt = Math.min(books.nextOfferAt, at);
 }
 
-export function hold(books: Books, user: User, ticket: Ticket, hops: number, crowded: boolean): void {
+/** `inHandMs`: since it came, in milliseconds: it may have been given and refused meanwhile. */
+export function hold(books: Books, user: User, ticket: Ticket, hops: number, { crowded = false, inHandMs = 0 }): void {
   const most = heldAtMost(books, user);
   if (user.state === 'queued') waitsFrom(books, user);
   books.held += 1;
+  if (inHandMs >= HOLD_MAX_MS) {
+    release(books, [ticket], (old) => ({ kind: 'defer', ticket: old, user: user.name, delayMs: NO_ROOM_DELAY_MS, why: HELD_LONG }));
+    return;
+  }
   if (user.held.size >= most || books.held > books.policy.heldInAll || crowded) {
     letGo(books, user, [ticket], hops, crowded);
     return;
@@ -121,14 +128,14 @@ export function release(books: Books, tickets: readonly Ticket[], effect: (ticke
 export function offer(books: Books, user: User, random: number, users: number): void {
   const { jobs, nextAt, number } = user.offering.take(user.held.size, books.now, random, users, books.policy.sealed ? 1 : users);
   isDue(books, nextAt);
-  if (jobs > 0) forwardHeld(books, user, jobs, { offer: number });
+  if (jobs > 0) forwardHeld(books, user, jobs, number);
 }
 
 export function releaseOld(books: Books, user: User): void {
   const inLine = user.state === 'queued';
   const old = user.held.takeHeldSince(books.now - (inLine ? HELD_IN_LINE_MAX_MS : HOLD_MAX_MS));
   if (old.length === 0) return;
-  const why = inLine ? whyWaiting(books, user) : `held for ${HOLD_MAX_MS} ms`;
+  const why = inLine ? whyWaiting(books, user) : HELD_LONG;
   if (inLine) keepPlace(books, user);
   release(books, old, (ticket) => ({ kind: 'defer', ticket, user: user.name, delayMs: NO_ROOM_DELAY_MS, why }));
 }

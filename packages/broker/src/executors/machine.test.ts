@@ -28,6 +28,8 @@ beforeEach(() => {
 
 const step = (event: Event) => machine.step(event, now, 0.5);
 const NO_GROUPS: readonly string[] = [];
+/** By the queue of an account. */
+const FULL = { offer: 0, full: true };
 const job = (user = alice, hops = 0, ageMs = 0, groups = NO_GROUPS) =>
   step({ kind: 'job', ticket: ++tickets, user, hops, waited: false, groups, ageMs });
 const started = (user = alice, executor = info(user, 1_001)) => step({ kind: 'started', user, executor });
@@ -347,7 +349,16 @@ describe('a job that comes back although its executor is ready', () => {
     machine = new Machine({ ...PLAIN_POLICY, heldPerUser: 20, heldInAll: 20 });
     makeReady();
     const refused = () =>
-      step({ kind: 'job', ticket: ++tickets, user: alice, hops: 2, waited: false, groups: NO_GROUPS, ageMs: 0, offer: 0 });
+      step({
+        kind: 'job',
+        ticket: ++tickets,
+        user: alice,
+        hops: 2,
+        waited: false,
+        groups: NO_GROUPS,
+        ageMs: 0,
+        refusal: { offer: 0, full: true },
+      });
     const offered = () => tick(0).flatMap((effect) => (effect.kind === 'forward' ? [effect.offer ?? 0] : []));
     for (let count = 0; count < 14; count++) refused();
     const sizes = [1, 2, 4].map((size) => {
@@ -359,6 +370,22 @@ describe('a job that comes back although its executor is ready', () => {
       return numbers[0];
     });
     expect(new Set(sizes).size).toBe(3);
+  });
+
+  it('is held no longer than RabbitMQ lets one be, though it is given to its account again and again', () => {
+    makeReady();
+    const refused = (inHandMs: number) =>
+      step({
+        kind: 'job',
+        ticket: ++tickets,
+        user: alice,
+        hops: 2,
+        waited: false,
+        ...{ groups: NO_GROUPS, ageMs: 0, inHandMs },
+        refusal: FULL,
+      });
+    expect(kinds(refused(HOLD_MAX_MS - 1))).toEqual([]);
+    expect(refused(HOLD_MAX_MS)).toMatchObject([{ kind: 'defer', delayMs: 10_000, why: `held for ${HOLD_MAX_MS} ms` }]);
   });
 
   it('is taken for refused only if it comes back from an offer, not from a delay queue', () => {

@@ -36,7 +36,7 @@ export { HOLD_MAX_MS } from './holding.js';
  *                        +-> broken
  *
  * A `ready` user whose executor loses RabbitMQ is `lost`: jobs are held until it is connected again, or ended as a failed start.
- * A job of a `ready` user is forwarded at once; one that keeps coming back is held, and offered again at the pace of its busy executor.
+ * A job of a `ready` user is forwarded at once, up to 64 whose fate is not known yet; one that keeps coming back is held, and offered again at the pace of its busy executor.
  * Users for whom there is no room stay `queued`, in line, each at the price of one held job; their other jobs wait in a delay queue.
  */
 
@@ -255,9 +255,9 @@ const handle = <K extends Kind>(books: Books, event: EventOf[K]): void => HANDLE
 
 function job(
   books: Books,
-  { ticket, user: name, hops, waited, replayed, groups, ageMs, crowded = false, offer, awayMs }: EventOf['job'],
+  { ticket, user: name, hops, waited, replayed, groups, ageMs, refusal, awayMs, ...inHand }: EventOf['job'],
 ): void {
-  if (offer !== undefined) told(books, name, offer, 'refused');
+  if (refusal) told(books, name, refusal.offer, refusal.full ? 'full' : 'not now');
   const detail = tooOld(books.policy, ageMs);
   if (detail !== undefined) {
     books.effects.push({ kind: 'park', ticket, user: name, reason: 'JOB_TOO_OLD', detail });
@@ -274,8 +274,8 @@ function job(
   switch (user.state) {
     case 'ready':
       if (hops < HOPS_FREE && user.held.size === 0 && user.offering.hasPlace) forward(books, user, ticket);
-      else hold(books, user, ticket, hops, crowded);
-      if (hops > 0 && !waited) cameBack(books, user, offer !== undefined, awayMs);
+      else hold(books, user, ticket, hops, inHand);
+      if (hops > 0 && !waited) cameBack(books, user, refusal !== undefined, awayMs);
       break;
     case 'broken':
     case 'refused':
@@ -283,7 +283,7 @@ function job(
       else books.effects.push({ kind: 'park', ticket, user: name, reason: user.code, detail: user.detail });
       break;
     default:
-      hold(books, user, ticket, hops, crowded);
+      hold(books, user, ticket, hops, inHand);
   }
 }
 

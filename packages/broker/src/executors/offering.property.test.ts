@@ -131,6 +131,13 @@ it('leaves a busy executor without an offer for a round trip and a tick at most,
   );
 });
 
+it('gives an executor with much room more and more at once, though half of each offer comes back', () => {
+  const world = worldOf(2, { prefetch: 100, jobMs: 2 }, 2_000);
+  world.run(10_000);
+  expect(world.done).toBe(2_000);
+  expect(world.now).toBeLessThan(1_500);
+});
+
 it('costs hardly more than 100 messages a minute for an executor that is full for so long', () => {
   const world = worldOf(0.5, { prefetch: 4, jobMs: 600_000 });
   world.run(60_000);

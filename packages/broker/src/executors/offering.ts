@@ -14,7 +14,7 @@ import {
   START_DELAY_MAX,
 } from '../policy/offers.js';
 import { type DelayMs, NO_ROOM_DELAY_MS, SOON_MS } from '../policy/policy.js';
-import { Filling, type Turn } from './filling.js';
+import { Filling, type Told, type Turn } from './filling.js';
 
 /** The time for which a job was away is told in whole milliseconds. */
 const ROUNDED_MS = 1;
@@ -56,9 +56,8 @@ export class Offering {
     return this.#filling?.hasPlace ?? true;
   }
 
-  gave(jobs: number, held: number): void {
+  gave(jobs: number): void {
     this.#filling?.gave(jobs);
-    if (held === 0) this.#filling?.paused();
   }
 
   /** See {@link Filling.lost}. */
@@ -67,14 +66,14 @@ export class Offering {
   }
 
   /** See {@link Filling.told}. */
-  told(now: number, number: number, what: 'taken' | 'refused', window: number): number {
+  told(now: number, number: number, what: Told, window: number): number {
     this.#filling ??= new Filling(now);
     return this.#filling.told(now, number, what, window);
   }
 
   /** A job that comes back goes on at the pace of the last offer; long after that, all begins anew. Answers when the next one is due. */
   dueAt(now: number): number {
-    if (this.#filling) return this.#filling.dueAt;
+    if (this.#filling) return this.#filling.dueAt(now);
     if (now - this.#at > OFFER_EVERY_MS_MAX) {
       this.#pace = FIRST_PACE;
       this.#offered = 0;
@@ -89,6 +88,7 @@ export class Offering {
    * Answers when the next offer is due.
    */
   cameBack(now: number, awayMs?: number): number {
+    this.#filling = undefined; // it shares a queue with others now
     if (awayMs !== undefined && awayMs > now - this.#madeAt + ROUNDED_MS) return this.#cameLate(awayMs);
     this.#cameBack += 1;
     if (this.#cameBack <= this.#offered) this.#pace = paceAfterReturn(this.#pace, now - this.#madeAt);

@@ -3,6 +3,7 @@ import { userOf } from './admission.js';
 import { type Books, enter, forgetIfNothing } from './books.js';
 import { forwardHeld, shorten } from './holding.js';
 import { leaveLine, PLACE_MS, roomFor } from './line.js';
+import { Offering } from './offering.js';
 import { RESTING } from './states.js';
 import { forgive, isAheadOfJobs, type User, type Wanted, wantsExecutor } from './user.js';
 
@@ -31,7 +32,9 @@ export function wake(books: Books, user: User): void {
 export function begin(books: Books, user: User, detail: string): void {
   enter(books, user, 'idle', detail);
   if (wantsExecutor(user, books.now)) wake(books, user);
-  if (user.state === 'ready') forwardHeld(books, user);
+  if (user.state !== 'ready') return;
+  user.offering = new Offering(); // it may be another executor, which nothing is known of
+  forwardHeld(books, user);
 }
 
 /** An executor has come to an end that is no failure: what is held for it is the reason for a new one. */

@@ -23,7 +23,7 @@ export const OFFER_EVERY_MS_MAX = 2_000;
 const MET_PER_MS_MAX = 2;
 /** The longest wait between two offers, of any number of users. */
 const OFFER_EVERY_MS_LONGEST = 60_000;
-const OFFER_EVERY_MS_MIN = 2;
+export const OFFER_EVERY_MS_MIN = 2;
 /** A job offered so much later than it could have been costs an executor with room for one job a third of its time, at worst half. */
 const OFFER_EVERY_PART = 1 / 3;
 /** The longest wait because of how long earlier jobs took: those of another kind may be shorter. */
@@ -66,7 +66,7 @@ export const nextOfferJobs = (taken: number): number => Math.min(2 * taken + OFF
 /** The longest wait for what becomes of an offer, where that is told: the account's RabbitMQ answers when it has the jobs on disk. */
 export const TOLD_MS_MAX = 1_000;
 
-/** The longest wait for room in a queue that was full. */
+/** The longest wait for room in a queue that was full, and has taken some jobs. */
 export const ROOM_WAIT_MS_MAX = 100;
 
 /** The wait until there is room for `jobs` in a queue that was full, of which `perMs` are taken in a millisecond. */

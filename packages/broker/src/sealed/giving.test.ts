@@ -7,7 +7,7 @@ import type { AccountSession } from './account-session.js';
 import { type Given, Giving } from './giving.js';
 import { Replies } from './replies.js';
 
-const config = configSchema.parse({ amqp: { urls: ['amqp://kpx-broker@127.0.0.1/knime'], exchange: '' } });
+const config = configSchema.parse({ amqp: { urls: ['amqp://kpx-broker@127.0.0.1/knime'] } });
 const JOB = wireMessageOf('job');
 const NOT_YET = { is: 'not yet', why: "the accounts' RabbitMQ takes no messages (alarm: memory or disk)" };
 

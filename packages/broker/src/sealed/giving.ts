@@ -1,6 +1,6 @@
 import { type Own, onTheWay, type Seal, travelling } from '../amqp/headers.js';
 import type { JobMac } from '../amqp/mac.js';
-import type { Compose } from '../amqp/publisher.js';
+import { type Compose, NO_QUEUE } from '../amqp/publisher.js';
 import { Suspects } from '../amqp/suspects.js';
 import type { WireMessage } from '../amqp/wire/amqplib.js';
 import type { Address } from '../amqp/wire/frames.js';
@@ -11,10 +11,10 @@ import type { AccountSession } from './account-session.js';
 import type { Replies } from './replies.js';
 import { whyNotDown } from './rules.js';
 
-/** The outcome of giving a job: the account has it; it has not, for now; it never may. */
+/** The outcome of giving a job: the account has it; it has not, for now, and its queue may be full; it never may. */
 export type Given =
   | { readonly is: 'given' }
-  | { readonly is: 'not yet'; readonly why: string }
+  | { readonly is: 'not yet'; readonly why: string; readonly full?: true }
   | { readonly is: 'never'; readonly reason: Reason; readonly why: string };
 
 const GIVEN: Given = { is: 'given' };
@@ -44,16 +44,15 @@ export class Giving {
     this.#suspects.note(underWay, why);
   }
 
-  /** A job, to the job queue. During an alarm none is sent: RabbitMQ would take it at its end, and a job that is given anew by then would be done twice. */
+  /** A job, to the job queue by its name: the account's code can take away the binding of the job exchange, and the job would be lost. During an alarm none is sent: RabbitMQ would take it at its end, and a job that is given anew by then would be done twice. */
   give(session: AccountSession, message: WireMessage, hops: number, told: (given: Given) => void): void {
     if (session.blocked !== undefined) {
       told(BLOCKED);
       return;
     }
     const { amqp, jobs } = this.#services.config;
-    const routingKey = amqp.exchange === '' ? amqp.queue : amqp.routing_key;
     const own = onTheWay(message.properties, jobs.can_handle_header, hops);
-    this.#give(session, message, { exchange: amqp.exchange, routingKey }, own, told);
+    this.#give(session, message, { exchange: '', routingKey: amqp.queue }, own, told);
   }
 
   /** A message of the server to all accounts. Never rejects. */
@@ -118,7 +117,8 @@ export class Giving {
     const compose: Compose = (ref, bytesMax) => travelling(message.properties, { ...own, ...ref }, seal, true, bytesMax, replyTo);
     const answered = (why: string | undefined) => {
       if (why === undefined) this.#suspects.clear(message);
-      told(why === undefined ? GIVEN : notYet(why));
+      if (why === undefined) told(GIVEN);
+      else told(why === NO_QUEUE ? notYet(why) : { is: 'not yet', why, full: true });
     };
     try {
       session.send(message, to, compose, { answered, lost: (why) => told(notYet(why)) });
