@@ -92,7 +92,7 @@ async function checkSurroundings({ config: file, check: thorough }: Options, { a
   if (thorough && directories.create_home) await check('directories.skeleton', judgeSkeleton(directories.skeleton));
   await check('executor.msgq_file', thorough ? readMsgq(executor) : readTrustedFile(executor.msgq_file, 'secret', MSGQ_BYTES_MAX));
   for (const list of thorough ? (['denied_groups', 'allowed_groups'] as const) : [])
-    for (const group of accounts[list]) await check(`accounts.${list}`, groupExists(group));
+    for (const group of accounts[list]) await check(`accounts.${list}`, groupExists(group, list === 'allowed_groups'));
   const systemd = executor.launcher === 'systemd';
   // The external commands, each described where it is used in src/system and src/launchers.
   for (const command of ['getent', 'id', 'setfacl', 'getfacl', 'find', ...(systemd ? ['systemctl'] : ['setpriv', 'prlimit', 'cp'])])
@@ -102,10 +102,10 @@ async function checkSurroundings({ config: file, check: thorough }: Options, { a
   if (problems.length > 0) throw new ConfigError(file, problems);
 }
 
-/** A group that does not exist keeps nobody out, and lets nobody in. */
-async function groupExists(group: string): Promise<void> {
-  const ids = await lookUpIds('group', [group], AbortSignal.timeout(START_DEADLINE_MS));
-  if (ids.size === 0) throw new Error(`there is no group "${group}" on this host`);
+/** A group that does not exist keeps nobody out, and lets nobody in. By another name than its own, such as DOM\group, it keeps out and does not let in. */
+async function groupExists(group: string, byItsName: boolean): Promise<void> {
+  const [name] = (await lookUpIds('group', [group], AbortSignal.timeout(START_DEADLINE_MS))).keys();
+  if (!name || (byItsName && name !== group)) throw new Error(`there is no group "${group}" on this host${name ? `, but "${name}"` : ''}`);
 }
 
 /** Whether systemd can load an instance of each template unit. */

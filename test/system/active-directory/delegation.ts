@@ -96,13 +96,16 @@ export function delegation(scene: DomainScene): void {
     it.each([
       ['ad-alice', 'ad-bob'],
       ['ad-bob', 'ad-alice'],
-    ])('the executor of %s reads what is theirs on the share, and the server refuses what is of %s', async (user, other) => {
+    ])('the executor of %s reads and writes what is theirs on the share, and the server refuses what is of %s', async (user, other) => {
       expect(await scene.onShare(user, `get ${user}/${user}.txt -`)).toMatchObject({
         exitCode: 0,
         output: expect.stringContaining(`of ${user}\n`),
       });
+      expect(await scene.onShare(user, `put /proc/self/status ${user}/delegated.txt`)).toMatchObject({ exitCode: 0 });
+      expect(scene.controller.readShared(`${user}/delegated.txt`)).toMatch(new RegExp(`^Uid:\t${PEOPLE[user as 'ad-alice']}\t`, 'm'));
       const refused = { exitCode: 1, output: expect.stringContaining('NT_STATUS_ACCESS_DENIED') };
       expect(await scene.onShare(user, `get ${other}/${other}.txt -`)).toEqual(refused);
+      expect(await scene.onShare(user, `put /proc/self/status ${other}/delegated.txt`)).toEqual(refused);
     });
 
     it.each(['ad-alice', 'ad-bob'])('an executor of %s is known to the named services as its user', async (user) => {

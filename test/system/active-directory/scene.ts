@@ -95,8 +95,8 @@ export class DomainScene {
   }
 
   /** The helper judges accounts so from now on. */
-  async reconfigured(accounts: Section): Promise<void> {
-    await this.kpx.configure({ broker: { policy: BACKOFF }, helper: { accounts } });
+  async reconfigured(accounts: Section, others: Record<string, Section> = {}): Promise<void> {
+    await this.kpx.configure({ broker: { policy: BACKOFF }, helper: { accounts, ...others } });
     await this.kpx.mark();
     await this.machine.systemctl('restart', BROKER);
     await this.kpx.inUse();

@@ -10,21 +10,21 @@ const GETENT_NOT_FOUND = 2;
 /**
  * Those of these groups that the host does not know under this very name: `/usr/bin/getent group -- NAME`, which asks every source of
  * nsswitch.conf. getent takes a number for an id, and a directory may ignore case; rules compare names, so the name in the answer counts. Rejects
- * when the name service does not say.
+ * when the name service does not say. `byAnyName`: for a list that is compared by id, too.
  */
-export async function missingGroups(names: readonly string[]): Promise<ReadonlySet<string>> {
+export async function missingGroups(names: readonly string[], byAnyName = false): Promise<ReadonlySet<string>> {
   const missing = new Set<string>();
-  for (const name of names.slice(0, LOOK_UPS_MAX)) if (!(await isKnown(name))) missing.add(name);
+  for (const name of names.slice(0, LOOK_UPS_MAX)) if (!(await isKnown(name, byAnyName))) missing.add(name);
   const down = missing.size === 0 ? undefined : await nameServiceIsDown(); // then its groups are not known either
   if (down !== undefined) throw new Error(down);
   return missing;
 }
 
-async function isKnown(name: string): Promise<boolean> {
+async function isKnown(name: string, byAnyName: boolean): Promise<boolean> {
   const { exitCode, stdout } = await runCommand('/usr/bin/getent', ['group', '--', name], LOOK_UP_TIMEOUT_MS);
   // Of a large group the answer is cut off: its name comes first.
   if (stdout.startsWith(`${name}:`)) return true;
-  if (exitCode === 0 || exitCode === GETENT_NOT_FOUND) return false;
+  if (exitCode === 0 || exitCode === GETENT_NOT_FOUND) return byAnyName && exitCode === 0;
   throw new Error(
     `getent group does not answer (${exitCode === -1 ? `it was ended after ${LOOK_UP_TIMEOUT_MS / 1_000} s` : `exit ${exitCode}`})`,
   );

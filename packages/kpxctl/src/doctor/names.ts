@@ -9,8 +9,8 @@ import type { Scene } from './scene.js';
 export const nameChecks = (scene: Scene): Check[] => [rules(scene), accountLists(scene)];
 
 /** That the name service does not answer is said by the check of it. */
-const missingOf = (groups: readonly string[]) =>
-  missingGroups(groups).catch((error: Error) => {
+const missingOf = (groups: readonly string[], byAnyName = false) =>
+  missingGroups(groups, byAnyName).catch((error: Error) => {
     throw new Skipped(error.message);
   });
 
@@ -39,15 +39,15 @@ const accountLists = ({ helper }: Scene): Check => ({
   fix: GETENT,
   look: async () => {
     const { accounts, directories } = await helper();
-    const lists: [key: string, groups: readonly string[]][] = [
-      ['accounts.denied_groups', accounts.denied_groups],
+    const lists: [key: string, groups: readonly string[], byAnyName?: boolean][] = [
+      ['accounts.denied_groups', accounts.denied_groups, true],
       ['accounts.allowed_groups', accounts.allowed_groups],
       ['directories.extra_acl', directories.extra_acl.flatMap((entry) => /^group:(.*[^\d:].*):/.exec(entry)?.[1] ?? [])],
     ];
-    const missing = await missingOf([...new Set(lists.flatMap(([, groups]) => groups))]);
-    const unknown = lists.flatMap(([key, groups]) =>
-      groups.filter((group) => missing.has(group)).map((group) => `${key} names "${group}"`),
+    const looked = lists.map(async ([key, groups, byAnyName]) =>
+      [...(await missingOf(groups, byAnyName))].map((group) => `${key} names "${group}"`),
     );
+    const unknown = (await Promise.all(looked)).flat();
     if (unknown.length === 0) return ok('every group of privhelper.toml exists');
     return fail(
       `${unknown.join(', ')}, which this host does not know`,
