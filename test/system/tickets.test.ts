@@ -26,6 +26,7 @@ const PEOPLE = {
   'tick-slow': 24_209,
   'tick-conf': 24_210,
   'tick-full': 24_211,
+  'tick-waits': 24_212,
 };
 const KEYTABS = '/etc/kpx/keytabs';
 const DROP_IN = '/etc/systemd/system/kpx-executor@.service.d/20-kpx-ticket.conf';
@@ -323,6 +324,25 @@ it('a ticket is renewed while the executor runs, and a refusal meanwhile is the 
   await kpx.publish(jobOf(user));
   expect((await kpx.deadLetters(1))[0]?.headers).toMatchObject({ 'x-kpx-reason': 'CREDENTIALS_REFUSED' });
   expect(await kdc.count('PREAUTH_FAILED', user)).toBe(1);
+});
+
+it('a KDC that is silent when a ticket is to be renewed is asked again, and a job that runs meanwhile goes on', async () => {
+  const [user, job] = ['tick-waits', randomUUID()];
+  const kpx = await startKpxWithTickets();
+  await kdc.limitLife(user, TICKET_LIFE);
+  await kdc.writeKeytab(user, keytabOf(user));
+  await doJob(kpx, user);
+  await kdc.pause();
+  onTestFinished(() => kdc.resume());
+  await kpx.publish(jobOf(user, job, { run: ['/usr/bin/sleep', '25'] }));
+  await ticketUnitSays(user, 'no new ticket: no KDC has answered');
+  const doctor = await machine.run(['/usr/bin/kpxctl', 'doctor', '--user', user], { timeoutMs: DOCTOR_TIMEOUT_MS, allowFailure: true });
+  expect(doctor.stdout).toMatch(/warn +user ticket +the executor that runs has an old ticket: no new ticket: .*; asked again in /);
+  await kdc.resume();
+  await ticketUnitSays(user, 'has a new ticket');
+  expect((await kpx.jobDone(user, job)).ran).toMatchObject({ exitCode: 0 });
+  expect((await machine.show(unitOf(user), 'ActiveState')).ActiveState).toBe('active');
+  expect(await kdc.count('PREAUTH_FAILED', user)).toBe(0);
 });
 
 it('a keytab that is replaced while the executor runs is not asked for by its old copy, and is taken by the next start', async () => {
