@@ -334,8 +334,8 @@ it('a KDC that is silent when a ticket is to be renewed is asked again, and a jo
   await doJob(kpx, user);
   await kdc.pause();
   onTestFinished(() => kdc.resume());
-  await kpx.publish(jobOf(user, job, { run: ['/usr/bin/sleep', '25'] }));
   await ticketUnitSays(user, 'no new ticket: no KDC has answered');
+  await kpx.publish(jobOf(user, job, { run: ['/usr/bin/sleep', '8'] }));
   const doctor = await machine.run(['/usr/bin/kpxctl', 'doctor', '--user', user], { timeoutMs: DOCTOR_TIMEOUT_MS, allowFailure: true });
   expect(doctor.stdout).toMatch(/warn +user ticket +the executor that runs has an old ticket: no new ticket: .*; asked again in /);
   await kdc.resume();

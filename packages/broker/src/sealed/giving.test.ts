@@ -6,6 +6,10 @@ import { configSchema } from '../config/config.js';
 import type { AccountSession } from './account-session.js';
 import { type Given, Giving } from './giving.js';
 import { Replies } from './replies.js';
+import type { Told } from './under-way.js';
+
+/** Of a job that is sent. */
+type Fate = (told: Told) => void;
 
 const config = configSchema.parse({ amqp: { urls: ['amqp://kpx-broker@127.0.0.1/knime'] } });
 const JOB = wireMessageOf('job');
@@ -35,5 +39,25 @@ describe('during an alarm', () => {
   it('no call is sent, and it is made again later', async () => {
     expect(await giving.call(session as AccountSession, JOB, 'gateway-1')).toEqual(NOT_YET);
     expect(sent).toEqual([]);
+  });
+});
+
+describe('a job whose answer is wanted', () => {
+  const asked = wireMessageOf('job', { replyTo: 'client', correlationId: 'one' });
+  const REFUSED: Fate = (told) => told.answered('RabbitMQ refused a place');
+  const LOST: Fate = (told) => told.lost('the connection was closed');
+
+  it.each([
+    ['may be answered where the connection was lost before anybody knew whether the account has it', LOST, true],
+    ['may not be where the account has not taken it', REFUSED, false],
+  ])('%s', async (_, fate, isOpen) => {
+    const replies = new Replies({ config }, false, { answer: () => {}, unnamed: () => {} });
+    const send: AccountSession['send'] = (_message, _to, _compose, told) => fate(told);
+    const to = { blocked: undefined, underWay: [], send, apart: async () => undefined, consume: async () => {} } as Partial<AccountSession>;
+    const given = await new Promise<Given>((resolve) =>
+      new Giving({ config, mac: () => MAC }, replies).give(to as AccountSession, asked, 0, resolve),
+    );
+    expect(given.is).toBe('not yet');
+    expect(replies.answers.isOpen('client', 'one', performance.now())).toBe(isOpen);
   });
 });

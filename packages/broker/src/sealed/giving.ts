@@ -11,10 +11,13 @@ import type { AccountSession } from './account-session.js';
 import type { Replies } from './replies.js';
 import { whyNotDown } from './rules.js';
 
-/** The outcome of giving a job: the account has it; it has not, for now, and its queue may be full; it never may. */
+/**
+ * The outcome of giving a job: the account has it; it has not, for now, and its queue may be full, or nobody knows whether it has it, as the connection was lost;
+ * it never may.
+ */
 export type Given =
   | { readonly is: 'given' }
-  | { readonly is: 'not yet'; readonly why: string; readonly full?: true }
+  | { readonly is: 'not yet'; readonly why: string; readonly full?: true; readonly unknown?: true }
   | { readonly is: 'never'; readonly reason: Reason; readonly why: string };
 
 const GIVEN: Given = { is: 'given' };
@@ -83,7 +86,9 @@ export class Giving {
     const correlationId = message.properties.text('correlationId');
     const opened = this.#replies.answers.open(client, correlationId, performance.now());
     const closing = (given: Given) => {
-      if (given.is !== 'given' && opened) this.#replies.answers.close(client, correlationId, performance.now());
+      // One that the account may have all the same is given anew, and either may be answered first.
+      const mayBeAnswered = given.is === 'given' || (given.is === 'not yet' && given.unknown === true);
+      if (!mayBeAnswered && opened) this.#replies.answers.close(client, correlationId, performance.now());
       told(given);
     };
     this.#replies.queueFor(session, client).then(
@@ -121,7 +126,7 @@ export class Giving {
       else told(why === NO_QUEUE ? notYet(why) : { is: 'not yet', why, full: true });
     };
     try {
-      session.send(message, to, compose, { answered, lost: (why) => told(notYet(why)) });
+      session.send(message, to, compose, { answered, lost: (why) => told({ is: 'not yet', why, unknown: true }) });
     } catch (error) {
       const { message: why } = error as Error;
       told(error instanceof CannotTravel ? { is: 'never', reason: 'HEADERS_UNUSABLE', why } : notYet(why));
