@@ -28,10 +28,13 @@ beforeEach(() => {
 
 const step = (event: Event) => machine.step(event, now, 0.5);
 const NO_GROUPS: readonly string[] = [];
-/** By the queue of an account. */
-const FULL = { offer: 0, full: true };
 const job = (user = alice, hops = 0, ageMs = 0, groups = NO_GROUPS) =>
   step({ kind: 'job', ticket: ++tickets, user, hops, waited: false, groups, ageMs });
+/** By the queue of its account, which is full. */
+const refused = (inHandMs = 0) => {
+  const again = { inHandMs, refusal: { offer: 0, full: true } };
+  return step({ kind: 'job', ticket: ++tickets, user: alice, hops: 2, waited: false, groups: NO_GROUPS, ageMs: 0, ...again });
+};
 const started = (user = alice, executor = info(user, 1_001)) => step({ kind: 'started', user, executor });
 const failed = (user = alice) => step({ kind: 'not started', user, code: 'LAUNCH_FAILED', detail: 'exit 1' });
 const connected = (uid = 1_001) => step({ kind: 'connections', uids: links.add(uid) });
@@ -348,17 +351,6 @@ describe('a job that comes back although its executor is ready', () => {
   it('is followed by more at once where the queue of its account is known to have it, whatever becomes of those of no offer', () => {
     machine = new Machine({ ...PLAIN_POLICY, heldPerUser: 20, heldInAll: 20 });
     makeReady();
-    const refused = () =>
-      step({
-        kind: 'job',
-        ticket: ++tickets,
-        user: alice,
-        hops: 2,
-        waited: false,
-        groups: NO_GROUPS,
-        ageMs: 0,
-        refusal: { offer: 0, full: true },
-      });
     const offered = () => tick(0).flatMap((effect) => (effect.kind === 'forward' ? [effect.offer ?? 0] : []));
     for (let count = 0; count < 14; count++) refused();
     const sizes = [1, 2, 4].map((size) => {
@@ -374,16 +366,6 @@ describe('a job that comes back although its executor is ready', () => {
 
   it('is held no longer than RabbitMQ lets one be, though it is given to its account again and again', () => {
     makeReady();
-    const refused = (inHandMs: number) =>
-      step({
-        kind: 'job',
-        ticket: ++tickets,
-        user: alice,
-        hops: 2,
-        waited: false,
-        ...{ groups: NO_GROUPS, ageMs: 0, inHandMs },
-        refusal: FULL,
-      });
     expect(kinds(refused(HOLD_MAX_MS - 1))).toEqual([]);
     expect(refused(HOLD_MAX_MS)).toMatchObject([{ kind: 'defer', delayMs: 10_000, why: `held for ${HOLD_MAX_MS} ms` }]);
   });
@@ -1047,6 +1029,14 @@ describe('a user whom the map leads to another account than before, whose execut
     expect(stateOf()).toBe('queued');
     expect(kinds(remapped())).toEqual(['forward']);
     expect(machine.counts.waiting).toBe(0);
+  });
+
+  it('has them forwarded though nothing was told of those that the one before was given', () => {
+    makeReady(bob, 1_002);
+    step({ kind: 'taken', user: bob, offer: 0 });
+    while (kinds(job(bob)).length > 0);
+    expect(kinds(remapped())).toContain('forward');
+    expect(kinds(job(bob))).toEqual(['forward']);
   });
 
   it('waits for the other one where that has lost RabbitMQ', () => {
