@@ -177,12 +177,12 @@ describe('a home that does not exist', () => {
     const { connection, homes, installation, person } = await scene({
       cp: ({ etc }) => `[ -e ${etc}/well ] || exec sleep 98763; exec $real "$@"`,
     });
-    const answers = await Promise.all([1, 2, 3].map(() => connection.prepare('person')));
-    // In any order: each has its user looked up first.
-    expect(answers).toContainEqual(refusal('DEADLINE_EXCEEDED', `no time was left to fill the home ${person.home}`));
-    expect(answers).toContainEqual(refusal('DIRECTORY_FAILED', '/usr/bin/cp did not end in time'));
-    const codes = answers.map((answer) => (answer.kind === 'error' ? answer.body.code : answer.kind));
-    expect(codes.sort()).toEqual(['DEADLINE_EXCEEDED', 'DIRECTORY_FAILED', 'DIRECTORY_FAILED']);
+    const answers = await Promise.all([1, 2, 3, 4, 5, 6].map(() => connection.prepare('person')));
+    // In any order: each has its user looked up first. Two copies fill the time of a request; what is left of it may be enough to begin another.
+    const late = refusal('DEADLINE_EXCEEDED', `no time was left to fill the home ${person.home}`);
+    const notEnded = refusal('DIRECTORY_FAILED', '/usr/bin/cp did not end in time');
+    for (const refused of [late, notEnded]) expect(answers).toContainEqual(refused);
+    for (const answer of answers) expect([late, notEnded]).toContainEqual(answer);
     expect(readdirSync(homes)).toEqual([]);
     writeFileSync(`${installation.etc}/well`, '');
     expect(await connection.prepare('person')).toMatchObject({ body: { created: expect.arrayContaining(['home']) } });
