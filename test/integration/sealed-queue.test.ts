@@ -1,24 +1,27 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parse, stringify } from 'smol-toml';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
 import { withChannel } from '../fixtures/amqp.js';
 import { eventually } from '../fixtures/eventually.js';
 import { jobOf } from '../fixtures/jobs.js';
 import { KNIME_QUEUE } from '../fixtures/knime/topology.js';
 import type { Kpx } from '../fixtures/kpx.js';
 import type { RabbitmqServer } from '../fixtures/rabbitmq.js';
-import { nameOf, startAccountsRabbitmq } from '../fixtures/sealed-accounts.js';
+import { answeredAll, asExecutor, letAdminister, nameOf, startAccountsRabbitmq, takeClient } from '../fixtures/sealed-accounts.js';
 import { jobsDone, publish } from './installed-kpx.js';
-import { installSealed } from './installed-sealed.js';
+import { installSealed, startSealed } from './installed-sealed.js';
 
-/* Another job queue: jobs that lie in the queue of an account with the old name go to the server's queue with the new one. */
+/* The job queue of an account. With another name: jobs that lie in the one with the old name go to the server's queue with the new one. */
 
 const OTHER_QUEUE = 'other-jobs';
 const JOBS = Array.from({ length: 30 }, (_, index) => `a${index}`);
 /** How often the broker is killed while it takes jobs back, and the longest that it lives, in milliseconds. */
 const KILLS = 8;
 const LIVES_MAX_MS = 1_200;
+/** Places in the queue. */
+const WINDOW = 8;
+const DROPPED = "a job is taken back that the accounts' RabbitMQ has dropped at its start: the queue was full";
 
 let accounts: RabbitmqServer;
 beforeAll(async () => {
@@ -53,13 +56,62 @@ async function changeExecutors(kpx: Kpx): Promise<void> {
   await kpx.startHelper();
 }
 
-async function expectAllDone(kpx: Kpx): Promise<void> {
-  await eventually('all jobs are done', () => new Set(kpx.done('alice').map(({ job }) => job)).size >= JOBS.length, 60_000).catch(() => {});
-  expect(new Set(kpx.done('alice').map(({ job }) => job))).toEqual(new Set(JOBS));
+async function expectAllDone(kpx: Kpx, ...others: string[]): Promise<void> {
+  const all = new Set([...others, ...JOBS]);
+  await eventually('all jobs are done', () => new Set(kpx.done('alice').map(({ job }) => job)).size >= all.size, 60_000).catch(() => {});
+  expect(new Set(kpx.done('alice').map(({ job }) => job))).toEqual(all);
 }
 
 const isInVhost = async (kind: 'queues' | 'policies', name: string) =>
   (await accounts.api<{ name: string }[]>('GET', `${kind}/${encodeURIComponent(nameOf('alice'))}`)).some((each) => each.name === name);
+
+it.each(['stop', 'kill'] as const)(
+  "that is full loses no job where the accounts' RabbitMQ is started anew after a %s",
+  { timeout: 120_000 },
+  async (how) => {
+    const own = await startAccountsRabbitmq();
+    onTestFinished(() => own.remove());
+    const kpx = await startSealed(own, {
+      standIn: { BOOT_MS: '50', PREFETCH: '3', RETRY_MS: '60000' },
+      broker: { sealed: { window: WINDOW }, log: { level: 'debug' } },
+    });
+    const client = await takeClient(kpx);
+    const asked = (job: string) => {
+      const { body, properties } = jobOf('alice', job);
+      return { body, properties: { ...properties, replyTo: client, correlationId: job } };
+    };
+    await publish(kpx, asked('first'));
+    const pid = Number((await jobsDone(kpx, 'alice', 1))[0]?.pid);
+    process.kill(pid, 'SIGSTOP'); // with three jobs in hand, which RabbitMQ has not read from it
+    await publish(kpx, ...JOBS.map(asked));
+    await kpx.brokerLog.line({ msg: 'job not taken' });
+    await own[how]();
+    await own.start();
+    await letAdminister(own);
+    await kpx.brokerLog.line({ account: 'alice', msg: DROPPED });
+    process.kill(pid, 'SIGCONT');
+    await expectAllDone(kpx, 'first');
+    await answeredAll(kpx, client, ['first', ...JOBS]);
+    expect(await kpx.vhost.queueDepth('kpx.dead-letter')).toMatchObject({ messages: 0 });
+  },
+);
+
+it('that rejects jobs for good, or lets them expire, has lost those alone', async () => {
+  const kpx = await startSealed(accounts, { standIn: { BOOT_MS: '50', PREFETCH: '1' } });
+  await publish(kpx, jobOf('alice', 'first'));
+  const pid = Number((await jobsDone(kpx, 'alice', 1))[0]?.pid);
+  process.kill(pid, 'SIGSTOP');
+  const channel = await (await asExecutor(kpx, 'alice')).createChannel();
+  await publish(kpx, jobOf('alice', 'in hand'), jobOf('alice', 'rejected'));
+  const got = await eventually('there is a job', async () => (await channel.get(KNIME_QUEUE)) || undefined);
+  channel.reject(got, false);
+  channel.sendToQueue(KNIME_QUEUE, Buffer.from('{}'), { expiration: '1' });
+  process.kill(pid, 'SIGCONT');
+  await publish(kpx, jobOf('alice', 'last'));
+  await eventually('the last job is done', () => kpx.done('alice').some(({ job }) => job === 'last'));
+  expect(kpx.done('alice').map(({ job }) => job)).toEqual(['first', 'in hand', 'last']);
+  expect(await kpx.vhost.queueDepth('kpx.dead-letter')).toMatchObject({ messages: 0 });
+});
 
 it('takes back what lies in the queue with the old name after a reload, and removes that queue when its executor has ended', {
   timeout: 120_000,

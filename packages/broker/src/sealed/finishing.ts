@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { answerInTime } from '../amqp/deadline.js';
+import type { WireMessage } from '../amqp/wire/amqplib.js';
 import type { Provisioning } from '../rabbitmq/provisioning.js';
 import type { AccountSession } from './account-session.js';
 import { type Carrying, publishedOf } from './carrying.js';
@@ -77,16 +78,24 @@ async function takeBackFrom(session: AccountSession, queue: string, { jobQueue, 
   for (;;) {
     const message = await session.get(queue);
     if (message === undefined) return takenBack;
-    const published = publishedOf(message);
-    const { correlationId } = published;
-    const verdict = judgeBack(jobQueue, published, (name) => replies.standsFor(name, correlationId));
-    if (await carrying.carry(session, message, verdict, 'waits')) {
-      takenBack += 1;
-      if (verdict.is === 'carried') replies.answers.answered(verdict.replyTo, correlationId, performance.now());
-    }
+    if (await carryBack(session, message, { jobQueue, replies, carrying })) takenBack += 1;
     if (!session.open) throw new Error('the connection was closed');
     if (carrying.stopped) throw new Error('the broker ends');
   }
+}
+
+/** A job that came out of an account's job queue, to where jobs come from; false: it is not carried, see {@link Carrying.carry}. Never rejects. */
+export async function carryBack(
+  session: AccountSession,
+  message: WireMessage,
+  { jobQueue, replies, carrying }: Pick<Left, 'jobQueue' | 'replies' | 'carrying'>,
+): Promise<boolean> {
+  const published = publishedOf(message);
+  const { correlationId } = published;
+  const verdict = judgeBack(jobQueue, published, (name) => replies.standsFor(name, correlationId));
+  const isCarried = await carrying.carry(session, message, verdict, 'waits');
+  if (isCarried && verdict.is === 'carried') replies.answers.answered(verdict.replyTo, correlationId, performance.now());
+  return isCarried;
 }
 
 async function until(isSo: () => Promise<boolean>, withinMs: number, otherwise: string): Promise<void> {

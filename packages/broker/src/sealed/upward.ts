@@ -1,12 +1,18 @@
+import type { Logger } from 'pino';
+import { deathOf } from '../amqp/death.js';
+import { describe } from '../amqp/jobs.js';
 import type { WireMessage } from '../amqp/wire/amqplib.js';
 import type { Config } from '../config/config.js';
 import type { AccountSession } from './account-session.js';
 import { type Carrying, publishedOf } from './carrying.js';
+import { carryBack } from './finishing.js';
 import type { Learning } from './learning.js';
+import { UNROUTED_EXCHANGE } from './names.js';
 import type { Replies } from './replies.js';
 import { judgeAnswer, judgeUp, type Verdict } from './rules.js';
 
 interface Services {
+  readonly log: Logger;
   readonly config: Config;
   readonly answered: (account: string, correlationId: string) => void;
 }
@@ -32,6 +38,10 @@ export class Upward {
   up(session: AccountSession, message: WireMessage): void {
     const { replies } = this.#parts;
     const published = publishedOf(message);
+    if (published.exchange === UNROUTED_EXCHANGE) {
+      this.#dead(session, message).catch(() => {}); // it never rejects
+      return;
+    }
     const verdict = judgeUp(this.#services.config.sealed.up, published, (queue) => replies.standsFor(queue, published.correlationId));
     this.#carry(session, message, verdict).catch(() => {}); // it never rejects
   }
@@ -50,6 +60,24 @@ export class Upward {
         if (correlationId !== undefined) this.#services.answered(this.#parts.account, correlationId);
       })
       .catch(() => {}); // it never rejects
+  }
+
+  /**
+   * RabbitMQ has taken it out of the job queue: nobody else may publish to that exchange. It goes back to the server where there were too many jobs at a start of
+   * RabbitMQ. Where it was rejected or has expired, it is done with, as it would be without a dead-letter exchange.
+   */
+  async #dead(session: AccountSession, message: WireMessage): Promise<void> {
+    if (deathOf(message.properties) !== 'maxlen') {
+      session.ack(message);
+      return;
+    }
+    const { account, carrying, replies } = this.#parts;
+    const { config, log } = this.#services;
+    if (await carryBack(session, message, { jobQueue: config.amqp.queue, replies, carrying }))
+      log.info(
+        { account, ...describe(message) },
+        "a job is taken back that the accounts' RabbitMQ has dropped at its start: the queue was full",
+      );
   }
 
   async #carry(session: AccountSession, message: WireMessage, verdict: Verdict): Promise<boolean> {
