@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { openConnection, withChannel } from '../fixtures/amqp.js';
 import { jobOf } from '../fixtures/jobs.js';
+import { KNIME_QUEUE } from '../fixtures/knime/topology.js';
 import type { Kpx } from '../fixtures/kpx.js';
 import type { RabbitmqServer } from '../fixtures/rabbitmq.js';
-import { answersTo, asExecutor, startAccountsRabbitmq, takeClient } from '../fixtures/sealed-accounts.js';
+import { answersTo, asExecutor, letLook, nameOf, startAccountsRabbitmq, takeClient } from '../fixtures/sealed-accounts.js';
 import { jobsDone, publish, runKpxctl } from './installed-kpx.js';
 import { startSealed } from './installed-sealed.js';
 
@@ -26,6 +28,9 @@ async function published(kpx: Kpx, ...messages: { to: string; text: string; repl
   await channel.waitForConfirms();
 }
 
+/** The queue in the virtual host of an account that stands in for a client. */
+const standInFor = (client: string) => `kpx.reply.${Buffer.from(client).toString('base64url')}`;
+
 const idsAnswered = async (kpx: Kpx, client: string, count: number) =>
   (await answersTo(kpx, client, count)).map(({ properties }) => properties.correlationId).sort();
 
@@ -36,13 +41,12 @@ it('sealed.answers = "clients": an account answers the clients of its jobs with 
   expect([await idsAnswered(kpx, own, 1), await idsAnswered(kpx, bobs, 1)]).toEqual([['id-of-a1'], ['id-of-b1']]);
   const channel = await (await asExecutor(kpx, 'alice')).createConfirmChannel();
   await channel.assertQueue(bobs, { durable: true });
-  const standIn = (client: string) => `kpx.reply.${Buffer.from(client).toString('base64url')}`;
   await published(
     kpx,
     { to: bobs, text: 'forged', correlationId: 'id-of-b1' },
-    { to: standIn(bobs), text: 'forged', correlationId: 'id-of-b1' },
+    { to: standInFor(bobs), text: 'forged', correlationId: 'id-of-b1' },
     { to: own, text: 'by its name', correlationId: 'child 1' },
-    { to: standIn(own), text: 'by the name that it was told', correlationId: 'child 2' },
+    { to: standInFor(own), text: 'by the name that it was told', correlationId: 'child 2' },
   );
   expect(await idsAnswered(kpx, own, 2)).toEqual(['child 1', 'child 2']);
   await publish(kpx, asked('bob', 'b2', bobs));
@@ -71,12 +75,11 @@ it('sealed, an account opens no answers for itself by a job that it leaves in it
   await publish(kpx, asked('alice', 'a2', client));
   await kpx.brokerLog.line({ user: 'alice', state: 'ready' });
   const { pid } = kpx.started('alice') as unknown as { pid: number };
-  const replyTo = `kpx.reply.${Buffer.from(client).toString('base64url')}`;
   process.kill(pid, 'SIGSTOP'); // what is in the queue now is left there
   await published(kpx, {
-    to: 'knime-jobs',
+    to: KNIME_QUEUE,
     text: JSON.stringify(jobOf('alice', 'forged').body),
-    replyTo,
+    replyTo: standInFor(client),
     correlationId: 'id-of-somebody-else',
   });
   process.kill(pid, 'SIGKILL');
@@ -86,13 +89,52 @@ it('sealed, an account opens no answers for itself by a job that it leaves in it
   expect(await idsAnswered(kpx, client, 2)).toEqual(['id-of-a2', 'id-of-a3']);
 });
 
+const headlineOf = async (kpx: Kpx, job: string) => (await runKpxctl(['job', `id-of-${job}`, '--config', kpx.brokerConfigFile])).stdout;
+
+it('sealed, a job is answered whose queue for answers is deleted while it is done', async () => {
+  const kpx = await startSealed(accounts, { standIn: { BOOT_MS: '50' } });
+  const client = await takeClient(kpx);
+  await publish(kpx, asked('alice', 'a1', client));
+  await idsAnswered(kpx, client, 1);
+  const { pid } = kpx.started('alice') as unknown as { pid: number };
+  process.kill(pid, 'SIGSTOP');
+  await publish(kpx, asked('alice', 'a2', client));
+  await expect.poll(() => headlineOf(kpx, 'a2')).toMatch('it goes to the executor');
+  const from = kpx.brokerLog.lines.length;
+  await withChannel(await letLook(accounts, 'alice'), (channel) => channel.deleteQueue(standInFor(client)));
+  await kpx.brokerLog.line({ account: 'alice', msg: 'the virtual host of an account is connected' }, { from });
+  process.kill(pid, 'SIGCONT');
+  expect(await idsAnswered(kpx, client, 1)).toEqual(['id-of-a2']);
+});
+
+it('sealed, jobs that somebody else has read from the queue of an account are waited for when its executor has ended, and answered', async () => {
+  const kpx = await startSealed(accounts, { standIn: { BOOT_MS: '50', PREFETCH: '1' } });
+  const client = await takeClient(kpx);
+  await publish(kpx, asked('alice', 'a1', client));
+  await idsAnswered(kpx, client, 1);
+  const { pid } = kpx.started('alice') as unknown as { pid: number };
+  process.kill(pid, 'SIGSTOP');
+  const reader = await openConnection(await letLook(accounts, 'alice'));
+  const channel = await reader.createChannel();
+  await channel.prefetch(1);
+  const read = new Promise((resolve) => channel.consume(KNIME_QUEUE, resolve));
+  await publish(kpx, asked('alice', 'a2', client), asked('alice', 'a3', client));
+  await read;
+  process.kill(pid, 'SIGKILL');
+  const { reason } = await kpx.brokerLog.line({ account: 'alice', msg: 'lost the virtual host of an account; connecting again' });
+  expect(reason).toBe(
+    `somebody reads from "${KNIME_QUEUE}" in the virtual host "${nameOf('alice')}", whose user is deleted: jobs may be held there`,
+  );
+  await reader.close();
+  expect(await idsAnswered(kpx, client, 2)).toEqual(['id-of-a2', 'id-of-a3']);
+});
+
 it('an answer is in the story of its job', async () => {
   const kpx = await startSealed(accounts, { standIn: { BOOT_MS: '50' } });
   const client = await takeClient(kpx);
   await publish(kpx, asked('alice', 'a1', client));
   await idsAnswered(kpx, client, 1);
-  const headline = async () => (await runKpxctl(['job', 'id-of-a1', '--config', kpx.brokerConfigFile])).stdout;
   await expect
-    .poll(headline)
+    .poll(() => headlineOf(kpx, 'a1'))
     .toMatch(/^the job {8}answered \d+s ago\n[\s\S]* it goes to the executor of "alice" \(uid \d+, pid \d+\)\n[\s\S]* it is answered/);
 });

@@ -70,7 +70,7 @@ export class AccountLane {
     this.#services = services;
     this.#carrying = new Carrying(services, account);
     const { log } = services;
-    this.#replies = new Replies(services, fromBefore, {
+    this.#replies = new Replies(services, services.kept.of(account), fromBefore, {
       answer: (session, message, client) => this.#upward.answer(session, message, client),
       unnamed: (client, reason) =>
         log.warn({ account, client, reason }, 'an account cannot answer to this client by its name: the account has a queue with it'),
@@ -146,6 +146,7 @@ export class AccountLane {
       } else if (this.#stopped.signal.aborted) over = 'stopped';
     }
     clearInterval(sweeping);
+    this.#services.kept.keep(this.account, this.#replies.answers);
     await this.learning.end();
   }
 
@@ -233,8 +234,7 @@ export class AccountLane {
 
   /** A message of the server to all accounts, where anybody in there listens. */
   async broadcast(exchange: string, message: WireMessage): Promise<void> {
-    const session = this.#usable;
-    if (session && !this.#isEnding) await this.#giving.broadcast(session, message, exchange);
+    await this.#given((session) => this.#giving.broadcast(session, message, exchange));
   }
 
   async #make(): Promise<void> {

@@ -7,6 +7,7 @@ import { configSchema } from '../config/config.js';
 import type { AccountSession } from './account-session.js';
 import { Carrying } from './carrying.js';
 import { takeBack } from './finishing.js';
+import { OpenAnswers } from './open-answers.js';
 import { RefusedRecord } from './refused.js';
 import { Replies } from './replies.js';
 import { refused, type Verdict } from './rules.js';
@@ -55,7 +56,7 @@ beforeEach(() => {
 });
 
 function takingBack() {
-  const replies = new Replies({ config }, false, { answer: () => {}, unnamed: () => {} });
+  const replies = new Replies({ config }, new OpenAnswers(() => config.sealed.reply_grace), false, { answer: () => {}, unnamed: () => {} });
   const taking = takeBack(session as AccountSession, { jobQueue: JOB_QUEUE, earlier: [], replies, carrying });
   return taking.catch(({ message }: Error) => message);
 }

@@ -12,7 +12,7 @@ import { forgetQueue } from './topology.js';
 /** How often it is looked whether all is carried, in milliseconds, and how often in a row it has to look so. */
 const LOOK_EVERY_MS = 50;
 const QUIET_LOOKS = 2;
-/** How long RabbitMQ may take to close the connections of a user who is deleted, in milliseconds: some 10 with all versions tried. */
+/** How long RabbitMQ may take to end the connections and consumers of a user who is deleted, in milliseconds: some 10 with all versions tried. */
 const GONE_WITHIN_MS = 10_000;
 
 interface Left {
@@ -39,8 +39,17 @@ export async function finish(
     GONE_WITHIN_MS,
     `RabbitMQ keeps connections of the deleted user "${name}"`,
   );
+  /*
+   * RabbitMQ forgets the connection of a client that was killed before its channels have ended: until then they publish what they have read, and the jobs that
+   * they hold are not back. Their consumers go with that.
+   */
+  const queues = [left.jobQueue, ...left.earlier];
+  await until(
+    async () => (await consumersOf(session, queues)) === 0,
+    GONE_WITHIN_MS,
+    `somebody reads from ${queues.map((queue) => `"${queue}"`).join(' or ')} in the virtual host "${name}", whose user is deleted: jobs may be held there`,
+  );
   let takenBack = 0;
-  // RabbitMQ puts jobs back into a queue a moment after the connection has ended.
   for (let quiet = 0; quiet < QUIET_LOOKS; ) {
     const now = await takeBack(session, left);
     takenBack += now;
@@ -53,6 +62,12 @@ export async function finish(
     await forgetQueue(api, name, queue);
   }
   return { takenBack, unanswered: left.replies.answers.unheardOf };
+}
+
+async function consumersOf(session: AccountSession, queues: readonly string[]): Promise<number> {
+  let consumers = 0;
+  for (const queue of queues) consumers += (await session.look(queue))?.consumers ?? 0;
+  return consumers;
 }
 
 async function isEmpty(session: AccountSession, replies: Replies): Promise<boolean> {

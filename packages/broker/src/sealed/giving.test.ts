@@ -5,6 +5,7 @@ import type { Address } from '../amqp/wire/frames.js';
 import { configSchema } from '../config/config.js';
 import type { AccountSession } from './account-session.js';
 import { type Given, Giving } from './giving.js';
+import { OpenAnswers } from './open-answers.js';
 import { Replies } from './replies.js';
 import type { Told } from './under-way.js';
 
@@ -23,7 +24,10 @@ beforeEach(() => {
   sent = [];
   const send = (_: WireMessage, { routingKey }: Address) => sent.push(routingKey);
   session = { blocked: 'low on memory', underWay: [], send } as Partial<AccountSession> & { blocked: string | undefined };
-  giving = new Giving({ config, mac: () => MAC }, new Replies({ config }, false, { answer: () => {}, unnamed: () => {} }));
+  giving = new Giving(
+    { config, mac: () => MAC },
+    new Replies({ config }, new OpenAnswers(() => config.sealed.reply_grace), false, { answer: () => {}, unnamed: () => {} }),
+  );
 });
 
 describe('during an alarm', () => {
@@ -51,7 +55,10 @@ describe('a job whose answer is wanted', () => {
     ['may be answered where the connection was lost before anybody knew whether the account has it', LOST, true],
     ['may not be where the account has not taken it', REFUSED, false],
   ])('%s', async (_, fate, isOpen) => {
-    const replies = new Replies({ config }, false, { answer: () => {}, unnamed: () => {} });
+    const replies = new Replies({ config }, new OpenAnswers(() => config.sealed.reply_grace), false, {
+      answer: () => {},
+      unnamed: () => {},
+    });
     const send: AccountSession['send'] = (_message, _to, _compose, told) => fate(told);
     const to = { blocked: undefined, underWay: [], send, apart: async () => undefined, consume: async () => {} } as Partial<AccountSession>;
     const given = await new Promise<Given>((resolve) =>

@@ -80,6 +80,11 @@ export class OpenAnswers {
     if (!this.#clients.has(client)) this.#clients.set(client, { open: 0, idleSince: now });
   }
 
+  /** Clients who may still be answered. */
+  get awaiting(): readonly string[] {
+    return [...this.#clients].filter(([, { open }]) => open > 0).map(([client]) => client);
+  }
+
   isKnown(client: string): boolean {
     return this.#clients.has(client);
   }
@@ -95,6 +100,11 @@ export class OpenAnswers {
     const known = this.#clients.get(client);
     if (open) open.answeredAt = now;
     else if (known) known.idleSince = now;
+  }
+
+  /** Its executor has ended: jobs of which nobody has heard can be answered for as long as all others. */
+  ended(now: number): void {
+    for (const open of this.#open.values()) open.answeredAt ??= now;
   }
 
   /**

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { type Config, configSchema } from '../config/config.js';
 import type { AccountSession } from './account-session.js';
 import { replyQueueOf } from './names.js';
+import { OpenAnswers } from './open-answers.js';
 import { Replies } from './replies.js';
 
 const GRACE_MS = 1_000;
@@ -43,9 +44,9 @@ function vhost() {
 function repliesFor(answers: Config['sealed']['answers'] = 'jobs') {
   const config = configSchema.parse({
     amqp: { urls: ['amqp://kpx-broker@127.0.0.1/knime'] },
-    sealed: { reply_grace: `${GRACE_MS}ms`, answers },
+    sealed: { answers },
   });
-  return new Replies({ config }, false, { answer: () => {}, unnamed: () => {} });
+  return new Replies({ config }, new OpenAnswers(() => GRACE_MS), false, { answer: () => {}, unnamed: () => {} });
 }
 
 /** A job of this client is given, as {@link Giving} does it. */
@@ -128,6 +129,25 @@ describe('queues of clients', () => {
     await expect(replies.takeUp(failed.session, declared)).rejects.toThrow('no answer');
     await replies.takeUp(next.session, declared);
     expect(next.consumed).toEqual(declared.map(({ name }) => name));
+  });
+
+  it('that are gone are made anew by the next session while their answers are open, and no others', async () => {
+    const [before, next] = [vhost(), vhost()];
+    const replies = repliesFor();
+    await give(replies, before.session, 'one');
+    await idle(replies, before.session, 'two');
+    await replies.takeUp(next.session, []);
+    expect([...next.queues]).toEqual([queueOf('one')]);
+    expect(next.consumed).toEqual([queueOf('one')]);
+  });
+
+  it('that RabbitMQ does not let the next session make anew keep it from nothing else', async () => {
+    const [before, next] = [vhost(), vhost()];
+    const replies = repliesFor();
+    for (const client of ['one', 'two']) await give(replies, before.session, client);
+    next.refusesQueues.add(queueOf('one'));
+    await replies.takeUp(next.session, []);
+    expect(next.consumed).toEqual([queueOf('two')]);
   });
 
   it('that RabbitMQ refuses are asked for again with the next job, and none else is touched', async () => {

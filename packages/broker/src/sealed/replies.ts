@@ -4,7 +4,7 @@ import type { Config } from '../config/config.js';
 import type { DeclaredQueue } from '../rabbitmq/provisioning.js';
 import type { AccountSession } from './account-session.js';
 import { mayBeNamedAs, replyQueueOf, replyToOf } from './names.js';
-import { OpenAnswers } from './open-answers.js';
+import type { OpenAnswers } from './open-answers.js';
 import { declareReplyQueue } from './topology.js';
 
 interface Handlers {
@@ -34,8 +34,8 @@ export class Replies {
   /** Clients for whom RabbitMQ has refused that. */
   readonly #unnamed = new Set<string>();
 
-  constructor(services: Services, fromBefore: boolean, handlers: Handlers) {
-    this.answers = new OpenAnswers(() => services.config.sealed.reply_grace);
+  constructor(services: Services, answers: OpenAnswers, fromBefore: boolean, handlers: Handlers) {
+    this.answers = answers;
     this.#services = services;
     this.#fromBefore = fromBefore;
     this.#handlers = handlers;
@@ -65,7 +65,10 @@ export class Replies {
     return [...this.#clients.keys(), ...this.#named.keys()];
   }
 
-  /** Reads from the queues that are there. It is known which answers are open before the first one is read. */
+  /**
+   * Reads from the queues that are there, and makes those anew that are gone and whose answers may still come: RabbitMQ drops an answer that has no queue, and
+   * tells the executor nothing. It is known which answers are open before the first one is read.
+   */
   async takeUp(session: AccountSession, declared: readonly DeclaredQueue[]): Promise<void> {
     this.lost(); // a session may have failed after it began to read
     this.#clients.clear();
@@ -79,6 +82,8 @@ export class Replies {
       await this.#readsNamed(session, client);
     }
     this.#fromBefore = false;
+    for (const client of this.answers.awaiting)
+      if (!this.#clients.has(replyQueueOf(client).name)) await this.queueFor(session, client).catch(() => {}); // the next job of this client says why
   }
 
   /** The name of the queue for this client, which is made if need be. Throws an Error that says why there is none. */

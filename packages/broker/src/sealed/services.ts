@@ -7,6 +7,7 @@ import { type Config, readPassword } from '../config/config.js';
 import { readTlsFiles } from '../config/tls-files.js';
 import { logFailure } from '../output/logged-failure.js';
 import { Provisioning } from '../rabbitmq/provisioning.js';
+import { KeptAnswers } from './kept-answers.js';
 import { Mirrors } from './mirrors.js';
 import type { RefusedRecord } from './refused.js';
 import { Uplink } from './uplink.js';
@@ -34,6 +35,7 @@ export class SealedServices {
   readonly refused: RefusedRecord;
   readonly answered: Told['answered'];
   readonly mirrors: Mirrors;
+  readonly kept = new KeptAnswers(() => this.config.sealed.reply_grace);
   readonly #inForce: InForce;
   #api: Provisioning;
   #uplink: Uplink;

@@ -1,0 +1,31 @@
+import type { OsUser } from '@kpx/protocol';
+import { OpenAnswers } from './open-answers.js';
+
+/** Longest that a timer of Node takes, in milliseconds. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
+/**
+ * Which answers accounts may still give whose executors have ended: for `graceMs`. RabbitMQ 3.10 that is killed gives out jobs once more that were taken back
+ * in its last moments, and the next executor answers them.
+ */
+export class KeptAnswers {
+  readonly #graceMs: () => number;
+  readonly #kept = new Map<OsUser, { readonly answers: OpenAnswers; readonly timer: NodeJS.Timeout }>();
+
+  constructor(graceMs: () => number) {
+    this.#graceMs = graceMs;
+  }
+
+  /** For an executor that starts. */
+  of(account: OsUser): OpenAnswers {
+    return this.#kept.get(account)?.answers ?? new OpenAnswers(this.#graceMs);
+  }
+
+  /** Of an executor that has ended. */
+  keep(account: OsUser, answers: OpenAnswers): void {
+    answers.ended(performance.now());
+    clearTimeout(this.#kept.get(account)?.timer);
+    const timer = setTimeout(() => this.#kept.delete(account), Math.min(this.#graceMs(), TIMER_MS_MAX)).unref();
+    this.#kept.set(account, { answers, timer });
+  }
+}
