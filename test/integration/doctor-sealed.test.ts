@@ -1,8 +1,11 @@
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, chownSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { dirname } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { KNIME_QUEUE } from '../fixtures/knime/topology.js';
-import { Kpx } from '../fixtures/kpx.js';
+import { idsOf, Kpx } from '../fixtures/kpx.js';
 import type { RabbitmqServer } from '../fixtures/rabbitmq.js';
 import { LEAST_PERMISSIONS, type Vhost } from '../fixtures/rabbitmq-access.js';
 import { letAdminister, startAccountsRabbitmq } from '../fixtures/sealed-accounts.js';
@@ -14,6 +17,10 @@ beforeAll(async () => {
   accounts = await startAccountsRabbitmq();
 });
 afterAll(() => accounts.remove());
+
+/** An address of this machine alone (RFC 5737) that is not a loopback one. */
+const OUTSIDE = '192.0.2.1';
+const COOKIE_FILE = '/var/lib/kpx-rabbitmq/.erlang.cookie';
 
 const nameOfVhost = (vhost: Vhost) => decodeURIComponent(new URL(vhost.urlWithoutPassword('broker')).pathname.slice(1));
 
@@ -119,6 +126,42 @@ describe('kpxctl doctor, of sealed executors', () => {
       result: 'fail',
       fix: expect.stringContaining(`rabbitmqctl set_user_tags ${name} administrator`),
     });
+  });
+
+  it('fails a port of that RabbitMQ at which other machines can connect, and warns of one at which nothing listens', async () => {
+    const kpx = await installSealed(accounts);
+    const look = async () => (await doctor(kpx)).get("accounts' RabbitMQ listens");
+    execFileSync('/usr/sbin/ip', ['address', 'add', `${OUTSIDE}/32`, 'dev', 'lo']);
+    onTestFinished(() => void execFileSync('/usr/sbin/ip', ['address', 'delete', `${OUTSIDE}/32`, 'dev', 'lo']));
+    const listener = createServer().listen(accounts.managementPort, OUTSIDE);
+    await once(listener, 'listening');
+    onTestFinished(() => void listener.close());
+    expect(await look()).toMatchObject({
+      result: 'fail',
+      seen: `other machines can connect to ${accounts.managementPort} (the management API)`,
+      fix: expect.stringContaining('management.tcp.ip'),
+    });
+    listener.close();
+    await once(listener, 'close');
+    kpx.configureBroker({ sealed: { urls: ['amqp://kpx-broker@127.0.0.1:1'] } });
+    expect(await look()).toMatchObject({ result: 'warn', seen: expect.stringContaining('nothing listens at 1 (AMQP)') });
+  });
+
+  it('fails a cookie of that RabbitMQ that others can read or that is root’s, and takes one that is its own', async () => {
+    const kpx = await installSealed(accounts);
+    const look = async () => (await doctor(kpx)).get("accounts' RabbitMQ cookie");
+    const { uid, gid } = idsOf('rabbitmq');
+    mkdirSync(dirname(COOKIE_FILE), { recursive: true });
+    onTestFinished(() => rmSync(dirname(COOKIE_FILE), { recursive: true }));
+    expect(await look()).toMatchObject({ result: 'skipped', seen: expect.stringContaining(`there is no ${COOKIE_FILE}`) });
+    writeFileSync(COOKIE_FILE, 'COOKIE-OF-A-TEST', { mode: 0o400 });
+    expect(await look()).toMatchObject({ result: 'fail', seen: `${COOKIE_FILE} is a regular file of uid 0 with mode 0400` });
+    chownSync(COOKIE_FILE, uid, gid);
+    expect(await look()).toMatchObject({ result: 'ok' });
+    chmodSync(COOKIE_FILE, 0o440);
+    const found = await look();
+    expect(found).toMatchObject({ result: 'fail', fix: expect.stringContaining(`chmod 0400 ${COOKIE_FILE}`) });
+    expect(JSON.stringify(found)).not.toContain('COOKIE-OF-A-TEST');
   });
 
   it('fails what the broker may not do at the server for [[sealed.up]] and [[sealed.down]], and warns of exchanges that are not there', async () => {
