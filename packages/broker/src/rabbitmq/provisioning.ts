@@ -12,6 +12,7 @@ const LIST_BYTES_MAX = 4 * 1024 * 1024;
 /** RabbitMQ's largest page of a list. */
 const PAGE_MAX = 500;
 const ADMINISTRATOR = 'administrator';
+const CREATED = 201;
 /** RabbitMQ's words for what is not there, in its JSON. */
 const NOT_THERE = 'Object Not Found';
 
@@ -108,10 +109,11 @@ export class Provisioning {
 
   /**
    * Queues that are declared there without a type are classic. RabbitMQ 4 may be set to make them quorum queues, which remove a message that was given back
-   * 20 times; before 3.11 it knows no such default.
+   * 20 times; before 3.11 it knows no such default. Answers whether it was not there before.
    */
-  async putVhost(vhost: string, description: string): Promise<void> {
-    await this.#ask({ method: 'PUT', path: ['vhosts', vhost], body: { description, default_queue_type: 'classic' } });
+  async putVhost(vhost: string, description: string): Promise<boolean> {
+    const made = await this.#ask({ method: 'PUT', path: ['vhosts', vhost], body: { description, default_queue_type: 'classic' } });
+    return made === CREATED;
   }
 
   async deleteVhost(vhost: string): Promise<void> {
@@ -232,7 +234,7 @@ export class Provisioning {
     await this.#ask({ method: 'PUT', path: [kind, vhost, name], body: { pattern, 'apply-to': appliesTo, definition } });
   }
 
-  /** The answer, decoded; undefined: the thing that was asked for, or was to be deleted, is not there. */
+  /** The answer, decoded; to other questions than GET its status; undefined: the thing that was asked for, or was to be deleted, is not there. */
   async #ask(question: Question): Promise<unknown> {
     const { method, path } = question;
     const { name, user } = this.#api;
@@ -250,7 +252,7 @@ export class Provisioning {
         status,
       );
     if (method === 'GET' && status === 200) return this.#decoded(text);
-    if (method !== 'GET' && (status === 201 || status === 204)) return true;
+    if (method !== 'GET' && (status === CREATED || status === 204)) return status;
     if (method !== 'PUT' && status === 404 && isNotThere(text)) return undefined;
     const shown = text.slice(0, SHOWN_CHARS_MAX);
     throw new ManagementFailed(`${name} answers ${method} ${path.join('/')} with ${status}: ${shown}`, status);

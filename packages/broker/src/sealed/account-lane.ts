@@ -7,14 +7,13 @@ import { Carrying } from './carrying.js';
 import { finish, takeBack, takeBackEarlier } from './finishing.js';
 import { type Given, Giving, NOT_CONNECTED } from './giving.js';
 import { Learning } from './learning.js';
-import { openVhost } from './opening.js';
+import { make, openVhost } from './opening.js';
 import { Registration } from './registration.js';
 import { Replies } from './replies.js';
 import { usedAt } from './retention.js';
 import type { SealedServices } from './services.js';
 import type { Inside } from './standing.js';
 import { Taking } from './taking.js';
-import { makeVhost } from './topology.js';
 import { Upward } from './upward.js';
 
 const RECONNECT_INITIAL_MS = 500;
@@ -35,7 +34,7 @@ export class AccountLane {
   /** Of a virtual host that is not used anew; undefined: it is. */
   descriptionKept: string | undefined;
   #opening: Promise<void> | undefined;
-  #made: Promise<void> = Promise.resolve();
+  #made: Promise<unknown> = Promise.resolve();
   readonly #services: SealedServices;
   readonly #carrying: Carrying;
   readonly #replies: Replies;
@@ -89,7 +88,7 @@ export class AccountLane {
   }
 
   /** Resolves when its virtual host is there: its user can be given rights. Of the last {@link open} or attempt to connect. */
-  get made(): Promise<void> {
+  get made(): Promise<unknown> {
     return this.#made;
   }
 
@@ -111,7 +110,7 @@ export class AccountLane {
 
   /** Jobs that were left there were given to an executor before: nobody knows whom they answer to any more. */
   async #openOnce(): Promise<void> {
-    const session = await this.#establish();
+    const session = await this.#establish(true);
     try {
       await takeBack(session, this.#rest);
       await this.learning.clear(session);
@@ -237,19 +236,13 @@ export class AccountLane {
     await this.#given((session) => this.#giving.broadcast(session, message, exchange));
   }
 
-  async #make(): Promise<void> {
-    const description = this.descriptionKept ?? usedAt(Date.now());
-    await makeVhost(this.#services.api, { name: this.name, description }, await this.#services.administrator());
-  }
-
-  async #establish(): Promise<AccountSession> {
-    const began = performance.now();
-    this.#made = this.#make();
-    await this.#made;
-    const { account, name: vhost } = this;
-    const { session, earlier } = await openVhost(this.#services, { account, name: vhost }, this.#replies, this.#upward);
+  /** `isKnown`: what was made for its last executor need not be made again. */
+  async #establish(isKnown: boolean): Promise<AccountSession> {
+    const { account, name, descriptionKept: description } = this;
+    const making = make(this.#services, { account, name, description, isKnown });
+    this.#made = making;
+    const { session, earlier } = await openVhost(this.#services, { account, name, isKnown: await making }, this.#replies, this.#upward);
     this.#earlier = earlier;
-    this.#services.log.debug({ account, vhost, ms: Math.round(performance.now() - began) }, 'the virtual host of an account is ready');
     return session;
   }
 
@@ -259,7 +252,7 @@ export class AccountLane {
     let session: AccountSession | undefined;
     this.#stale = false;
     try {
-      session = await this.#establish();
+      session = await this.#establish(false);
       if (!this.#isEnding) await this.registration.repair();
       this.#failures = 0;
       this.#session = session;

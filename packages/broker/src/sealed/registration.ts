@@ -37,7 +37,7 @@ export class Registration {
    * A password is about to come: makes a user with all rights who cannot log in. To be called once, before {@link register}. Answers a function to be called when
    * it has come, or will not. Never throws.
    */
-  expect(made: Promise<void>): () => void {
+  expect(made: Promise<unknown>): () => void {
     this.isExpected = true;
     this.#inTurn(async () => {
       const { api } = this.#services;
@@ -68,7 +68,7 @@ export class Registration {
   /**
    * Lets the account log in by the password that was made last. `alone`: connections of an earlier executor are ended first. `made`: its virtual host is there.
    */
-  async register(alone: boolean, made: Promise<void>): Promise<void> {
+  async register(alone: boolean, made: Promise<unknown>): Promise<void> {
     await this.#inTurn(async () => {
       const { api } = this.#services;
       const isReady = this.#isReady;

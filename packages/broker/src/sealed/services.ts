@@ -35,6 +35,8 @@ export class SealedServices {
   readonly refused: RefusedRecord;
   readonly answered: Told['answered'];
   readonly mirrors: Mirrors;
+  /** Virtual hosts in which all bounds are, by account, and what these go by. */
+  readonly bounded = new Map<OsUser, string>();
   readonly kept = new KeptAnswers(() => this.config.sealed.reply_grace);
   readonly #inForce: InForce;
   #api: Provisioning;

@@ -22,11 +22,20 @@ const ALL: Permissions = { configure: '.*', write: '.*', read: '.*' };
 
 const HELD = { 'x-max-length': MESSAGES_MAX, 'x-max-length-bytes': BYTES_MAX, 'x-overflow': 'reject-publish' };
 
-/** Makes the virtual host, and lets the broker do there what it likes. Nobody else can log in there by this. */
-export async function makeVhost(api: Provisioning, { name, description }: Vhost, broker: string): Promise<void> {
-  await api.putVhost(name, description);
+/**
+ * Makes the virtual host, and lets the broker do there what it likes. Nobody else can log in there by this. `isKnown`: that was done before, and only has to be
+ * done again where the virtual host has gone since. Answers whether it is known still.
+ */
+export async function makeVhost(api: Provisioning, { name, description }: Vhost, broker: string, isKnown: boolean): Promise<boolean> {
+  const isNew = await api.putVhost(name, description);
+  if (isKnown && !isNew) return true;
   await api.putPermissions(name, broker, ALL);
+  return false;
 }
+
+/** All that {@link boundVhost} goes by. */
+export const boundsOf = ({ amqp, sealed }: Config): string =>
+  JSON.stringify([amqp.queue, sealed.window, sealed.replies_max, sealed.answers, sealed.down.map(({ exchange }) => exchange)]);
 
 /**
  * Before the name of a job queue. This policy is also the record of the queue, which no account can change: it is there before the queue has a job, and goes

@@ -80,7 +80,7 @@ export class Vhosts {
 
   /** Removes those of accounts that have had no executor for a while. A start waits for the end of such a removal. */
   async removeOutdated(): Promise<void> {
-    const { api, config, log } = this.#services;
+    const { api, bounded, config, log } = this.#services;
     const { lanes, ends, running } = this.#busy;
     const unused = (await this.all()).filter(({ name }) => !lanes.has(this.accountOf(name)));
     const { keep: keepMs, vhosts_max: max } = config.sealed;
@@ -93,6 +93,7 @@ export class Vhosts {
         removing.catch(() => {}), // it is logged
       );
       await removing;
+      bounded.delete(account);
       this.#known.delete(account);
       log.info({ account, vhost: name }, 'the virtual host of an account is removed: it has had no executor for a while');
     }
@@ -100,10 +101,11 @@ export class Vhosts {
 
   /** Removes the virtual host and the user of an account for good, with all that is in there. */
   async remove(account: OsUser): Promise<void> {
-    const { api, node, refused } = this.#services;
+    const { api, bounded, node, refused } = this.#services;
     const name = sealedName(node, account);
     await api.deleteUser(name);
     await api.deleteVhost(name);
+    bounded.delete(account);
     this.#known.delete(account);
     refused.forget(account);
   }
