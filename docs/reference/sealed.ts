@@ -49,7 +49,7 @@ export const SEALED_TEXTS: Texts = {
   'sealed.job_queue.executor_declares':
     'If true, the executor may declare the job queue in its virtual host. RabbitMQ then also lets it delete the queue, with the jobs in it. Set it to true where an executor ends because it may not declare its queue, as Celery does. Example: `executor_declares = true`.',
   'sealed.job_queue.arguments': {
-    text: 'Arguments of the queue, as the executor declares them.',
+    text: 'Arguments of the queue, as the executor declares them. Of `x-overflow` only `reject-publish`: a full queue would drop jobs otherwise.',
     effect: RESTART,
   },
   'sealed.job_exchange': {

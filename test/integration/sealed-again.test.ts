@@ -17,14 +17,24 @@ beforeAll(async () => {
 });
 afterAll(() => accounts.remove());
 
-/** Of the virtual host of an account, by name. */
+interface Bound {
+  readonly name?: string;
+  readonly definition?: { readonly 'max-length'?: number };
+}
+
+/** Of the virtual host of an account, by name; a policy with its length. */
 async function boundsIn(osUser: string): Promise<string[]> {
   const vhost = encodeURIComponent(nameOf(osUser));
-  const [policies, operators, limits] = await Promise.all(
-    ['policies', 'operator-policies', 'vhost-limits'].map((kind) => accounts.api<{ name?: string }[]>('GET', `${kind}/${vhost}`)),
-  );
-  return [...(policies ?? []), ...(operators ?? []), ...(limits ?? [])].map(({ name }) => name ?? 'limits').sort();
+  const kinds = ['policies', 'operator-policies', 'vhost-limits'];
+  const all = await Promise.all(kinds.map((kind) => accounts.api<Bound[]>('GET', `${kind}/${vhost}`)));
+  return all
+    .flat()
+    .map(({ name = 'limits', definition }) => [name, definition?.['max-length'] ?? []].flat().join(' '))
+    .sort();
 }
+
+const removeVhost = () => accounts.api('DELETE', `vhosts/${encodeURIComponent(nameOf('again'))}`);
+const removePolicy = () => accounts.api('DELETE', `policies/${encodeURIComponent(nameOf('again'))}/kpx.unrouted`);
 
 it('sealed, an account that has had an executor gets another one, and leaves no user where that is refused', {
   timeout: 240_000,
@@ -38,17 +48,21 @@ it('sealed, an account that has had an executor gets another one, and leaves no 
     standIn: { BOOT_MS: '0', JOB_MS: '0', IDLE_MS: '3000' },
   });
   const ended = { account: 'again', msg: 'the virtual host of an account is left: all that was published is carried' };
-  for (const job of ['first', 'second', 'third']) {
+  const reload = () => kpx.reload({ sealed: { window: 8 } });
+  const before: Record<string, (() => Promise<unknown>) | undefined> = { third: removeVhost, fourth: removePolicy, fifth: reload };
+  const jobs = ['first', 'second', 'third', 'fourth', 'fifth'];
+  for (const job of jobs) {
+    await before[job]?.();
     const from = kpx.brokerLog.lines.length;
-    if (job === 'third') await accounts.api('DELETE', `vhosts/${encodeURIComponent(nameOf('again'))}`); // by an administrator
     await publish(kpx, jobOf('again', job));
     await kpx.brokerLog.line(ended, { from });
     expect(await accountsIn(accounts, 'users')).toEqual([]);
-    expect(await boundsIn('again')).toEqual(['kpx.bounds', 'kpx.unrouted', `kpx.window.${KNIME_QUEUE}`, 'limits']);
+    const window = job === 'fifth' ? 8 : 64;
+    expect(await boundsIn('again')).toEqual(['kpx.bounds 10000', 'kpx.unrouted', `kpx.window.${KNIME_QUEUE} ${window}`, 'limits']);
   }
-  const done = await jobsDone(kpx, 'again', 3);
-  expect(done.map(({ job }) => job)).toEqual(['first', 'second', 'third']);
-  expect(new Set(done.map(({ pid }) => pid)).size).toBe(3);
+  const done = await jobsDone(kpx, 'again', jobs.length);
+  expect(done.map(({ job }) => job)).toEqual(jobs);
+  expect(new Set(done.map(({ pid }) => pid)).size).toBe(jobs.length);
 
   membership.remove();
   const from = kpx.brokerLog.lines.length;

@@ -28,6 +28,8 @@ async function published(kpx: Kpx, ...messages: { to: string; text: string; repl
   await channel.waitForConfirms();
 }
 
+const LEFT = 'the virtual host of an account is left: all that was published is carried';
+
 /** The queue in the virtual host of an account that stands in for a client. */
 const standInFor = (client: string) => `kpx.reply.${Buffer.from(client).toString('base64url')}`;
 
@@ -127,6 +129,21 @@ it('sealed, jobs that somebody else has read from the queue of an account are wa
   );
   await reader.close();
   expect(await idsAnswered(kpx, client, 2)).toEqual(['id-of-a2', 'id-of-a3']);
+});
+
+it('sealed, a job that RabbitMQ gives out once more after the end of its executor is answered by the next one', async () => {
+  const kpx = await startSealed(accounts, { standIn: { BOOT_MS: '50', IDLE_MS: '1000' } });
+  const client = await takeClient(kpx);
+  await publish(kpx, asked('alice', 'a1', client));
+  expect(await idsAnswered(kpx, client, 1)).toEqual(['id-of-a1']);
+  await kpx.brokerLog.line({ account: 'alice', msg: LEFT });
+  await withChannel(await letLook(accounts, 'alice'), (channel) => {
+    const { body } = jobOf('alice', 'a1');
+    channel.sendToQueue(KNIME_QUEUE, Buffer.from(JSON.stringify(body)), { replyTo: standInFor(client), correlationId: 'id-of-a1' });
+    return channel.checkQueue(KNIME_QUEUE); // RabbitMQ has it
+  });
+  await publish(kpx, asked('alice', 'a2', client));
+  expect(await idsAnswered(kpx, client, 2)).toEqual(['id-of-a1', 'id-of-a2']);
 });
 
 it('an answer is in the story of its job', async () => {

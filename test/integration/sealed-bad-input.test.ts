@@ -30,6 +30,9 @@ import { takeKnimeVhost } from './shared-rabbitmq.js';
 const LIBRARY = '/usr/$LIB/faketime/libfaketime.so.1';
 const DAY_S = 86_400;
 /** A line of the broker's log. */
+/** Jobs that an account has its own queue drop: many more than the broker takes back at once. */
+const DROPPED = 1_000;
+const TAKEN_BACK = "a job is taken back that the accounts' RabbitMQ has dropped at its start: the queue was full";
 const LEFT = 'the virtual host of an account is left: all that was published is carried';
 /** Jobs in the queue of an account. */
 const WINDOW = 4;
@@ -252,6 +255,27 @@ describe('the code of an account', () => {
     await publish(kpx, jobOf('alice', 'a2'), jobOf('bob', 'b2'));
     await eventually('the next job of alice is done', () => kpx.done('alice').some(({ job }) => job === 'a2'));
     await jobsDone(kpx, 'bob', 2);
+  });
+
+  it('that has its job queue drop all jobs, as it may where it declares it, has a bounded part of them at the server', async () => {
+    const kpx = await startSealed(accounts, {
+      standIn: { BOOT_MS: '50' },
+      broker: { sealed: { job_queue: { executor_declares: true } } },
+    });
+    await publish(kpx, jobOf('alice', 'a1'), jobOf('bob', 'b1'));
+    await jobsDone(kpx, 'alice', 1);
+    const connection = await asExecutor(kpx, 'alice');
+    process.kill(Number(kpx.done('alice')[0]?.pid), 'SIGSTOP');
+    const channel = await connection.createConfirmChannel();
+    await channel.deleteQueue(KNIME_QUEUE);
+    await channel.assertQueue(KNIME_QUEUE, { durable: true, arguments: { 'x-overflow': 'drop-head', 'x-max-length': 0 } });
+    for (let index = 0; index < DROPPED; index++) channel.sendToQueue(KNIME_QUEUE, Buffer.from(JSON.stringify(jobOf('alice', 'own').body)));
+    await channel.waitForConfirms();
+    await kpx.brokerLog.line({ account: 'alice', msg: TAKEN_BACK });
+    await publish(kpx, jobOf('bob', 'b2'));
+    await jobsDone(kpx, 'bob', 2);
+    const back = () => kpx.brokerLog.lines.filter(({ msg }) => msg === TAKEN_BACK).length;
+    expect(back()).toBeLessThan(DROPPED / 2);
   });
 
   const acknowledges = async (channel: Channel) => {

@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Channel } from 'amqplib';
 import { parse, stringify } from 'smol-toml';
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
 import { withChannel } from '../fixtures/amqp.js';
@@ -8,7 +9,7 @@ import { jobOf } from '../fixtures/jobs.js';
 import { KNIME_QUEUE } from '../fixtures/knime/topology.js';
 import type { Kpx } from '../fixtures/kpx.js';
 import type { RabbitmqServer } from '../fixtures/rabbitmq.js';
-import { answeredAll, asExecutor, letAdminister, nameOf, startAccountsRabbitmq, takeClient } from '../fixtures/sealed-accounts.js';
+import { answeredAll, asExecutor, letAdminister, letLook, nameOf, startAccountsRabbitmq, takeClient } from '../fixtures/sealed-accounts.js';
 import { jobsDone, publish } from './installed-kpx.js';
 import { installSealed, startSealed } from './installed-sealed.js';
 
@@ -110,6 +111,9 @@ it('that rejects jobs for good, or lets them expire, has lost those alone', asyn
   await publish(kpx, jobOf('alice', 'last'));
   await eventually('the last job is done', () => kpx.done('alice').some(({ job }) => job === 'last'));
   expect(kpx.done('alice').map(({ job }) => job)).toEqual(['first', 'in hand', 'last']);
+  const up = async (look: Channel) => (await look.checkQueue('kpx.up')).messageCount;
+  const url = await letLook(accounts, 'alice');
+  await eventually('nothing is left of the others', async () => (await withChannel(url, up)) === 0);
   expect(await kpx.vhost.queueDepth('kpx.dead-letter')).toMatchObject({ messages: 0 });
 });
 

@@ -9,6 +9,14 @@ const deaths = (...reasons: string[]): Field => [
   'A',
   array(...reasons.map((reason): [string, Buffer] => ['F', table(['reason', 'S', text(reason)], ['queue', 'S', text('jobs')])])),
 ];
+const expiring: Field = [
+  'x-death',
+  'A',
+  array(
+    ['F', table(['reason', 'S', text('maxlen')], ['original-expiration', 'S', text('60000')])],
+    ['F', table(['reason', 'S', text('x')])],
+  ),
+];
 const propertiesWith = (...fields: Field[]) => new WireProperties(propertyBytes({ headers: table(...fields) }));
 
 it.each<[what: string, fields: Field[], reason: string | undefined]>([
@@ -21,7 +29,12 @@ it.each<[what: string, fields: Field[], reason: string | undefined]>([
   ['without a reason is not known', [['x-death', 'A', array(['F', table(['queue', 'S', text('jobs')])])]], undefined],
   ['with a reason that is no text is not known', [['x-death', 'A', array(['F', table(['reason', 't', Buffer.from([1])])])]], undefined],
 ])('the death %s', (_, fields, reason) => {
-  expect(deathOf(propertiesWith(...fields))).toBe(reason);
+  expect(deathOf(propertiesWith(...fields))?.reason).toBe(reason);
+});
+
+it('a dead letter has the expiration that it had before', () => {
+  expect(deathOf(propertiesWith(expiring))?.expiration).toBe('60000');
+  expect(deathOf(propertiesWith(deaths('maxlen')))?.expiration).toBeUndefined();
 });
 
 it('the death of a message without headers is not known', () => {

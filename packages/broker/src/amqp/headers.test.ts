@@ -1,5 +1,16 @@
 import { describe, expect, it } from 'vitest';
-import { bytes, type Field, MAC, type Properties, propertyBytes, provenProperties, table, text, uint64 } from '../../test-fixtures/wire.js';
+import {
+  array,
+  bytes,
+  type Field,
+  MAC,
+  type Properties,
+  propertyBytes,
+  provenProperties,
+  table,
+  text,
+  uint64,
+} from '../../test-fixtures/wire.js';
 import { carriedUp, replayed, type Seal, same, travelling } from './headers.js';
 import { WireProperties } from './wire/properties.js';
 import { CannotTravel } from './wire/table.js';
@@ -82,6 +93,11 @@ describe('the properties of what an account has published', () => {
     expect(shown(up)).toEqual({ type: 't', expiration: '9', headers: { ...kept, 'x-kpx-account': 'alice', ...PROVEN } });
     const properties = new WireProperties(up);
     expect([MAC.judge(properties, BODY), properties.own]).toEqual([false, { 'x-kpx-account': 'alice' }]);
+  });
+
+  it('have the expiration that a dead letter had', () => {
+    const death: Field = ['x-death', 'A', array(['F', table(['reason', 'S', text('maxlen')], ['original-expiration', 'S', text('9')])])];
+    expect(shown(carriedUp(of({ headers: table(death) }), 'alice', '', REF, SEAL, ROOM)).expiration).toBe('9');
   });
 
   it('are without what a broker has proven of the job that the account was given', () => {

@@ -1,3 +1,4 @@
+import { DEATH_HEADER, deathOf } from './death.js';
 import { OWN_PREFIX } from './mac.js';
 import { type Changes, newProperties, type OwnHeaders, type WireProperties } from './wire/properties.js';
 import { CannotTravel, entry } from './wire/table.js';
@@ -37,8 +38,6 @@ const LASTING = [ID_HEADER, USER_ID_HEADER, USER_HEADER, ACCOUNT_HEADER];
 /** The properties that a parked message came with and could not keep: the first {@link KEPT_BYTES_MAX} bytes of them, in base64. */
 const PROPERTIES_HEADER = 'x-kpx-properties';
 
-/** RabbitMQ says in it where a message has expired; only one from a delay queue has it when it comes to kpx. */
-export const DEATH_HEADER = 'x-death';
 /** How often RabbitMQ has had this message back; from quorum queues only. */
 export const DELIVERIES_HEADER = 'x-delivery-count';
 /** RabbitMQ's about an earlier way of the message, or orders to it: repeated, they would route copies or look like a loop. */
@@ -107,12 +106,13 @@ export function same(properties: WireProperties, own: Own, bytesMax: number): Bu
 
 /**
  * The properties of what an account has published, as they go to the server: without any header that only kpx and RabbitMQ write, and with the account's
- * name. `replyTo`: the queue that is answered to; empty: none. Throws as {@link travelling} does.
+ * name. A dead letter has the expiration that it had before. `replyTo`: the queue that is answered to; empty: none. Throws as {@link travelling} does.
  */
 export function carriedUp(properties: WireProperties, account: string, replyTo: string, own: Own, seal: Seal, bytesMax: number): Buffer {
   const drops = (name: string) => isOwn(name) || SERVER_HEADERS.test(name);
   const adds = encoded(seal({ ...lasting(properties), ...own, [ACCOUNT_HEADER]: account }));
-  return changed(properties, { drops, adds, expiration: properties.text('expiration'), replyTo }, bytesMax);
+  const expiration = properties.text('expiration') ?? deathOf(properties)?.expiration;
+  return changed(properties, { drops, adds, expiration, replyTo }, bytesMax);
 }
 
 /** The headers by which brokers have recorded which job it is, and who has sent it. */

@@ -1,4 +1,5 @@
-import { DEATH_HEADER, HOPS_HEADER, ID_HEADER, REPLAYED_AT_HEADER, SEEN_AT_HEADER } from './headers.js';
+import { DEATH_HEADER } from './death.js';
+import { HOPS_HEADER, ID_HEADER, REPLAYED_AT_HEADER, SEEN_AT_HEADER } from './headers.js';
 import type { WireMessage } from './wire/amqplib.js';
 
 /** Of W3C Trace Context, which takes 55; longer ones are passed on whole, and remembered this far. */

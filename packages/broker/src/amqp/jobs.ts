@@ -1,6 +1,7 @@
 import type { KnimeUser } from '@kpx/protocol';
 import type { UserFrom } from '../config/user-from.js';
-import { DEATH_HEADER, HOPS_HEADER, ID_HEADER, REPLAYED_AT_HEADER, SEEN_AT_HEADER } from './headers.js';
+import { DEATH_HEADER } from './death.js';
+import { HOPS_HEADER, ID_HEADER, REPLAYED_AT_HEADER, SEEN_AT_HEADER } from './headers.js';
 import { isNearLimit } from './job-queue.js';
 import { type Undecodable, userOf } from './submitter.js';
 import type { WireMessage } from './wire/amqplib.js';

@@ -66,6 +66,8 @@ keys = ["done"]
     ['[[learn]]\nqueue = "kpx.*"', /^learn\.0\.queue: expected a name, not one of kpx’s own/],
     ['[[learn]]\nqueue = "q-*"\nmax = 0', /^learn\.0\.max: /],
     ['answers = "all"', /^answers: /],
+    ['[job_queue.arguments]\nx-overflow = "drop-head"', /^job_queue\.arguments: expected "x-overflow" = "reject-publish" or none/],
+    ['[job_queue.arguments]\nx-overflow = "reject-publish-dlx"', /^job_queue\.arguments: expected/],
     ['[job_queue.arguments]\nx-max-length = 1.5', /^job_queue\.arguments\.x-max-length: /],
   ])('says which key is wrong, and what is expected: %j', (text, message) => {
     expect(problems(text)).toEqual([expect.stringMatching(message)]);

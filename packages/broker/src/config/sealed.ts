@@ -22,6 +22,9 @@ const serverUrl = text.superRefine((value, context) => {
   else if (!['', '/'].includes(url.pathname)) expected('names a virtual host: each account has its own, leave it out');
 });
 
+/** A queue that has no place refuses a job. */
+const KEEPS = 'reject-publish';
+
 /** Arguments of a queue or an exchange. */
 const declaredWith = z
   .record(amqpName(NAME_BYTES_MAX), z.union([text, z.int(), z.boolean()]))
@@ -83,7 +86,10 @@ export const sealed = z
       .strictObject({
         durable: z.boolean().default(true),
         executor_declares: z.boolean().default(false),
-        arguments: declaredWith,
+        arguments: declaredWith.refine(
+          ({ 'x-overflow': overflow = KEEPS }) => overflow === KEEPS,
+          `expected "x-overflow" = "${KEEPS}" or none: a queue with sealed.window jobs would drop its oldest for each new one`,
+        ),
       })
       .prefault({}),
     job_exchange: z

@@ -73,6 +73,8 @@ export class AccountLane {
       answer: (session, message, client) => this.#upward.answer(session, message, client),
       unnamed: (client, reason) =>
         log.warn({ account, client, reason }, 'an account cannot answer to this client by its name: the account has a queue with it'),
+      unmade: (client, reason) =>
+        log.warn({ account, client, reason }, 'answers of an account to this client are lost until its next job: they have no queue'),
     });
     this.#giving = new Giving(services, this.#replies);
     this.learning = new Learning(services, account, this.name, {
@@ -108,7 +110,7 @@ export class AccountLane {
     await this.#opening;
   }
 
-  /** Jobs that were left there were given to an executor before: nobody knows whom they answer to any more. */
+  /** Jobs that were left there were given to an executor before: whom they answer to is known for the time that {@link KeptAnswers} has. */
   async #openOnce(): Promise<void> {
     const session = await this.#establish(true);
     try {
@@ -239,9 +241,11 @@ export class AccountLane {
   /** `isKnown`: what was made for its last executor need not be made again. */
   async #establish(isKnown: boolean): Promise<AccountSession> {
     const { account, name, descriptionKept: description } = this;
+    const { config } = this.#services;
     const making = make(this.#services, { account, name, description, isKnown });
     this.#made = making;
-    const { session, earlier } = await openVhost(this.#services, { account, name, isKnown: await making }, this.#replies, this.#upward);
+    const of = { account, name, config, isKnown: await making };
+    const { session, earlier } = await openVhost(this.#services, of, this.#replies, this.#upward);
     this.#earlier = earlier;
     return session;
   }
@@ -274,12 +278,13 @@ export class AccountLane {
 
   /** Resolves with why it has to be done again, after a wait. */
   async #finished(session: AccountSession): Promise<Over> {
-    const { api, log } = this.#services;
+    const { api, bounded, log } = this.#services;
     try {
       await this.learning.end();
       const { takenBack, unanswered } = await finish(api, this.name, session, this.#rest);
       await this.learning.clear(session);
-      if (this.descriptionKept === undefined) await api.putVhost(this.name, usedAt(Date.now())); // until now it was used
+      // Until now it was used. One that somebody has just removed is there anew, and bare.
+      if (this.descriptionKept === undefined && (await api.putVhost(this.name, usedAt(Date.now())))) bounded.delete(this.account);
       log.info(
         { account: this.account, taken_back: takenBack, unanswered },
         'the virtual host of an account is left: all that was published is carried',

@@ -56,7 +56,11 @@ beforeEach(() => {
 });
 
 function takingBack() {
-  const replies = new Replies({ config }, new OpenAnswers(() => config.sealed.reply_grace), false, { answer: () => {}, unnamed: () => {} });
+  const replies = new Replies({ config }, new OpenAnswers(() => config.sealed.reply_grace), false, {
+    answer: () => {},
+    unnamed: () => {},
+    unmade: () => {},
+  });
   const taking = takeBack(session as AccountSession, { jobQueue: JOB_QUEUE, earlier: [], replies, carrying });
   return taking.catch(({ message }: Error) => message);
 }

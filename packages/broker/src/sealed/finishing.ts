@@ -12,6 +12,8 @@ import { forgetQueue } from './topology.js';
 /** How often it is looked whether all is carried, in milliseconds, and how often in a row it has to look so. */
 const LOOK_EVERY_MS = 50;
 const QUIET_LOOKS = 2;
+/** The same while there are jobs of which nobody has heard: RabbitMQ may still have them, or their answers. */
+const QUIET_LOOKS_UNHEARD = 10;
 /** How long RabbitMQ may take to end the connections and consumers of a user who is deleted, in milliseconds: some 10 with all versions tried. */
 const GONE_WITHIN_MS = 10_000;
 
@@ -41,7 +43,7 @@ export async function finish(
   );
   /*
    * RabbitMQ forgets the connection of a client that was killed before its channels have ended: until then they publish what they have read, and the jobs that
-   * they hold are not back. Their consumers go with that.
+   * they hold are not back. The consumers that they have go with that.
    */
   const queues = [left.jobQueue, ...left.earlier];
   await until(
@@ -50,11 +52,13 @@ export async function finish(
     `somebody reads from ${queues.map((queue) => `"${queue}"`).join(' or ')} in the virtual host "${name}", whose user is deleted: jobs may be held there`,
   );
   let takenBack = 0;
-  for (let quiet = 0; quiet < QUIET_LOOKS; ) {
+  let wanted = QUIET_LOOKS;
+  for (let quiet = 0; quiet < wanted; ) {
     const now = await takeBack(session, left);
     takenBack += now;
     quiet = now === 0 && (await isEmpty(session, left.replies)) ? quiet + 1 : 0;
-    if (quiet < QUIET_LOOKS) await delay(LOOK_EVERY_MS);
+    wanted = left.replies.answers.unheardOf > 0 ? QUIET_LOOKS_UNHEARD : QUIET_LOOKS;
+    if (quiet < wanted) await delay(LOOK_EVERY_MS);
   }
   for (const queue of left.earlier) {
     const refused = await session.apart((channel) => answerInTime(channel.deleteQueue(queue), `queue.delete of "${queue}"`));

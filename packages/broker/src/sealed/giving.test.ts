@@ -26,7 +26,11 @@ beforeEach(() => {
   session = { blocked: 'low on memory', underWay: [], send } as Partial<AccountSession> & { blocked: string | undefined };
   giving = new Giving(
     { config, mac: () => MAC },
-    new Replies({ config }, new OpenAnswers(() => config.sealed.reply_grace), false, { answer: () => {}, unnamed: () => {} }),
+    new Replies({ config }, new OpenAnswers(() => config.sealed.reply_grace), false, {
+      answer: () => {},
+      unnamed: () => {},
+      unmade: () => {},
+    }),
   );
 });
 
@@ -58,6 +62,7 @@ describe('a job whose answer is wanted', () => {
     const replies = new Replies({ config }, new OpenAnswers(() => config.sealed.reply_grace), false, {
       answer: () => {},
       unnamed: () => {},
+      unmade: () => {},
     });
     const send: AccountSession['send'] = (_message, _to, _compose, told) => fate(told);
     const to = { blocked: undefined, underWay: [], send, apart: async () => undefined, consume: async () => {} } as Partial<AccountSession>;

@@ -84,11 +84,11 @@ export class Giving {
     }
     // Before its queue is looked for: one that nothing is open to may be deleted.
     const correlationId = message.properties.text('correlationId');
-    const opened = this.#replies.answers.open(client, correlationId, performance.now());
+    const notGiven = this.#replies.answers.open(client, correlationId, performance.now());
     const closing = (given: Given) => {
       // One that the account may have all the same is given anew, and either may be answered first.
       const mayBeAnswered = given.is === 'given' || (given.is === 'not yet' && given.unknown === true);
-      if (!mayBeAnswered && opened) this.#replies.answers.close(client, correlationId, performance.now());
+      if (!mayBeAnswered) notGiven(performance.now());
       told(given);
     };
     this.#replies.queueFor(session, client).then(

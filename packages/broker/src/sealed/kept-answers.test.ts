@@ -45,6 +45,13 @@ it('an id that nobody has answered is closed in the time of grace after the end,
   expect(answers.isOpen('client', 'c1', performance.now())).toBe(false);
 });
 
+it('what is forgotten, nobody may answer any more', () => {
+  ended();
+  kept.forget(ALICE);
+  expect(mayAnswer()).toBe(false);
+  kept.forget(ALICE);
+});
+
 it('a time of grace longer than a timer of Node can be is kept', () => {
   kept = new KeptAnswers(() => 2 ** 32);
   ended();

@@ -28,4 +28,10 @@ export class KeptAnswers {
     const timer = setTimeout(() => this.#kept.delete(account), Math.min(this.#graceMs(), TIMER_MS_MAX)).unref();
     this.#kept.set(account, { answers, timer });
   }
+
+  /** Nothing is left that could be answered. */
+  forget(account: OsUser): void {
+    clearTimeout(this.#kept.get(account)?.timer);
+    this.#kept.delete(account);
+  }
 }

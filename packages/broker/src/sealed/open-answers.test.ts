@@ -31,8 +31,8 @@ describe('an answer is open', () => {
   });
 
   it('keeps its client as long as that is answered with other ids', () => {
-    const answers = opened(['client', 'c1']);
-    answers.close('client', 'c1', 0);
+    const answers = opened();
+    answers.open('client', 'c1', 0)(0);
     answers.answered('client', 'an id that was not given', 900);
     expect([[...answers.sweep(1_899)], [...answers.sweep(1_900)]]).toEqual([[], ['client']]);
   });
@@ -40,7 +40,7 @@ describe('an answer is open', () => {
   it('however long its job takes that was taken back and is given once more', () => {
     const answers = opened(['client', 'c1']);
     answers.answered('client', 'c1', 500);
-    expect([answers.unheardOf, answers.open('client', 'c1', 600), answers.unheardOf]).toEqual([0, false, 1]);
+    expect([answers.unheardOf, typeof answers.open('client', 'c1', 600), answers.unheardOf]).toEqual([0, 'function', 1]);
     answers.sweep(10_000);
     expect(answers.isOpen('client', 'c1', 10_000)).toBe(true);
   });
@@ -52,9 +52,24 @@ describe('an answer is open', () => {
   });
 
   it('no more when the job was not given after all', () => {
-    const answers = opened(['client', undefined]);
-    answers.close('client', undefined, 1);
+    const answers = opened();
+    answers.open('client', undefined, 0)(1);
     expect(answers.isOpen('client', undefined, 1)).toBe(false);
+  });
+
+  it('for as long as before when a job that was taken back was not given once more after all', () => {
+    const answers = opened(['client', 'c1']);
+    answers.answered('client', 'c1', 500);
+    answers.open('client', 'c1', 600)(700);
+    expect([answers.unheardOf, answers.isOpen('client', 'c1', 700)]).toEqual([0, true]);
+    answers.sweep(500 + GRACE_MS);
+    expect(answers.isOpen('client', 'c1', 500 + GRACE_MS)).toBe(false);
+  });
+
+  it('when one copy of its job was given, and another one was not', () => {
+    const answers = opened(['client', 'c1']);
+    answers.open('client', 'c1', 1)(2);
+    expect([answers.unheardOf, answers.isOpen('client', 'c1', 2)]).toEqual([1, true]);
   });
 
   it('for any id after a restart, to clients from before and for a while', () => {
@@ -77,16 +92,18 @@ describe('what is remembered', () => {
   });
 
   it('does not grow with a job that is given twice', () => {
-    const answers = opened(['client', 'c1'], ['client', 'c1']);
-    answers.close('client', 'c1', 1);
+    const answers = opened();
+    const notGiven = answers.open('client', 'c1', 0);
+    answers.open('client', 'c1', 0);
+    notGiven(1);
     expect(answers.size).toBe(0);
     expect([...answers.sweep(1 + GRACE_MS)]).toEqual(['client']);
   });
 
   it('names each client that has waited for nothing for a while, once', () => {
-    const answers = opened(['busy', 'c1'], ['idle', 'c2']);
+    const answers = opened(['busy', 'c1']);
     answers.unknownBefore('from before', 0);
-    answers.close('idle', 'c2', 500);
+    answers.open('idle', 'c2', 0)(500);
     expect([...answers.sweep(999)]).toEqual([]);
     expect([...answers.sweep(1_000)]).toEqual(['from before']);
     expect([...answers.sweep(1_500)]).toEqual(['idle']);
@@ -94,13 +111,8 @@ describe('what is remembered', () => {
   });
 
   it('keeps a client that the caller has not come to, and one that waits again by then', () => {
-    const answers = opened(['one', 'c1'], ['two', 'c2'], ['three', 'c3']);
-    for (const [client, id] of [
-      ['one', 'c1'],
-      ['two', 'c2'],
-      ['three', 'c3'],
-    ] as const)
-      answers.close(client, id, 0);
+    const answers = opened();
+    for (const client of ['one', 'two', 'three']) answers.open(client, 'c1', 0)(0);
     for (const client of answers.sweep(GRACE_MS)) {
       expect(client).toBe('one');
       answers.open('two', 'c4', GRACE_MS);

@@ -44,13 +44,16 @@ export class OpenAnswers {
     return this.#forgotten;
   }
 
-  /** A job is given, perhaps once more, to be answered to this client. Answers whether that was not open already. */
-  open(client: string, correlationId: string | undefined, now: number): boolean {
+  /** A job is given, perhaps once more, to be answered to this client. Answers a function to be called, with the time, where it is not given after all. */
+  open(client: string, correlationId: string | undefined, now: number): (now: number) => void {
     const key = keyOf(client, correlationId);
     const before = this.#open.get(key);
     if (before) {
+      const { answeredAt } = before;
       before.answeredAt = undefined;
-      return false;
+      return () => {
+        before.answeredAt ??= answeredAt;
+      };
     }
     this.#open.set(key, { client, answeredAt: undefined });
     const known = this.#clients.get(client);
@@ -61,12 +64,7 @@ export class OpenAnswers {
       this.#forgotten += 1;
       this.#close(oldest, now);
     }
-    return true;
-  }
-
-  /** The job was not given after all. */
-  close(client: string, correlationId: string | undefined, now: number): void {
-    this.#close(keyOf(client, correlationId), now);
+    return (later) => this.#close(key, later);
   }
 
   /** Jobs from before this broker may be answered to this client. To be said before the first answer is read. */

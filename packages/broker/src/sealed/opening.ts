@@ -1,17 +1,20 @@
 import type { OsUser } from '@kpx/protocol';
+import type { Config } from '../config/config.js';
 import { AccountSession } from './account-session.js';
 import { UP_QUEUE } from './names.js';
 import type { Replies } from './replies.js';
 import { usedAt } from './retention.js';
 import type { SealedServices } from './services.js';
-import { boundsOf, boundVhost, declareAccountTopology, makeVhost } from './topology.js';
+import { boundVhost, declareAccountTopology, makeVhost } from './topology.js';
 import type { Upward } from './upward.js';
 
 interface Of {
   readonly account: OsUser;
   /** Of its virtual host. */
   readonly name: string;
-  /** Its bounds are there, and it has no earlier job queue. */
+  /** The one that was in force when this began. */
+  readonly config: Config;
+  /** This broker has made all of it before. */
   readonly isKnown: boolean;
 }
 
@@ -26,25 +29,25 @@ interface Opened {
  * executor. Throws an Error for operators.
  */
 export async function make(
-  { api, config, bounded, administrator }: SealedServices,
-  { account, name, description = usedAt(Date.now()), isKnown }: Of & { readonly description: string | undefined },
+  { api, bounded, administrator }: SealedServices,
+  { account, name, description = usedAt(Date.now()), isKnown }: Omit<Of, 'config'> & { readonly description: string | undefined },
 ): Promise<boolean> {
-  const mayBeKnown = isKnown && bounded.get(account) === boundsOf(config);
-  bounded.delete(account);
-  return await makeVhost(api, { name, description }, await administrator(), mayBeKnown);
+  const isBounded = bounded.delete(account);
+  return await makeVhost(api, { name, description }, await administrator(), isKnown && isBounded);
 }
 
 /** Connects to it, makes what is missing there, and reads what the account publishes. Throws an Error for operators. */
 export async function openVhost(
-  { api, bounded, config, held, host, log }: SealedServices,
-  { account, name, isKnown }: Of,
+  services: SealedServices,
+  { account, name, config, isKnown }: Of,
   replies: Replies,
   upward: Upward,
 ): Promise<Opened> {
+  const { api, bounded, held, host, log } = services;
   const began = performance.now();
   const opening = AccountSession.openAny(config, name, `${host}, ${account}`, held);
   // Policies and limits take as long as a connection; both are there before the executor is.
-  const looking = Promise.all([isKnown ? [] : boundVhost(api, name, config), api.queues(name)]);
+  const looking = Promise.all([boundVhost(api, name, config, isKnown), api.queues(name)]);
   looking.catch(() => {}); // it is told below
   const session = await opening;
   try {
@@ -56,7 +59,7 @@ export async function openVhost(
       (message) => upward.up(session, message),
       () => session.fail(`"${UP_QUEUE}" was deleted`),
     );
-    if (earlier.length === 0) bounded.set(account, boundsOf(config));
+    if (services.config === config) bounded.add(account);
     log.debug({ account, vhost: name, ms: Math.round(performance.now() - began) }, 'the virtual host of an account is ready');
     return { session, earlier };
   } catch (error) {

@@ -41,12 +41,12 @@ function vhost() {
   return { queues, meanwhile, refusesConsumers, refusesQueues, consumed, session };
 }
 
-function repliesFor(answers: Config['sealed']['answers'] = 'jobs') {
+function repliesFor(answers: Config['sealed']['answers'] = 'jobs', unmade: (client: string, why: string) => void = () => {}) {
   const config = configSchema.parse({
     amqp: { urls: ['amqp://kpx-broker@127.0.0.1/knime'] },
     sealed: { answers },
   });
-  return new Replies({ config }, new OpenAnswers(() => GRACE_MS), false, { answer: () => {}, unnamed: () => {} });
+  return new Replies({ config }, new OpenAnswers(() => GRACE_MS), false, { answer: () => {}, unnamed: () => {}, unmade });
 }
 
 /** A job of this client is given, as {@link Giving} does it. */
@@ -141,13 +141,15 @@ describe('queues of clients', () => {
     expect(next.consumed).toEqual([queueOf('one')]);
   });
 
-  it('that RabbitMQ does not let the next session make anew keep it from nothing else', async () => {
+  it('that RabbitMQ does not let the next session make anew are said, and keep it from nothing else', async () => {
     const [before, next] = [vhost(), vhost()];
-    const replies = repliesFor();
+    const said: string[] = [];
+    const replies = repliesFor('jobs', (client, why) => said.push(`${client}: ${why}`));
     for (const client of ['one', 'two']) await give(replies, before.session, client);
     next.refusesQueues.add(queueOf('one'));
     await replies.takeUp(next.session, []);
     expect(next.consumed).toEqual([queueOf('two')]);
+    expect(said).toEqual(['one: queue limit is reached']);
   });
 
   it('that RabbitMQ refuses are asked for again with the next job, and none else is touched', async () => {

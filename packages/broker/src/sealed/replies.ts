@@ -12,6 +12,8 @@ interface Handlers {
   answer(session: AccountSession, message: WireMessage, client: string): void;
   /** RabbitMQ has refused a queue with the name of a client's. */
   unnamed(client: string, why: string): void;
+  /** There is no queue for a client whose answers may still come. */
+  unmade(client: string, why: string): void;
 }
 
 interface Services {
@@ -83,7 +85,8 @@ export class Replies {
     }
     this.#fromBefore = false;
     for (const client of this.answers.awaiting)
-      if (!this.#clients.has(replyQueueOf(client).name)) await this.queueFor(session, client).catch(() => {}); // the next job of this client says why
+      if (!this.#clients.has(replyQueueOf(client).name))
+        await this.queueFor(session, client).catch(({ message }: Error) => this.#handlers.unmade(client, message));
   }
 
   /** The name of the queue for this client, which is made if need be. Throws an Error that says why there is none. */

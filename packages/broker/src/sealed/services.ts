@@ -35,8 +35,8 @@ export class SealedServices {
   readonly refused: RefusedRecord;
   readonly answered: Told['answered'];
   readonly mirrors: Mirrors;
-  /** Virtual hosts in which all bounds are, by account, and what these go by. */
-  readonly bounded = new Map<OsUser, string>();
+  /** Accounts without a session in whose virtual hosts all bounds are, by the configuration in force. */
+  readonly bounded = new Set<OsUser>();
   readonly kept = new KeptAnswers(() => this.config.sealed.reply_grace);
   readonly #inForce: InForce;
   #api: Provisioning;
@@ -82,6 +82,12 @@ export class SealedServices {
     return this.#administrator;
   };
 
+  /** Its virtual host is about to be removed. */
+  forget = (account: OsUser): void => {
+    this.bounded.delete(account);
+    this.kept.forget(account);
+  };
+
   /** Begins: what accounts publish can be carried from now on. */
   start(): void {
     this.#uplink.run().catch(logFailure(this.log, 'what accounts publish cannot be carried any more'));
@@ -91,6 +97,7 @@ export class SealedServices {
   renew(uplink: boolean): void {
     this.#api = apiOf(this.config);
     this.#administrator = undefined;
+    this.bounded.clear();
     if (!uplink) return;
     this.mirrors.reconnect();
     const before = this.#uplink;

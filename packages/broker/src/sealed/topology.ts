@@ -33,19 +33,17 @@ export async function makeVhost(api: Provisioning, { name, description }: Vhost,
   return false;
 }
 
-/** All that {@link boundVhost} goes by. */
-export const boundsOf = ({ amqp, sealed }: Config): string =>
-  JSON.stringify([amqp.queue, sealed.window, sealed.replies_max, sealed.answers, sealed.down.map(({ exchange }) => exchange)]);
-
 /**
  * Before the name of a job queue. This policy is also the record of the queue, which no account can change: it is there before the queue has a job, and goes
  * after the queue.
  */
 const WINDOW = 'kpx.window.';
 
+const UNROUTED = 'kpx.unrouted';
+
 /** Job queues that are there with earlier names. */
-async function earlierQueues(api: Provisioning, name: string, { amqp }: Config): Promise<string[]> {
-  const windows = (await api.policies(name)).filter((policy) => policy.startsWith(WINDOW));
+function earlierQueues(policies: readonly string[], { amqp }: Config): string[] {
+  const windows = policies.filter((policy) => policy.startsWith(WINDOW));
   return windows.map((policy) => policy.slice(WINDOW.length)).filter((queue) => queue !== amqp.queue);
 }
 
@@ -57,11 +55,14 @@ export async function forgetQueue(api: Provisioning, name: string, queue: string
 /**
  * Bounds what is in the virtual host, and has what nobody in there takes brought to the broker. Answers its earlier job queues. A job queue is bounded in what
  * no consumer has in hand. RabbitMQ drops what is beyond that when it starts, from the head, whatever its overflow is, in all versions tried (3.10 to 4.3):
- * of a full queue the jobs that its executor had in hand. The broker gets these as dead letters.
+ * of a full queue the jobs that its executor had in hand. The broker gets these as dead letters. `isKnown`: all of that was done before, and is done again only
+ * where a policy has gone since.
  */
-export async function boundVhost(api: Provisioning, name: string, config: Config): Promise<string[]> {
+export async function boundVhost(api: Provisioning, name: string, config: Config, isKnown: boolean): Promise<string[]> {
   const { amqp, sealed } = config;
-  const earlier = await earlierQueues(api, name, config);
+  const policies = await api.policies(name);
+  const earlier = earlierQueues(policies, config);
+  if (isKnown && [UNROUTED, WINDOW + amqp.queue].every((policy) => policies.includes(policy))) return earlier;
   const unrouted = { 'alternate-exchange': UNROUTED_EXCHANGE };
   // A broadcast that nobody in there listens to is not the account's.
   const broadcasts = sealed.down.map(({ exchange }) => exchange);
@@ -69,7 +70,7 @@ export async function boundVhost(api: Provisioning, name: string, config: Config
   const bounds = { 'max-length': MESSAGES_MAX, 'max-length-bytes': BYTES_MAX, expires: UNUSED_MS };
   await Promise.all([
     api.limitVhost(name, { 'max-queues': QUEUES_MAX + sealed.replies_max * QUEUES_PER_CLIENT[sealed.answers] }),
-    api.putPolicy(name, 'kpx.unrouted', { pattern: theirsBut(...broadcasts), appliesTo: 'exchanges', definition: unrouted }),
+    api.putPolicy(name, UNROUTED, { pattern: theirsBut(...broadcasts), appliesTo: 'exchanges', definition: unrouted }),
     api.putPolicy(name, WINDOW + amqp.queue, { pattern: `^${literally(amqp.queue)}$`, appliesTo: 'queues', definition: window }),
     api.putOperatorPolicy(name, 'kpx.bounds', { pattern: theirsBut(amqp.queue, ...earlier), appliesTo: 'queues', definition: bounds }),
   ]);

@@ -4,12 +4,17 @@ import { describe } from '../amqp/jobs.js';
 import type { WireMessage } from '../amqp/wire/amqplib.js';
 import type { Config } from '../config/config.js';
 import type { AccountSession } from './account-session.js';
+import { Allowance } from './allowance.js';
 import { type Carrying, publishedOf } from './carrying.js';
 import { carryBack } from './finishing.js';
 import type { Learning } from './learning.js';
 import { UNROUTED_EXCHANGE } from './names.js';
 import type { Replies } from './replies.js';
 import { judgeAnswer, judgeUp, type Verdict } from './rules.js';
+
+/** Jobs of one account that RabbitMQ has dropped: how many go back to the server at once, and how often a further one does, in milliseconds. */
+const BACK_AT_ONCE_MAX = 256;
+const BACK_EVERY_MS = 100;
 
 interface Services {
   readonly log: Logger;
@@ -28,6 +33,7 @@ interface Parts {
 export class Upward {
   readonly #services: Services;
   readonly #parts: Parts;
+  readonly #back = new Allowance(BACK_AT_ONCE_MAX, BACK_EVERY_MS, performance.now());
 
   constructor(services: Services, parts: Parts) {
     this.#services = services;
@@ -64,11 +70,16 @@ export class Upward {
 
   /**
    * RabbitMQ has taken it out of the job queue: nobody else may publish to that exchange. It goes back to the server where there were too many jobs at a start of
-   * RabbitMQ. Where it was rejected or has expired, it is done with, as it would be without a dead-letter exchange.
+   * RabbitMQ. An account that may declare the queue can have that at any time: so it goes in its turn. One that was rejected or has expired is done with, as it
+   * would be without a dead-letter exchange.
    */
   async #dead(session: AccountSession, message: WireMessage): Promise<void> {
-    if (deathOf(message.properties) !== 'maxlen') {
+    if (deathOf(message.properties)?.reason !== 'maxlen') {
       session.ack(message);
+      return;
+    }
+    if (!this.#back.take(performance.now())) {
+      session.putBackLater(message);
       return;
     }
     const { account, carrying, replies } = this.#parts;

@@ -80,20 +80,20 @@ export class Vhosts {
 
   /** Removes those of accounts that have had no executor for a while. A start waits for the end of such a removal. */
   async removeOutdated(): Promise<void> {
-    const { api, bounded, config, log } = this.#services;
+    const { api, config, forget, log } = this.#services;
     const { lanes, ends, running } = this.#busy;
     const unused = (await this.all()).filter(({ name }) => !lanes.has(this.accountOf(name)));
     const { keep: keepMs, vhosts_max: max } = config.sealed;
     for (const name of outdated(unused, lanes.size, { keepMs, max }, Date.now())) {
       const account = this.accountOf(name);
       if (lanes.has(account) || ends.has(account) || running().has(account)) continue;
+      forget(account);
       const removing = api.deleteVhost(name).finally(() => ends.delete(account));
       ends.set(
         account,
         removing.catch(() => {}), // it is logged
       );
       await removing;
-      bounded.delete(account);
       this.#known.delete(account);
       log.info({ account, vhost: name }, 'the virtual host of an account is removed: it has had no executor for a while');
     }
@@ -101,11 +101,11 @@ export class Vhosts {
 
   /** Removes the virtual host and the user of an account for good, with all that is in there. */
   async remove(account: OsUser): Promise<void> {
-    const { api, bounded, node, refused } = this.#services;
+    const { api, forget, node, refused } = this.#services;
     const name = sealedName(node, account);
+    forget(account);
     await api.deleteUser(name);
     await api.deleteVhost(name);
-    bounded.delete(account);
     this.#known.delete(account);
     refused.forget(account);
   }

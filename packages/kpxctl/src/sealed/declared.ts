@@ -82,13 +82,19 @@ async function thing<Found>(api: Management, path: readonly string[], found: (an
   return { ...found(seen), arguments: Object.fromEntries(known) };
 }
 
-/** Tables of broker.toml for those of them that `sealed` has otherwise. */
-export function linesFor({ queue, exchange }: Declared, { job_queue, job_exchange }: Config['sealed']): string[] {
+/** Tables of broker.toml for those of them that `sealed` has otherwise. Not how a full queue drops jobs: with a queue for each account none may be dropped. */
+export function linesFor({ queue: atServer, exchange }: Declared, { job_queue, job_exchange }: Config['sealed']): string[] {
   const { executor_declares: _, ...ofQueue } = job_queue;
+  const queue = atServer && { ...atServer, arguments: withoutOverflow(atServer.arguments) };
   const tables = {
     ...(queue && !isDeepStrictEqual(queue, ofQueue) && { job_queue: queue }),
     ...(exchange && !isDeepStrictEqual(exchange, job_exchange) && { job_exchange: exchange }),
   };
   if (Object.keys(tables).length === 0) return [];
   return stringify({ sealed: tables }).split('\n').filter(Boolean);
+}
+
+function withoutOverflow(all: z.infer<typeof table>): z.infer<typeof table> {
+  const { 'x-overflow': overflow, ...others } = all;
+  return overflow === 'reject-publish' ? all : others;
 }
