@@ -4,6 +4,7 @@ import { openConnection, withChannel } from '../fixtures/amqp.js';
 import { eventually } from '../fixtures/eventually.js';
 import type { Section } from '../fixtures/helper-installation.js';
 import { jobOf } from '../fixtures/jobs.js';
+import { KNIME_QUEUE } from '../fixtures/knime/topology.js';
 import type { Kpx } from '../fixtures/kpx.js';
 import type { RabbitmqServer } from '../fixtures/rabbitmq.js';
 import {
@@ -11,6 +12,7 @@ import {
   answersTo,
   asExecutor,
   letAdminister,
+  letLook,
   nameOf,
   startAccountsRabbitmq,
   takeClient,
@@ -145,6 +147,22 @@ it('removes virtual hosts of accounts without executors when `keep` or `vhosts_m
   expect(await reload(kpx, { keep: '1s' })).toEqual(['sealed.keep: "168h" -> "1s"']);
   await reload(kpx, { vhosts_max: 1 });
   await eventually('only the one in use is left', async () => (await accountsIn(accounts, 'vhosts')).join() === nameOf('bob'));
+});
+
+it('puts back the jobs that lie in a virtual host before it is removed: RabbitMQ may give them out late', async () => {
+  const kpx = await startSealed(accounts);
+  await publish(kpx, jobOf('alice', 'a1'), jobOf('bob', 'b1'));
+  const [done] = await jobsDone(kpx, 'alice', 1);
+  await jobsDone(kpx, 'bob', 1);
+  process.kill(Number(done?.pid), 'SIGKILL');
+  await kpx.brokerLog.line({ msg: 'the virtual host of an account is left: all that was published is carried', account: 'alice' });
+  await withChannel(await letLook(accounts, 'alice'), (channel) => {
+    channel.sendToQueue(KNIME_QUEUE, Buffer.from(JSON.stringify(jobOf('alice', 'late').body)));
+    return channel.checkQueue(KNIME_QUEUE); // RabbitMQ has it
+  });
+  await reload(kpx, { vhosts_max: 1 });
+  await kpx.brokerLog.line({ msg: 'the virtual host of an account is removed: it has had no executor for a while', account: 'alice' });
+  expect((await jobsDone(kpx, 'alice', 2)).map(({ job }) => job)).toEqual(['a1', 'late']);
 });
 
 it('keeps the whole of [sealed] as it is where a part of it cannot change, with the reasons, and takes the rest of the file', async () => {

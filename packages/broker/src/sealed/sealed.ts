@@ -14,7 +14,7 @@ import type { Running } from './kinds.js';
 import { Lanes } from './lanes.js';
 import { prefixOf } from './names.js';
 import { SealedUnavailable } from './preparing.js';
-import { purge } from './purging.js';
+import { purge, removeOutdated } from './purging.js';
 import type { RefusedRecord } from './refused.js';
 import { renewalFor } from './reload.js';
 import { SealedServices } from './services.js';
@@ -159,15 +159,14 @@ export class Sealed {
       const before = turns[index - LEFT_AT_ONCE] ?? Promise.resolve();
       const done = before.then(() => lane.run());
       turns.push(done);
-      this.#lanes.add(lane);
-      this.#end(lane, done);
+      this.#ending(lane, done);
     }
   }
 
   #sweep(): void {
-    this.vhosts
-      .removeOutdated()
-      .catch(logFailure(this.#log, 'virtual hosts of accounts without executors cannot be removed; tried again in an hour'));
+    removeOutdated(this.#services, this.vhosts, this.#stopped.signal, this.#ending).catch(
+      logFailure(this.#log, 'virtual hosts of accounts without executors cannot be removed; tried again in an hour'),
+    );
   }
 
   /** To an executor that runs already. Its lane connects by itself where the first attempt fails. */
@@ -185,6 +184,11 @@ export class Sealed {
     this.#runs.set(lane.account, done);
   }
 
+  #ending = (lane: AccountLane, done: Promise<void>): void => {
+    this.#lanes.add(lane);
+    this.#end(lane, done);
+  };
+
   #end(lane: AccountLane, done: Promise<void>): void {
     lane.end();
     this.vhosts.isThere(lane.account);
@@ -200,10 +204,7 @@ export class Sealed {
   /** Removes everything of an account without an executor; its jobs go back to the server. Throws CommandError. Answers what was there. */
   async purge(account: OsUser): Promise<Holdings> {
     if (!this.#tookOver) throw new CommandError(EXIT.unavailable, "The accounts' RabbitMQ is not taken over yet: kpxctl status says why.");
-    return await purge(account, this.#services, this.vhosts, this.#stopped.signal, (lane, done) => {
-      this.#lanes.add(lane);
-      this.#end(lane, done);
-    });
+    return await purge(account, this.#services, this.vhosts, this.#stopped.signal, this.#ending);
   }
 
   /** Before an executor starts: what its last one has left is at the server. Throws {@link SealedUnavailable}. */

@@ -78,25 +78,27 @@ export class Vhosts {
     this.#known.add(account);
   }
 
-  /** Removes those of accounts that have had no executor for a while. A start waits for the end of such a removal. */
-  async removeOutdated(): Promise<void> {
-    const { api, config, forget, log } = this.#services;
-    const { lanes, ends, running } = this.#busy;
+  /** Those of accounts that have had no executor for a while. */
+  async outdated(): Promise<Vhost[]> {
+    const { lanes } = this.#busy;
     const unused = (await this.all()).filter(({ name }) => !lanes.has(this.accountOf(name)));
-    const { keep: keepMs, vhosts_max: max } = config.sealed;
-    for (const name of outdated(unused, lanes.size, { keepMs, max }, Date.now())) {
-      const account = this.accountOf(name);
-      if (lanes.has(account) || ends.has(account) || running().has(account)) continue;
-      forget(account);
-      const removing = api.deleteVhost(name).finally(() => ends.delete(account));
-      ends.set(
-        account,
-        removing.catch(() => {}), // it is logged
-      );
-      await removing;
-      this.#known.delete(account);
-      log.info({ account, vhost: name }, 'the virtual host of an account is removed: it has had no executor for a while');
-    }
+    const { keep: keepMs, vhosts_max: max } = this.#services.config.sealed;
+    const names = new Set(outdated(unused, lanes.size, { keepMs, max }, Date.now()));
+    return unused.filter(({ name }) => names.has(name));
+  }
+
+  /** It has no executor, none that starts, and none whose end is being dealt with. */
+  isFree(account: OsUser): boolean {
+    const { lanes, ends, running } = this.#busy;
+    return !lanes.has(account) && !ends.has(account) && !running().has(account);
+  }
+
+  /** Removes the virtual host of an account that has had no executor for a while. */
+  async removeUnused(account: OsUser): Promise<void> {
+    const { api, forget, node } = this.#services;
+    forget(account);
+    await api.deleteVhost(sealedName(node, account));
+    this.#known.delete(account);
   }
 
   /** Removes the virtual host and the user of an account for good, with all that is in there. */
