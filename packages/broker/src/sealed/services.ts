@@ -35,7 +35,7 @@ export class SealedServices {
   readonly refused: RefusedRecord;
   readonly answered: Told['answered'];
   readonly mirrors: Mirrors;
-  /** Accounts without a session in whose virtual hosts all bounds are, by the configuration in force. */
+  /** Accounts in whose virtual hosts all bounds are, by the configuration in force. */
   readonly bounded = new Set<OsUser>();
   readonly kept = new KeptAnswers(() => this.config.sealed.reply_grace);
   readonly #inForce: InForce;
