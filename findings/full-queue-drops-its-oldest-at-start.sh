@@ -9,12 +9,12 @@
 set -euo pipefail
 
 # What was seen, by suite and version of Debian's package rabbitmq-server.
-declare -A versions=([bookworm]=3.10.8-1.1+deb12u1 [trixie]=4.0.5-6+deb13u2)
+declare -A versions=([bookworm]=3.10.8-1.1+deb12u1 [trixie]=4.0.5-6+deb13u2 [sid]=4.3.6-1)
 same='classic: 7 confirmed, 1 refused; consumer gone: 7 there; node started anew: 5 there (2 3 4 5 6)
 classic-policy: 7 confirmed, 1 refused; consumer gone: 7 there; node started anew: 5 there (2 3 4 5 6)
 classic-dlx: 7 confirmed, 1 refused; consumer gone: 7 there; node started anew: 5 there (2 3 4 5 6), dead letters 0 (maxlen) 1 (maxlen)
 quorum: 8 confirmed, 1 refused; consumer gone: 8 there; node started anew: 8 there (0 1 2 3 4 5 6 7)'
-declare -A expected=([bookworm]=$same [trixie]=$same)
+declare -A expected=([bookworm]=$same [trixie]=$same [sid]=$same)
 
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | awk '/\/debian\/$/ && !found++') # this machine's own
 work=$(mktemp -d)
@@ -109,7 +109,7 @@ else:
     print(f"node started anew: {len(there)} there ({' '.join(there)}){letters}")
 CLIENT
 
-for suite in bookworm trixie; do
+for suite in bookworm trixie sid; do
   root=$work/$suite
   mmdebstrap --quiet --variant=apt --aptopt='Acquire::Check-Valid-Until "false"' --include=rabbitmq-server,python3-pika "$suite" "$root" "$mirror"
   version=$(chroot "$root" dpkg-query --show --showformat='${Version}' rabbitmq-server)
