@@ -3,7 +3,7 @@ import { eventually } from '../fixtures/eventually.js';
 import { jobOf } from '../fixtures/jobs.js';
 import { KNIME_QUEUE } from '../fixtures/knime/topology.js';
 import type { RabbitmqServer } from '../fixtures/rabbitmq.js';
-import { accountsIn, nameOf, startAccountsRabbitmq } from '../fixtures/sealed-accounts.js';
+import { accountsIn, answeredAll, nameOf, startAccountsRabbitmq, takeClient } from '../fixtures/sealed-accounts.js';
 import { rawAccounts } from './installed-helper.js';
 import { deadLetters, jobsDone, publish } from './installed-kpx.js';
 import { startSealed } from './installed-sealed.js';
@@ -57,7 +57,7 @@ it('sealed, an account that has had an executor gets another one, and leaves no 
     await publish(kpx, jobOf('again', job));
     await kpx.brokerLog.line(ended, { from });
     expect(await accountsIn(accounts, 'users')).toEqual([]);
-    const window = job === 'fifth' ? 8 : 64;
+    const window = job === 'fifth' ? 8 : 256;
     expect(await boundsIn('again')).toEqual(['kpx.bounds 10000', 'kpx.unrouted', `kpx.window.${KNIME_QUEUE} ${window}`, 'limits']);
   }
   const done = await jobsDone(kpx, 'again', jobs.length);
@@ -75,4 +75,32 @@ it('sealed, an account that has had an executor gets another one, and leaves no 
   );
   expect(await accountsIn(accounts, 'users')).toEqual([]);
   expect(await accountsIn(accounts, 'vhosts')).toEqual([nameOf('again')]);
+});
+
+it('sealed, an account that has had an executor is read from where it answers, also where that queue has gone meanwhile', async () => {
+  const kpx = await startSealed(accounts, { standIn: { BOOT_MS: '0', JOB_MS: '0', IDLE_MS: '1000' } });
+  const clients = [await takeClient(kpx), await takeClient(kpx, 'client-'.padEnd(200, 'long'))];
+  const vhost = encodeURIComponent(nameOf('alice'));
+  const replyQueues = async () => {
+    const queues = (await accounts.api<{ name: string }[]>('GET', `queues/${vhost}?columns=name`)) ?? [];
+    return queues.map(({ name }) => name).filter((name) => name.startsWith('kpx.reply.'));
+  };
+  for (const job of ['first', 'second', 'third']) {
+    if (job === 'third') {
+      await accounts.api('PUT', `permissions/${vhost}/${accounts.users.admin.name}`, { configure: '.*', write: '', read: '' });
+      for (const queue of await replyQueues()) await accounts.api('DELETE', `queues/${vhost}/${queue}`);
+    }
+    const from = kpx.brokerLog.lines.length;
+    const asked = clients.map((replyTo) => {
+      const { body, properties } = jobOf('alice', job);
+      return { body, properties: { ...properties, replyTo, correlationId: job } };
+    });
+    await publish(kpx, ...asked);
+    for (const client of clients) await answeredAll(kpx, client, [job]);
+    await kpx.brokerLog.line(
+      { account: 'alice', msg: 'the virtual host of an account is left: all that was published is carried' },
+      { from },
+    );
+    expect(await replyQueues()).toHaveLength(clients.length);
+  }
 });

@@ -65,7 +65,7 @@ it('takes each key of [sealed] that can change, while an executor runs that keep
   const [first] = await jobsDone(kpx, 'alice', 1);
   await answersTo(kpx, client, 1);
 
-  expect(await reload(kpx, { window: 3, replies_max: 50 })).toEqual(['sealed.window: 64 -> 3', 'sealed.replies_max: 200 -> 50']);
+  expect(await reload(kpx, { window: 3, replies_max: 50 })).toEqual(['sealed.window: 256 -> 3', 'sealed.replies_max: 200 -> 50']);
   await kpx.brokerLog.line({ msg: 'the virtual host of an account is connected', account: 'alice' });
   await eventually('another window', async () => (await windowOf('alice')) === 3 && (await queuesMaxOf('alice')) === 150);
 
@@ -182,5 +182,5 @@ it('keeps the whole of [sealed] as it is where a part of it cannot change, with 
   await publish(kpx, jobOf('bob', 'b1'), jobOf('alice', 'a2'));
   await kpx.brokerLog.line({ user: 'bob', msg: 'job parked', reason: 'USER_DENIED' });
   expect((await jobsDone(kpx, 'alice', 2)).at(-1)?.pid).toBe(first?.pid);
-  expect(await windowOf('alice')).toBe(64);
+  expect(await windowOf('alice')).toBe(256);
 });

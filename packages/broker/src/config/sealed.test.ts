@@ -15,7 +15,7 @@ describe('[sealed]', () => {
   it('is off, and needs nothing then', () => {
     expect(sealed.parse(undefined)).toMatchObject({
       enabled: false,
-      window: 64,
+      window: 256,
       reply_grace: 3_600_000,
       replies_max: 200,
       refused_per_minute: 10,

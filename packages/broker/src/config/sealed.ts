@@ -74,7 +74,7 @@ export const sealed = z
       .refine(isManagementUrl, 'expected "http://HOST:PORT" or "https://…", without a user')
       .default('http://127.0.0.1:15673'),
     management_password_file: text.default('').register(hints, { secret: true, example: '/etc/kpx/sealed-password' }),
-    window: z.int().min(1).max(WINDOW_MAX).default(64),
+    window: z.int().min(1).max(WINDOW_MAX).default(256),
     keep: duration.prefault('168h'),
     vhosts_max: z.int().min(1).max(VHOSTS_MAX).default(200),
     reply_grace: duration.prefault('1h'),

@@ -128,10 +128,10 @@ export class Provisioning {
     return (await this.#ask({ method: 'GET', path: ['users', user] })) !== undefined;
   }
 
-  /** A user without tags, who may do nothing yet. `passwordHash`: salt and SHA-256, in base64. */
-  async putUser(user: string, passwordHash: string): Promise<void> {
+  /** A user without tags, who may do nothing yet. `passwordHash`: salt and SHA-256, in base64. Answers whether it was not there before. */
+  async putUser(user: string, passwordHash: string): Promise<boolean> {
     const body = { password_hash: passwordHash, hashing_algorithm: 'rabbit_password_hashing_sha256', tags: '' };
-    await this.#ask({ method: 'PUT', path: ['users', user], body });
+    return (await this.#ask({ method: 'PUT', path: ['users', user], body })) === CREATED;
   }
 
   /** RabbitMQ closes the connections of that user a moment later. */
@@ -226,8 +226,7 @@ export class Provisioning {
   }
 
   async #putLimits(kind: 'vhost-limits' | 'user-limits', of: string, limits: Limits): Promise<void> {
-    const entries = Object.entries(limits);
-    await Promise.all(entries.map(([limit, value]) => this.#ask({ method: 'PUT', path: [kind, of, limit], body: { value } })));
+    for (const [limit, value] of Object.entries(limits)) await this.#ask({ method: 'PUT', path: [kind, of, limit], body: { value } });
   }
 
   async #putPolicy(kind: string, vhost: string, name: string, { pattern, appliesTo, definition }: PolicyOf): Promise<void> {

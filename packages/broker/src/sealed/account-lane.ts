@@ -7,7 +7,7 @@ import { Carrying } from './carrying.js';
 import { finish, takeBack, takeBackEarlier } from './finishing.js';
 import { type Given, Giving, NOT_CONNECTED } from './giving.js';
 import { Learning } from './learning.js';
-import { make, openVhost } from './opening.js';
+import { openVhost } from './opening.js';
 import { Registration } from './registration.js';
 import { Replies } from './replies.js';
 import { usedAt } from './retention.js';
@@ -147,7 +147,7 @@ export class AccountLane {
       } else if (this.#stopped.signal.aborted) over = 'stopped';
     }
     clearInterval(sweeping);
-    this.#services.kept.keep(this.account, this.#replies.answers);
+    this.#services.kept.keep(this.account, this.#replies.answers, this.#replies.declared);
     await this.learning.end();
   }
 
@@ -241,11 +241,9 @@ export class AccountLane {
   /** `isKnown`: what was made for its last executor need not be made again. */
   async #establish(isKnown: boolean): Promise<AccountSession> {
     const { account, name, descriptionKept: description } = this;
-    const { config } = this.#services;
-    const making = make(this.#services, { account, name, description, isKnown });
-    this.#made = making;
-    const of = { account, name, config, isKnown: await making };
-    const { session, earlier } = await openVhost(this.#services, of, this.#replies, this.#upward);
+    const { made, opened } = openVhost(this.#services, { account, name, description, isKnown }, this.#replies, this.#upward);
+    this.#made = made;
+    const { session, earlier } = await opened;
     this.#earlier = earlier;
     return session;
   }

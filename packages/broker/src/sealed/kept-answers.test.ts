@@ -5,6 +5,7 @@ import { KeptAnswers } from './kept-answers.js';
 const GRACE_MS = 1_000;
 const ALICE = osUserSchema.parse('alice');
 const BOB = osUserSchema.parse('bob');
+const QUEUE = { name: 'kpx.reply.client', arguments: {} };
 
 let kept: KeptAnswers;
 beforeEach(() => {
@@ -17,7 +18,7 @@ afterEach(() => void vi.useRealTimers());
 function ended(): void {
   const answers = kept.of(ALICE);
   answers.open('client', 'c1', performance.now());
-  kept.keep(ALICE, answers);
+  kept.keep(ALICE, answers, [QUEUE]);
 }
 
 const mayAnswer = (account = ALICE) => kept.of(account).isOpen('client', 'c1', performance.now());
@@ -30,11 +31,19 @@ it('what an executor might answer, the next one of its account may, and no other
 it('that is forgotten when it has been so for the time of grace, counted from the end of the last executor', () => {
   ended();
   vi.advanceTimersByTime(GRACE_MS - 1);
-  kept.keep(ALICE, kept.of(ALICE));
+  kept.keep(ALICE, kept.of(ALICE), []);
   vi.advanceTimersByTime(GRACE_MS - 1);
   expect(mayAnswer()).toBe(true);
   vi.advanceTimersByTime(1);
   expect(mayAnswer()).toBe(false);
+});
+
+it('it is known for the time of grace which queues for answers an executor has left, of its own account alone', () => {
+  expect(kept.queuesOf(ALICE)).toBeUndefined();
+  ended();
+  expect([kept.queuesOf(ALICE), kept.queuesOf(BOB)]).toEqual([[QUEUE], undefined]);
+  vi.advanceTimersByTime(GRACE_MS);
+  expect(kept.queuesOf(ALICE)).toBeUndefined();
 });
 
 it('an id that nobody has answered is closed in the time of grace after the end, also while the next executor runs', () => {

@@ -40,11 +40,9 @@ export class Registration {
   expect(made: Promise<unknown>): () => void {
     this.isExpected = true;
     this.#inTurn(async () => {
-      const { api } = this.#services;
-      await api.deleteUser(this.#name);
-      await api.putUser(this.#name, NO_PASSWORD);
-      await made;
-      await this.#permit();
+      await this.#putAlone(NO_PASSWORD);
+      // As a rule its virtual host is there. RabbitMQ refuses rights in one that has gone.
+      await this.#permit().catch(() => made.then(() => this.#permit()));
       this.#isReady = true;
     }).catch(() => {}); // register() does all of it again
     return () => {
@@ -70,11 +68,10 @@ export class Registration {
    */
   async register(alone: boolean, made: Promise<unknown>): Promise<void> {
     await this.#inTurn(async () => {
-      const { api } = this.#services;
       const isReady = this.#isReady;
       this.#isReady = false;
-      if (alone && !isReady) await api.deleteUser(this.#name);
-      await api.putUser(this.#name, this.passwordHash);
+      if (alone && !isReady) await this.#putAlone(this.passwordHash);
+      else await this.#services.api.putUser(this.#name, this.passwordHash);
       if (isReady) return;
       await made;
       await this.#permit();
@@ -95,6 +92,14 @@ export class Registration {
     const done = this.#registering.catch(() => {}).then(work); // an earlier failure was told already
     this.#registering = done;
     await done;
+  }
+
+  /** Without a connection of an earlier executor: RabbitMQ ends those of a user who goes. */
+  async #putAlone(passwordHash: string): Promise<void> {
+    const { api } = this.#services;
+    if (await api.putUser(this.#name, passwordHash)) return;
+    await api.deleteUser(this.#name);
+    await api.putUser(this.#name, passwordHash);
   }
 
   async #permit(): Promise<void> {

@@ -63,6 +63,11 @@ export class Replies {
     return this.#services.config.sealed.answers === 'clients';
   }
 
+  /** Those that stand in for clients, as they were declared. */
+  get declared(): DeclaredQueue[] {
+    return [...this.#clients.values()].map(replyQueueOf);
+  }
+
   get queues(): Iterable<string> {
     return [...this.#clients.keys(), ...this.#named.keys()];
   }

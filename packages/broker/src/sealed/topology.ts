@@ -80,10 +80,8 @@ export async function boundVhost(api: Provisioning, name: string, config: Config
 /** Lets the account's user work in its virtual host and nowhere else. */
 export async function permitUser(api: Provisioning, name: string, { amqp, sealed }: Config): Promise<void> {
   const configure = sealed.job_queue.executor_declares ? THEIRS : theirsBut(amqp.queue);
-  await Promise.all([
-    api.putPermissions(name, name, { configure, write: THEIRS, read: THEIRS }),
-    api.limitUser(name, { 'max-connections': CONNECTIONS_MAX, 'max-channels': CHANNELS_MAX }),
-  ]);
+  await api.putPermissions(name, name, { configure, write: THEIRS, read: THEIRS });
+  await api.limitUser(name, { 'max-connections': CONNECTIONS_MAX, 'max-channels': CHANNELS_MAX });
 }
 
 /** Declares what the broker reads from, and what the executor expects. Throws an Error with RabbitMQ's words. */
