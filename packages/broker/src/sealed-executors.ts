@@ -151,10 +151,11 @@ export class SealedExecutors implements SealedOperations {
     const sealed = this.#sealed;
     const expected = this.#expected.get(user);
     this.#expected.delete(user); // until it is proven anew
+    const preparing = prepareUser(this.#helper, user); // first: it takes longest
     const came = expected === undefined ? () => {} : sealed.expect(expected);
     let prepared: Prepared;
     try {
-      prepared = await prepareUser(this.#helper, user);
+      prepared = await preparing;
       this.#knows(user, prepared);
       const { osUser, passwordHash } = prepared;
       if (passwordHash === undefined) await sealed.hasLeft(osUser);

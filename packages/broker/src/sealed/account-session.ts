@@ -120,9 +120,9 @@ export class AccountSession {
     };
     watch(connection, 'connection');
     try {
-      const channel = await answerInTime(connection.createConfirmChannel(), 'channel.open or confirm.select');
+      const opening = [connection.createConfirmChannel(), connection.createChannel()] as const;
+      const [channel, up] = await answerInTime(Promise.all(opening), 'channel.open or confirm.select');
       watch(channel, 'channel');
-      const up = await answerInTime(connection.createChannel(), 'channel.open');
       watch(up, 'channel');
       await answerInTime(up.prefetch(PREFETCH), 'basic.qos');
       return new AccountSession(connection, { channel, up }, ended, held);
