@@ -15,7 +15,7 @@ interface Of {
   readonly name: string;
   /** Undefined where it is used anew. */
   readonly description: string | undefined;
-  /** What this broker made there for the last executor need not be made again. */
+  /** This broker has made all of it for the last executor, and need not do so again. */
   readonly isKnown: boolean;
 }
 
