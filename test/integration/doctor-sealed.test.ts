@@ -95,6 +95,16 @@ describe('kpxctl doctor, of sealed executors', () => {
     expect(found.get("accounts' RabbitMQ")).toMatchObject({ result: 'fail', fix: expect.stringContaining('kpx-rabbitmq') });
   });
 
+  it('warns while only some accounts are sealed: the code of the others can take and forge the jobs of each', async () => {
+    const kpx = await installSealed(accounts, { helper: { executor: { sealed: ['alice', 'bob'] } } });
+    writeFileSync(`${kpx.etc}/executor-msgq.shared`, 'amqp://executor:secret@127.0.0.1/vhost\n', { mode: 0o600 });
+    expect((await doctor(kpx)).get('executor-msgq')).toMatchObject({
+      result: 'warn',
+      seen: expect.stringMatching(/^only the accounts of executor\.sealed \(2\) .* can take and forge the jobs of each$/),
+      fix: expect.stringContaining('move.md'),
+    });
+  });
+
   it('finds that executors log in where sealed.urls says, however it says that', async () => {
     const kpx = await installSealed(accounts);
     const look = async (text: string, url: string) => {

@@ -37,7 +37,11 @@ async function endOf(kpx: Kpx, user: string): Promise<void> {
 
 describe('kpxctl sealed list', () => {
   it('has a line for each account with a virtual host: what waits in there while it works, and that it is kept afterwards', async () => {
-    const kpx = await startSealed(accounts, { standIn: { BOOT_MS: '50', JOB_MS: '60000', PREFETCH: '1' } });
+    const [port = 0] = await freePorts(1);
+    const kpx = await startSealed(accounts, {
+      standIn: { BOOT_MS: '50', JOB_MS: '60000', PREFETCH: '1' },
+      broker: { http: { listen: `127.0.0.1:${port}` } },
+    });
     expect((await kpxctl(kpx, 'sealed', 'list')).stdout).toBe('No account has a virtual host here.\n');
     const client = await takeClient(kpx);
     const jobs = ['1', '2', '3'].map((job) => jobOf('alice', job));
@@ -57,6 +61,8 @@ describe('kpxctl sealed list', () => {
     expect(stdout).toMatch(
       /^ACCOUNT +VIRTUAL HOST +STATE +JOBS +UP +REPLIES +OPEN +LAST USED +REFUSED\nalice +\S+ +connected +2 +0 +0 +3 +\S+Z +0\n$/,
     );
+    const waiting = async () => (await scrape(port)).value('kpx_sealed_jobs_waiting');
+    await eventually('the metric has them, too', async () => (await waiting()) === 2);
     await kpxctl(kpx, 'drain');
     const endedAt = Date.now();
     await endOf(kpx, 'alice');
@@ -65,6 +71,7 @@ describe('kpxctl sealed list', () => {
       return rows[0]?.state === 'kept' && rows[0].jobs === 0 && rows;
     });
     expect(kept).toEqual([expect.objectContaining({ account: 'alice', up: 0, replies: 0, open_answers: 0 })]);
+    expect(await waiting()).toBe(0);
     expect(Date.parse(String(kept[0]?.last_used)), 'used until its executor ended').toBeGreaterThanOrEqual(endedAt);
   });
 
