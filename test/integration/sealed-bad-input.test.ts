@@ -160,6 +160,48 @@ describe('a broker that is killed', () => {
       expect([await accountsIn(accounts, 'users'), await accountsIn(accounts, 'vhosts')]).toEqual([[], []]);
     }
   });
+
+  it.each([
+    ['before', false],
+    ['after', true],
+  ])('%s any call of an end loses no job that the executor has left, and no user stays', { timeout: 240_000 }, async (_, isAnswered) => {
+    const api = await startApi();
+    const kpx = await startSealed(accounts, {
+      standIn: { BOOT_MS: '50', PREFETCH: '1' },
+      broker: { sealed: { management_url: api.url }, log: { level: 'debug' } },
+    });
+    const doneBy = async (job: string) =>
+      await eventually(`${job} is done`, () => kpx.done('bob').find((done) => done.job === job), 60_000);
+    await publish(kpx, jobOf('bob', 'first'));
+    let { pid } = await doneBy('first');
+    for (let at = 0, isReached = true; isReached; at++) {
+      isReached = false;
+      process.kill(pid, 'SIGSTOP');
+      const from = kpx.brokerLog.lines.length;
+      await publish(kpx, jobOf('bob', `in hand ${at}`), jobOf('bob', `left ${at}`));
+      await kpx.brokerLog.line({ msg: 'job forwarded', job: `left ${at}` }, { from });
+      const reached = new Promise<void>((resolve) => {
+        let passed = 0;
+        api.misbehaves = ({ url }, answer) => {
+          if (!url?.includes('bob') || passed++ < at) return false;
+          isReached = true;
+          if (isAnswered) answer.once('pipe', () => resolve());
+          else resolve();
+          return !isAnswered;
+        };
+      });
+      process.kill(pid, 'SIGKILL');
+      await Promise.race([reached, kpx.brokerLog.line({ account: 'bob', msg: LEFT }, { from })]);
+      api.misbehaves = HELPFUL;
+      if (isReached) {
+        await kpx.endBroker('SIGKILL');
+        await kpx.startBroker();
+      } else expect(at).toBeGreaterThan(2);
+      await doneBy(`in hand ${at}`);
+      ({ pid } = await doneBy(`left ${at}`));
+      expect(await accountsIn(accounts, 'users')).toEqual([nameOf('bob')]);
+    }
+  });
 });
 
 it('a RabbitMQ of accounts that has lost all its data has lost as many jobs of each account as its window, which are counted', {
