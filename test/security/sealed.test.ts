@@ -409,7 +409,7 @@ describe.each([undefined, ...TREES_OF_EVERY_RUN])('the code of alice, whose exec
     };
     await attempt(connection, async (channel) => {
       await channel.assertQueue(OWN);
-      expect(await flood(channel, KNIME_QUEUE, 200, 10)).toBeGreaterThan(0);
+      expect(await flood(channel, KNIME_QUEUE, 1_000, 10)).toBeGreaterThan(0);
       await flood(channel, 'kpx.up', 3_000, 100);
       await flood(channel, replyQueueOf(CLIENT_OF_ALICE).name, 3_000, 100);
       await flood(channel, 'kpx.up', 3, 40 * 1024 * 1024);
